@@ -1,0 +1,88 @@
+//! The candidates. Each is a router with the same routes, whose answers are the same; only the session
+//! layer around them and the way to use it differ, and the latter is what its own examples show.
+//!
+//! | route | the handler | answers |
+//! |---|---|---|
+//! | `/untouched` | takes no session | nothing |
+//! | `/counter` | reads `counter`, a u64 | the number |
+//! | `/user` | reads `user`, a struct | the user's id |
+//! | `/increment` | reads `counter`, adds 1, writes it | nothing |
+//! | `/create` | writes `counter` | nothing |
+//! | `/seed` | writes the three keys | nothing |
+//! | `/seed-large` | writes all 52 keys | nothing |
+
+mod axum_session;
+mod noop;
+mod sessile;
+mod tower_sessions;
+
+use std::time::Duration;
+
+use axum::Router;
+
+/// A session layer under measurement, or none.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Candidate {
+    /// A layer that does nothing: the zero of every figure.
+    Noop,
+    /// tower-sessions with its `MemoryStore`: the unit of every ratio.
+    TowerSessions,
+    /// axum_session with its null pool, which keeps sessions in memory only.
+    AxumSession,
+    /// sessile with its `MemoryStore`.
+    Sessile,
+}
+
+/// How the router is called.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Serving {
+    /// As `axum::serve` does: its state is given first, and the layer applied then, once.
+    Served,
+    /// As it was built. axum then applies the layer anew for every request, which some layers pay for.
+    Bare,
+}
+
+impl Candidate {
+    /// All of them, in the order of [`Candidate::index`].
+    pub(crate) const ALL: [Self; 4] = [Self::Noop, Self::TowerSessions, Self::AxumSession, Self::Sessile];
+
+    /// Those that keep sessions.
+    pub(crate) const LAYERS: [Self; 3] = [Self::TowerSessions, Self::AxumSession, Self::Sessile];
+
+    pub(crate) const fn index(self) -> usize {
+        self as usize
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Noop => "no-op layer",
+            Self::TowerSessions => "tower-sessions",
+            Self::AxumSession => "axum_session",
+            Self::Sessile => "sessile",
+        }
+    }
+
+    /// A new application with a store of its own, of the candidate's default lifetime or of the one given.
+    pub(crate) async fn app(self, serving: Serving, lifetime: Option<Duration>) -> Router {
+        let app = match self {
+            Self::Noop => noop::app(),
+            Self::TowerSessions => tower_sessions::app(lifetime),
+            Self::AxumSession => axum_session::app(lifetime).await,
+            Self::Sessile => sessile::app(lifetime),
+        };
+        match serving {
+            Serving::Served => app.with_state(()),
+            Serving::Bare => app,
+        }
+    }
+
+    /// Why the memory of expired sessions stays, where nothing an application can configure gives it back
+    /// while this program runs.
+    pub(crate) const fn keeps_expired(self) -> Option<&'static str> {
+        match self {
+            Self::Noop | Self::Sessile => None,
+            Self::TowerSessions => Some("its MemoryStore never deletes what has expired"),
+            Self::AxumSession => Some("its first sweep comes an hour after start, whatever is configured"),
+        }
+    }
+}

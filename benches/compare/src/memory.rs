@@ -1,0 +1,67 @@
+//! What a stored session costs in memory, and what is given back once it has expired.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::candidate::{Candidate, Serving};
+use crate::client::Client;
+use crate::heap;
+
+/// Sessions of three keys that are created, one request each.
+const SESSIONS: usize = 20_000;
+
+/// How long they live. Creating them takes a fraction of it.
+const LIFETIME: Duration = Duration::from_secs(2);
+
+/// Requests that follow once all have expired.
+const TRAFFIC: usize = 5_000;
+
+/// One in so many of those creates a session; the others read the newest.
+const CREATES_ONE_IN: usize = 10;
+
+/// What a candidate's store takes and gives back.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    /// Live heap bytes for a session of three keys.
+    pub(crate) bytes_a_session: f64,
+    /// The share of the sessions' bytes still live after they expired and traffic went on, without those of
+    /// the sessions that this traffic created.
+    pub(crate) left: f64,
+}
+
+/// Fills a new store of `candidate`, waits for its sessions to expire, and lets traffic go on.
+pub(crate) async fn measure(candidate: Candidate) -> Memory {
+    let app = candidate.app(Serving::Served, Some(LIFETIME)).await;
+    let mut client = Client::new(app.clone());
+    // What the first request sets up for good is no session's.
+    let request = client.request("/seed");
+    client.send(request).await;
+
+    heap::count(true);
+    let empty = heap::live_bytes();
+    for _ in 0..SESSIONS {
+        let request = client.request("/seed");
+        client.send(request).await;
+    }
+    let full = heap::live_bytes() - empty;
+    let bytes_a_session = full as f64 / SESSIONS as f64;
+
+    sleep(LIFETIME + Duration::from_millis(500)).await;
+    let mut newest = Client::new(app.clone());
+    let mut created = 0;
+    for number in 0..TRAFFIC {
+        if number % CREATES_ONE_IN == 0 {
+            newest = Client::new(app.clone());
+            newest.sign_on("/seed").await;
+            created += 1;
+        } else {
+            let request = newest.request("/counter");
+            newest.send(request).await;
+        }
+    }
+    drop((client, newest));
+    let left = (heap::live_bytes() - empty) as f64 - created as f64 * bytes_a_session;
+    heap::count(false);
+    Memory { bytes_a_session, left: left.max(0.0) / full as f64 }
+}

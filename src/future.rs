@@ -1,0 +1,177 @@
+//! The response's way out.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, SET_COOKIE, VARY};
+use http::{Response, StatusCode};
+use pin_project_lite::pin_project;
+
+use crate::error::Error;
+use crate::session::{Outgoing, RequestSession};
+
+pin_project! {
+    /// The response of a [`SessionService`](crate::SessionService): it commits the session before it is ready.
+    pub struct ResponseFuture<F, B> {
+        #[pin]
+        state: State<F, B>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<F, B> {
+        /// The inner service is at work.
+        Inner { #[pin] inner: F, session: OpenSession },
+        /// It has answered, and the session is being committed.
+        Commit { commit: Commit, response: Option<Response<B>>, session: OpenSession },
+        /// The layers cannot work.
+        Misconfigured { cookie: Box<str> },
+        Done,
+    }
+}
+
+type Commit = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+
+impl<F, B> ResponseFuture<F, B> {
+    pub(crate) fn new(inner: F, session: Arc<RequestSession>) -> Self {
+        Self { state: State::Inner { inner, session: OpenSession(session) } }
+    }
+
+    pub(crate) fn misconfigured(cookie: &str) -> Self {
+        Self { state: State::Misconfigured { cookie: cookie.into() } }
+    }
+}
+
+impl<F, B, E> Future for ResponseFuture<F, B>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Default,
+{
+    type Output = Result<Response<B>, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            match state.as_mut().project() {
+                StateProjection::Inner { inner, session } => {
+                    let response = ready!(inner.poll(context))?;
+                    let commits = session.0.config().commit_on.allows(response.status());
+                    // The head goes out now: a write from here on would be lost.
+                    session.0.close();
+                    if !session.0.is_loaded() || !session.0.needs_settling(commits) {
+                        return Poll::Ready(Ok(finish(response, &session.0)));
+                    }
+                    let shared = Arc::clone(&session.0);
+                    let commit: Commit = Box::pin(async move { shared.settle(commits).await });
+                    let session = OpenSession(Arc::clone(&session.0));
+                    state.set(State::Commit { commit, response: Some(response), session });
+                }
+                StateProjection::Commit { commit, response, session } => {
+                    let committed = ready!(commit.as_mut().poll(context));
+                    let response = response.take().expect("a response is taken once");
+                    let response = match committed {
+                        Ok(()) => response,
+                        Err(error) => refusal(error.status()),
+                    };
+                    let response = finish(response, &session.0);
+                    state.set(State::Done);
+                    return Poll::Ready(Ok(response));
+                }
+                StateProjection::Misconfigured { cookie } => {
+                    log_misconfiguration(cookie);
+                    state.set(State::Done);
+                    return Poll::Ready(Ok(refusal(StatusCode::INTERNAL_SERVER_ERROR)));
+                }
+                StateProjection::Done => panic!("a response was polled after it was ready"),
+            }
+        }
+    }
+}
+
+impl<F, B> fmt::Debug for ResponseFuture<F, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResponseFuture")
+    }
+}
+
+/// A session that closes with its response: also when the client goes away before there is one, so that work which
+/// is still under way is told rather than lost.
+struct OpenSession(Arc<RequestSession>);
+
+impl Drop for OpenSession {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+fn refusal<B: Default>(status: StatusCode) -> Response<B> {
+    let mut response = Response::new(B::default());
+    *response.status_mut() = status;
+    response
+}
+
+/// Says in the head what the session has done.
+fn finish<B>(mut response: Response<B>, session: &RequestSession) -> Response<B> {
+    if !session.is_loaded() {
+        return response;
+    }
+    let headers = response.headers_mut();
+    vary_by_cookie(headers);
+    let cookie = &session.config().cookie;
+    let set_cookie = match session.outgoing() {
+        Outgoing::Nothing => None,
+        Outgoing::Set { token, max_age } => Some(cookie.set(&token, max_age)),
+        Outgoing::Clear => Some(cookie.removal()),
+    };
+    match set_cookie {
+        Some(set_cookie) => {
+            headers.append(SET_COOKIE, set_cookie);
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        None => make_private(headers),
+    }
+    response
+}
+
+/// The answer rests on the cookie, so a cache must tell by it.
+fn vary_by_cookie(headers: &mut HeaderMap) {
+    let names = |value: &HeaderValue| {
+        let listed = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+        listed.into_iter().any(|name| name == b"*" || name.eq_ignore_ascii_case(b"cookie"))
+    };
+    if !headers.get_all(VARY).iter().any(names) {
+        headers.append(VARY, HeaderValue::from_static("cookie"));
+    }
+}
+
+/// What was made from a session is for nobody else: `public` and `s-maxage` become `private`. All else that the handler
+/// said stays.
+fn make_private(headers: &mut HeaderMap) {
+    let is_shared = |directive: &str| {
+        let name = directive.split('=').next().unwrap_or_default().trim();
+        name.eq_ignore_ascii_case("public") || name.eq_ignore_ascii_case("s-maxage")
+    };
+    let directives = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    let directives: Vec<&str> = directives.flat_map(|value| value.split(',')).map(str::trim).collect();
+    if !directives.iter().any(|directive| is_shared(directive)) {
+        return;
+    }
+    let kept =
+        directives.iter().filter(|directive| !is_shared(directive) && !directive.eq_ignore_ascii_case("private"));
+    let tightened = kept.copied().chain(["private"]).collect::<Vec<_>>().join(", ");
+    if let Ok(tightened) = HeaderValue::try_from(tightened) {
+        headers.insert(CACHE_CONTROL, tightened);
+    }
+}
+
+#[cfg(feature = "tracing")]
+fn log_misconfiguration(cookie: &str) {
+    tracing::error!(cookie, "two session layers, one inside the other, use one cookie: give one of them another name");
+}
+
+#[cfg(not(feature = "tracing"))]
+fn log_misconfiguration(_: &str) {}

@@ -1,0 +1,267 @@
+//! The layer and its configuration.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use tower_layer::Layer;
+
+use crate::SameSite;
+use crate::clock::Clock;
+use crate::config::{CommitOn, Config, ConfigError};
+use crate::event::{Event, Events};
+use crate::service::SessionService;
+use crate::session::{Lifetime, Main};
+use crate::sessions::Sessions;
+use crate::store::Store;
+use crate::transport::CookieOptions;
+
+/// Gives every request a session.
+///
+/// It reads the session cookie, puts a [`SessionHandle`](crate::SessionHandle) into the request's extensions, and on the
+/// way out commits what changed and writes or clears the cookie. A request that does not use the session costs no store
+/// operation.
+///
+/// Layers added later run earlier: add this one after those that use sessions.
+///
+/// # Examples
+///
+/// The defaults: an hour idle and a day in all, a cookie `__Host-id` that is `Secure`, `HttpOnly` and `SameSite=Lax`.
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use sessile::{Error, MemoryStore, Session, SessionLayer};
+///
+/// async fn visits(session: Session) -> Result<String, Error> {
+///     let n = session.update_now("visits", |n: &mut u32| { *n += 1; *n }).await?;
+///     Ok(format!("visit {n}"))
+/// }
+///
+/// let app: Router = Router::new().route("/", get(visits)).layer(SessionLayer::new(MemoryStore::new()));
+/// ```
+///
+/// Other settings:
+///
+/// ```
+/// use std::time::Duration;
+/// use sessile::{Lifetime, MemoryStore, SameSite, SessionLayer};
+///
+/// let layer = SessionLayer::builder(MemoryStore::new())
+///     .with_name("shop")
+///     .with_same_site(SameSite::Strict)
+///     .with_lifetime(Lifetime::new().with_idle(Duration::from_secs(15 * 60)))
+///     .build()?;
+/// # Ok::<(), sessile::ConfigError>(())
+/// ```
+#[must_use]
+pub struct SessionLayer<M = Main> {
+    config: Arc<Config>,
+    marker: PhantomData<fn() -> M>,
+}
+
+impl SessionLayer {
+    /// A layer with the defaults, over this store.
+    pub fn new(store: impl Store) -> Self {
+        Self { config: Arc::new(Config::new(store)), marker: PhantomData }
+    }
+
+    /// Other settings than the defaults, over this store.
+    pub fn builder(store: impl Store) -> SessionLayerBuilder {
+        SessionLayerBuilder { config: Config::new(store), cookie: CookieOptions::default() }
+    }
+}
+
+impl<M> SessionLayer<M> {
+    /// The same layer under another marker: its sessions are `Session<N>` in handlers.
+    ///
+    /// Two layers in one application need two markers, and two cookie names.
+    ///
+    /// ```
+    /// use sessile::{MemoryStore, Session, SessionLayer};
+    ///
+    /// struct Admin;
+    ///
+    /// async fn dashboard(visitor: Session, admin: Session<Admin>) {}
+    ///
+    /// let visitors = SessionLayer::new(MemoryStore::new());
+    /// let admins = SessionLayer::builder(MemoryStore::new()).with_name("admin").build()?.with_marker::<Admin>();
+    /// # let app: axum::Router = axum::Router::new().route("/", axum::routing::get(dashboard)).layer(admins).layer(visitors);
+    /// # Ok::<(), sessile::ConfigError>(())
+    /// ```
+    pub fn with_marker<N>(self) -> SessionLayer<N> {
+        SessionLayer { config: self.config, marker: PhantomData }
+    }
+
+    /// The layer's sessions, for use outside of a request.
+    #[must_use]
+    pub fn sessions(&self) -> Sessions {
+        Sessions::of(Arc::clone(&self.config))
+    }
+
+    /// The name of the cookie, with its prefix.
+    #[must_use]
+    pub fn cookie_name(&self) -> &str {
+        self.config.cookie.name()
+    }
+}
+
+impl<S, M> Layer<S> for SessionLayer<M> {
+    type Service = SessionService<S, M>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        SessionService::new(inner, Arc::clone(&self.config))
+    }
+}
+
+impl<M> Clone for SessionLayer<M> {
+    fn clone(&self) -> Self {
+        Self { config: Arc::clone(&self.config), marker: PhantomData }
+    }
+}
+
+impl<M> fmt::Debug for SessionLayer<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionLayer").field("config", &self.config).finish()
+    }
+}
+
+/// The settings of a [`SessionLayer`]. What cannot work is refused by [`build`](SessionLayerBuilder::build).
+#[must_use]
+pub struct SessionLayerBuilder {
+    config: Config,
+    cookie: CookieOptions,
+}
+
+/// # The cookie
+///
+/// The cookie's name is given a prefix that binds it to its attributes, the strongest that they allow: `__Host-` with
+/// `Secure`, `Path=/` and no `Domain`, else `__Secure-` with `Secure` (RFC 6265bis §4.1.3).
+impl SessionLayerBuilder {
+    /// The name of the cookie, without a prefix. Default: `id`, which names no framework (OWASP Session Management Cheat
+    /// Sheet).
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.cookie.name = name.into().into();
+        self
+    }
+
+    /// `Path`. Default: `/`. Any other does without the prefix `__Host-`.
+    pub fn with_path(mut self, path: impl Into<String>) -> Self {
+        self.cookie.path = path.into().into();
+        self
+    }
+
+    /// `Domain`: sends the cookie to all hosts under it. Default: none, to the host that set it alone.
+    pub fn with_domain(mut self, domain: impl Into<String>) -> Self {
+        self.cookie.domain = Some(domain.into());
+        self
+    }
+
+    /// `Secure`: over https and to localhost alone. Default: `true` (OWASP ASVS 5.0 V3.3.1).
+    ///
+    /// Where it is switched off, whoever can read the network can take over a session.
+    pub fn with_secure(mut self, secure: bool) -> Self {
+        self.cookie.secure = secure;
+        self
+    }
+
+    /// `HttpOnly`: out of reach of scripts. Default: `true` (OWASP ASVS 5.0 V3.3.4).
+    pub fn with_http_only(mut self, http_only: bool) -> Self {
+        self.cookie.http_only = http_only;
+        self
+    }
+
+    /// `SameSite`. Default: [`SameSite::Lax`] (OWASP ASVS 5.0 V3.3.2). `Strict` signs people out on every link from
+    /// elsewhere, the way back from an identity provider among them.
+    pub fn with_same_site(mut self, same_site: SameSite) -> Self {
+        self.cookie.same_site = same_site;
+        self
+    }
+
+    /// `Partitioned`: a jar of its own for each top-level site (CHIPS). Default: `false`.
+    pub fn with_partitioned(mut self, partitioned: bool) -> Self {
+        self.cookie.partitioned = partitioned;
+        self
+    }
+
+    /// The prefix `__Host-Http-` or `__Http-` in place of `__Host-` or `__Secure-`, which user agents that know it
+    /// accept from the server alone, and with `HttpOnly` alone (layered cookies draft). Default: `false`.
+    pub fn with_http_prefix(mut self, http_prefix: bool) -> Self {
+        self.cookie.http_prefix = http_prefix;
+        self
+    }
+
+    /// `Max-Age`: keeps the cookie across restarts of the browser, for at most 400 days. Default: none. The same as
+    /// [`Lifetime::with_max_age`] of the layer's lifetime.
+    pub fn with_max_age(mut self, max_age: Duration) -> Self {
+        self.config.lifetime = self.config.lifetime.with_max_age(max_age);
+        self
+    }
+}
+
+/// # Sessions
+impl SessionLayerBuilder {
+    /// How long sessions live. Default: [`Lifetime::new`], one hour idle and 24 hours in all.
+    pub fn with_lifetime(mut self, lifetime: Lifetime) -> Self {
+        self.config.lifetime = lifetime;
+        self
+    }
+
+    /// The most bytes that the keys and values of one session may take, encoded. Default: 1 MiB.
+    pub fn with_size_limit(mut self, bytes: usize) -> Self {
+        self.config.size_limit = bytes;
+        self
+    }
+
+    /// Refuses, with 409, an `insert` of a value that the request has read and that another has changed since. Default:
+    /// `false`: it is an event, and the later write stays.
+    pub fn with_strict_writes(mut self, strict: bool) -> Self {
+        self.config.strict_writes = strict;
+        self
+    }
+
+    /// Which statuses commit what the handler did. Default: all but the class 5xx, as a failed transaction would not.
+    ///
+    /// A session that was ended is ended all the same, and what `commit` and the `_now` calls wrote stays.
+    pub fn with_commit_on(mut self, predicate: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Self {
+        self.config.commit_on = CommitOn::when(predicate);
+        self
+    }
+
+    /// How long a commit that keeps losing races may go on trying, before it is a 503. Default: 5 seconds.
+    pub fn with_commit_deadline(mut self, deadline: Duration) -> Self {
+        self.config.commit_deadline = deadline;
+        self
+    }
+
+    /// Is told what happens to sessions. It runs within requests: keep it short. Default: none; with the feature
+    /// `tracing`, events are in the log in any case.
+    pub fn with_event_hook(mut self, hook: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        self.config.events = Events::to(hook);
+        self
+    }
+
+    /// Goes by this clock. Default: the system's.
+    pub fn with_clock(mut self, clock: impl Into<Clock>) -> Self {
+        self.config.clock = clock.into();
+        self
+    }
+
+    /// The layer of these settings.
+    ///
+    /// # Errors
+    ///
+    /// What user agents would reject or ignore, and lifetimes under which no session can live, with the reason.
+    pub fn build(mut self) -> Result<SessionLayer, ConfigError> {
+        self.config.lifetime.check()?;
+        self.config.cookie = self.cookie.build()?;
+        Ok(SessionLayer { config: Arc::new(self.config), marker: PhantomData })
+    }
+}
+
+impl fmt::Debug for SessionLayerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionLayerBuilder").field("config", &self.config).field("cookie", &self.cookie).finish()
+    }
+}

@@ -1,0 +1,171 @@
+//! A session's values: one shared buffer, in the form in which it travels.
+//!
+//! The buffer is a sequence of frames, each a key and a value with their lengths before them; a value is MessagePack.
+//! A look-up walks the frames and decodes nothing.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::wire::{Reader, varint};
+use crate::error::StoreError;
+
+/// The values of one state. Cloning shares them.
+#[derive(Clone)]
+pub(crate) struct Data {
+    state: Arc<[u8]>,
+    start: usize,
+}
+
+impl Data {
+    /// Takes the frames from `start` to the end of the state, after checking that they are whole.
+    pub(crate) fn parse(state: Arc<[u8]>, start: usize) -> Result<Self, StoreError> {
+        let mut input = Reader::starting_at(&state, start);
+        while !input.is_at_end() {
+            input.text()?;
+            let length = input.length()?;
+            input.take(length)?;
+        }
+        Ok(Self { state, start })
+    }
+
+    pub(crate) fn empty() -> Self {
+        Self { state: Arc::default(), start: 0 }
+    }
+
+    pub(crate) fn frames(&self) -> Frames<'_> {
+        Frames { input: Reader::starting_at(&self.state, self.start) }
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<Value> {
+        let frame = self.frames().find(|frame| frame.key == key)?;
+        Some(Value { bytes: Arc::clone(&self.state), range: frame.value })
+    }
+
+    /// The bytes of all frames.
+    pub(crate) fn len(&self) -> usize {
+        self.state.len() - self.start
+    }
+}
+
+impl fmt::Debug for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.frames().map(|frame| frame.key)).finish()
+    }
+}
+
+/// The frames of a [`Data`], in order.
+#[derive(Debug)]
+pub(crate) struct Frames<'a> {
+    input: Reader<'a>,
+}
+
+/// One frame of a [`Data`], where it lies.
+#[derive(Debug)]
+pub(crate) struct FrameRef<'a> {
+    pub(crate) key: &'a str,
+    /// Where in the state the value lies.
+    pub(crate) value: Range<usize>,
+    /// The frame, lengths included.
+    pub(crate) bytes: &'a [u8],
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = FrameRef<'a>;
+
+    fn next(&mut self) -> Option<FrameRef<'a>> {
+        if self.input.is_at_end() {
+            return None;
+        }
+        // What is broken was refused by `Data::parse`.
+        let from = self.input.position();
+        let key = self.input.text().ok()?;
+        let length = self.input.length().ok()?;
+        let start = self.input.position();
+        self.input.take(length).ok()?;
+        let end = self.input.position();
+        let bytes = Reader::starting_at(self.input.whole(), from).take(end - from).ok()?;
+        Some(FrameRef { key, value: start..end, bytes })
+    }
+}
+
+/// A value in its encoded form. Cloning shares it.
+#[derive(Clone)]
+pub(crate) struct Value {
+    bytes: Arc<[u8]>,
+    range: Range<usize>,
+}
+
+impl Value {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[self.range.clone()]
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Value({} bytes)", self.range.len())
+    }
+}
+
+/// A frame on its own: what a write adds to a session. Cloning shares it.
+#[derive(Clone)]
+pub(crate) struct Frame {
+    bytes: Arc<[u8]>,
+    key: Range<usize>,
+    value: Range<usize>,
+}
+
+impl Frame {
+    pub(crate) fn new(key: &str, value: &[u8]) -> Self {
+        let (key_length, key_digits) = varint(key.len() as u64);
+        let (value_length, value_digits) = varint(value.len() as u64);
+        let value_at = key_digits + key.len() + value_digits;
+        let bytes = filled(value_at + value.len(), |out| {
+            out.write(&key_length[..key_digits]);
+            out.write(key.as_bytes());
+            out.write(&value_length[..value_digits]);
+            out.write(value);
+        });
+        Self { bytes, key: key_digits..key_digits + key.len(), value: value_at..value_at + value.len() }
+    }
+
+    pub(crate) fn key(&self) -> &str {
+        std::str::from_utf8(&self.bytes[self.key.clone()]).unwrap_or_default()
+    }
+
+    pub(crate) fn value(&self) -> Value {
+        Value { bytes: Arc::clone(&self.bytes), range: self.value.clone() }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Frame({:?}, {} bytes)", self.key(), self.value.len())
+    }
+}
+
+/// A shared buffer of this length, filled in place: one allocation.
+pub(crate) fn filled(length: usize, fill: impl FnOnce(&mut Gap<'_>)) -> Arc<[u8]> {
+    let mut whole: Arc<[u8]> = std::iter::repeat_n(0, length).collect();
+    let mut gap = Gap(Arc::get_mut(&mut whole).expect("nobody else has it yet"));
+    fill(&mut gap);
+    debug_assert!(gap.0.is_empty(), "{} bytes were announced and not written", gap.0.len());
+    whole
+}
+
+/// What is still to be filled.
+#[derive(Debug)]
+pub(crate) struct Gap<'a>(&'a mut [u8]);
+
+impl Gap<'_> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        let (here, rest) = std::mem::take(&mut self.0).split_at_mut(bytes.len());
+        here.copy_from_slice(bytes);
+        self.0 = rest;
+    }
+}

@@ -1,0 +1,245 @@
+//! What a store keeps of a session.
+
+mod data;
+mod header;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+
+pub(crate) use self::data::{Data, Frame, Value, filled};
+pub(crate) use self::header::{CommitName, Header, Pending, Retired, RetiredBy, Secrets, new_commit_name};
+
+use self::wire::{Reader, Writer};
+use crate::clock::Timestamp;
+use crate::error::StoreError;
+use crate::token::SessionId;
+
+/// The version of a record: grows by one with each [`Store::set`](crate::Store::set).
+///
+/// It fits a signed 64-bit column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(u64);
+
+impl Version {
+    pub(crate) const FIRST: Self = Self(1);
+
+    /// The version of this number, as a store has read it.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// What a store keeps of a session: what it may index, and an encoded state that it need not understand.
+///
+/// A store with columns keeps the parts ([`RecordParts`]) in columns of their own, so that a touch rewrites no
+/// state; one that keeps only bytes uses [`encode`](Record::encode) and [`decode`](Record::decode). Cloning shares
+/// the state.
+///
+/// The state holds the SHA-256 of the session's secrets, never a secret, and begins with the version of its format.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Record {
+    id: SessionId,
+    version: Version,
+    owner: Option<Arc<str>>,
+    last_seen: Timestamp,
+    expires_at: Timestamp,
+    state: Arc<[u8]>,
+}
+
+/// The parts of a [`Record`], as a store reads them back.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_structs, reason = "a store must keep every part; a new one would be lost")]
+pub struct RecordParts {
+    /// The id.
+    pub id: SessionId,
+    /// The version.
+    pub version: Version,
+    /// The owner of the session, if it was signed in.
+    pub owner: Option<Arc<str>>,
+    /// When the session was last used.
+    pub last_seen: OffsetDateTime,
+    /// When the record expires.
+    pub expires_at: OffsetDateTime,
+    /// The encoded state.
+    pub state: Arc<[u8]>,
+}
+
+impl Record {
+    /// Puts together what a store has read. Instants are kept to the millisecond.
+    #[must_use]
+    pub fn from_parts(parts: RecordParts) -> Self {
+        Self {
+            id: parts.id,
+            version: parts.version,
+            owner: parts.owner,
+            last_seen: parts.last_seen.into(),
+            expires_at: parts.expires_at.into(),
+            state: parts.state,
+        }
+    }
+
+    /// Takes the record apart.
+    #[must_use]
+    pub fn into_parts(self) -> RecordParts {
+        RecordParts {
+            id: self.id,
+            version: self.version,
+            owner: self.owner,
+            last_seen: self.last_seen.into(),
+            expires_at: self.expires_at.into(),
+            state: self.state,
+        }
+    }
+
+    /// The id: the primary key.
+    #[must_use]
+    pub const fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    /// The version, which [`Expected`](crate::Expected) is about.
+    #[must_use]
+    pub const fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Who the session belongs to, where somebody has signed in.
+    #[must_use]
+    pub fn owner(&self) -> Option<&str> {
+        self.owner.as_deref()
+    }
+
+    /// When the session was last used.
+    #[must_use]
+    pub fn last_seen(&self) -> OffsetDateTime {
+        self.last_seen.into()
+    }
+
+    /// When the record expires. It may be in the past.
+    #[must_use]
+    pub fn expires_at(&self) -> OffsetDateTime {
+        self.expires_at.into()
+    }
+
+    /// The encoded state.
+    #[must_use]
+    pub fn state(&self) -> &[u8] {
+        &self.state
+    }
+
+    /// Moves last seen and expiry as a [`Store::touch`](crate::Store::touch) must: never to an earlier instant.
+    pub fn touch(&mut self, touch: crate::Touch) {
+        self.last_seen = self.last_seen.max(touch.last_seen.into());
+        self.expires_at = self.expires_at.max(touch.expires_at.into());
+    }
+
+    /// The whole record as bytes, for a store that keeps nothing else.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let owner = self.owner.as_deref().unwrap_or_default();
+        let mut out = Writer::with_capacity(self.state.len() + owner.len() + 64);
+        out.byte(Self::FORMAT);
+        out.bytes(self.id.as_uuid().as_bytes());
+        out.varint(self.version.get());
+        out.timestamp(self.last_seen);
+        out.timestamp(self.expires_at);
+        out.byte(u8::from(self.owner.is_some()));
+        if self.owner.is_some() {
+            out.varint(owner.len() as u64);
+            out.bytes(owner.as_bytes());
+        }
+        out.bytes(&self.state);
+        out.into_vec()
+    }
+
+    /// Reads what [`encode`](Record::encode) has written.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`](crate::StoreErrorKind::Corrupt) where the bytes are no record,
+    /// [`Unsupported`](crate::StoreErrorKind::Unsupported) where they are one of a newer format.
+    pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
+        let mut input = Reader::new(bytes);
+        match input.byte()? {
+            Self::FORMAT => {}
+            0 => return Err(StoreError::corrupt("no record has format 0")),
+            newer => return Err(newer_format(newer)),
+        }
+        let id = uuid::Uuid::from_bytes(input.array()?).into();
+        let version = Version::new(input.varint()?);
+        let last_seen = input.timestamp()?;
+        let expires_at = input.timestamp()?;
+        let owner = match input.byte()? {
+            0 => None,
+            1 => Some(input.text()?.into()),
+            _ => return Err(StoreError::corrupt("an owner is there or not")),
+        };
+        Ok(Self { id, version, owner, last_seen, expires_at, state: input.rest().into() })
+    }
+
+    const FORMAT: u8 = 1;
+}
+
+impl Record {
+    pub(crate) fn new(
+        id: SessionId,
+        version: Version,
+        owner: Option<Arc<str>>,
+        (last_seen, expires_at): (Timestamp, Timestamp),
+        state: Arc<[u8]>,
+    ) -> Self {
+        Self { id, version, owner, last_seen, expires_at, state }
+    }
+
+    pub(crate) fn owner_shared(&self) -> Option<&Arc<str>> {
+        self.owner.as_ref()
+    }
+
+    pub(crate) const fn last_seen_timestamp(&self) -> Timestamp {
+        self.last_seen
+    }
+
+    pub(crate) const fn expiry(&self) -> Timestamp {
+        self.expires_at
+    }
+
+    /// Reads the state's header, and where the data begins; checks the data's frames, decodes no value.
+    pub(crate) fn open(&self) -> Result<(Header, Data), StoreError> {
+        let (header, start) = Header::read(&self.state)?;
+        Ok((header, Data::parse(Arc::clone(&self.state), start)?))
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("id", &self.id)
+            .field("version", &self.version)
+            .field("owner", &self.owner)
+            .field("last_seen", &self.last_seen())
+            .field("expires_at", &self.expires_at())
+            .field("state", &format_args!("{} bytes", self.state.len()))
+            .finish()
+    }
+}
+
+fn newer_format(format: u8) -> StoreError {
+    StoreError::unsupported(format!("the record is of format {format}, which is newer than this build"))
+}

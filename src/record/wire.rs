@@ -1,0 +1,134 @@
+//! Reading and writing the bytes of a record.
+
+use crate::clock::Timestamp;
+use crate::error::StoreError;
+
+/// Reads from the front of a slice; never beyond its end.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    whole: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) const fn new(whole: &'a [u8]) -> Self {
+        Self { whole, at: 0 }
+    }
+
+    pub(super) const fn starting_at(whole: &'a [u8], at: usize) -> Self {
+        Self { whole, at }
+    }
+
+    pub(super) const fn whole(&self) -> &'a [u8] {
+        self.whole
+    }
+
+    pub(super) const fn position(&self) -> usize {
+        self.at
+    }
+
+    pub(super) const fn is_at_end(&self) -> bool {
+        self.at >= self.whole.len()
+    }
+
+    pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8], StoreError> {
+        let end = self.at.checked_add(length).ok_or_else(truncated)?;
+        let taken = self.whole.get(self.at..end).ok_or_else(truncated)?;
+        self.at = end;
+        Ok(taken)
+    }
+
+    pub(super) fn rest(&mut self) -> &'a [u8] {
+        let rest = self.whole.get(self.at..).unwrap_or_default();
+        self.at = self.whole.len();
+        rest
+    }
+
+    pub(super) fn byte(&mut self) -> Result<u8, StoreError> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
+        self.take(N)?.try_into().map_err(|_| truncated())
+    }
+
+    pub(super) fn timestamp(&mut self) -> Result<Timestamp, StoreError> {
+        self.array().map(i64::from_be_bytes).map(Timestamp::from_milliseconds)
+    }
+
+    /// A number in seven-bit groups, lowest first, in its shortest form.
+    pub(super) fn varint(&mut self) -> Result<u64, StoreError> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let group = u64::from(byte & 0x7f);
+            if (shift == 63 && group > 1) || (shift > 0 && byte == 0) {
+                break;
+            }
+            number |= group << shift;
+            if byte & 0x80 == 0 {
+                return Ok(number);
+            }
+        }
+        Err(StoreError::corrupt("a number is not in its shortest form"))
+    }
+
+    pub(super) fn length(&mut self) -> Result<usize, StoreError> {
+        usize::try_from(self.varint()?).map_err(|_| truncated())
+    }
+
+    pub(super) fn text(&mut self) -> Result<&'a str, StoreError> {
+        let length = self.length()?;
+        std::str::from_utf8(self.take(length)?).map_err(StoreError::corrupt)
+    }
+}
+
+fn truncated() -> StoreError {
+    StoreError::corrupt("the record is truncated")
+}
+
+/// Writes to the end of a buffer.
+#[derive(Debug)]
+pub(super) struct Writer(Vec<u8>);
+
+impl Writer {
+    pub(super) fn with_capacity(capacity: usize) -> Self {
+        Self(Vec::with_capacity(capacity))
+    }
+
+    pub(super) fn byte(&mut self, byte: u8) {
+        self.0.push(byte);
+    }
+
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    pub(super) fn timestamp(&mut self, at: Timestamp) {
+        self.bytes(&at.milliseconds().to_be_bytes());
+    }
+
+    pub(super) fn varint(&mut self, number: u64) {
+        let (bytes, length) = varint(number);
+        self.bytes(&bytes[..length]);
+    }
+
+    pub(super) fn into_vec(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+/// A number in seven-bit groups, lowest first, and how many groups that are.
+pub(super) fn varint(mut number: u64) -> ([u8; 10], usize) {
+    let mut bytes = [0; 10];
+    let mut length = 0;
+    loop {
+        let group = number.to_le_bytes()[0] & 0x7f;
+        number >>= 7;
+        bytes[length] = if number == 0 { group } else { group | 0x80 };
+        length += 1;
+        if number == 0 {
+            return (bytes, length);
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What one request did to a session, kept so that it can be applied again to a newer record.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::lifetime::Lifetime;
+use super::view::View;
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind};
+use crate::record::Frame;
+
+/// A change set.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    pub(crate) data: Vec<Change>,
+    pub(crate) sign_in: Option<SignIn>,
+    pub(crate) rotate: bool,
+    pub(crate) lifetime: Option<Lifetime>,
+    /// Ends the session.
+    pub(crate) end: bool,
+    /// Not the handler's doing: what the session itself has due.
+    pub(crate) upkeep: Upkeep,
+}
+
+/// Who signed in, and which of the changes came after.
+#[derive(Clone, Debug)]
+pub(crate) struct SignIn {
+    pub(crate) owner: Arc<str>,
+    pub(crate) at: Timestamp,
+    /// How many of the changes were made before.
+    pub(crate) after: usize,
+}
+
+/// The two halves of a periodic rotation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Upkeep {
+    /// The client has presented a pending secret.
+    pub(crate) promote: bool,
+    /// The current secret is old.
+    pub(crate) refresh: bool,
+}
+
+impl Changes {
+    /// Whether the handler changed nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.data.is_empty() && self.sign_in.is_none() && !self.rotate && self.lifetime.is_none() && !self.end
+    }
+
+    /// Whether there is nothing to write at all.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.is_empty() && self.upkeep == Upkeep::default()
+    }
+
+    /// Whether committing them makes a secret.
+    pub(crate) const fn may_issue(&self) -> bool {
+        self.sign_in.is_some() || self.rotate || self.upkeep.refresh
+    }
+}
+
+/// A change of the data.
+pub(crate) enum Change {
+    Put {
+        frame: Frame,
+        /// The request had read the value before, so it may rest on what another has changed.
+        after_read: bool,
+    },
+    Remove(Cow<'static, str>),
+    Clear,
+    Update {
+        key: Cow<'static, str>,
+        update: Box<dyn Replay>,
+    },
+}
+
+impl Change {
+    /// Applies the change to a view of at most `limit` bytes. Runs the application's closures: hold no lock.
+    pub(crate) fn apply(&self, view: &mut View, limit: usize) -> Result<(), Error> {
+        match self {
+            Self::Put { frame, .. } => put(view, frame.clone(), limit),
+            Self::Remove(key) => {
+                view.remove(key);
+                Ok(())
+            }
+            Self::Clear => {
+                *view = View::empty();
+                Ok(())
+            }
+            Self::Update { key, update } => {
+                let current = view.get(key);
+                match update.run(key, current.as_ref().map(|value| value.as_bytes()))? {
+                    Some(frame) => put(view, frame, limit),
+                    None => {
+                        view.remove(key);
+                        Ok(())
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Put { frame, .. } => write!(f, "Put({:?})", frame.key()),
+            Self::Remove(key) => write!(f, "Remove({key:?})"),
+            Self::Clear => f.write_str("Clear"),
+            Self::Update { key, .. } => write!(f, "Update({key:?})"),
+        }
+    }
+}
+
+/// Puts a frame into a view, unless the view would exceed its limit.
+pub(crate) fn put(view: &mut View, frame: Frame, limit: usize) -> Result<(), Error> {
+    let length = view.len_with(&frame);
+    if length > limit {
+        let text = format!("{length} bytes with {:?}, and the limit is {limit}", frame.key());
+        return Err(Error::new(ErrorKind::TooLarge).at(text));
+    }
+    view.put(frame);
+    Ok(())
+}
+
+/// A read-modify-write that can be run again.
+pub(crate) trait Replay: Send {
+    /// The new frame for a value; `None` removes it.
+    fn run(&self, key: &str, current: Option<&[u8]>) -> Result<Option<Frame>, Error>;
+}
+
+/// A closure over a value of type `T`, which is the default one where there is none.
+pub(crate) struct Update<T, F> {
+    closure: F,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T, F> Update<T, F> {
+    pub(crate) const fn new(closure: F) -> Self {
+        Self { closure, value: PhantomData }
+    }
+}
+
+impl<T, F> Replay for Update<T, F>
+where
+    T: Serialize + DeserializeOwned + Default,
+    F: FnOnce(&mut T) + Clone + Send,
+{
+    fn run(&self, key: &str, current: Option<&[u8]>) -> Result<Option<Frame>, Error> {
+        let mut value = match current {
+            Some(bytes) => decode(key, bytes)?,
+            None => T::default(),
+        };
+        (self.closure.clone())(&mut value);
+        encode(key, &value).map(Some)
+    }
+}
+
+/// A closure that is given the value and leaves nothing.
+pub(crate) struct Take<T, F> {
+    taken: F,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T, F> Take<T, F> {
+    pub(crate) const fn new(taken: F) -> Self {
+        Self { taken, value: PhantomData }
+    }
+}
+
+impl<T, F> Replay for Take<T, F>
+where
+    T: DeserializeOwned,
+    F: Fn(Option<T>) + Send,
+{
+    fn run(&self, key: &str, current: Option<&[u8]>) -> Result<Option<Frame>, Error> {
+        (self.taken)(current.map(|bytes| decode(key, bytes)).transpose()?);
+        Ok(None)
+    }
+}
+
+/// A value as it is stored: MessagePack, with the names of a struct's fields, so that fields can come and go.
+pub(crate) fn encode<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<Frame, Error> {
+    let mut bytes = Vec::with_capacity(128);
+    rmp_serde::encode::write_named(&mut bytes, value)
+        .map_err(|error| Error::with_source(ErrorKind::Serialize, error).at(format!("{key:?}")))?;
+    Ok(Frame::new(key, &bytes))
+}
+
+pub(crate) fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, Error> {
+    rmp_serde::from_slice(bytes).map_err(|error| {
+        let expected = std::any::type_name::<T>();
+        Error::with_source(ErrorKind::Type, error).at(format!("{key:?} is not a {expected}"))
+    })
+}

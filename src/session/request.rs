@@ -1,0 +1,395 @@
+//! What a request, its handlers and its response share of a session.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::OnceCell;
+
+use super::changes::{Changes, Upkeep};
+use super::commit::Committed;
+use super::lifetime::Lifetime;
+use super::load::{Found, load};
+use super::rotation::Presented;
+use super::view::View;
+use super::work::{Base, Batch, Ending, Outgoing, Work};
+use crate::config::Config;
+use crate::error::{Error, ErrorKind};
+use crate::event::EventKind;
+use crate::record::new_commit_name;
+use crate::store::Touch;
+use crate::token::SessionId;
+use crate::transport::Candidates;
+
+/// One request's session, loaded or not.
+pub(crate) struct RequestSession {
+    config: Arc<Config>,
+    candidates: Candidates,
+    /// That of the layer around this request's layer, if there is one.
+    outer: Option<Arc<RequestSession>>,
+    /// Detached from its request: it outlives the response, and can change no token.
+    detached: bool,
+    /// The head of the response is out.
+    closed: AtomicBool,
+    loaded: OnceCell<()>,
+    /// Means nothing before it is loaded. Never held while a closure of the application runs, nor across an await.
+    work: Mutex<Work>,
+    /// One commit at a time.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl RequestSession {
+    pub(crate) fn new(config: Arc<Config>, candidates: Candidates, outer: Option<Arc<Self>>) -> Self {
+        Self {
+            config,
+            candidates,
+            outer,
+            detached: false,
+            closed: AtomicBool::new(false),
+            loaded: OnceCell::new(),
+            work: Mutex::new(Work::new(Base::Fresh)),
+            turn: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// A session without a request.
+    pub(crate) fn detached(config: Arc<Config>, work: Work) -> Self {
+        Self {
+            detached: true,
+            loaded: OnceCell::new_with(Some(())),
+            work: Mutex::new(work),
+            ..Self::new(config, Candidates::default(), None)
+        }
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn shared_config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    pub(crate) const fn is_detached(&self) -> bool {
+        self.detached
+    }
+
+    /// Whether `other` is the session of a layer around this one.
+    pub(crate) fn is_within(&self, other: &Arc<Self>) -> bool {
+        self.outer.as_ref().is_some_and(|outer| Arc::ptr_eq(outer, other) || outer.is_within(other))
+    }
+
+    /// Whether a layer around this one, or this one itself, uses a cookie of that name.
+    pub(crate) fn uses_cookie(&self, name: &str) -> bool {
+        self.config.cookie.name() == name || self.outer.as_ref().is_some_and(|outer| outer.uses_cookie(name))
+    }
+
+    /// Loads the session, once for the request.
+    pub(crate) async fn load(&self) -> Result<(), Error> {
+        let load = async {
+            let base = load(&self.config, &self.candidates).await?;
+            *self.work() = Work::new(base);
+            Ok(())
+        };
+        self.loaded.get_or_try_init(|| load).await.copied()
+    }
+
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.loaded.initialized()
+    }
+
+    pub(crate) fn work(&self) -> MutexGuard<'_, Work> {
+        // Nothing that can panic runs under this lock.
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The work, for a change of it.
+    pub(crate) fn work_for_write(&self) -> Result<MutexGuard<'_, Work>, Error> {
+        let work = self.work_for_end()?;
+        work.writable()?;
+        Ok(work)
+    }
+
+    /// The work, for a change of the token.
+    pub(crate) fn work_for_rotation(&self) -> Result<MutexGuard<'_, Work>, Error> {
+        if self.detached {
+            return Err(Error::new(ErrorKind::Detached));
+        }
+        let work = self.work_for_end()?;
+        work.may_rotate()?;
+        Ok(work)
+    }
+
+    /// The work, for its end.
+    pub(crate) fn work_for_end(&self) -> Result<MutexGuard<'_, Work>, Error> {
+        let work = self.work();
+        if self.closed.load(Ordering::SeqCst) { Err(Error::new(ErrorKind::Closed)) } else { Ok(work) }
+    }
+
+    /// No write from now on.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Writes everything that was done so far.
+    pub(crate) async fn commit(&self) -> Result<(), Error> {
+        let _turn = self.turn.lock().await;
+        loop {
+            let Some(flight) = self.take_off() else { return Ok(()) };
+            flight.run().await?;
+        }
+    }
+
+    /// Commits for a response: what was done, if the answer allows it, and what is due.
+    ///
+    /// A session that has ended meanwhile is no error here: the answer stands, and there is nothing to tell of it.
+    pub(crate) async fn settle(&self, commit_changes: bool) -> Result<(), Error> {
+        if !commit_changes {
+            self.work().discard();
+        }
+        match self.commit().await {
+            Err(error) if error.kind() == ErrorKind::Ended => return Ok(()),
+            done => done?,
+        }
+        self.touch_if_due().await;
+        Ok(())
+    }
+
+    /// Whether [`settle`](Self::settle) has anything to do.
+    pub(crate) fn needs_settling(&self, commit_changes: bool) -> bool {
+        let work = self.work();
+        !work.endings.is_empty()
+            || (commit_changes && (work.stalled.is_some() || !work.changes.is_empty()))
+            || self.upkeep(&work) != Upkeep::default()
+            || self.is_touch_due(&work)
+    }
+
+    pub(crate) fn outgoing(&self) -> Outgoing {
+        self.work().outgoing.clone()
+    }
+
+    /// Notes that the session was used, unless that was done lately. A failure costs the client nothing.
+    async fn touch_if_due(&self) {
+        let now = self.config.clock.now();
+        let (record, lifetime, started_at) = {
+            let work = self.work();
+            let Base::Live(live) = &work.base else { return };
+            if !self.is_touch_due(&work) {
+                return;
+            }
+            (live.record.clone(), work.lifetime(self.config.lifetime), live.header.started_at)
+        };
+        let touch = Touch::new(now.into(), lifetime.expires_at(started_at, now).into());
+        match self.config.store.touch(record.id(), record.version(), touch).await {
+            Ok(touched) => {
+                let mut work = self.work();
+                work.used = true;
+                if touched {
+                    self.renew_cookie(&mut work, lifetime);
+                }
+            }
+            Err(error) => self.config.events.raise_failure(EventKind::UpkeepFailed, *record.id(), &error),
+        }
+    }
+
+    fn is_touch_due(&self, work: &Work) -> bool {
+        !work.used && self.is_use_unnoted(&work.base, work.lifetime(self.config.lifetime))
+    }
+
+    /// Whether the last use that the store knows of was too long ago.
+    fn is_use_unnoted(&self, base: &Base, lifetime: Lifetime) -> bool {
+        let Base::Live(live) = base else { return false };
+        self.config.clock.now().since(live.record.last_seen_timestamp()) >= lifetime.touch_interval()
+    }
+
+    /// Sends a persistent cookie again, under a token that is still the current one.
+    fn renew_cookie(&self, work: &mut Work, lifetime: Lifetime) {
+        let (Base::Live(live), Outgoing::Nothing) = (&work.base, &work.outgoing) else { return };
+        let Some(token) = live.token.as_ref().filter(|token| live.is_current(&token.verifier())) else { return };
+        let max_age = lifetime.cookie_max_age(live.header.started_at, self.config.clock.now());
+        if max_age.is_some() {
+            work.outgoing = Outgoing::Set { token: token.clone(), max_age };
+        }
+    }
+
+    fn upkeep(&self, work: &Work) -> Upkeep {
+        let Base::Live(live) = &work.base else { return Upkeep::default() };
+        let now = self.config.clock.now();
+        let secrets = &live.header.secrets;
+        let is_old = |period| now.since(secrets.since) >= period;
+        let changes_token = work.changes.sign_in.is_some() || work.changes.rotate;
+        Upkeep {
+            promote: !self.detached && live.presented == Presented::Pending,
+            refresh: !self.detached
+                && !changes_token
+                && live.presented == Presented::Current
+                && live.token.as_ref().is_some_and(|_| secrets.may_refresh(now))
+                && work.lifetime(self.config.lifetime).rotation.is_some_and(is_old),
+        }
+    }
+
+    /// Goes on from a newer record of the same session.
+    pub(crate) fn rebase(&self, found: Found) {
+        let mut work = self.work();
+        let (presented, token) = match &work.base {
+            Base::Live(live) => (live.presented, live.token.clone()),
+            _ => (Presented::Current, None),
+        };
+        work.base = Base::Live(found.live(presented, token));
+        if work.changes.is_empty() {
+            work.discard();
+        } else {
+            work.view_is_exact = false;
+        }
+    }
+
+    /// Takes the next piece of work that is to be committed.
+    fn take_off(&self) -> Option<Flight<'_>> {
+        let mut work = self.work();
+        if let Some(ending) = work.endings.pop() {
+            return Some(self.flight(Job::End(ending), work.edits));
+        }
+        if let Some(stalled) = work.stalled.take() {
+            return Some(self.flight(Job::Commit(stalled), work.edits));
+        }
+        let upkeep = self.upkeep(&work);
+        let changes = Changes { upkeep, ..std::mem::take(&mut work.changes) };
+        if changes.is_nothing() {
+            return None;
+        }
+        let batch = Batch {
+            base: work.base.clone(),
+            changes,
+            result: work.view_is_exact.then(|| work.view.clone()),
+            name: new_commit_name(),
+            secret: None,
+            new_id: work.new_id,
+            in_doubt: false,
+        };
+        Some(self.flight(Job::Commit(batch), work.edits))
+    }
+
+    fn flight(&self, job: Job, edits: u64) -> Flight<'_> {
+        Flight { session: self, job: Some(job), edits }
+    }
+}
+
+/// A piece of work on its way to the store. Dropped before it has landed, it goes back to where it came from, so that
+/// a handler that gives up waiting (`select!`, a timeout) loses nothing.
+struct Flight<'a> {
+    session: &'a RequestSession,
+    job: Option<Job>,
+    /// How many edits there were when it took off.
+    edits: u64,
+}
+
+enum Job {
+    Commit(Batch),
+    End(Ending),
+}
+
+impl Flight<'_> {
+    async fn run(mut self) -> Result<(), Error> {
+        let config = self.session.config();
+        match &mut self.job {
+            Some(Job::Commit(batch)) if self.session.detached && matches!(batch.base, Base::Fresh) => {
+                self.fail(Error::new(ErrorKind::Detached))
+            }
+            Some(Job::Commit(batch)) => match batch.run(config).await {
+                Ok(committed) => self.land(committed),
+                Err(error) => self.fail(error),
+            },
+            Some(Job::End(ending)) => match ending.run(config).await {
+                Ok(ended) => self.land_ending(ended),
+                Err(error) => self.fail(error),
+            },
+            None => Ok(()),
+        }
+    }
+
+    /// The commit took effect.
+    fn land(mut self, committed: Committed) -> Result<(), Error> {
+        let Some(Job::Commit(batch)) = self.job.take() else { return Ok(()) };
+        let (session, config) = (self.session, self.session.config());
+        let Committed { live, issued } = committed;
+        let id = *live.record.id();
+        raise_events(config, &batch, issued.is_some(), id);
+
+        let mut work = session.work();
+        work.used = true;
+        let lifetime = live.header.lifetime.unwrap_or(config.lifetime);
+        let renewal = batch.changes.lifetime.is_some() || session.is_use_unnoted(&batch.base, lifetime);
+        if let Some(token) = issued {
+            let max_age = lifetime.cookie_max_age(live.header.started_at, config.clock.now());
+            work.outgoing = Outgoing::Set { token, max_age };
+        }
+        let untouched = work.edits == self.edits;
+        if untouched {
+            work.view = View::new(live.data.clone());
+            work.owner = live.record.owner_shared().cloned();
+            work.authenticated_at = live.header.authenticated_at;
+        }
+        // What was written meanwhile is in the view, over something else than what is stored now.
+        work.view_is_exact = untouched;
+        work.base = Base::Live(live);
+        if renewal {
+            session.renew_cookie(&mut work, lifetime);
+        }
+        Ok(())
+    }
+
+    fn land_ending(mut self, ended: bool) -> Result<(), Error> {
+        let Some(Job::End(ending)) = self.job.take() else { return Ok(()) };
+        if ended {
+            self.session.config().events.raise(EventKind::Ended, ending.id);
+            let mut work = self.session.work();
+            if ending.clears_cookie && matches!(work.outgoing, Outgoing::Nothing) {
+                work.outgoing = Outgoing::Clear;
+            }
+        }
+        Ok(())
+    }
+
+    /// The commit failed, and will not be tried again by this request.
+    fn fail(mut self, error: Error) -> Result<(), Error> {
+        let job = self.job.take();
+        if let Some(Job::Commit(batch)) = &job {
+            if batch.changes.is_empty() {
+                // Upkeep alone: nobody asked for it.
+                return Ok(());
+            }
+        }
+        let mut work = self.session.work();
+        work.discard();
+        if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Superseded | ErrorKind::Ended) {
+            work.failed = Some(error.kind());
+        }
+        Err(error)
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        let Some(job) = self.job.take() else { return };
+        let mut work = self.session.work();
+        match job {
+            Job::Commit(batch) => work.stalled = Some(batch),
+            Job::End(ending) => work.endings.push(ending),
+        }
+    }
+}
+
+fn raise_events(config: &Config, batch: &Batch, issued: bool, id: SessionId) {
+    let changes = &batch.changes;
+    if matches!(batch.base, Base::Fresh) {
+        config.events.raise(EventKind::Created, id);
+    }
+    if changes.sign_in.is_some() {
+        config.events.raise(EventKind::SignedIn, id);
+    }
+    if issued && (changes.rotate || changes.sign_in.is_some()) && matches!(batch.base, Base::Live(_)) {
+        config.events.raise(EventKind::Rotated, id);
+    }
+    if issued && changes.upkeep.refresh {
+        config.events.raise(EventKind::Refreshed, id);
+    }
+}

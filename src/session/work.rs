@@ -1,0 +1,282 @@
+//! A request's session while the request is under way.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use super::changes::{Change, Changes, SignIn, put};
+use super::lifetime::Lifetime;
+use super::rotation::Presented;
+use super::view::View;
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind};
+use crate::record::{CommitName, Data, Frame, Header, Record};
+use crate::token::{Secret, SessionId, Token};
+
+/// What a request's handlers did, over what was loaded.
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub(crate) base: Base,
+    pub(crate) view: View,
+    /// The view is the base with exactly `changes` applied, so that a first commit need not run them again.
+    pub(crate) view_is_exact: bool,
+    pub(crate) owner: Option<Arc<str>>,
+    pub(crate) authenticated_at: Option<Timestamp>,
+    pub(crate) changes: Changes,
+    /// A commit that was interrupted: whether it took effect is still to be found out.
+    pub(crate) stalled: Option<Batch>,
+    /// Sessions that this request has ended, and the store still has.
+    pub(crate) endings: Vec<Ending>,
+    pub(crate) outgoing: Outgoing,
+    /// Why nothing more can be written.
+    pub(crate) failed: Option<ErrorKind>,
+    /// The id that the session will be created under, where somebody knows it already.
+    pub(crate) new_id: Option<SessionId>,
+    /// A commit has noted the use of the session already.
+    pub(crate) used: bool,
+    /// Grows with each edit.
+    pub(crate) edits: u64,
+    reads: Reads,
+}
+
+/// What a request's changes start from.
+#[derive(Clone, Debug)]
+pub(crate) enum Base {
+    /// No session yet: a write creates one.
+    Fresh,
+    /// The client's secret was retired a moment ago: nothing can be read or written under it.
+    Retired,
+    /// A session that the store has.
+    Live(Live),
+    /// A session that the request which this work was detached from has yet to store.
+    Promised(Promised),
+}
+
+/// A session as it was read.
+#[derive(Clone, Debug)]
+pub(crate) struct Live {
+    pub(crate) record: Record,
+    pub(crate) header: Header,
+    pub(crate) data: Data,
+    pub(crate) presented: Presented,
+    /// What the client presented, or was given since.
+    pub(crate) token: Option<Token>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Promised {
+    pub(crate) id: SessionId,
+    pub(crate) epoch: u64,
+}
+
+/// One commit: changes, what they start from, and the name under which they are tried.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) base: Base,
+    pub(crate) changes: Changes,
+    /// The data after the changes, where that is known without running them again.
+    pub(crate) result: Option<View>,
+    pub(crate) name: CommitName,
+    /// The secret that it issues, if it issues one.
+    pub(crate) secret: Option<Secret>,
+    /// The id that it creates a session under, if it creates one.
+    pub(crate) new_id: Option<SessionId>,
+    /// It may have reached the store.
+    pub(crate) in_doubt: bool,
+}
+
+/// A session to be ended.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) id: SessionId,
+    /// The session changes hands no more, so that deleting it outright cannot hit what came after.
+    pub(crate) settled: bool,
+    pub(crate) live: Option<Live>,
+    /// The write that marks it as ended, once it is begun.
+    pub(crate) mark: Option<Batch>,
+    /// The client's own cookie names this session.
+    pub(crate) clears_cookie: bool,
+    pub(crate) in_doubt: bool,
+}
+
+/// What the response says in `Set-Cookie`.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Outgoing {
+    #[default]
+    Nothing,
+    Set {
+        token: Token,
+        max_age: Option<u64>,
+    },
+    Clear,
+}
+
+impl Work {
+    pub(crate) fn new(base: Base) -> Self {
+        let (view, owner, authenticated_at) = match &base {
+            Base::Live(live) => {
+                (View::new(live.data.clone()), live.record.owner_shared().cloned(), live.header.authenticated_at)
+            }
+            _ => (View::empty(), None, None),
+        };
+        Self {
+            base,
+            view,
+            view_is_exact: true,
+            owner,
+            authenticated_at,
+            changes: Changes::default(),
+            stalled: None,
+            endings: Vec::new(),
+            outgoing: Outgoing::Nothing,
+            failed: None,
+            new_id: None,
+            used: false,
+            edits: 0,
+            reads: Reads::default(),
+        }
+    }
+
+    /// Refuses a write where there is nothing that it could be written to.
+    pub(crate) fn writable(&self) -> Result<(), Error> {
+        match (self.failed, &self.base) {
+            (Some(kind), _) => Err(Error::new(kind)),
+            (None, Base::Retired) => Err(Error::new(ErrorKind::Superseded)),
+            (None, _) => Ok(()),
+        }
+    }
+
+    /// Refuses a change of the token, beyond that, to one who came with a replaced secret.
+    pub(crate) fn may_rotate(&self) -> Result<(), Error> {
+        match &self.base {
+            Base::Live(live) if live.presented == Presented::Replaced => Err(Error::new(ErrorKind::Superseded)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn note_read(&mut self, key: &str) {
+        if self.view.is_as_loaded(key) {
+            self.reads.add(key);
+        }
+    }
+
+    pub(crate) fn put(&mut self, frame: Frame, limit: usize) -> Result<(), Error> {
+        let after_read = self.reads.contains(frame.key());
+        put(&mut self.view, frame.clone(), limit)?;
+        self.record(Change::Put { frame, after_read });
+        Ok(())
+    }
+
+    /// Has a session be stored even if nothing is written to it.
+    pub(crate) fn create(&mut self) {
+        if self.changes.is_empty() {
+            self.record(Change::Clear);
+        }
+    }
+
+    /// Takes in a change that the view already shows.
+    pub(crate) fn record(&mut self, change: Change) {
+        self.edits += 1;
+        self.changes.data.push(change);
+    }
+
+    pub(crate) fn sign_in(&mut self, owner: &str, now: Timestamp) {
+        if self.owner.as_deref().is_some_and(|present| present != owner) || matches!(self.base, Base::Retired) {
+            self.end();
+        }
+        let owner: Arc<str> = owner.into();
+        self.owner = Some(Arc::clone(&owner));
+        self.authenticated_at = Some(now);
+        self.changes.rotate = false;
+        self.changes.sign_in = Some(SignIn { owner, at: now, after: self.changes.data.len() });
+        self.edits += 1;
+    }
+
+    /// Ends the session; what is written after that begins another.
+    pub(crate) fn end(&mut self) {
+        if let Some(stalled) = self.stalled.take() {
+            if let Some(id) = stalled.new_id.filter(|_| stalled.in_doubt) {
+                let ending = Ending { id, settled: true, live: None, mark: None, clears_cookie: false, in_doubt: true };
+                self.endings.push(ending);
+            }
+        }
+        let edits = self.edits + 1;
+        let used = std::mem::replace(self, Self::new(Base::Fresh));
+        self.edits = edits;
+        self.failed = used.failed;
+        self.endings = used.endings;
+        self.outgoing = match used.outgoing {
+            Outgoing::Clear => Outgoing::Clear,
+            Outgoing::Nothing | Outgoing::Set { .. } => Outgoing::Nothing,
+        };
+        if let Base::Live(live) = used.base {
+            self.endings.push(Ending {
+                id: *live.record.id(),
+                settled: live.record.owner().is_some(),
+                clears_cookie: live.token.is_some(),
+                live: Some(live),
+                mark: None,
+                in_doubt: false,
+            });
+        }
+    }
+
+    /// The lifetime that the session has, by its own or the layer's setting.
+    pub(crate) fn lifetime(&self, default: Lifetime) -> Lifetime {
+        let stored = match &self.base {
+            Base::Live(live) => live.header.lifetime,
+            _ => None,
+        };
+        self.changes.lifetime.or(stored).unwrap_or(default)
+    }
+
+    /// Forgets what was not committed.
+    pub(crate) fn discard(&mut self) {
+        self.changes = Changes::default();
+        self.stalled = None;
+        if let Base::Live(live) = &self.base {
+            self.view = View::new(live.data.clone());
+            self.owner = live.record.owner_shared().cloned();
+            self.authenticated_at = live.header.authenticated_at;
+        } else {
+            self.view = View::empty();
+            self.owner = None;
+            self.authenticated_at = None;
+        }
+        self.view_is_exact = true;
+        self.edits += 1;
+    }
+}
+
+/// The keys that a request has read, by their hashes.
+#[derive(Debug, Default)]
+struct Reads {
+    first: [u64; 8],
+    count: usize,
+    more: Vec<u64>,
+}
+
+impl Reads {
+    fn add(&mut self, key: &str) {
+        if self.contains(key) {
+            return;
+        }
+        match self.first.get_mut(self.count) {
+            Some(place) => {
+                *place = hash(key);
+                self.count += 1;
+            }
+            None => self.more.push(hash(key)),
+        }
+    }
+
+    fn contains(&self, key: &str) -> bool {
+        let hash = hash(key);
+        self.first[..self.count].contains(&hash) || self.more.contains(&hash)
+    }
+}
+
+fn hash(key: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,255 @@
+//! Sessions in this process.
+
+mod owners;
+mod shard;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use self::owners::Owners;
+use self::shard::Shards;
+use super::{Expected, Outcome, Store, Touch};
+use crate::clock::{Clock, Timestamp};
+use crate::error::StoreError;
+use crate::record::{Record, Version};
+use crate::token::SessionId;
+
+/// How many expired records one operation frees in passing. It adds at most one, so the store cannot fall behind.
+const FREED_IN_PASSING: usize = 16;
+
+/// How many one lock is held for when all that have expired are deleted.
+const FREED_AT_ONCE: usize = 256;
+
+/// A store in memory: fast, for one process, gone with it.
+///
+/// For development, for tests, and where signing everybody out at a restart does no harm. It needs no runtime and no
+/// background task: each operation frees a few records that have expired, so memory follows the number of live
+/// sessions for as long as there is traffic.
+///
+/// Clones share the same sessions.
+///
+/// # Bounds
+///
+/// Without a bound, whoever can make an application create sessions can fill its memory.
+/// [`with_capacity_limit`](MemoryStore::with_capacity_limit) sets one: when the store is full, sessions that were never
+/// signed in make room, the soonest to expire first; if there are none, creating a session fails with
+/// [`Unavailable`](crate::StoreErrorKind::Unavailable) (503). What [`Transient`](crate::Transient) keeps has no owner,
+/// so it counts among the former.
+///
+/// ```
+/// use sessile::{MemoryStore, SessionLayer};
+///
+/// let layer = SessionLayer::new(MemoryStore::new());
+/// let bounded = SessionLayer::new(MemoryStore::new().with_capacity_limit(100_000));
+/// ```
+#[derive(Clone)]
+pub struct MemoryStore {
+    inner: Arc<Inner>,
+    clock: Clock,
+    limit: usize,
+}
+
+#[derive(Default)]
+struct Inner {
+    shards: Shards,
+    owners: Owners,
+    records: AtomicUsize,
+}
+
+impl MemoryStore {
+    /// An empty store, without a bound, by the system's clock.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { inner: Arc::default(), clock: Clock::system(), limit: usize::MAX }
+    }
+
+    /// Keeps at most this many records. Default: no limit.
+    #[must_use]
+    pub fn with_capacity_limit(mut self, records: usize) -> Self {
+        self.limit = records;
+        self
+    }
+
+    /// Goes by this clock. Default: the system's.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Into<Clock>) -> Self {
+        self.clock = clock.into();
+        self
+    }
+
+    /// How many records are held, those included that have expired and are not yet freed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.inner.records.load(Ordering::Relaxed)
+    }
+
+    /// Whether no record is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Store for MemoryStore {
+    async fn get(&self, id: &SessionId) -> Result<Option<Record>, StoreError> {
+        let now = self.clock.now();
+        let slot = self.inner.shards.of(id);
+        let (found, next) = slot.with(|shard| (shard.live(id, now).cloned(), shard.next_to_visit()));
+        self.inner.free_in_passing(next, now);
+        Ok(found)
+    }
+
+    async fn set(&self, record: &Record, expected: Expected) -> Result<Outcome, StoreError> {
+        let now = self.clock.now();
+        let adds = expected == Expected::Absent;
+        if adds {
+            self.inner.reserve(self.limit, now)?;
+        }
+        let slot = self.inner.shards.of(record.id());
+        let (outcome, added, next) = slot.with(|shard| {
+            let found = match shard.live(record.id(), now) {
+                None => Expected::Absent,
+                Some(stored) => Expected::Version(stored.version()),
+            };
+            let next = shard.next_to_visit();
+            if found != expected {
+                return (Outcome::Refused, false, next);
+            }
+            let old = shard.insert(record.clone());
+            self.inner.owners.follow(old.as_ref(), Some(record));
+            (Outcome::Written, old.is_none(), next)
+        });
+        if adds && !added {
+            self.inner.records.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.inner.free_in_passing(next, now);
+        Ok(outcome)
+    }
+
+    async fn touch(&self, id: &SessionId, version: Version, touch: Touch) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        let slot = self.inner.shards.of(id);
+        let (touched, next) = slot.with(|shard| {
+            let same = shard.live(id, now).is_some_and(|stored| stored.version() == version);
+            (same && shard.touch(id, touch), shard.next_to_visit())
+        });
+        self.inner.free_in_passing(next, now);
+        Ok(touched)
+    }
+
+    async fn delete(&self, id: &SessionId) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        let slot = self.inner.shards.of(id);
+        let (deleted, next) = slot.with(|shard| {
+            let deleted = shard.remove(id);
+            self.inner.forget(deleted.as_ref());
+            (deleted.is_some_and(|record| now < record.expiry()), shard.next_to_visit())
+        });
+        self.inner.free_in_passing(next, now);
+        Ok(deleted)
+    }
+
+    async fn owned_by(&self, owner: &str) -> Result<Vec<Record>, StoreError> {
+        let now = self.clock.now();
+        let ids = self.inner.owners.sessions_of(owner);
+        let record = |id| {
+            let live = self.inner.shards.of(&id).with(|shard| shard.live(&id, now).cloned())?;
+            (live.owner() == Some(owner)).then_some(live)
+        };
+        Ok(ids.into_iter().filter_map(record).collect())
+    }
+
+    async fn delete_expired(&self) -> Result<u64, StoreError> {
+        let now = self.clock.now();
+        let mut deleted = 0;
+        for slot in self.inner.shards.iter() {
+            while slot.is_due(now) {
+                let freed = slot.with(|shard| self.inner.free_expired(shard, now, FREED_AT_ONCE));
+                deleted += freed as u64;
+            }
+        }
+        Ok(deleted)
+    }
+}
+
+impl Inner {
+    /// Counts one record more; where the store is full, makes room for it first.
+    fn reserve(&self, limit: usize, now: Timestamp) -> Result<(), StoreError> {
+        if self.records.fetch_add(1, Ordering::Relaxed) < limit || self.make_room(now) {
+            return Ok(());
+        }
+        self.records.fetch_sub(1, Ordering::Relaxed);
+        Err(StoreError::unavailable("the memory store is full, of sessions that are signed in"))
+    }
+
+    /// Frees what has expired or else the anonymous session that expires soonest. Says whether there was one.
+    fn make_room(&self, now: Timestamp) -> bool {
+        if let Some(slot) = self.shards.iter().find(|slot| slot.is_due(now)) {
+            if slot.with(|shard| self.free_expired(shard, now, FREED_IN_PASSING)) > 0 {
+                return true;
+            }
+        }
+        while let Some(slot) = self.shards.soonest_anonymous() {
+            let evicted = slot.with(|shard| {
+                let evicted = shard.remove_soonest_anonymous();
+                self.forget(evicted.as_ref());
+                evicted.is_some()
+            });
+            if evicted {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Frees a little of the next shard in turn, unless somebody else is at it.
+    fn free_in_passing(&self, next: usize, now: Timestamp) {
+        let slot = self.shards.at(next);
+        if slot.is_due(now) {
+            slot.try_with(|shard| self.free_expired(shard, now, FREED_IN_PASSING));
+        }
+    }
+
+    fn free_expired(&self, shard: &mut shard::Shard, now: Timestamp, most: usize) -> usize {
+        let mut freed = 0;
+        for _ in 0..most {
+            match shard.remove_expired(now) {
+                shard::Expired::Freed(record) => {
+                    self.forget(Some(&record));
+                    freed += 1;
+                }
+                shard::Expired::Moved => {}
+                shard::Expired::None => break,
+            }
+        }
+        freed
+    }
+
+    fn forget(&self, removed: Option<&Record>) {
+        if removed.is_some() {
+            self.owners.follow(removed, None);
+            self.records.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").field("records", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// A lock whose holder never runs foreign code, so that a panic cannot leave it half-done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,75 @@
+//! Which sessions an owner has.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex};
+
+use super::lock;
+use crate::record::Record;
+use crate::token::SessionId;
+
+const SHARDS: usize = 64;
+
+/// The index of owners. It is changed while the record's own shard is locked, so it is exact.
+pub(super) struct Owners {
+    shards: Box<[Mutex<HashMap<Arc<str>, Vec<SessionId>>>]>,
+    hasher: RandomState,
+}
+
+impl Owners {
+    /// Follows a record from what it was to what it is.
+    pub(super) fn follow(&self, old: Option<&Record>, new: Option<&Record>) {
+        let owner = |record: Option<&Record>| record.and_then(|record| record.owner_shared().cloned());
+        let (was, is) = (owner(old), owner(new));
+        if was == is {
+            return;
+        }
+        if let (Some(was), Some(old)) = (was, old) {
+            self.remove(&was, old.id());
+        }
+        if let (Some(is), Some(new)) = (is, new) {
+            self.add(is, *new.id());
+        }
+    }
+
+    /// The ids of this owner's sessions, oldest first.
+    pub(super) fn sessions_of(&self, owner: &str) -> Vec<SessionId> {
+        lock(self.shard(owner)).get(owner).cloned().unwrap_or_default()
+    }
+
+    fn add(&self, owner: Arc<str>, id: SessionId) {
+        let mut shard = lock(self.shard(&owner));
+        let ids = shard.entry(owner).or_default();
+        if let Err(place) = ids.binary_search(&id) {
+            ids.insert(place, id);
+        }
+    }
+
+    fn remove(&self, owner: &str, id: &SessionId) {
+        let mut shard = lock(self.shard(owner));
+        let Some(ids) = shard.get_mut(owner) else { return };
+        if let Ok(place) = ids.binary_search(id) {
+            ids.remove(place);
+        }
+        if ids.is_empty() {
+            shard.remove(owner);
+            if shard.capacity() > 32 && shard.len() < shard.capacity() / 8 {
+                let used = shard.len();
+                shard.shrink_to(used * 2);
+            }
+        } else if ids.len() < ids.capacity() / 4 {
+            ids.shrink_to(ids.len() * 2);
+        }
+    }
+
+    fn shard(&self, owner: &str) -> &Mutex<HashMap<Arc<str>, Vec<SessionId>>> {
+        let hash = self.hasher.hash_one(owner).to_le_bytes()[0];
+        &self.shards[usize::from(hash) % SHARDS]
+    }
+}
+
+impl Default for Owners {
+    fn default() -> Self {
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), hasher: RandomState::new() }
+    }
+}

@@ -1,0 +1,196 @@
+//! Where records are kept: the contract of a [`Store`].
+
+mod erased;
+mod memory;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+
+pub(crate) use self::erased::ErasedStore;
+pub use self::memory::MemoryStore;
+
+use crate::error::{StoreError, StoreErrorKind};
+use crate::record::{Record, Version};
+use crate::token::SessionId;
+
+/// Where records are kept.
+///
+/// A store never sees a token: a record holds only the SHA-256 of its secret. What a store must do is little,
+/// and every guarantee of this crate rests on it:
+///
+/// - [`set`](Store::set) is one atomic compare-and-swap on the record's version. A store that reads, compares and
+///   writes in separate steps loses acknowledged writes and brings ended sessions back to life.
+/// - A record whose expiry has passed, by the store's own clock, is absent to every operation.
+/// - What a call answered is there for the next call, from whichever connection it comes. A replica that lags is no
+///   store.
+///
+/// [`testing`](crate::testing) (feature `testing`) holds a suite that tries every rule of this contract against any
+/// store.
+///
+/// Every operation may be dropped half-way by a client that goes away; it has then happened or not.
+pub trait Store: Send + Sync + 'static {
+    /// The record of this id; `None` where there is none or it has expired.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`](crate::StoreErrorKind::Corrupt) where what is stored is not a record;
+    /// [`Unavailable`](crate::StoreErrorKind::Unavailable) where the store cannot be asked.
+    fn get(&self, id: &SessionId) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send;
+
+    /// Writes `record`, whole, only if what is stored now is what was `expected`.
+    ///
+    /// [`Outcome::Refused`] is said only where it is certain that this call wrote nothing.
+    ///
+    /// # Errors
+    ///
+    /// After an error nobody knows whether it was written: the caller finds out.
+    fn set(&self, record: &Record, expected: Expected) -> impl Future<Output = Result<Outcome, StoreError>> + Send;
+
+    /// Notes that the session was used: moves last seen and expiry of the record, and leaves all else as it is,
+    /// the version too. Does nothing, and says `false`, where the record is absent or of another version. An
+    /// expiry is never moved to an earlier instant.
+    ///
+    /// # Errors
+    ///
+    /// After an error nobody knows whether it was noted.
+    fn touch(
+        &self,
+        id: &SessionId,
+        version: Version,
+        touch: Touch,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Deletes the record, whatever its version; says whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// After an error nobody knows whether it was deleted.
+    fn delete(&self, id: &SessionId) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// The records of this owner, oldest id first, without those that have expired.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](crate::StoreErrorKind::Unsupported) unless the store keeps an index of owners: the provided
+    /// method always says so.
+    fn owned_by(&self, owner: &str) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send {
+        let _ = owner;
+        std::future::ready(Err(StoreError::new(StoreErrorKind::Unsupported)))
+    }
+
+    /// Deletes what has expired, by the store's own clock; says how many records that were.
+    ///
+    /// The provided method is for stores that expire by themselves: it does nothing and says 0.
+    ///
+    /// # Errors
+    ///
+    /// Where the store cannot be asked; some may have been deleted by then.
+    fn delete_expired(&self) -> impl Future<Output = Result<u64, StoreError>> + Send {
+        std::future::ready(Ok(0))
+    }
+
+    /// Waits between two tries of a commit that lost a race or an answer; `attempt` counts from 1.
+    ///
+    /// The provided method lets other tasks run, which is all that a store in memory needs. A store across a network
+    /// waits a little, with jitter.
+    fn pause(&self, attempt: u32) -> impl Future<Output = ()> + Send {
+        let _ = attempt;
+        yield_now()
+    }
+}
+
+/// What must be stored for a [`Store::set`] to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a store must handle every case; a new one would break its promise")]
+pub enum Expected {
+    /// Nothing, or a record that has expired.
+    Absent,
+    /// A record of this version.
+    Version(Version),
+}
+
+/// What a [`Store::set`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "an atomic write was either made or not")]
+#[must_use]
+pub enum Outcome {
+    /// The record was written.
+    Written,
+    /// Something else than expected is stored, and nothing was written.
+    Refused,
+}
+
+/// What a [`Store::touch`] moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Touch {
+    /// When the session was used.
+    pub last_seen: OffsetDateTime,
+    /// When it expires therefore.
+    pub expires_at: OffsetDateTime,
+}
+
+impl Touch {
+    /// A use at `last_seen`, after which the session expires at `expires_at`.
+    #[must_use]
+    pub const fn new(last_seen: OffsetDateTime, expires_at: OffsetDateTime) -> Self {
+        Self { last_seen, expires_at }
+    }
+}
+
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn get(&self, id: &SessionId) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send {
+        (**self).get(id)
+    }
+
+    fn set(&self, record: &Record, expected: Expected) -> impl Future<Output = Result<Outcome, StoreError>> + Send {
+        (**self).set(record, expected)
+    }
+
+    fn touch(
+        &self,
+        id: &SessionId,
+        version: Version,
+        touch: Touch,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        (**self).touch(id, version, touch)
+    }
+
+    fn delete(&self, id: &SessionId) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        (**self).delete(id)
+    }
+
+    fn owned_by(&self, owner: &str) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send {
+        (**self).owned_by(owner)
+    }
+
+    fn delete_expired(&self) -> impl Future<Output = Result<u64, StoreError>> + Send {
+        (**self).delete_expired()
+    }
+
+    fn pause(&self, attempt: u32) -> impl Future<Output = ()> + Send {
+        (**self).pause(attempt)
+    }
+}
+
+/// Lets other tasks run, on any runtime.
+pub(crate) async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return std::task::Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}
+
+impl fmt::Debug for dyn ErasedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Store")
+    }
+}

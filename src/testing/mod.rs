@@ -1,0 +1,5 @@
+//! For tests of applications and of stores.
+
+mod clock;
+
+pub use self::clock::ManualClock;

@@ -1,0 +1,121 @@
+//! Values under string keys, for a while.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::clock::{Clock, Timestamp};
+use crate::error::{Error, StoreError};
+use crate::record::{Data, Header, Record, Version, filled};
+use crate::session::{decode, encode};
+use crate::store::{ErasedStore, Expected, Outcome, Store};
+use crate::token::{SessionId, Verifier};
+
+/// How often a write is tried against others of the same key.
+const MOST_TRIES: u32 = 1_000;
+
+/// Any serialisable value under any string key, in the same store as the sessions, for as long as it is told.
+///
+/// For what belongs to no session: the state of a sign-in with an identity provider, a code that was sent by mail, a result worth
+/// keeping for a minute. The keys are hashed: no key can reach a session, and a store that is read gives none away.
+///
+/// ```
+/// # async fn run() -> Result<(), sessile::Error> {
+/// use std::time::Duration;
+/// use sessile::{MemoryStore, Transient};
+///
+/// let transient = Transient::new(MemoryStore::new());
+/// transient.set("code:ada@example.org", "493817", Duration::from_secs(600)).await?;
+/// assert_eq!(transient.get::<String>("code:ada@example.org").await?.as_deref(), Some("493817"));
+/// assert!(transient.delete("code:ada@example.org").await?);
+/// # Ok(()) }
+/// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Transient {
+    store: Arc<dyn ErasedStore>,
+    clock: Clock,
+}
+
+impl Transient {
+    /// Values in this store, by the system's clock.
+    #[must_use]
+    pub fn new(store: impl Store) -> Self {
+        Self { store: Arc::new(store), clock: Clock::system() }
+    }
+
+    /// Goes by this clock. Default: the system's.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Into<Clock>) -> Self {
+        self.clock = clock.into();
+        self
+    }
+
+    /// Puts a value under a key for a time to live, in the place of what was there.
+    ///
+    /// # Errors
+    ///
+    /// [`Serialize`](crate::ErrorKind::Serialize) where it cannot be serialised, [`Unavailable`](crate::ErrorKind::Unavailable) where the
+    /// store fails: nobody knows then whether it was put.
+    pub async fn set<T: Serialize + ?Sized>(&self, key: &str, value: &T, time_to_live: Duration) -> Result<(), Error> {
+        let id = SessionId::of_key(key);
+        let frame = encode(key, value)?;
+        for attempt in 1..=MOST_TRIES {
+            let stored = self.store.get(&id).await?;
+            let (version, expected) = match &stored {
+                Some(record) => (record.version().next(), Expected::Version(record.version())),
+                None => (Version::FIRST, Expected::Absent),
+            };
+            let now = self.clock.now();
+            let header = Header::new(Verifier::from_bytes([0; 32]), now).write();
+            let state = filled(header.len() + frame.as_bytes().len(), |out| {
+                out.write(&header);
+                out.write(frame.as_bytes());
+            });
+            let record = Record::new(id, version, None, (now, now.plus(time_to_live)), state);
+            if self.store.set(&record, expected).await? == Outcome::Written {
+                return Ok(());
+            }
+            self.store.pause(attempt).await;
+        }
+        Err(StoreError::unavailable("the write lost too many races").into())
+    }
+
+    /// The value under a key; `None` where there is none, or its time is over.
+    ///
+    /// # Errors
+    ///
+    /// [`Type`](crate::ErrorKind::Type) where it is of another type, [`Unavailable`](crate::ErrorKind::Unavailable) where the store fails.
+    pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+        let Some(data) = self.find(key).await? else { return Ok(None) };
+        data.get(key).map(|value| decode(key, value.as_bytes())).transpose()
+    }
+
+    /// Deletes the value under a key; says whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) where the store fails: nobody knows then whether it was deleted.
+    pub async fn delete(&self, key: &str) -> Result<bool, Error> {
+        Ok(self.store.delete(&SessionId::of_key(key)).await?)
+    }
+
+    async fn find(&self, key: &str) -> Result<Option<Data>, Error> {
+        let Some(record) = self.store.get(&SessionId::of_key(key)).await? else { return Ok(None) };
+        let now: Timestamp = self.clock.now();
+        if now >= record.expiry() {
+            return Ok(None);
+        }
+        let (_, data) = record.open()?;
+        Ok(Some(data))
+    }
+}
+
+impl fmt::Debug for Transient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transient").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,226 @@
+//! The session cookie: found in a request byte for byte, written from a template.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use http::header::{COOKIE, HeaderMap, HeaderValue};
+use tower_cookies::cookie::{Cookie, SameSite};
+
+use crate::config::ConfigError;
+use crate::token::Token;
+
+/// The longest name and value together that user agents accept (RFC 6265bis §5.6).
+const LONGEST_COOKIE: usize = 4096;
+/// The longest attribute value that they do not ignore (the same).
+const LONGEST_ATTRIBUTE: usize = 1024;
+
+/// The attributes of the session cookie, as asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct CookieOptions {
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) path: Cow<'static, str>,
+    pub(crate) domain: Option<String>,
+    pub(crate) secure: bool,
+    pub(crate) http_only: bool,
+    pub(crate) http_prefix: bool,
+    pub(crate) same_site: SameSite,
+    pub(crate) partitioned: bool,
+}
+
+impl Default for CookieOptions {
+    fn default() -> Self {
+        Self {
+            name: "id".into(),
+            path: "/".into(),
+            domain: None,
+            secure: true,
+            http_only: true,
+            http_prefix: false,
+            same_site: SameSite::Lax,
+            partitioned: false,
+        }
+    }
+}
+
+impl CookieOptions {
+    /// Refuses what user agents would ignore or reject.
+    pub(crate) fn build(self) -> Result<CookieTemplate, ConfigError> {
+        self.check_name()?;
+        self.check_scope()?;
+        let insecure = !self.secure;
+        if insecure && self.same_site == SameSite::None {
+            return Err(ConfigError::new("SameSite=None without Secure: user agents reject the cookie"));
+        }
+        if insecure && self.partitioned {
+            return Err(ConfigError::new("Partitioned without Secure: user agents reject the cookie"));
+        }
+        if self.http_prefix && (insecure || !self.http_only) {
+            return Err(ConfigError::new("the Http prefix without both Secure and HttpOnly: user agents reject it"));
+        }
+        let template = self.render();
+        if template.name.len() + Token::LENGTH > LONGEST_COOKIE {
+            return Err(ConfigError::new("the cookie's name and value exceed 4,096 bytes (RFC 6265bis §5.6)"));
+        }
+        Ok(template)
+    }
+
+    fn check_name(&self) -> Result<(), ConfigError> {
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if self.name.is_empty() || !self.name.bytes().all(is_token) {
+            return Err(ConfigError::new(format!("the cookie name {:?} is not a token (RFC 9110 §5.6.2)", self.name)));
+        }
+        let lower = self.name.to_ascii_lowercase();
+        if ["__host-", "__secure-", "__http-", "__host-http-"].iter().any(|prefix| lower.starts_with(prefix)) {
+            return Err(ConfigError::new(format!(
+                "the cookie name {:?} brings its own prefix; it is computed from the attributes",
+                self.name
+            )));
+        }
+        Ok(())
+    }
+
+    fn check_scope(&self) -> Result<(), ConfigError> {
+        let is_printable = |byte: u8| (0x20..0x7f).contains(&byte) && byte != b';';
+        if !self.path.starts_with('/') || !self.path.bytes().all(is_printable) {
+            return Err(ConfigError::new(format!(
+                "the cookie path {:?} does not begin with a slash, or has a character that ends the attribute",
+                self.path
+            )));
+        }
+        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
+        let domain = self.domain.as_deref();
+        if domain.is_some_and(|domain| domain.is_empty() || !domain.bytes().all(is_host)) {
+            return Err(ConfigError::new(format!("the cookie domain {:?} is not a host name", self.domain)));
+        }
+        if self.path.len() > LONGEST_ATTRIBUTE || domain.is_some_and(|domain| domain.len() > LONGEST_ATTRIBUTE) {
+            return Err(ConfigError::new("a cookie attribute exceeds 1,024 bytes: user agents ignore it"));
+        }
+        Ok(())
+    }
+
+    /// The strongest prefix that the attributes allow.
+    fn prefix(&self) -> &'static str {
+        let host = self.domain.is_none() && self.path == "/";
+        match (self.secure, host, self.http_prefix) {
+            (false, _, _) => "",
+            (true, true, false) => "__Host-",
+            (true, false, false) => "__Secure-",
+            (true, true, true) => "__Host-Http-",
+            (true, false, true) => "__Http-",
+        }
+    }
+
+    fn render(&self) -> CookieTemplate {
+        let name = format!("{}{}", self.prefix(), self.name);
+        let mut cookie = Cookie::build((name.clone(), ""))
+            .path(self.path.clone().into_owned())
+            .secure(self.secure)
+            .http_only(self.http_only)
+            .same_site(self.same_site)
+            .partitioned(self.partitioned);
+        if let Some(domain) = self.domain.clone() {
+            cookie = cookie.domain(domain);
+        }
+        let mut cookie = cookie.build();
+        let attributes = cookie.to_string()[name.len() + 1..].to_owned();
+        cookie.make_removal();
+        let removal = header_value(cookie.to_string());
+        CookieTemplate { name, attributes, removal }
+    }
+}
+
+/// The session cookie, ready to be written.
+#[derive(Clone, Debug)]
+pub(crate) struct CookieTemplate {
+    name: String,
+    /// All attributes but `Max-Age`, each with its semicolon before it.
+    attributes: String,
+    removal: HeaderValue,
+}
+
+impl CookieTemplate {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// `Set-Cookie` for a token; `max_age` in seconds, none for until the browser is closed.
+    pub(crate) fn set(&self, token: &Token, max_age: Option<u64>) -> HeaderValue {
+        let length = self.name.len() + 1 + Token::LENGTH + self.attributes.len();
+        let mut text = String::with_capacity(length + max_age.map_or(0, |_| 24));
+        text.push_str(&self.name);
+        text.push('=');
+        token.write_to(&mut text);
+        text.push_str(&self.attributes);
+        if let Some(seconds) = max_age {
+            write!(text, "; Max-Age={seconds}").expect("a string takes all that is written to it");
+        }
+        header_value(text)
+    }
+
+    /// `Set-Cookie` that removes the cookie: with the same scope, or it would remove another.
+    pub(crate) fn removal(&self) -> HeaderValue {
+        self.removal.clone()
+    }
+
+    /// The tokens that a request carries in cookies of this name.
+    pub(crate) fn candidates(&self, headers: &HeaderMap) -> Candidates {
+        let mut found = Candidates::default();
+        for header in headers.get_all(COOKIE) {
+            for pair in header.as_bytes().split(|&byte| byte == b';') {
+                let value = value_of(pair, self.name.as_bytes());
+                if let Some(token) = value.and_then(Token::parse) {
+                    found.add(token);
+                }
+            }
+        }
+        found
+    }
+}
+
+impl Default for CookieTemplate {
+    fn default() -> Self {
+        CookieOptions::default().render()
+    }
+}
+
+/// The value of a cookie pair of this name. Only spaces and tabs are trimmed: a name that merely looks the same
+/// to a Unicode-aware trim is another name. A quote is a character like any other (RFC 6265bis §5.6).
+fn value_of<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let rest = trim(pair).strip_prefix(name)?;
+    Some(trim(trim(rest).strip_prefix(b"=")?))
+}
+
+fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+fn header_value(text: String) -> HeaderValue {
+    let mut value = HeaderValue::try_from(text).expect("what could break a header was refused when it was built");
+    value.set_sensitive(true);
+    value
+}
+
+/// The tokens of one request, without duplicates, at most four: what is asked of the store is bounded.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Candidates([Option<Token>; 4]);
+
+impl Candidates {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Token> + Clone {
+        self.0.iter().flatten()
+    }
+
+    fn add(&mut self, token: Token) {
+        if self.iter().all(|known| !known.is_same(&token)) {
+            if let Some(free) = self.0.iter_mut().find(|place| place.is_none()) {
+                *free = Some(token);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "cookie_tests.rs"]
+mod tests;

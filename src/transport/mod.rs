@@ -1,0 +1,5 @@
+//! How a token travels.
+
+mod cookie;
+
+pub(crate) use self::cookie::{Candidates, CookieOptions, CookieTemplate};
