@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 /// Where a layer or a store reads the time.
 ///
 /// The default is the system's clock. Tests that must see sessions expire take a
-/// [`ManualClock`](crate::testing::ManualClock) (feature `testing`) and hand the same one to the layer and
+/// `ManualClock` (feature `testing`) and hand the same one to the layer and
 /// to the store.
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Source);

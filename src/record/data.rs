@@ -42,6 +42,10 @@ impl Data {
         Some(Value { bytes: Arc::clone(&self.state), range: frame.value })
     }
 
+    pub(crate) fn contains(&self, key: &str) -> bool {
+        self.frames().any(|frame| frame.key == key)
+    }
+
     /// The bytes of all frames.
     pub(crate) fn len(&self) -> usize {
         self.state.len() - self.start

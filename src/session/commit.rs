@@ -108,12 +108,14 @@ impl Batch {
         header.lifetime = self.changes.lifetime;
         header.commits.push(self.name);
         let lifetime = header.lifetime.unwrap_or(config.lifetime);
+        let rerun;
         let view = match &self.result {
-            Some(view) => view.clone(),
+            Some(view) => view,
             None => {
                 // What was done to another session before the sign-in stays with that one.
                 let after = self.changes.sign_in.as_ref().map_or(0, |sign_in| sign_in.after);
-                apply(&self.changes.data[after..], View::empty(), config)?
+                rerun = apply(&self.changes.data[after..], View::empty(), config)?;
+                &rerun
             }
         };
         let times = (now, lifetime.expires_at(now, now));
@@ -248,11 +250,10 @@ impl Update<'_> {
                 header.signed_in = version;
                 owner = Some(sign_in.owner.clone());
             }
-            (None, Some(new)) if changes.rotate => {
-                if header.rotated <= loaded.record.version() {
-                    header.secrets.replace_all(new, now, false);
-                    header.rotated = version;
-                }
+            // Of several rotations at once one takes place.
+            (None, Some(new)) if changes.rotate && header.rotated <= loaded.record.version() => {
+                header.secrets.replace_all(new, now, false);
+                header.rotated = version;
             }
             (None, Some(new)) if changes.upkeep.refresh => {
                 let still_current = presented.is_some_and(|presented| header.secrets.current.matches(&presented));
@@ -272,12 +273,17 @@ impl Update<'_> {
         let expires_at = if changes.end { now.plus(GRACE) } else { lifetime.expires_at(header.started_at, now) };
         let times = (now, expires_at);
         let first_try = onto.record.version() == loaded.record.version();
+        let rerun;
         let view = match &batch.result {
-            _ if changes.end => View::empty(),
-            Some(view) if first_try => view.clone(),
+            Some(view) if first_try => view,
+            _ if changes.end => {
+                rerun = View::empty();
+                &rerun
+            }
             _ => {
                 self.look_for_conflicts(&changes.data, onto)?;
-                apply(&changes.data, View::new(onto.data.clone()), self.config)?
+                rerun = apply(&changes.data, View::new(onto.data.clone()), self.config)?;
+                &rerun
             }
         };
         let state = view.state(&header.write());

@@ -15,7 +15,6 @@ use super::work::{Base, Batch, Ending, Outgoing, Work};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::event::EventKind;
-use crate::record::new_commit_name;
 use crate::store::Touch;
 use crate::token::SessionId;
 use crate::transport::Candidates;
@@ -246,30 +245,23 @@ impl RequestSession {
     fn take_off(&self) -> Option<Flight<'_>> {
         let mut work = self.work();
         if let Some(ending) = work.endings.pop() {
-            return Some(self.flight(Job::End(ending), work.edits));
+            return Some(self.flight(Job::End(ending), &work));
         }
         if let Some(stalled) = work.stalled.take() {
-            return Some(self.flight(Job::Commit(stalled), work.edits));
+            return Some(self.flight(Job::Commit(stalled), &work));
         }
         let upkeep = self.upkeep(&work);
         let changes = Changes { upkeep, ..std::mem::take(&mut work.changes) };
         if changes.is_nothing() {
             return None;
         }
-        let batch = Batch {
-            base: work.base.clone(),
-            changes,
-            result: work.view_is_exact.then(|| work.view.clone()),
-            name: new_commit_name(),
-            secret: None,
-            new_id: work.new_id,
-            in_doubt: false,
-        };
-        Some(self.flight(Job::Commit(batch), work.edits))
+        let result = work.view_is_exact.then(|| work.view.clone());
+        let batch = Batch { result, new_id: work.new_id, ..Batch::new(work.base.clone(), changes) };
+        Some(self.flight(Job::Commit(batch), &work))
     }
 
-    fn flight(&self, job: Job, edits: u64) -> Flight<'_> {
-        Flight { session: self, job: Some(job), edits }
+    fn flight(&self, job: Job, work: &Work) -> Flight<'_> {
+        Flight { session: self, job: Some(job), edits: work.edits, ends: work.ends }
     }
 }
 
@@ -280,8 +272,11 @@ struct Flight<'a> {
     job: Option<Job>,
     /// How many edits there were when it took off.
     edits: u64,
+    /// Which of the request's sessions it was.
+    ends: u32,
 }
 
+#[expect(clippy::large_enum_variant, reason = "it lives for one commit, and a box would cost that an allocation")]
 enum Job {
     Commit(Batch),
     End(Ending),
@@ -315,6 +310,11 @@ impl Flight<'_> {
         raise_events(config, &batch, issued.is_some(), id);
 
         let mut work = session.work();
+        if work.ends != self.ends {
+            // Ended by the same request, while it was on its way.
+            work.endings.push(Ending::of(live));
+            return Ok(());
+        }
         work.used = true;
         let lifetime = live.header.lifetime.unwrap_or(config.lifetime);
         let renewal = batch.changes.lifetime.is_some() || session.is_use_unnoted(&batch.base, lifetime);
@@ -352,11 +352,9 @@ impl Flight<'_> {
     /// The commit failed, and will not be tried again by this request.
     fn fail(mut self, error: Error) -> Result<(), Error> {
         let job = self.job.take();
-        if let Some(Job::Commit(batch)) = &job {
-            if batch.changes.is_empty() {
-                // Upkeep alone: nobody asked for it.
-                return Ok(());
-            }
+        if matches!(&job, Some(Job::Commit(batch)) if batch.changes.is_empty()) {
+            // Upkeep alone: nobody asked for it.
+            return Ok(());
         }
         let mut work = self.session.work();
         work.discard();
@@ -372,6 +370,7 @@ impl Drop for Flight<'_> {
         let Some(job) = self.job.take() else { return };
         let mut work = self.session.work();
         match job {
+            Job::Commit(batch) if work.ends != self.ends => work.end_stalled(&batch),
             Job::Commit(batch) => work.stalled = Some(batch),
             Job::End(ending) => work.endings.push(ending),
         }

@@ -98,10 +98,9 @@ impl View {
             }
         }
         for edit in &self.edits {
-            if let Edit::Put(frame) = edit {
-                if self.base.get(frame.key()).is_none() {
-                    visit(frame.key(), frame.as_bytes());
-                }
+            match edit {
+                Edit::Put(frame) if !self.base.contains(frame.key()) => visit(frame.key(), frame.as_bytes()),
+                _ => {}
             }
         }
     }

@@ -9,7 +9,7 @@ use super::rotation::Presented;
 use super::view::View;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
-use crate::record::{CommitName, Data, Frame, Header, Record};
+use crate::record::{CommitName, Data, Frame, Header, Record, new_commit_name};
 use crate::token::{Secret, SessionId, Token};
 
 /// What a request's handlers did, over what was loaded.
@@ -35,11 +35,14 @@ pub(crate) struct Work {
     pub(crate) used: bool,
     /// Grows with each edit.
     pub(crate) edits: u64,
+    /// Grows when the request ends its session and goes on with another.
+    pub(crate) ends: u32,
     reads: Reads,
 }
 
 /// What a request's changes start from.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one in a request, and a box would cost it an allocation")]
 pub(crate) enum Base {
     /// No session yet: a write creates one.
     Fresh,
@@ -84,18 +87,41 @@ pub(crate) struct Batch {
     pub(crate) in_doubt: bool,
 }
 
+impl Batch {
+    pub(crate) fn new(base: Base, changes: Changes) -> Self {
+        Self { base, changes, result: None, name: new_commit_name(), secret: None, new_id: None, in_doubt: false }
+    }
+}
+
 /// A session to be ended.
 #[derive(Debug)]
 pub(crate) struct Ending {
     pub(crate) id: SessionId,
-    /// The session changes hands no more, so that deleting it outright cannot hit what came after.
-    pub(crate) settled: bool,
-    pub(crate) live: Option<Live>,
-    /// The write that marks it as ended, once it is begun.
-    pub(crate) mark: Option<Batch>,
+    /// The conditional write that marks the session as ended, where it may change hands before it is deleted.
+    pub(crate) mark: Option<Box<Batch>>,
     /// The client's own cookie names this session.
     pub(crate) clears_cookie: bool,
+    /// The deletion may have reached the store.
     pub(crate) in_doubt: bool,
+}
+
+impl Ending {
+    /// The end of a session that was read.
+    ///
+    /// One with an owner changes hands no more, so that it can be deleted outright. An anonymous one may have been signed
+    /// in since, and work begun before that must not land after.
+    pub(crate) fn of(live: Live) -> Self {
+        let (id, clears_cookie) = (*live.record.id(), live.token.is_some());
+        let anonymous = live.record.owner().is_none();
+        let changes = Changes { end: true, ..Changes::default() };
+        let mark = anonymous.then(|| Box::new(Batch::new(Base::Live(live), changes)));
+        Self { id, mark, clears_cookie, in_doubt: false }
+    }
+
+    /// The end of a session that may have been stored, and that nobody was told of.
+    pub(crate) const fn of_unknown(id: SessionId) -> Self {
+        Self { id, mark: None, clears_cookie: false, in_doubt: true }
+    }
 }
 
 /// What the response says in `Set-Cookie`.
@@ -132,6 +158,7 @@ impl Work {
             new_id: None,
             used: false,
             edits: 0,
+            ends: 0,
             reads: Reads::default(),
         }
     }
@@ -193,30 +220,26 @@ impl Work {
 
     /// Ends the session; what is written after that begins another.
     pub(crate) fn end(&mut self) {
-        if let Some(stalled) = self.stalled.take() {
-            if let Some(id) = stalled.new_id.filter(|_| stalled.in_doubt) {
-                let ending = Ending { id, settled: true, live: None, mark: None, clears_cookie: false, in_doubt: true };
-                self.endings.push(ending);
-            }
+        let ended = std::mem::replace(self, Self::new(Base::Fresh));
+        self.edits = ended.edits + 1;
+        self.ends = ended.ends + 1;
+        self.failed = ended.failed;
+        self.endings = ended.endings;
+        if matches!(ended.outgoing, Outgoing::Clear) {
+            self.outgoing = Outgoing::Clear;
         }
-        let edits = self.edits + 1;
-        let used = std::mem::replace(self, Self::new(Base::Fresh));
-        self.edits = edits;
-        self.failed = used.failed;
-        self.endings = used.endings;
-        self.outgoing = match used.outgoing {
-            Outgoing::Clear => Outgoing::Clear,
-            Outgoing::Nothing | Outgoing::Set { .. } => Outgoing::Nothing,
-        };
-        if let Base::Live(live) = used.base {
-            self.endings.push(Ending {
-                id: *live.record.id(),
-                settled: live.record.owner().is_some(),
-                clears_cookie: live.token.is_some(),
-                live: Some(live),
-                mark: None,
-                in_doubt: false,
-            });
+        if let Some(stalled) = ended.stalled {
+            self.end_stalled(&stalled);
+        }
+        if let Base::Live(live) = ended.base {
+            self.endings.push(Ending::of(live));
+        }
+    }
+
+    /// Ends what a commit may have created before it was interrupted.
+    pub(crate) fn end_stalled(&mut self, stalled: &Batch) {
+        if let Some(id) = stalled.new_id.filter(|_| stalled.in_doubt) {
+            self.endings.push(Ending::of_unknown(id));
         }
     }
 

@@ -27,7 +27,7 @@ use crate::token::SessionId;
 /// - What a call answered is there for the next call, from whichever connection it comes. A replica that lags is no
 ///   store.
 ///
-/// [`testing`](crate::testing) (feature `testing`) holds a suite that tries every rule of this contract against any
+/// The module `testing` (feature `testing`) holds a suite that tries every rule of this contract against any
 /// store.
 ///
 /// Every operation may be dropped half-way by a client that goes away; it has then happened or not.

@@ -213,10 +213,10 @@ impl Candidates {
     }
 
     fn add(&mut self, token: Token) {
-        if self.iter().all(|known| !known.is_same(&token)) {
-            if let Some(free) = self.0.iter_mut().find(|place| place.is_none()) {
-                *free = Some(token);
-            }
+        let known = self.iter().any(|known| known.is_same(&token));
+        match self.0.iter_mut().find(|place| place.is_none()) {
+            Some(free) if !known => *free = Some(token),
+            _ => {}
         }
     }
 }

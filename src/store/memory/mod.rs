@@ -188,10 +188,9 @@ impl Inner {
 
     /// Frees what has expired or else the anonymous session that expires soonest. Says whether there was one.
     fn make_room(&self, now: Timestamp) -> bool {
-        if let Some(slot) = self.shards.iter().find(|slot| slot.is_due(now)) {
-            if slot.with(|shard| self.free_expired(shard, now, FREED_IN_PASSING)) > 0 {
-                return true;
-            }
+        let mut due = self.shards.iter().filter(|slot| slot.is_due(now));
+        if due.any(|slot| slot.with(|shard| self.free_expired(shard, now, FREED_IN_PASSING)) > 0) {
+            return true;
         }
         while let Some(slot) = self.shards.soonest_anonymous() {
             let evicted = slot.with(|shard| {

@@ -12,9 +12,12 @@ const SHARDS: usize = 64;
 
 /// The index of owners. It is changed while the record's own shard is locked, so it is exact.
 pub(super) struct Owners {
-    shards: Box<[Mutex<HashMap<Arc<str>, Vec<SessionId>>>]>,
+    shards: Box<[Mutex<Index>]>,
     hasher: RandomState,
 }
+
+/// The ids of each owner's sessions, oldest first.
+type Index = HashMap<Arc<str>, Vec<SessionId>>;
 
 impl Owners {
     /// Follows a record from what it was to what it is.
@@ -62,7 +65,7 @@ impl Owners {
         }
     }
 
-    fn shard(&self, owner: &str) -> &Mutex<HashMap<Arc<str>, Vec<SessionId>>> {
+    fn shard(&self, owner: &str) -> &Mutex<Index> {
         let hash = self.hasher.hash_one(owner).to_le_bytes()[0];
         &self.shards[usize::from(hash) % SHARDS]
     }
