@@ -62,19 +62,22 @@ impl Changes {
     }
 }
 
+/// Whether a request had read the value that it then wrote, so that the write may rest on what another has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadBefore {
+    No,
+    /// What it read is in the record that its changes start from.
+    Yes,
+    /// It has been changed already, by what an earlier commit of this request found in the store.
+    Outdated,
+}
+
 /// A change of the data.
 pub(crate) enum Change {
-    Put {
-        frame: Frame,
-        /// The request had read the value before, so it may rest on what another has changed.
-        after_read: bool,
-    },
+    Put { frame: Frame, read: ReadBefore },
     Remove(Cow<'static, str>),
     Clear,
-    Update {
-        key: Cow<'static, str>,
-        update: Box<dyn Replay>,
-    },
+    Update { key: Cow<'static, str>, update: Box<dyn Replay> },
 }
 
 impl Change {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::changes::Change;
+use super::changes::{Change, ReadBefore};
 use super::lifetime::GRACE;
 use super::load::{Found, find};
 use super::rotation::Presented;
@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, StoreError, StoreErrorKind};
 use crate::event::EventKind;
-use crate::record::{Header, Record, Value, Version};
+use crate::record::{Header, Record, Version};
 use crate::store::{Expected, Outcome};
 use crate::token::{Secret, SessionId, Token};
 
@@ -273,6 +273,7 @@ impl Update<'_> {
         let expires_at = if changes.end { now.plus(GRACE) } else { lifetime.expires_at(header.started_at, now) };
         let times = (now, expires_at);
         let first_try = onto.record.version() == loaded.record.version();
+        self.look_for_conflicts(&changes.data, onto)?;
         let rerun;
         let view = match &batch.result {
             Some(view) if first_try => view,
@@ -281,7 +282,6 @@ impl Update<'_> {
                 &rerun
             }
             _ => {
-                self.look_for_conflicts(&changes.data, onto)?;
                 rerun = apply(&changes.data, View::new(onto.data.clone()), self.config)?;
                 &rerun
             }
@@ -292,13 +292,19 @@ impl Update<'_> {
 
     /// Finds the values that this request had read before it wrote them, and that others have changed since.
     fn look_for_conflicts(&self, changes: &[Change], onto: &Found) -> Result<(), Error> {
+        let moved_on = onto.record.version() != self.loaded.record.version();
         for change in changes {
-            let Change::Put { frame, after_read: true } = change else { continue };
-            let (before, now) = (self.loaded.data.get(frame.key()), onto.data.get(frame.key()));
-            if before.as_ref().map(Value::as_bytes) != now.as_ref().map(Value::as_bytes) {
+            let Change::Put { frame, read } = change else { continue };
+            let key = frame.key();
+            let conflict = match read {
+                ReadBefore::No => false,
+                ReadBefore::Outdated => true,
+                ReadBefore::Yes => moved_on && self.loaded.data.get(key) != onto.data.get(key),
+            };
+            if conflict {
                 self.config.events.raise(EventKind::Conflict, *onto.record.id());
                 if self.config.strict_writes {
-                    return Err(Error::new(ErrorKind::Conflict).at(format!("{:?}", frame.key())));
+                    return Err(Error::new(ErrorKind::Conflict).at(format!("{key:?}")));
                 }
             }
         }

@@ -233,7 +233,7 @@ impl RequestSession {
             Base::Live(live) => (live.presented, live.token.clone()),
             _ => (Presented::Current, None),
         };
-        work.base = Base::Live(found.live(presented, token));
+        work.rebase(found.live(presented, token));
         if work.changes.is_empty() {
             work.discard();
         } else {
@@ -330,7 +330,7 @@ impl Flight<'_> {
         }
         // What was written meanwhile is in the view, over something else than what is stored now.
         work.view_is_exact = untouched;
-        work.base = Base::Live(live);
+        work.rebase(live);
         if renewal {
             session.renew_cookie(&mut work, lifetime);
         }

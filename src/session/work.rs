@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use super::changes::{Change, Changes, SignIn, put};
+use super::changes::{Change, Changes, ReadBefore, SignIn, put};
 use super::lifetime::Lifetime;
 use super::rotation::Presented;
 use super::view::View;
@@ -186,10 +186,18 @@ impl Work {
         }
     }
 
+    /// Goes on from what a commit has stored, or from what the store has by now.
+    pub(crate) fn rebase(&mut self, live: Live) {
+        if let Base::Live(before) = &self.base {
+            self.reads.compare(&before.data, &live.data);
+        }
+        self.base = Base::Live(live);
+    }
+
     pub(crate) fn put(&mut self, frame: Frame, limit: usize) -> Result<(), Error> {
-        let after_read = self.reads.contains(frame.key());
+        let read = self.reads.forget(frame.key());
         put(&mut self.view, frame.clone(), limit)?;
-        self.record(Change::Put { frame, after_read });
+        self.record(Change::Put { frame, read });
         Ok(())
     }
 
@@ -203,6 +211,13 @@ impl Work {
     /// Takes in a change that the view already shows.
     pub(crate) fn record(&mut self, change: Change) {
         self.edits += 1;
+        match &change {
+            Change::Put { .. } => {}
+            Change::Remove(key) | Change::Update { key, .. } => {
+                self.reads.forget(key);
+            }
+            Change::Clear => self.reads = Reads::default(),
+        }
         self.changes.data.push(change);
     }
 
@@ -273,28 +288,65 @@ impl Work {
 /// The keys that a request has read, by their hashes.
 #[derive(Debug, Default)]
 struct Reads {
-    first: [u64; 8],
+    first: [Read; 8],
     count: usize,
-    more: Vec<u64>,
+    more: Vec<Read>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Read {
+    key: u64,
+    outdated: bool,
 }
 
 impl Reads {
     fn add(&mut self, key: &str) {
-        if self.contains(key) {
+        let key = hash(key);
+        if let Some(known) = self.iter_mut().find(|read| read.key == key) {
+            known.outdated = false;
             return;
         }
+        let read = Read { key, outdated: false };
         match self.first.get_mut(self.count) {
             Some(place) => {
-                *place = hash(key);
+                *place = read;
                 self.count += 1;
             }
-            None => self.more.push(hash(key)),
+            None => self.more.push(read),
         }
     }
 
-    fn contains(&self, key: &str) -> bool {
-        let hash = hash(key);
-        self.first[..self.count].contains(&hash) || self.more.contains(&hash)
+    /// Whether the key was read, and forgets it: what it holds now is the request's own.
+    fn forget(&mut self, key: &str) -> ReadBefore {
+        if self.count == 0 {
+            return ReadBefore::No;
+        }
+        let key = hash(key);
+        let Some(read) = self.iter_mut().find(|read| read.key == key) else { return ReadBefore::No };
+        let before = if read.outdated { ReadBefore::Outdated } else { ReadBefore::Yes };
+        // No key's hash but by one chance in 2⁶⁴.
+        *read = Read::default();
+        before
+    }
+
+    /// Finds the keys whose values another has changed, now that the request goes on from newer data.
+    fn compare(&mut self, before: &Data, now: &Data) {
+        if self.count == 0 {
+            return;
+        }
+        for key in before.frames().chain(now.frames()).map(|frame| frame.key) {
+            if before.get(key) == now.get(key) {
+                continue;
+            }
+            let hash = hash(key);
+            if let Some(read) = self.iter_mut().find(|read| read.key == hash) {
+                read.outdated = true;
+            }
+        }
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Read> {
+        self.first[..self.count].iter_mut().chain(&mut self.more)
     }
 }
 
