@@ -66,7 +66,9 @@ where
                         return Poll::Ready(Ok(finish(response, &session.0)));
                     }
                     let shared = Arc::clone(&session.0);
-                    let commit: Commit = Box::pin(async move { shared.settle(commits).await });
+                    let status = response.status();
+                    let claims_success = !status.is_client_error() && !status.is_server_error();
+                    let commit: Commit = Box::pin(async move { shared.settle(commits, claims_success).await });
                     let session = OpenSession(Arc::clone(&session.0));
                     state.set(State::Commit { commit, response: Some(response), session });
                 }
@@ -130,7 +132,7 @@ fn finish<B>(mut response: Response<B>, session: &RequestSession) -> Response<B>
     match set_cookie {
         Some(set_cookie) => {
             headers.append(SET_COOKIE, set_cookie);
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            forbid_storing(headers);
         }
         None => make_private(headers),
     }
@@ -148,24 +150,33 @@ fn vary_by_cookie(headers: &mut HeaderMap) {
     }
 }
 
+/// A response that sets the session cookie must be in no cache; nothing else that was said of caching matters then.
+fn forbid_storing(headers: &mut HeaderMap) {
+    let mut values =
+        headers.get_all(CACHE_CONTROL).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+    let keeps_form = values.any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform"));
+    let value = if keeps_form { "no-store, no-transform" } else { "no-store" };
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(value));
+}
+
 /// What was made from a session is for nobody else: `public` and `s-maxage` become `private`. All else that the handler
 /// said stays.
 fn make_private(headers: &mut HeaderMap) {
-    let is_shared = |directive: &str| {
-        let name = directive.split('=').next().unwrap_or_default().trim();
-        name.eq_ignore_ascii_case("public") || name.eq_ignore_ascii_case("s-maxage")
+    let is_shared = |directive: &&[u8]| {
+        let name = directive.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii();
+        name.eq_ignore_ascii_case(b"public") || name.eq_ignore_ascii_case(b"s-maxage")
     };
-    let directives = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
-    let directives: Vec<&str> = directives.flat_map(|value| value.split(',')).map(str::trim).collect();
-    if !directives.iter().any(|directive| is_shared(directive)) {
+    let values = headers.get_all(CACHE_CONTROL).iter().map(HeaderValue::as_bytes);
+    let directives: Vec<&[u8]> =
+        values.flat_map(|value| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii).collect();
+    if !directives.iter().any(is_shared) {
         return;
     }
     let kept =
-        directives.iter().filter(|directive| !is_shared(directive) && !directive.eq_ignore_ascii_case("private"));
-    let tightened = kept.copied().chain(["private"]).collect::<Vec<_>>().join(", ");
-    if let Ok(tightened) = HeaderValue::try_from(tightened) {
-        headers.insert(CACHE_CONTROL, tightened);
-    }
+        directives.iter().filter(|directive| !is_shared(directive) && !directive.eq_ignore_ascii_case(b"private"));
+    let tightened = kept.copied().chain([&b"private"[..]]).collect::<Vec<_>>().join(&b", "[..]);
+    let tightened = HeaderValue::from_bytes(&tightened).unwrap_or(HeaderValue::from_static("private"));
+    headers.insert(CACHE_CONTROL, tightened);
 }
 
 #[cfg(feature = "tracing")]

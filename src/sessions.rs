@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::EventKind;
 use crate::record::{Data, Frame, Header, Record};
 use crate::session::{Base, Found, Key, Lifetime, Presented, RequestSession, Session, Work};
-use crate::session::{decode, delete, encode, find};
+use crate::session::{MOST_DEPTH, decode, delete, encode, find};
 use crate::store::Store;
 use crate::token::{SessionId, Token};
 use crate::transport::Candidates;
@@ -253,7 +253,7 @@ impl Sessions {
         let work = request.work();
         match &work.base {
             Base::Live(live) => {
-                let token = live.token.clone().ok_or_else(|| Error::new(ErrorKind::Unavailable))?;
+                let (token, _) = live.token.clone().ok_or_else(|| Error::new(ErrorKind::Unavailable))?;
                 Ok((token.id(), token))
             }
             _ => Err(Error::new(ErrorKind::Unavailable)),
@@ -338,21 +338,24 @@ impl StoredSession {
     ///
     /// [`Type`](ErrorKind::Type) where they are none.
     pub fn to<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        let entries = self.values().map(|(key, value)| (key.into(), value)).collect();
+        let mut entries = Vec::new();
+        for (key, value) in self.values() {
+            let value = value.map_err(|error| Error::with_source(ErrorKind::Type, error).at(format!("{key:?}")))?;
+            entries.push((key.into(), value));
+        }
         rmpv::ext::from_value(rmpv::Value::Map(entries)).map_err(|error| Error::with_source(ErrorKind::Type, error))
     }
 
     /// The keys that have a value.
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
-        self.data.frames().map(|frame| frame.key.to_owned()).collect()
+        self.data.frames().map(|frame| frame.key()).collect()
     }
 
-    fn values(&self) -> impl Iterator<Item = (&str, rmpv::Value)> {
+    fn values(&self) -> impl Iterator<Item = (String, Result<rmpv::Value, rmpv::decode::Error>)> {
         self.data.frames().map(|frame| {
-            let bytes = self.data.get(frame.key);
-            let value = bytes.and_then(|value| rmpv::decode::read_value(&mut value.as_bytes()).ok());
-            (frame.key, value.unwrap_or(rmpv::Value::Nil))
+            let mut bytes = self.data.bytes(frame.value.clone());
+            (frame.key(), rmpv::decode::read_value_with_max_depth(&mut bytes, MOST_DEPTH))
         })
     }
 }
@@ -382,7 +385,8 @@ struct Values<'a>(&'a StoredSession);
 
 impl Serialize for Values<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.values())
+        // What cannot be read is shown as nothing: an operator should see the rest.
+        serializer.collect_map(self.0.values().map(|(key, value)| (key, value.ok())))
     }
 }
 
@@ -400,7 +404,7 @@ impl fmt::Debug for StoredSession {
 fn frames_of<T: Serialize + ?Sized>(data: &T) -> Result<Vec<Frame>, Error> {
     let refused = |text: &str| Error::new(ErrorKind::Serialize).at(text);
     let bytes = rmp_serde::to_vec_named(data).map_err(|error| Error::with_source(ErrorKind::Serialize, error))?;
-    let value = rmpv::decode::read_value(&mut bytes.as_slice())
+    let value = rmpv::decode::read_value_with_max_depth(&mut bytes.as_slice(), MOST_DEPTH)
         .map_err(|error| Error::with_source(ErrorKind::Serialize, error))?;
     let entries = match value {
         rmpv::Value::Map(entries) => entries,

@@ -4,7 +4,8 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
-use base64ct::{Base64UrlUnpadded, Encoding};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -24,9 +25,12 @@ pub struct SessionId(Uuid);
 impl SessionId {
     /// A new id, with 74 random bits after the time.
     pub(crate) fn generate(now: Timestamp) -> Self {
+        Self::from_random(now, &random())
+    }
+
+    fn from_random(now: Timestamp, random: &[u8; 10]) -> Self {
         let millis = u64::try_from(now.milliseconds()).unwrap_or(0);
-        let id = uuid::Builder::from_unix_timestamp_millis(millis, &random::<10>());
-        Self(id.into_uuid())
+        Self(uuid::Builder::from_unix_timestamp_millis(millis, random).into_uuid())
     }
 
     /// The id of what is kept under a string key; never equal to a session's.
@@ -105,6 +109,15 @@ impl Token {
     /// The length of a token in characters.
     pub const LENGTH: usize = 43;
 
+    /// A new id and a new secret, of one call to the operating system's generator.
+    pub(crate) fn generate(now: Timestamp) -> Self {
+        let mut bytes = random::<26>();
+        let mut secret = [0; 16];
+        secret.copy_from_slice(&bytes[10..]);
+        let id = bytes.first_chunk_mut().expect("there are more than ten");
+        Self::new(SessionId::from_random(now, id), Secret(secret))
+    }
+
     pub(crate) const fn new(id: SessionId, secret: Secret) -> Self {
         Self { id, secret }
     }
@@ -116,12 +129,13 @@ impl Token {
         if text.len() != Self::LENGTH {
             return None;
         }
-        let mut bytes = [0; 32];
-        Base64UrlUnpadded::decode(text, &mut bytes).ok()?;
-        let (id, secret) = bytes.split_at(16);
-        let id = Uuid::from_slice(id).ok()?;
+        // The decoder asks for room for a whole last group.
+        let mut bytes = [0; 33];
+        URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
+        let id = Uuid::from_bytes(*bytes.first_chunk()?);
+        let secret = *bytes[16..].first_chunk()?;
         let well_formed = id.get_version_num() == 7 && id.get_variant() == uuid::Variant::RFC4122;
-        well_formed.then_some(Self { id: SessionId(id), secret: Secret(secret.try_into().ok()?) })
+        well_formed.then_some(Self { id: SessionId(id), secret: Secret(secret) })
     }
 
     /// The session that this token names.
@@ -143,16 +157,16 @@ impl Token {
         bytes[..16].copy_from_slice(self.id.0.as_bytes());
         bytes[16..].copy_from_slice(&self.secret.0);
         let mut encoded = [0; Self::LENGTH];
-        let encoded = Base64UrlUnpadded::encode(&bytes, &mut encoded);
-        text.push_str(encoded.expect("32 bytes are 43 characters"));
+        URL_SAFE_NO_PAD.encode_slice(bytes, &mut encoded).expect("32 bytes are 43 characters");
+        text.push_str(std::str::from_utf8(&encoded).expect("base64 is ASCII"));
+    }
+
+    pub(crate) const fn secret(&self) -> &Secret {
+        &self.secret
     }
 
     pub(crate) fn verifier(&self) -> Verifier {
         self.secret.verifier()
-    }
-
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.id == other.id && bool::from(self.secret.0.ct_eq(&other.secret.0))
     }
 }
 

@@ -22,11 +22,20 @@ impl Data {
     pub(crate) fn parse(state: Arc<[u8]>, start: usize) -> Result<Self, StoreError> {
         let mut input = Reader::starting_at(&state, start);
         while !input.is_at_end() {
-            input.text()?;
-            let length = input.length()?;
-            input.take(length)?;
+            let key = input.length()?;
+            let key = input.take(key)?;
+            if !key.is_ascii() {
+                std::str::from_utf8(key).map_err(StoreError::corrupt)?;
+            }
+            let value = input.length()?;
+            input.take(value)?;
         }
         Ok(Self { state, start })
+    }
+
+    /// The frames of a state that was just put together.
+    pub(crate) const fn of(state: Arc<[u8]>, start: usize) -> Self {
+        Self { state, start }
     }
 
     pub(crate) fn empty() -> Self {
@@ -38,12 +47,26 @@ impl Data {
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<Value> {
-        let frame = self.frames().find(|frame| frame.key == key)?;
+        let frame = self.find(key)?;
         Some(Value { bytes: Arc::clone(&self.state), range: frame.value })
     }
 
-    pub(crate) fn contains(&self, key: &str) -> bool {
-        self.frames().any(|frame| frame.key == key)
+    /// Where the key's frame lies.
+    pub(crate) fn find(&self, key: &str) -> Option<FrameRef<'_>> {
+        self.frames().find(|frame| frame.key == key.as_bytes())
+    }
+
+    /// The frames between two places.
+    pub(crate) fn bytes(&self, range: Range<usize>) -> &[u8] {
+        &self.state[range]
+    }
+
+    pub(crate) const fn start(&self) -> usize {
+        self.start
+    }
+
+    pub(crate) fn end(&self) -> usize {
+        self.state.len()
     }
 
     /// The bytes of all frames.
@@ -54,7 +77,7 @@ impl Data {
 
 impl fmt::Debug for Data {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.frames().map(|frame| frame.key)).finish()
+        f.debug_list().entries(self.frames().map(|frame| frame.key())).finish()
     }
 }
 
@@ -67,11 +90,17 @@ pub(crate) struct Frames<'a> {
 /// One frame of a [`Data`], where it lies.
 #[derive(Debug)]
 pub(crate) struct FrameRef<'a> {
-    pub(crate) key: &'a str,
+    pub(crate) key: &'a [u8],
     /// Where in the state the value lies.
     pub(crate) value: Range<usize>,
-    /// The frame, lengths included.
-    pub(crate) bytes: &'a [u8],
+    /// Where the frame lies, lengths included.
+    pub(crate) whole: Range<usize>,
+}
+
+impl FrameRef<'_> {
+    pub(crate) fn key(&self) -> String {
+        String::from_utf8_lossy(self.key).into_owned()
+    }
 }
 
 impl<'a> Iterator for Frames<'a> {
@@ -82,14 +111,14 @@ impl<'a> Iterator for Frames<'a> {
             return None;
         }
         // What is broken was refused by `Data::parse`.
-        let from = self.input.position();
-        let key = self.input.text().ok()?;
-        let length = self.input.length().ok()?;
         let start = self.input.position();
+        let length = self.input.length().ok()?;
+        let key = self.input.take(length).ok()?;
+        let length = self.input.length().ok()?;
+        let value = self.input.position();
         self.input.take(length).ok()?;
         let end = self.input.position();
-        let bytes = Reader::starting_at(self.input.whole(), from).take(end - from).ok()?;
-        Some(FrameRef { key, value: start..end, bytes })
+        Some(FrameRef { key, value: value..end, whole: start..end })
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a state holds beside the data: secrets, times, and the names of its last commits.
 
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::Version;
@@ -101,8 +103,10 @@ impl CommitNames {
     }
 }
 
+/// A name that no other commit has: the next of a sequence that begins at random in each process. It is no secret.
 pub(crate) fn new_commit_name() -> CommitName {
-    random()
+    static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(u64::from_ne_bytes(random())));
+    NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes()
 }
 
 impl Header {

@@ -27,6 +27,8 @@ use crate::token::SessionId;
 pub struct Version(u64);
 
 impl Version {
+    /// The version of what is not there.
+    pub(crate) const NONE: Self = Self(0);
     pub(crate) const FIRST: Self = Self(1);
 
     /// The version of this number, as a store has read it.

@@ -19,10 +19,6 @@ impl<'a> Reader<'a> {
         Self { whole, at }
     }
 
-    pub(super) const fn whole(&self) -> &'a [u8] {
-        self.whole
-    }
-
     pub(super) const fn position(&self) -> usize {
         self.at
     }
@@ -31,6 +27,7 @@ impl<'a> Reader<'a> {
         self.at >= self.whole.len()
     }
 
+    #[inline]
     pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8], StoreError> {
         let end = self.at.checked_add(length).ok_or_else(truncated)?;
         let taken = self.whole.get(self.at..end).ok_or_else(truncated)?;
@@ -57,7 +54,22 @@ impl<'a> Reader<'a> {
     }
 
     /// A number in seven-bit groups, lowest first, in its shortest form.
+    #[inline]
     pub(super) fn varint(&mut self) -> Result<u64, StoreError> {
+        match *self.whole.get(self.at..).unwrap_or_default() {
+            [byte @ 0..=0x7f, ..] => {
+                self.at += 1;
+                Ok(u64::from(byte))
+            }
+            [low @ 0x80..=0xff, high @ 1..=0x7f, ..] => {
+                self.at += 2;
+                Ok(u64::from(low & 0x7f) | u64::from(high) << 7)
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, StoreError> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -73,6 +85,7 @@ impl<'a> Reader<'a> {
         Err(StoreError::corrupt("a number is not in its shortest form"))
     }
 
+    #[inline]
     pub(super) fn length(&mut self) -> Result<usize, StoreError> {
         usize::try_from(self.varint()?).map_err(|_| truncated())
     }

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::lifetime::Lifetime;
 use super::view::View;
@@ -120,13 +120,8 @@ impl fmt::Debug for Change {
 
 /// Puts a frame into a view, unless the view would exceed its limit.
 pub(crate) fn put(view: &mut View, frame: Frame, limit: usize) -> Result<(), Error> {
-    let length = view.len_with(&frame);
-    if length > limit {
-        let text = format!("{length} bytes with {:?}, and the limit is {limit}", frame.key());
-        return Err(Error::new(ErrorKind::TooLarge).at(text));
-    }
-    view.put(frame);
-    Ok(())
+    view.put(frame, limit)
+        .map_err(|length| Error::new(ErrorKind::TooLarge).at(format!("{length} bytes, and the limit is {limit}")))
 }
 
 /// A read-modify-write that can be run again.
@@ -185,17 +180,31 @@ where
     }
 }
 
+/// How deep a value may nest. What nests deeper could exhaust the stack of whoever reads it.
+pub(crate) const MOST_DEPTH: usize = 128;
+
 /// A value as it is stored: MessagePack, with the names of a struct's fields, so that fields can come and go.
 pub(crate) fn encode<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<Frame, Error> {
     let mut bytes = Vec::with_capacity(128);
-    rmp_serde::encode::write_named(&mut bytes, value)
-        .map_err(|error| Error::with_source(ErrorKind::Serialize, error).at(format!("{key:?}")))?;
+    let encoded = rmp_serde::encode::write_named(&mut bytes, value);
+    encoded.map_err(|error| Error::with_source(ErrorKind::Serialize, error).at(format!("{key:?}")))?;
+    // Each level takes a byte at least.
+    if bytes.len() > MOST_DEPTH {
+        let readable = read::<IgnoredAny>(&bytes);
+        readable.map_err(|error| Error::with_source(ErrorKind::Serialize, error).at(format!("{key:?}")))?;
+    }
     Ok(Frame::new(key, &bytes))
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, Error> {
-    rmp_serde::from_slice(bytes).map_err(|error| {
+    read(bytes).map_err(|error| {
         let expected = std::any::type_name::<T>();
         Error::with_source(ErrorKind::Type, error).at(format!("{key:?} is not a {expected}"))
     })
+}
+
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, rmp_serde::decode::Error> {
+    let mut input = rmp_serde::Deserializer::from_read_ref(bytes);
+    input.set_max_depth(MOST_DEPTH);
+    T::deserialize(&mut input)
 }

@@ -2,19 +2,19 @@
 
 use std::time::Instant;
 
-use super::changes::{Change, ReadBefore};
+use super::changes::{Change, Changes, ReadBefore};
 use super::lifetime::GRACE;
 use super::load::{Found, find};
 use super::rotation::Presented;
 use super::view::View;
-use super::work::{Base, Batch, Live, Promised};
+use super::work::{Attempt, Base, Batch, Live, Promised};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, StoreError, StoreErrorKind};
 use crate::event::EventKind;
-use crate::record::{Header, Record, Version};
+use crate::record::{CommitName, Header, Version};
 use crate::store::{Expected, Outcome};
-use crate::token::{Secret, SessionId, Token};
+use crate::token::{Secret, Token};
 
 /// How many failures of the store one commit puts up with.
 const MOST_FAULTS: u32 = 3;
@@ -32,23 +32,23 @@ pub(super) struct Committed {
 impl Batch {
     /// Runs the commit to its end. Dropped half-way it can be run again: it keeps the name under which it is known.
     pub(super) async fn run(&mut self, config: &Config) -> Result<Committed, Error> {
-        let loaded = match &self.base {
-            Base::Live(live) => live.clone(),
-            Base::Promised(promised) => self.keep_promise(*promised, config).await?,
-            Base::Fresh | Base::Retired => return self.create(config).await,
-        };
-        Update { config, loaded, started: Instant::now(), tries: 0, faults: 0 }.run(self).await
-    }
-
-    /// The session that was to be stored by the request this work was detached from.
-    async fn keep_promise(&mut self, promised: Promised, config: &Config) -> Result<Live, Error> {
-        let now = config.clock.now();
-        let found = find(config, &promised.id, now).await?.ok_or_else(|| Error::new(ErrorKind::Ended))?;
-        if found.header.epoch != promised.epoch {
-            return Err(Error::new(ErrorKind::Superseded));
+        if let Base::Promised(promised) = &self.base {
+            self.base = Base::Live(keep_promise(promised, config).await?);
+            self.result = None;
         }
-        self.result = None;
-        Ok(found.live(Presented::Current, None))
+        if let Base::Live(loaded) = &self.base {
+            let (changes, result, attempt) = (&mut self.changes, &mut self.result, &mut self.attempt);
+            let update =
+                Update { config, loaded, changes, result, attempt, started: Instant::now(), tries: 0, faults: 0 };
+            if let Some(committed) = update.run().await? {
+                return Ok(committed);
+            }
+            // The session is another's by now: what came with the sign-in goes into a new one.
+            self.base = Base::Fresh;
+            self.result = None;
+            self.attempt.in_doubt = None;
+        }
+        self.create(config).await
     }
 
     /// Stores a session that is not there yet.
@@ -56,57 +56,37 @@ impl Batch {
     /// If the answer is lost and the record is not there, the commit is given up rather than tried again: the session
     /// may have been stored, listed and ended meanwhile.
     async fn create(&mut self, config: &Config) -> Result<Committed, Error> {
+        if let (Some(token), Some(_)) = (self.attempt.token(), self.attempt.in_doubt) {
+            let lost = StoreError::new(StoreErrorKind::Unavailable);
+            return find_created(token, self.attempt.name, lost, config).await;
+        }
         for _ in 0..MOST_IDS {
             let now = config.clock.now();
-            let id = *self.new_id.get_or_insert_with(|| SessionId::generate(now));
-            if self.in_doubt {
-                let error = StoreError::new(StoreErrorKind::Unavailable);
-                return self.find_created(id, error, config).await;
-            }
-            let secret = self.secret.get_or_insert_with(Secret::generate).clone();
-            let record = self.first_record(id, &secret, now, config)?;
-            self.in_doubt = true;
-            match config.store.set(&record, Expected::Absent).await {
-                Ok(Outcome::Written) => return self.created(record, secret),
+            let token = self.attempt.settle_token(now);
+            let draft = self.first(&token, now, config)?;
+            self.attempt.in_doubt = Some(Version::NONE);
+            match config.store.set(&draft.record, Expected::Absent).await {
+                Ok(Outcome::Written) => return Ok(Committed::new(draft, token)),
                 Ok(Outcome::Refused) => {
-                    self.in_doubt = false;
-                    self.new_id = None;
+                    self.attempt.in_doubt = None;
+                    self.attempt.new_id = None;
                 }
-                Err(error) => return self.find_created(id, error, config).await,
+                Err(error) => return find_created(token, self.attempt.name, error, config).await,
             }
         }
         Err(StoreError::other("the store refuses every new id").into())
     }
 
-    async fn find_created(&mut self, id: SessionId, error: StoreError, config: &Config) -> Result<Committed, Error> {
-        config.events.raise_failure(EventKind::StoreFailed, id, &error);
-        let record = config.store.get(&id).await?;
-        let ours = match record {
-            Some(record) => record.open()?.0.commits.contains(&self.name).then_some(record),
-            None => None,
-        };
-        match (ours, self.secret.clone()) {
-            (Some(record), Some(secret)) => self.created(record, secret),
-            _ => Err(error.into()),
-        }
-    }
-
-    fn created(&self, record: Record, secret: Secret) -> Result<Committed, Error> {
-        let (header, data) = record.open()?;
-        let token = Token::new(*record.id(), secret);
-        let live = Live { record, header, data, presented: Presented::Current, token: Some(token.clone()) };
-        Ok(Committed { live, issued: Some(token) })
-    }
-
-    fn first_record(&self, id: SessionId, secret: &Secret, now: Timestamp, config: &Config) -> Result<Record, Error> {
-        let mut header = Header::new(secret.verifier(), now);
+    /// The first record of a new session.
+    fn first(&self, token: &Token, now: Timestamp, config: &Config) -> Result<Found, Error> {
+        let mut header = Header::new(token.verifier(), now);
         let owner = self.changes.sign_in.as_ref().map(|sign_in| {
             header.epoch = 1;
             header.authenticated_at = Some(sign_in.at);
             sign_in.owner.clone()
         });
         header.lifetime = self.changes.lifetime;
-        header.commits.push(self.name);
+        header.commits.push(self.attempt.name);
         let lifetime = header.lifetime.unwrap_or(config.lifetime);
         let rerun;
         let view = match &self.result {
@@ -119,14 +99,33 @@ impl Batch {
             }
         };
         let times = (now, lifetime.expires_at(now, now));
-        Ok(Record::new(id, Version::FIRST, owner, times, view.state(&header.write())))
+        Ok(Found::draft((token.id(), Version::FIRST), owner, times, header, view))
     }
+}
+
+impl Committed {
+    /// A session that was created.
+    fn new(found: Found, token: Token) -> Self {
+        let verifier = token.verifier();
+        Self { live: found.live(Presented::Current, Some((token.clone(), verifier))), issued: Some(token) }
+    }
+}
+
+/// The session that was to be stored by the request that a piece of work was detached from.
+async fn keep_promise(promised: &Promised, config: &Config) -> Result<Live, Error> {
+    let now = config.clock.now();
+    let found = find(config, &promised.id, now).await?.ok_or_else(|| Error::new(ErrorKind::Ended))?;
+    if promised.is(&found) { Ok(found.live(Presented::Current, None)) } else { Err(Error::new(ErrorKind::Superseded)) }
 }
 
 /// The commit of a batch into a session that the store has.
 struct Update<'a> {
     config: &'a Config,
-    loaded: Live,
+    loaded: &'a Live,
+    // Never written to: a shared reference would need closures that can be shared between threads.
+    changes: &'a mut Changes,
+    result: &'a mut Option<View>,
+    attempt: &'a mut Attempt,
     started: Instant,
     tries: u32,
     faults: u32,
@@ -138,83 +137,94 @@ enum Standing {
     Done(Found),
     /// Another try, on this.
     Again(Found),
+    /// The session has ended.
+    Ended,
 }
 
 impl Update<'_> {
-    async fn run(mut self, batch: &mut Batch) -> Result<Committed, Error> {
-        let mut onto = Found {
-            record: self.loaded.record.clone(),
-            header: self.loaded.header.clone(),
-            data: self.loaded.data.clone(),
-        };
-        if batch.in_doubt {
-            onto = match self.look(batch, &onto.record).await? {
-                Standing::Done(found) => return Ok(self.committed(batch, found)),
-                Standing::Again(found) => found,
-            };
-        }
+    /// Runs to the end; `None` where the sign-in must begin another session.
+    async fn run(mut self) -> Result<Option<Committed>, Error> {
+        // None: what was loaded.
+        let mut newer: Option<Found> = None;
+        let mut tried: Option<Found> = None;
         loop {
-            let Some(record) = self.draft(batch, &onto)? else {
-                // The session is another's by now: what came with the sign-in goes into a new one.
-                batch.base = Base::Fresh;
-                batch.result = None;
-                batch.in_doubt = false;
-                return batch.create(self.config).await;
-            };
-            let was_in_doubt = std::mem::replace(&mut batch.in_doubt, true);
-            match self.config.store.set(&record, Expected::Version(onto.record.version())).await {
-                Ok(Outcome::Written) => {
-                    let (header, data) = record.open()?;
-                    return Ok(self.committed(batch, Found { record, header, data }));
-                }
-                Ok(Outcome::Refused) => batch.in_doubt = was_in_doubt,
-                Err(error) => self.fault(error, onto.record.id())?,
+            if tried.is_some() || self.attempt.in_doubt.is_some() {
+                newer = match self.look().await? {
+                    Standing::Done(found) if self.is_of_this_epoch(&found) => return Ok(Some(self.committed(found))),
+                    // It took effect, and the session changed hands after: this request goes on with what was.
+                    Standing::Done(_) => {
+                        let own = tried.unwrap_or_else(|| self.loaded.found.clone());
+                        return Ok(Some(self.committed(own)));
+                    }
+                    Standing::Again(found) => Some(found),
+                    Standing::Ended if self.changes.sign_in.is_some() && self.attempt.in_doubt.is_none() => {
+                        return Ok(None);
+                    }
+                    Standing::Ended => return Err(self.ended()),
+                };
             }
-            self.wait().await?;
-            onto = match self.look(batch, &onto.record).await? {
-                Standing::Done(found) => return Ok(self.committed(batch, found)),
-                Standing::Again(found) => found,
+            let onto = newer.as_ref().unwrap_or(&self.loaded.found);
+            let version = onto.record.version();
+            // Over the same version the same record is tried again: the first may yet arrive.
+            let draft = match tried.take() {
+                Some(draft) if self.attempt.in_doubt == Some(version) => draft,
+                _ => match self.draft(onto)? {
+                    Some(draft) => draft,
+                    None => return Ok(None),
+                },
             };
+            let in_doubt = self.attempt.in_doubt.replace(version);
+            match self.config.store.set(&draft.record, Expected::Version(version)).await {
+                Ok(Outcome::Written) => return Ok(Some(self.committed(draft))),
+                Ok(Outcome::Refused) => self.attempt.in_doubt = in_doubt,
+                Err(error) => self.fault(error)?,
+            }
+            tried = Some(draft);
+            self.wait().await?;
         }
     }
 
-    /// Asks the store what it has, after a try on `before` was refused or its answer lost.
-    async fn look(&mut self, batch: &mut Batch, before: &Record) -> Result<Standing, Error> {
-        let id = *before.id();
+    /// Whether a record that holds this commit is still of the epoch that the commit was made in.
+    fn is_of_this_epoch(&self, found: &Found) -> bool {
+        match &self.changes.sign_in {
+            Some(sign_in) => found.record.owner() == Some(&sign_in.owner),
+            None => found.header.epoch == self.loaded.found.header.epoch,
+        }
+    }
+
+    /// Asks the store what it has, after a try was refused or its answer lost.
+    async fn look(&mut self) -> Result<Standing, Error> {
         let found = loop {
-            match self.config.store.get(&id).await {
-                Ok(None) => return Err(self.ended(&id)),
-                Ok(Some(record)) => {
-                    let (header, data) = record.open()?;
-                    break Found { record, header, data };
-                }
+            match self.config.store.get(self.loaded.found.record.id()).await {
+                Ok(None) => return Ok(Standing::Ended),
+                Ok(Some(record)) => break Found::read(record)?,
                 Err(error) => {
-                    self.fault(error, &id)?;
+                    self.fault(error)?;
                     self.wait().await?;
                 }
             }
         };
-        let (header, now_at) = (&found.header, found.record.version());
-        if header.commits.contains(&batch.name) {
+        let (commits, now_at) = (&found.header.commits, found.record.version());
+        if commits.contains(&self.attempt.name) {
             return Ok(Standing::Done(found));
         }
-        if header.ended {
-            return Err(self.ended(&id));
+        if found.header.ended {
+            return Ok(Standing::Ended);
         }
-        if batch.in_doubt && now_at != before.version() {
-            if !header.commits.reach_back_to(before.version(), now_at) {
+        if let Some(tried) = self.attempt.in_doubt.filter(|tried| *tried < now_at) {
+            if !commits.reach_back_to(tried, now_at) {
                 // Ours may be among the commits whose names are forgotten.
                 return Err(StoreError::unavailable("it cannot be told whether the write took effect").into());
             }
             // The version has moved on without it, so it can no longer take effect by itself.
-            batch.in_doubt = false;
+            self.attempt.in_doubt = None;
         }
         Ok(Standing::Again(found))
     }
 
     /// The record as this commit would have it; `None` where the sign-in must begin another session.
-    fn draft(&self, batch: &mut Batch, onto: &Found) -> Result<Option<Record>, Error> {
-        let (changes, loaded) = (&batch.changes, &self.loaded);
+    fn draft(&self, onto: &Found) -> Result<Option<Found>, Error> {
+        let (changes, loaded) = (&*self.changes, &self.loaded.found);
         let now = self.config.clock.now();
         let version = onto.record.version().next();
         let mut owner = onto.record.owner_shared().cloned();
@@ -228,13 +238,10 @@ impl Update<'_> {
         }
 
         let mut header = onto.header.clone();
-        if changes.may_issue() {
-            batch.secret.get_or_insert_with(Secret::generate);
-        }
-        let new = batch.secret.as_ref().map(Secret::verifier);
-        let presented = loaded.token.as_ref().map(Token::verifier).filter(|_| changes.upkeep != Default::default());
+        let new = self.attempt.secret.as_ref().map(Secret::verifier);
+        let presented = self.loaded.token.as_ref().map(|(_, verifier)| verifier);
         if let Some(presented) = presented.filter(|_| changes.upkeep.promote) {
-            header.secrets.promote(&presented, now);
+            header.secrets.promote(presented, now);
         }
         match (&changes.sign_in, new) {
             (Some(_), Some(new)) if header.signed_in > loaded.record.version() => {
@@ -256,7 +263,7 @@ impl Update<'_> {
                 header.rotated = version;
             }
             (None, Some(new)) if changes.upkeep.refresh => {
-                let still_current = presented.is_some_and(|presented| header.secrets.current.matches(&presented));
+                let still_current = presented.is_some_and(|presented| header.secrets.current.matches(presented));
                 if still_current && header.secrets.may_refresh(now) {
                     header.secrets.add_pending(new, now);
                 }
@@ -267,7 +274,7 @@ impl Update<'_> {
             header.lifetime = Some(lifetime);
         }
         header.ended = changes.end;
-        header.commits.push(batch.name);
+        header.commits.push(self.attempt.name);
 
         let lifetime = header.lifetime.unwrap_or(self.config.lifetime);
         let expires_at = if changes.end { now.plus(GRACE) } else { lifetime.expires_at(header.started_at, now) };
@@ -275,7 +282,7 @@ impl Update<'_> {
         let first_try = onto.record.version() == loaded.record.version();
         self.look_for_conflicts(&changes.data, onto)?;
         let rerun;
-        let view = match &batch.result {
+        let view = match &*self.result {
             Some(view) if first_try => view,
             _ if changes.end => {
                 rerun = View::empty();
@@ -286,20 +293,19 @@ impl Update<'_> {
                 &rerun
             }
         };
-        let state = view.state(&header.write());
-        Ok(Some(Record::new(*onto.record.id(), version, owner, times, state)))
+        Ok(Some(Found::draft((*onto.record.id(), version), owner, times, header, view)))
     }
 
     /// Finds the values that this request had read before it wrote them, and that others have changed since.
     fn look_for_conflicts(&self, changes: &[Change], onto: &Found) -> Result<(), Error> {
-        let moved_on = onto.record.version() != self.loaded.record.version();
+        let moved_on = onto.record.version() != self.loaded.found.record.version();
         for change in changes {
             let Change::Put { frame, read } = change else { continue };
             let key = frame.key();
             let conflict = match read {
                 ReadBefore::No => false,
                 ReadBefore::Outdated => true,
-                ReadBefore::Yes => moved_on && self.loaded.data.get(key) != onto.data.get(key),
+                ReadBefore::Yes => moved_on && self.loaded.found.data.get(key) != onto.data.get(key),
             };
             if conflict {
                 self.config.events.raise(EventKind::Conflict, *onto.record.id());
@@ -311,35 +317,39 @@ impl Update<'_> {
         Ok(())
     }
 
-    fn committed(&self, batch: &Batch, found: Found) -> Committed {
+    fn committed(&self, found: Found) -> Committed {
+        let (id, now) = (*found.record.id(), self.config.clock.now());
         let secrets = &found.header.secrets;
-        let issued = batch.secret.clone().filter(|secret| {
-            let verifier = secret.verifier();
-            // Dropped in favour of another rotation, it is none of the session's.
-            matches!(secrets.presented(&verifier, self.config.clock.now()), Presented::Current | Presented::Pending)
+        let issued = self.attempt.secret.as_ref().map(|secret| (Token::new(id, secret.clone()), secret.verifier()));
+        // Dropped in favour of another rotation, it is none of the session's.
+        let issued = issued.filter(|(_, verifier)| {
+            matches!(secrets.presented(verifier, now), Presented::Current | Presented::Pending)
         });
-        let id = *found.record.id();
-        let issued = issued.map(|secret| Token::new(id, secret));
-        let presented = match self.loaded.presented {
-            Presented::Pending => Presented::Current,
-            other if issued.is_none() => other,
-            _ => Presented::Current,
-        };
-        let token = match &issued {
-            Some(token) if !batch.changes.upkeep.refresh => Some(token.clone()),
-            _ => self.loaded.token.clone(),
-        };
-        Committed { live: found.live(presented, token), issued }
+        match issued {
+            Some((token, verifier)) if !self.changes.upkeep.refresh => {
+                let live = found.live(Presented::Current, Some((token.clone(), verifier)));
+                Committed { live, issued: Some(token) }
+            }
+            // Of a periodic rotation: the client goes on with the one it has until it presents the new one.
+            issued => {
+                let token = self.loaded.token.clone();
+                let presented = match self.loaded.presented {
+                    Presented::Replaced => Presented::Replaced,
+                    _ => found.presented_still(token.as_ref(), now),
+                };
+                Committed { live: found.live(presented, token), issued: issued.map(|(token, _)| token) }
+            }
+        }
     }
 
-    fn ended(&self, id: &SessionId) -> Error {
-        self.config.events.raise(EventKind::Dropped, *id);
+    fn ended(&self) -> Error {
+        self.config.events.raise(EventKind::Dropped, *self.loaded.found.record.id());
         Error::new(ErrorKind::Ended)
     }
 
     /// Counts a failure of the store; too many of them are the commit's own.
-    fn fault(&mut self, error: StoreError, id: &SessionId) -> Result<(), Error> {
-        self.config.events.raise_failure(EventKind::StoreFailed, *id, &error);
+    fn fault(&mut self, error: StoreError) -> Result<(), Error> {
+        self.config.events.raise_failure(EventKind::StoreFailed, *self.loaded.found.record.id(), &error);
         self.faults += 1;
         if self.faults >= MOST_FAULTS { Err(error.into()) } else { Ok(()) }
     }
@@ -352,6 +362,14 @@ impl Update<'_> {
         self.config.store.pause(self.tries).await;
         Ok(())
     }
+}
+
+/// Asks whether a session was created, after the answer was lost.
+async fn find_created(token: Token, name: CommitName, error: StoreError, config: &Config) -> Result<Committed, Error> {
+    config.events.raise_failure(EventKind::StoreFailed, token.id(), &error);
+    let Some(record) = config.store.get(&token.id()).await? else { return Err(error.into()) };
+    let found = Found::read(record)?;
+    if found.header.commits.contains(&name) { Ok(Committed::new(found, token)) } else { Err(error.into()) }
 }
 
 fn apply(changes: &[Change], mut view: View, config: &Config) -> Result<View, Error> {

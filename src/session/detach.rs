@@ -37,12 +37,12 @@ impl<M> Session<M> {
         let base = match &work.base {
             Base::Live(live) if work.changes.is_empty() && work.stalled.is_none() => Base::Live(live.clone()),
             Base::Live(live) => {
-                let epoch = live.header.epoch + u64::from(signs_in && live.record.owner().is_none());
-                Base::Promised(Promised { id: *live.record.id(), epoch })
+                let epoch = live.found.header.epoch + u64::from(signs_in && live.found.record.owner().is_none());
+                Base::Promised(Promised { id: *live.found.record.id(), epoch, owner: work.owner.clone() })
             }
             Base::Fresh if !work.changes.is_empty() => {
                 let id = *work.new_id.get_or_insert_with(|| SessionId::generate(now));
-                Base::Promised(Promised { id, epoch: u64::from(signs_in) })
+                Base::Promised(Promised { id, epoch: u64::from(signs_in), owner: work.owner.clone() })
             }
             other => other.clone(),
         };
@@ -64,15 +64,19 @@ impl<M> Session<M> {
     /// and those of [`commit`](Session::commit).
     pub async fn reload(&self) -> Result<(), Error> {
         self.request.commit().await?;
-        let (id, epoch) = match &self.request.work().base {
-            Base::Live(live) => (*live.record.id(), live.header.epoch),
-            Base::Promised(promised) => (promised.id, promised.epoch),
+        let promised = match &self.request.work().base {
+            Base::Live(live) => Promised {
+                id: *live.found.record.id(),
+                epoch: live.found.header.epoch,
+                owner: live.found.record.owner_shared().cloned(),
+            },
+            Base::Promised(promised) => promised.clone(),
             Base::Fresh | Base::Retired => return Ok(()),
         };
         let config = self.request.config();
-        let found = find(config, &id, config.clock.now()).await?;
+        let found = find(config, &promised.id, config.clock.now()).await?;
         let found = found.ok_or_else(|| Error::new(ErrorKind::Ended))?;
-        if found.header.epoch != epoch {
+        if !promised.is(&found) {
             return Err(Error::new(ErrorKind::Superseded));
         }
         self.request.rebase(found);

@@ -12,13 +12,17 @@ const MOST_TRIES: u32 = 3;
 impl Ending {
     /// Ends the session; says whether it was this that ended it.
     pub(super) async fn run(&mut self, config: &Config) -> Result<bool, Error> {
-        let Some(mark) = &mut self.mark else {
+        if let Some(mark) = &mut self.mark {
+            match mark.run(config).await {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Ended => return Ok(false),
+                Err(error) => return Err(error),
+            }
+            self.mark = None;
+            self.marked = true;
+        }
+        if !self.marked {
             return Ok(delete(config, &self.id, &mut self.in_doubt).await?);
-        };
-        match mark.run(config).await {
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::Ended => return Ok(false),
-            Err(error) => return Err(error),
         }
         // What is left holds no data and opens for nobody, so a failure to delete it is not the client's.
         if let Err(error) = config.store.delete(&self.id).await {

@@ -73,7 +73,7 @@ impl Lifetime {
 
     /// Ends a session that was not used for this long. Default: one hour.
     ///
-    /// The use of a session is noted at most once in a tenth of this time.
+    /// The use of a session is noted at most once in a tenth of this time (or of `Max-Age`, where that is shorter).
     #[must_use]
     pub const fn with_idle(mut self, idle: Duration) -> Self {
         self.idle = Some(idle);
@@ -139,9 +139,11 @@ impl Lifetime {
         }
     }
 
-    /// How long a use may go unnoted: a tenth of the idle time, or of the whole where there is none.
+    /// How long a use may go unnoted: a tenth of the idle time, or of the whole where there is none. Less where the cookie
+    /// must be sent again sooner than that, lest the browser forgets it.
     pub(crate) fn touch_interval(&self) -> Duration {
-        self.idle.unwrap_or(self.absolute) / 10
+        let shortest = self.idle.unwrap_or(self.absolute);
+        self.max_age.map_or(shortest, |max_age| shortest.min(max_age)) / 10
     }
 
     /// What to say as `Max-Age` of a cookie that is sent now, in seconds.

@@ -1,12 +1,15 @@
 //! Finding the session that a client's tokens open.
 
+use std::sync::Arc;
+
 use super::rotation::Presented;
+use super::view::View;
 use super::work::{Base, Live};
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::error::{Error, StoreErrorKind};
+use crate::error::{Error, StoreError, StoreErrorKind};
 use crate::event::EventKind;
-use crate::record::{Data, Header, Record};
+use crate::record::{Data, Header, Record, Version};
 use crate::token::{SessionId, Token, Verifier};
 use crate::transport::Candidates;
 
@@ -14,41 +17,58 @@ use crate::transport::Candidates;
 ///
 /// One live session is taken. Two are none: somebody has planted a cookie, and there is no telling which is whose.
 pub(super) async fn load(config: &Config, candidates: &Candidates) -> Result<Base, Error> {
-    let mut live: Option<Live> = None;
+    let tokens = candidates.tokens();
+    let mut opened = Base::Fresh;
     let mut ambiguous = false;
-    let mut retired = false;
-    for (place, token) in candidates.iter().enumerate() {
+    for (place, token) in tokens.iter().enumerate() {
+        let Some(token) = token else { break };
         let id = token.id();
-        if candidates.iter().take(place).any(|earlier| earlier.id() == id) {
+        if tokens[..place].iter().flatten().any(|earlier| earlier.id() == id) {
             continue;
         }
         let now = config.clock.now();
         let Some(found) = find(config, &id, now).await? else { continue };
-        let same_id = candidates.iter().filter(|other| other.id() == id);
-        let presented = same_id.map(|token| (found.header.secrets.presented(&token.verifier(), now), token));
-        let Some((presented, token)) = presented.min_by_key(|(presented, _)| *presented) else { continue };
-        match presented {
-            Presented::Retired => retired = true,
-            Presented::Replayed => config.events.raise(EventKind::Replayed, id),
-            Presented::Unknown => {}
-            Presented::Current | Presented::Pending | Presented::Replaced => {
-                ambiguous |= live.is_some();
-                live = Some(found.live(presented, Some(token.clone())));
+        match open(found, &tokens[place..], now) {
+            Opened::Live(live) => {
+                ambiguous |= matches!(opened, Base::Live(_));
+                opened = Base::Live(live);
             }
+            Opened::Not(Presented::Retired) if matches!(opened, Base::Fresh) => opened = Base::Retired,
+            Opened::Not(Presented::Replayed) => config.events.raise(EventKind::Replayed, id),
+            Opened::Not(_) => {}
         }
     }
-    match live {
-        Some(_) if ambiguous => {
-            config.events.raise(EventKind::Ambiguous, None);
-            Ok(Base::Fresh)
+    if ambiguous {
+        config.events.raise(EventKind::Ambiguous, None);
+        return Ok(Base::Fresh);
+    }
+    Ok(opened)
+}
+
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
+enum Opened {
+    Live(Live),
+    Not(Presented),
+}
+
+/// What the best of the tokens that name this session is to it.
+fn open(found: Found, tokens: &[Option<Token>], now: Timestamp) -> Opened {
+    let mut best = (Presented::Unknown, None);
+    for token in tokens.iter().flatten().filter(|token| token.id() == *found.record.id()) {
+        let verifier = token.verifier();
+        let presented = found.header.secrets.presented(&verifier, now);
+        if presented < best.0 {
+            best = (presented, Some((token.clone(), verifier)));
         }
-        Some(live) => Ok(Base::Live(live)),
-        None if retired => Ok(Base::Retired),
-        None => Ok(Base::Fresh),
+    }
+    match best {
+        (presented, Some(token)) if presented.is_live() => Opened::Live(found.live(presented, Some(token))),
+        (presented, _) => Opened::Not(presented),
     }
 }
 
 /// A record that was read and has not ended.
+#[derive(Clone, Debug)]
 pub(crate) struct Found {
     pub(crate) record: Record,
     pub(crate) header: Header,
@@ -56,8 +76,38 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    pub(crate) fn live(self, presented: Presented, token: Option<Token>) -> Live {
-        Live { record: self.record, header: self.header, data: self.data, presented, token }
+    /// A record that is put together, with what can be read in it.
+    pub(super) fn draft(
+        (id, version): (SessionId, Version),
+        owner: Option<Arc<str>>,
+        times: (Timestamp, Timestamp),
+        header: Header,
+        view: &View,
+    ) -> Self {
+        let start = header.write();
+        let state = view.state(&start);
+        let data = Data::of(Arc::clone(&state), start.len());
+        Self { record: Record::new(id, version, owner, times, state), header, data }
+    }
+
+    pub(super) fn read(record: Record) -> Result<Self, StoreError> {
+        let (header, data) = record.open()?;
+        Ok(Self { record, header, data })
+    }
+
+    /// What a client's token is to the session by now, for a request that it has opened the session to. If it was
+    /// replaced meanwhile, the request goes on, but can change no token any more.
+    pub(super) fn presented_still(&self, token: Option<&(Token, Verifier)>, now: Timestamp) -> Presented {
+        let Some((_, verifier)) = token else { return Presented::Current };
+        match self.header.secrets.presented(verifier, now) {
+            live @ (Presented::Current | Presented::Pending) => live,
+            _ => Presented::Replaced,
+        }
+    }
+
+    /// A session that is known to be live.
+    pub(crate) const fn live(self, presented: Presented, token: Option<(Token, Verifier)>) -> Live {
+        Live { found: self, presented, token }
     }
 }
 
@@ -75,14 +125,15 @@ pub(crate) async fn find(config: &Config, id: &SessionId, now: Timestamp) -> Res
             return Err(error.into());
         }
     };
-    let (header, data) = match record.open() {
-        Ok(opened) => opened,
+    let found = match Found::read(record) {
+        Ok(found) => found,
         Err(error) if error.kind() == StoreErrorKind::Corrupt => {
             config.events.raise_failure(EventKind::Corrupt, *id, &error);
             return Ok(None);
         }
         Err(error) => return Err(error.into()),
     };
+    let (header, record) = (&found.header, &found.record);
     if record.id() != id || header.ended {
         return Ok(None);
     }
@@ -92,12 +143,13 @@ pub(crate) async fn find(config: &Config, id: &SessionId, now: Timestamp) -> Res
         config.events.raise(EventKind::Expired, *id);
         return Ok(None);
     }
-    Ok(Some(Found { record, header, data }))
+    Ok(Some(found))
 }
 
 impl Live {
-    /// Whether the secret that the client presented is still the current one.
-    pub(super) fn is_current(&self, verifier: &Verifier) -> bool {
-        self.header.secrets.current.matches(verifier)
+    /// The token that the client presented, or was given since, if it is the current one.
+    pub(super) fn current_token(&self) -> Option<&Token> {
+        let (token, verifier) = self.token.as_ref()?;
+        self.found.header.secrets.current.matches(verifier).then_some(token)
     }
 }

@@ -28,7 +28,7 @@ pub use self::field::{Field, Key, KeyName};
 pub use self::handle::SessionHandle;
 pub use self::lifetime::Lifetime;
 
-pub(crate) use self::changes::{Change, decode, encode};
+pub(crate) use self::changes::{Change, MOST_DEPTH, decode, encode};
 pub(crate) use self::ending::delete;
 pub(crate) use self::load::{Found, find};
 pub(crate) use self::request::RequestSession;
@@ -38,6 +38,9 @@ pub(crate) use self::work::{Base, Outgoing, Work};
 use self::changes::{Take, Update};
 use crate::error::{Error, ErrorKind};
 use crate::token::SessionId;
+
+/// How often a closure is run on a session that is changed at each run: by itself, or the request would never end.
+const MOST_RUNS: usize = 100;
 
 /// The marker of a layer that names none.
 ///
@@ -231,7 +234,7 @@ impl<M> Session<M> {
     /// Applies a change that runs a closure: outside the lock, and again if somebody else was quicker.
     fn apply(&self, change: Change) -> Result<(), Error> {
         let limit = self.request.config().size_limit;
-        loop {
+        for _ in 0..MOST_RUNS {
             let (mut view, edits) = {
                 let work = self.request.work_for_write()?;
                 (work.view.clone(), work.edits)
@@ -244,6 +247,7 @@ impl<M> Session<M> {
                 return Ok(());
             }
         }
+        Err(Error::new(ErrorKind::Conflict).at("the closure changes the session that it is run on"))
     }
 }
 
@@ -253,7 +257,7 @@ impl<M> Session<M> {
     #[must_use]
     pub fn id(&self) -> Option<SessionId> {
         match &self.request.work().base {
-            Base::Live(live) => Some(*live.record.id()),
+            Base::Live(live) => Some(*live.found.record.id()),
             Base::Promised(promised) => Some(promised.id),
             Base::Fresh | Base::Retired => None,
         }
@@ -375,7 +379,7 @@ impl<M> Session<M> {
         self.check_not_failed()?;
         self.request.commit().await?;
         if self.request.is_detached() {
-            self.request.settle(true).await?;
+            self.request.settle(true, false).await?;
         }
         Ok(())
     }

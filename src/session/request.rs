@@ -1,9 +1,7 @@
 //! What a request, its handlers and its response share of a session.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use tokio::sync::OnceCell;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::changes::{Changes, Upkeep};
 use super::commit::Committed;
@@ -12,6 +10,7 @@ use super::load::{Found, load};
 use super::rotation::Presented;
 use super::view::View;
 use super::work::{Base, Batch, Ending, Outgoing, Work};
+use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::event::EventKind;
@@ -29,10 +28,10 @@ pub(crate) struct RequestSession {
     detached: bool,
     /// The head of the response is out.
     closed: AtomicBool,
-    loaded: OnceCell<()>,
-    /// Means nothing before it is loaded. Never held while a closure of the application runs, nor across an await.
-    work: Mutex<Work>,
-    /// One commit at a time.
+    /// Set when the session is loaded; a box, since most requests of most applications never load it. Never locked
+    /// while a closure of the application runs, nor across an await.
+    work: OnceLock<Box<Mutex<Work>>>,
+    /// One load or commit at a time.
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -44,8 +43,7 @@ impl RequestSession {
             outer,
             detached: false,
             closed: AtomicBool::new(false),
-            loaded: OnceCell::new(),
-            work: Mutex::new(Work::new(Base::Fresh)),
+            work: OnceLock::new(),
             turn: tokio::sync::Mutex::new(()),
         }
     }
@@ -54,8 +52,7 @@ impl RequestSession {
     pub(crate) fn detached(config: Arc<Config>, work: Work) -> Self {
         Self {
             detached: true,
-            loaded: OnceCell::new_with(Some(())),
-            work: Mutex::new(work),
+            work: OnceLock::from(Box::new(Mutex::new(work))),
             ..Self::new(config, Candidates::default(), None)
         }
     }
@@ -84,21 +81,26 @@ impl RequestSession {
 
     /// Loads the session, once for the request.
     pub(crate) async fn load(&self) -> Result<(), Error> {
-        let load = async {
+        if self.is_loaded() {
+            return Ok(());
+        }
+        let _turn = self.turn.lock().await;
+        if !self.is_loaded() {
             let base = load(&self.config, &self.candidates).await?;
-            *self.work() = Work::new(base);
-            Ok(())
-        };
-        self.loaded.get_or_try_init(|| load).await.copied()
+            self.work.get_or_init(|| Box::new(Mutex::new(Work::new(base))));
+        }
+        Ok(())
     }
 
     pub(crate) fn is_loaded(&self) -> bool {
-        self.loaded.initialized()
+        self.work.get().is_some()
     }
 
+    /// The work of a session that is loaded.
     pub(crate) fn work(&self) -> MutexGuard<'_, Work> {
+        let work = self.work.get().expect("only what is loaded is given out as a session");
         // Nothing that can panic runs under this lock.
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+        work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The work, for a change of it.
@@ -132,22 +134,33 @@ impl RequestSession {
     /// Writes everything that was done so far.
     pub(crate) async fn commit(&self) -> Result<(), Error> {
         let _turn = self.turn.lock().await;
-        loop {
-            let Some(flight) = self.take_off() else { return Ok(()) };
+        while let Some(flight) = self.take_off(Upkeep::default()) {
             flight.run().await?;
         }
+        Ok(())
     }
 
     /// Commits for a response: what was done, if the answer allows it, and what is due.
     ///
-    /// A session that has ended meanwhile is no error here: the answer stands, and there is nothing to tell of it.
-    pub(crate) async fn settle(&self, commit_changes: bool) -> Result<(), Error> {
+    /// A session that has ended meanwhile is no error here: the answer stands, and there is nothing to tell of it. But an
+    /// answer that claims success stands only if no commit of its handler has failed.
+    pub(crate) async fn settle(&self, commit_changes: bool, claims_success: bool) -> Result<(), Error> {
+        let _turn = self.turn.lock().await;
         if !commit_changes {
             self.work().discard();
         }
-        match self.commit().await {
-            Err(error) if error.kind() == ErrorKind::Ended => return Ok(()),
-            done => done?,
+        let mut upkeep = Some(());
+        loop {
+            let due = upkeep.take().map(|()| self.upkeep(&self.work(), self.config.clock.now()));
+            let Some(flight) = self.take_off(due.unwrap_or_default()) else { break };
+            match flight.run().await {
+                Err(error) if error.kind() == ErrorKind::Ended => return Ok(()),
+                done => done?,
+            }
+        }
+        match self.work().failed {
+            Some(kind) if claims_success && kind != ErrorKind::Ended => return Err(Error::new(kind)),
+            _ => {}
         }
         self.touch_if_due().await;
         Ok(())
@@ -155,11 +168,19 @@ impl RequestSession {
 
     /// Whether [`settle`](Self::settle) has anything to do.
     pub(crate) fn needs_settling(&self, commit_changes: bool) -> bool {
+        if self.turn.try_lock().is_err() {
+            // Another task of this request is committing.
+            return true;
+        }
         let work = self.work();
-        !work.endings.is_empty()
+        if !work.endings.is_empty()
+            || work.failed.is_some()
             || (commit_changes && (work.stalled.is_some() || !work.changes.is_empty()))
-            || self.upkeep(&work) != Upkeep::default()
-            || self.is_touch_due(&work)
+        {
+            return true;
+        }
+        let now = self.config.clock.now();
+        self.upkeep(&work, now) != Upkeep::default() || self.is_touch_due(&work, now)
     }
 
     pub(crate) fn outgoing(&self) -> Outgoing {
@@ -172,10 +193,10 @@ impl RequestSession {
         let (record, lifetime, started_at) = {
             let work = self.work();
             let Base::Live(live) = &work.base else { return };
-            if !self.is_touch_due(&work) {
+            if !self.is_touch_due(&work, now) {
                 return;
             }
-            (live.record.clone(), work.lifetime(self.config.lifetime), live.header.started_at)
+            (live.found.record.clone(), work.lifetime(self.config.lifetime), live.found.header.started_at)
         };
         let touch = Touch::new(now.into(), lifetime.expires_at(started_at, now).into());
         match self.config.store.touch(record.id(), record.version(), touch).await {
@@ -190,30 +211,24 @@ impl RequestSession {
         }
     }
 
-    fn is_touch_due(&self, work: &Work) -> bool {
-        !work.used && self.is_use_unnoted(&work.base, work.lifetime(self.config.lifetime))
-    }
-
-    /// Whether the last use that the store knows of was too long ago.
-    fn is_use_unnoted(&self, base: &Base, lifetime: Lifetime) -> bool {
-        let Base::Live(live) = base else { return false };
-        self.config.clock.now().since(live.record.last_seen_timestamp()) >= lifetime.touch_interval()
+    fn is_touch_due(&self, work: &Work, now: Timestamp) -> bool {
+        !work.used && is_use_unnoted(&work.base, work.lifetime(self.config.lifetime), now)
     }
 
     /// Sends a persistent cookie again, under a token that is still the current one.
     fn renew_cookie(&self, work: &mut Work, lifetime: Lifetime) {
         let (Base::Live(live), Outgoing::Nothing) = (&work.base, &work.outgoing) else { return };
-        let Some(token) = live.token.as_ref().filter(|token| live.is_current(&token.verifier())) else { return };
-        let max_age = lifetime.cookie_max_age(live.header.started_at, self.config.clock.now());
+        let Some(token) = live.current_token() else { return };
+        let max_age = lifetime.cookie_max_age(live.found.header.started_at, self.config.clock.now());
         if max_age.is_some() {
             work.outgoing = Outgoing::Set { token: token.clone(), max_age };
         }
     }
 
-    fn upkeep(&self, work: &Work) -> Upkeep {
+    /// What the session itself has due.
+    fn upkeep(&self, work: &Work, now: Timestamp) -> Upkeep {
         let Base::Live(live) = &work.base else { return Upkeep::default() };
-        let now = self.config.clock.now();
-        let secrets = &live.header.secrets;
+        let secrets = &live.found.header.secrets;
         let is_old = |period| now.since(secrets.since) >= period;
         let changes_token = work.changes.sign_in.is_some() || work.changes.rotate;
         Upkeep {
@@ -229,10 +244,11 @@ impl RequestSession {
     /// Goes on from a newer record of the same session.
     pub(crate) fn rebase(&self, found: Found) {
         let mut work = self.work();
-        let (presented, token) = match &work.base {
-            Base::Live(live) => (live.presented, live.token.clone()),
-            _ => (Presented::Current, None),
+        let token = match &work.base {
+            Base::Live(live) => live.token.clone(),
+            _ => None,
         };
+        let presented = found.presented_still(token.as_ref(), self.config.clock.now());
         work.rebase(found.live(presented, token));
         if work.changes.is_empty() {
             work.discard();
@@ -241,27 +257,28 @@ impl RequestSession {
         }
     }
 
-    /// Takes the next piece of work that is to be committed.
-    fn take_off(&self) -> Option<Flight<'_>> {
+    /// Takes the next piece of work that is to be committed; what is due goes with it.
+    fn take_off(&self, upkeep: Upkeep) -> Option<Flight<'_>> {
         let mut work = self.work();
         if let Some(ending) = work.endings.pop() {
             return Some(self.flight(Job::End(ending), &work));
         }
         if let Some(stalled) = work.stalled.take() {
-            return Some(self.flight(Job::Commit(stalled), &work));
+            return Some(self.flight(Job::Commit(*stalled), &work));
         }
-        let upkeep = self.upkeep(&work);
         let changes = Changes { upkeep, ..std::mem::take(&mut work.changes) };
         if changes.is_nothing() {
             return None;
         }
         let result = work.view_is_exact.then(|| work.view.clone());
-        let batch = Batch { result, new_id: work.new_id, ..Batch::new(work.base.clone(), changes) };
+        let mut batch = Batch::new(work.base.clone(), changes);
+        batch.result = result;
+        batch.attempt.new_id = work.new_id;
         Some(self.flight(Job::Commit(batch), &work))
     }
 
     fn flight(&self, job: Job, work: &Work) -> Flight<'_> {
-        Flight { session: self, job: Some(job), edits: work.edits, ends: work.ends }
+        Flight { session: self, job: Some(job), ends: work.ends }
     }
 }
 
@@ -270,8 +287,6 @@ impl RequestSession {
 struct Flight<'a> {
     session: &'a RequestSession,
     job: Option<Job>,
-    /// How many edits there were when it took off.
-    edits: u64,
     /// Which of the request's sessions it was.
     ends: u32,
 }
@@ -306,7 +321,7 @@ impl Flight<'_> {
         let Some(Job::Commit(batch)) = self.job.take() else { return Ok(()) };
         let (session, config) = (self.session, self.session.config());
         let Committed { live, issued } = committed;
-        let id = *live.record.id();
+        let id = *live.found.record.id();
         raise_events(config, &batch, issued.is_some(), id);
 
         let mut work = session.work();
@@ -316,17 +331,18 @@ impl Flight<'_> {
             return Ok(());
         }
         work.used = true;
-        let lifetime = live.header.lifetime.unwrap_or(config.lifetime);
-        let renewal = batch.changes.lifetime.is_some() || session.is_use_unnoted(&batch.base, lifetime);
+        let lifetime = live.found.header.lifetime.unwrap_or(config.lifetime);
+        let now = config.clock.now();
+        let renewal = batch.changes.lifetime.is_some() || is_use_unnoted(&batch.base, lifetime, now);
         if let Some(token) = issued {
-            let max_age = lifetime.cookie_max_age(live.header.started_at, config.clock.now());
+            let max_age = lifetime.cookie_max_age(live.found.header.started_at, now);
             work.outgoing = Outgoing::Set { token, max_age };
         }
-        let untouched = work.edits == self.edits;
+        let untouched = work.changes.is_empty();
         if untouched {
-            work.view = View::new(live.data.clone());
-            work.owner = live.record.owner_shared().cloned();
-            work.authenticated_at = live.header.authenticated_at;
+            work.view = View::new(live.found.data.clone());
+            work.owner = live.found.record.owner_shared().cloned();
+            work.authenticated_at = live.found.header.authenticated_at;
         }
         // What was written meanwhile is in the view, over something else than what is stored now.
         work.view_is_exact = untouched;
@@ -352,8 +368,14 @@ impl Flight<'_> {
     /// The commit failed, and will not be tried again by this request.
     fn fail(mut self, error: Error) -> Result<(), Error> {
         let job = self.job.take();
-        if matches!(&job, Some(Job::Commit(batch)) if batch.changes.is_empty()) {
+        if let Some(Job::Commit(Batch { base: Base::Live(live), changes, .. })) = &job
+            && changes.is_empty()
+        {
             // Upkeep alone: nobody asked for it.
+            if error.kind() == ErrorKind::Unavailable {
+                let events = &self.session.config().events;
+                events.raise(EventKind::UpkeepFailed, *live.found.record.id());
+            }
             return Ok(());
         }
         let mut work = self.session.work();
@@ -371,10 +393,16 @@ impl Drop for Flight<'_> {
         let mut work = self.session.work();
         match job {
             Job::Commit(batch) if work.ends != self.ends => work.end_stalled(&batch),
-            Job::Commit(batch) => work.stalled = Some(batch),
+            Job::Commit(batch) => work.stalled = Some(Box::new(batch)),
             Job::End(ending) => work.endings.push(ending),
         }
     }
+}
+
+/// Whether the last use that the store knows of was too long ago.
+fn is_use_unnoted(base: &Base, lifetime: Lifetime, now: Timestamp) -> bool {
+    let Base::Live(live) = base else { return false };
+    now.since(live.found.record.last_seen_timestamp()) >= lifetime.touch_interval()
 }
 
 fn raise_events(config: &Config, batch: &Batch, issued: bool, id: SessionId) {

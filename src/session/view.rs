@@ -1,5 +1,6 @@
 //! What a request sees of its session: the data as loaded, and its own edits on top.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::record::{Data, Frame, Value, filled};
@@ -10,22 +11,39 @@ const MOST_EDITS: usize = 64;
 #[derive(Clone, Debug)]
 pub(crate) struct View {
     base: Data,
+    /// One for each key, in the order of the places where they apply.
     edits: Vec<Edit>,
     /// The bytes of all frames, were they written now.
     length: usize,
+    /// The base holds edits too.
+    compacted: bool,
 }
 
 #[derive(Clone, Debug)]
-enum Edit {
+struct Edit {
+    /// Where in the base the frame lies that it replaces: at the end, and empty, for a key that is new.
+    place: Range<usize>,
+    change: Replacement,
+}
+
+#[derive(Clone, Debug)]
+enum Replacement {
     Put(Frame),
     Removed(Box<str>),
 }
 
 impl Edit {
     fn key(&self) -> &str {
-        match self {
-            Self::Put(frame) => frame.key(),
-            Self::Removed(key) => key,
+        match &self.change {
+            Replacement::Put(frame) => frame.key(),
+            Replacement::Removed(key) => key,
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        match &self.change {
+            Replacement::Put(frame) => frame.as_bytes(),
+            Replacement::Removed(_) => &[],
         }
     }
 }
@@ -33,7 +51,7 @@ impl Edit {
 impl View {
     pub(crate) fn new(base: Data) -> Self {
         let length = base.len();
-        Self { base, edits: Vec::new(), length }
+        Self { base, edits: Vec::new(), length, compacted: false }
     }
 
     pub(crate) fn empty() -> Self {
@@ -47,86 +65,96 @@ impl View {
 
     pub(crate) fn get(&self, key: &str) -> Option<Value> {
         match self.edit(key) {
-            Some(Edit::Put(frame)) => Some(frame.value()),
-            Some(Edit::Removed(_)) => None,
+            Some(edit) => match &edit.change {
+                Replacement::Put(frame) => Some(frame.value()),
+                Replacement::Removed(_) => None,
+            },
             None => self.base.get(key),
         }
     }
 
-    /// Whether this key's value is what was loaded, rather than what this request made of it.
+    /// Whether this key's value is known to be what was loaded, rather than what this request made of it.
     pub(crate) fn is_as_loaded(&self, key: &str) -> bool {
-        self.edit(key).is_none()
+        !self.compacted && self.edit(key).is_none()
     }
 
-    /// What the length would be with this frame in it.
-    pub(crate) fn len_with(&self, frame: &Frame) -> usize {
-        self.length - self.frame_len(frame.key()) + frame.as_bytes().len()
-    }
-
-    pub(crate) fn put(&mut self, frame: Frame) {
-        self.length = self.len_with(&frame);
-        self.push(Edit::Put(frame));
+    /// Puts a frame in, unless the view would be longer than `limit`: then it says how long.
+    pub(crate) fn put(&mut self, frame: Frame, limit: usize) -> Result<(), usize> {
+        let place = self.place(frame.key());
+        let length = self.length - self.length_at(&place) + frame.as_bytes().len();
+        if length > limit {
+            return Err(length);
+        }
+        self.set(place, Replacement::Put(frame), length);
+        Ok(())
     }
 
     pub(crate) fn remove(&mut self, key: &str) {
-        self.length -= self.frame_len(key);
-        self.push(Edit::Removed(key.into()));
+        let place = self.place(key);
+        let length = self.length - self.length_at(&place);
+        self.set(place, Replacement::Removed(key.into()), length);
     }
 
     /// The keys, in the order in which they will be stored.
     pub(crate) fn keys(&self) -> Vec<String> {
-        let mut keys = Vec::new();
-        self.each(|key, _| keys.push(key.to_owned()));
-        keys
+        let data = Data::of(self.state(&[]), 0);
+        data.frames().map(|frame| frame.key()).collect()
     }
 
     /// A state: the header, and the data with all edits.
     pub(crate) fn state(&self, header: &[u8]) -> Arc<[u8]> {
         filled(header.len() + self.length, |out| {
             out.write(header);
-            self.each(|_, frame| out.write(frame));
+            let mut at = self.base.start();
+            for edit in &self.edits {
+                out.write(self.base.bytes(at..edit.place.start));
+                out.write(edit.as_bytes());
+                at = edit.place.end;
+            }
+            out.write(self.base.bytes(at..self.base.end()));
         })
-    }
-
-    /// Each frame as it is now: those that were loaded in their place, then those that are new.
-    fn each<'a>(&'a self, mut visit: impl FnMut(&'a str, &'a [u8])) {
-        for frame in self.base.frames() {
-            match self.edit(frame.key) {
-                None => visit(frame.key, frame.bytes),
-                Some(Edit::Put(new)) => visit(frame.key, new.as_bytes()),
-                Some(Edit::Removed(_)) => {}
-            }
-        }
-        for edit in &self.edits {
-            match edit {
-                Edit::Put(frame) if !self.base.contains(frame.key()) => visit(frame.key(), frame.as_bytes()),
-                _ => {}
-            }
-        }
     }
 
     fn edit(&self, key: &str) -> Option<&Edit> {
         self.edits.iter().find(|edit| edit.key() == key)
     }
 
-    /// How many bytes the key's frame takes now.
-    fn frame_len(&self, key: &str) -> usize {
-        match self.edit(key) {
-            Some(Edit::Put(frame)) => frame.as_bytes().len(),
-            Some(Edit::Removed(_)) => 0,
-            None => self.base.frames().find(|frame| frame.key == key).map_or(0, |frame| frame.bytes.len()),
+    fn place(&self, key: &str) -> Place {
+        if let Some(known) = self.edits.iter().position(|edit| edit.key() == key) {
+            return Place::Edited(known);
+        }
+        let end = self.base.end();
+        Place::Base(self.base.find(key).map_or(end..end, |frame| frame.whole))
+    }
+
+    fn length_at(&self, place: &Place) -> usize {
+        match place {
+            Place::Edited(known) => self.edits[*known].as_bytes().len(),
+            Place::Base(range) => range.len(),
         }
     }
 
-    fn push(&mut self, edit: Edit) {
-        if let Some(known) = self.edits.iter_mut().find(|known| known.key() == edit.key()) {
-            *known = edit;
-            return;
+    fn set(&mut self, place: Place, change: Replacement, length: usize) {
+        self.length = length;
+        match place {
+            Place::Edited(known) => self.edits[known].change = change,
+            Place::Base(place) => {
+                let order = self.edits.partition_point(|edit| edit.place.start <= place.start);
+                self.edits.insert(order, Edit { place, change });
+            }
         }
-        self.edits.push(edit);
         if self.edits.len() > MOST_EDITS {
-            self.base = Data::parse(self.state(&[]), 0).expect("these frames were whole when they were taken in");
+            self.base = Data::of(self.state(&[]), 0);
             self.edits.clear();
+            self.compacted = true;
         }
     }
+}
+
+/// Where a key is.
+enum Place {
+    /// Among the edits.
+    Edited(usize),
+    /// In the base; at its end, and empty, where it is new.
+    Base(Range<usize>),
 }

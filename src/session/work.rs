@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::changes::{Change, Changes, ReadBefore, SignIn, put};
 use super::lifetime::Lifetime;
+use super::load::Found;
 use super::rotation::Presented;
 use super::view::View;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
-use crate::record::{CommitName, Data, Frame, Header, Record, new_commit_name};
-use crate::token::{Secret, SessionId, Token};
+use crate::record::{CommitName, Data, Frame, Version, new_commit_name};
+use crate::token::{Secret, SessionId, Token, Verifier};
 
 /// What a request's handlers did, over what was loaded.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub(crate) struct Work {
     pub(crate) authenticated_at: Option<Timestamp>,
     pub(crate) changes: Changes,
     /// A commit that was interrupted: whether it took effect is still to be found out.
-    pub(crate) stalled: Option<Batch>,
+    pub(crate) stalled: Option<Box<Batch>>,
     /// Sessions that this request has ended, and the store still has.
     pub(crate) endings: Vec<Ending>,
     pub(crate) outgoing: Outgoing,
@@ -57,18 +58,24 @@ pub(crate) enum Base {
 /// A session as it was read.
 #[derive(Clone, Debug)]
 pub(crate) struct Live {
-    pub(crate) record: Record,
-    pub(crate) header: Header,
-    pub(crate) data: Data,
+    pub(crate) found: Found,
     pub(crate) presented: Presented,
     /// What the client presented, or was given since.
-    pub(crate) token: Option<Token>,
+    pub(crate) token: Option<(Token, Verifier)>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Promised {
     pub(crate) id: SessionId,
     pub(crate) epoch: u64,
+    pub(crate) owner: Option<Arc<str>>,
+}
+
+impl Promised {
+    /// Whether what was found is what was promised, rather than what another made of it.
+    pub(crate) fn is(&self, found: &Found) -> bool {
+        found.header.epoch == self.epoch && found.record.owner() == self.owner.as_deref()
+    }
 }
 
 /// One commit: changes, what they start from, and the name under which they are tried.
@@ -78,18 +85,43 @@ pub(crate) struct Batch {
     pub(crate) changes: Changes,
     /// The data after the changes, where that is known without running them again.
     pub(crate) result: Option<View>,
+    pub(crate) attempt: Attempt,
+}
+
+/// What stays the same from one try of a commit to the next.
+#[derive(Debug)]
+pub(crate) struct Attempt {
     pub(crate) name: CommitName,
     /// The secret that it issues, if it issues one.
     pub(crate) secret: Option<Secret>,
     /// The id that it creates a session under, if it creates one.
     pub(crate) new_id: Option<SessionId>,
-    /// It may have reached the store.
-    pub(crate) in_doubt: bool,
+    /// The version over which a try may have been written whose answer is not known.
+    pub(crate) in_doubt: Option<Version>,
+}
+
+impl Attempt {
+    /// The token of the session that this creates, where both halves are settled.
+    pub(crate) fn token(&self) -> Option<Token> {
+        Some(Token::new(self.new_id?, self.secret.clone()?))
+    }
+
+    /// The same, after settling what is not.
+    pub(crate) fn settle_token(&mut self, now: Timestamp) -> Token {
+        self.token().unwrap_or_else(|| {
+            let new = Token::generate(now);
+            let id = *self.new_id.get_or_insert(new.id());
+            Token::new(id, self.secret.get_or_insert_with(|| new.secret().clone()).clone())
+        })
+    }
 }
 
 impl Batch {
     pub(crate) fn new(base: Base, changes: Changes) -> Self {
-        Self { base, changes, result: None, name: new_commit_name(), secret: None, new_id: None, in_doubt: false }
+        // A session that is created has its secret made with its id.
+        let secret = (changes.may_issue() && !matches!(base, Base::Fresh)).then(Secret::generate);
+        let attempt = Attempt { name: new_commit_name(), secret, new_id: None, in_doubt: None };
+        Self { base, changes, result: None, attempt }
     }
 }
 
@@ -99,6 +131,8 @@ pub(crate) struct Ending {
     pub(crate) id: SessionId,
     /// The conditional write that marks the session as ended, where it may change hands before it is deleted.
     pub(crate) mark: Option<Box<Batch>>,
+    /// That write is made.
+    pub(crate) marked: bool,
     /// The client's own cookie names this session.
     pub(crate) clears_cookie: bool,
     /// The deletion may have reached the store.
@@ -111,16 +145,16 @@ impl Ending {
     /// One with an owner changes hands no more, so that it can be deleted outright. An anonymous one may have been signed
     /// in since, and work begun before that must not land after.
     pub(crate) fn of(live: Live) -> Self {
-        let (id, clears_cookie) = (*live.record.id(), live.token.is_some());
-        let anonymous = live.record.owner().is_none();
+        let (id, clears_cookie) = (*live.found.record.id(), live.token.is_some());
+        let anonymous = live.found.record.owner().is_none();
         let changes = Changes { end: true, ..Changes::default() };
         let mark = anonymous.then(|| Box::new(Batch::new(Base::Live(live), changes)));
-        Self { id, mark, clears_cookie, in_doubt: false }
+        Self { id, mark, marked: false, clears_cookie, in_doubt: false }
     }
 
     /// The end of a session that may have been stored, and that nobody was told of.
     pub(crate) const fn of_unknown(id: SessionId) -> Self {
-        Self { id, mark: None, clears_cookie: false, in_doubt: true }
+        Self { id, mark: None, marked: false, clears_cookie: false, in_doubt: true }
     }
 }
 
@@ -139,9 +173,11 @@ pub(crate) enum Outgoing {
 impl Work {
     pub(crate) fn new(base: Base) -> Self {
         let (view, owner, authenticated_at) = match &base {
-            Base::Live(live) => {
-                (View::new(live.data.clone()), live.record.owner_shared().cloned(), live.header.authenticated_at)
-            }
+            Base::Live(live) => (
+                View::new(live.found.data.clone()),
+                live.found.record.owner_shared().cloned(),
+                live.found.header.authenticated_at,
+            ),
             _ => (View::empty(), None, None),
         };
         Self {
@@ -189,7 +225,7 @@ impl Work {
     /// Goes on from what a commit has stored, or from what the store has by now.
     pub(crate) fn rebase(&mut self, live: Live) {
         if let Base::Live(before) = &self.base {
-            self.reads.compare(&before.data, &live.data);
+            self.reads.compare(&before.found.data, &live.found.data);
         }
         self.base = Base::Live(live);
     }
@@ -224,6 +260,7 @@ impl Work {
     pub(crate) fn sign_in(&mut self, owner: &str, now: Timestamp) {
         if self.owner.as_deref().is_some_and(|present| present != owner) || matches!(self.base, Base::Retired) {
             self.end();
+            self.base = Base::Fresh;
         }
         let owner: Arc<str> = owner.into();
         self.owner = Some(Arc::clone(&owner));
@@ -233,9 +270,10 @@ impl Work {
         self.edits += 1;
     }
 
-    /// Ends the session; what is written after that begins another.
+    /// Ends the session; what is written after that begins another, but not under a token that was just retired.
     pub(crate) fn end(&mut self) {
-        let ended = std::mem::replace(self, Self::new(Base::Fresh));
+        let next = if matches!(self.base, Base::Retired) { Base::Retired } else { Base::Fresh };
+        let ended = std::mem::replace(self, Self::new(next));
         self.edits = ended.edits + 1;
         self.ends = ended.ends + 1;
         self.failed = ended.failed;
@@ -253,7 +291,8 @@ impl Work {
 
     /// Ends what a commit may have created before it was interrupted.
     pub(crate) fn end_stalled(&mut self, stalled: &Batch) {
-        if let Some(id) = stalled.new_id.filter(|_| stalled.in_doubt) {
+        let attempt = &stalled.attempt;
+        if let (Some(id), Some(_)) = (attempt.new_id, attempt.in_doubt) {
             self.endings.push(Ending::of_unknown(id));
         }
     }
@@ -261,7 +300,7 @@ impl Work {
     /// The lifetime that the session has, by its own or the layer's setting.
     pub(crate) fn lifetime(&self, default: Lifetime) -> Lifetime {
         let stored = match &self.base {
-            Base::Live(live) => live.header.lifetime,
+            Base::Live(live) => live.found.header.lifetime,
             _ => None,
         };
         self.changes.lifetime.or(stored).unwrap_or(default)
@@ -272,9 +311,9 @@ impl Work {
         self.changes = Changes::default();
         self.stalled = None;
         if let Base::Live(live) = &self.base {
-            self.view = View::new(live.data.clone());
-            self.owner = live.record.owner_shared().cloned();
-            self.authenticated_at = live.header.authenticated_at;
+            self.view = View::new(live.found.data.clone());
+            self.owner = live.found.record.owner_shared().cloned();
+            self.authenticated_at = live.found.header.authenticated_at;
         } else {
             self.view = View::empty();
             self.owner = None;
@@ -288,7 +327,7 @@ impl Work {
 /// The keys that a request has read, by their hashes.
 #[derive(Debug, Default)]
 struct Reads {
-    first: [Read; 8],
+    first: [Read; 4],
     count: usize,
     more: Vec<Read>,
 }
@@ -334,11 +373,11 @@ impl Reads {
         if self.count == 0 {
             return;
         }
-        for key in before.frames().chain(now.frames()).map(|frame| frame.key) {
-            if before.get(key) == now.get(key) {
+        for key in before.frames().chain(now.frames()).map(|frame| frame.key()) {
+            if before.get(&key) == now.get(&key) {
                 continue;
             }
-            let hash = hash(key);
+            let hash = hash(&key);
             if let Some(read) = self.iter_mut().find(|read| read.key == hash) {
                 read.outdated = true;
             }

@@ -42,7 +42,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Writes `record`, whole, only if what is stored now is what was `expected`.
     ///
-    /// [`Outcome::Refused`] is said only where it is certain that this call wrote nothing.
+    /// [`Outcome::Refused`] is said only where it is certain that this call wrote nothing. A record whose expiry has passed
+    /// already is written like any other, and absent from then on.
     ///
     /// # Errors
     ///
@@ -50,8 +51,8 @@ pub trait Store: Send + Sync + 'static {
     fn set(&self, record: &Record, expected: Expected) -> impl Future<Output = Result<Outcome, StoreError>> + Send;
 
     /// Notes that the session was used: moves last seen and expiry of the record, and leaves all else as it is,
-    /// the version too. Does nothing, and says `false`, where the record is absent or of another version. An
-    /// expiry is never moved to an earlier instant.
+    /// the version too. Does nothing, and says `false`, where the record is absent or of another version. Neither is
+    /// ever moved to an earlier instant.
     ///
     /// # Errors
     ///

@@ -162,14 +162,13 @@ impl CookieTemplate {
         self.removal.clone()
     }
 
-    /// The tokens that a request carries in cookies of this name.
+    /// What a request carries in cookies of this name that may be a token.
     pub(crate) fn candidates(&self, headers: &HeaderMap) -> Candidates {
         let mut found = Candidates::default();
         for header in headers.get_all(COOKIE) {
             for pair in header.as_bytes().split(|&byte| byte == b';') {
-                let value = value_of(pair, self.name.as_bytes());
-                if let Some(token) = value.and_then(Token::parse) {
-                    found.add(token);
+                if let Some(value) = value_of(pair, self.name.as_bytes()) {
+                    found.add(value);
                 }
             }
         }
@@ -203,21 +202,46 @@ fn header_value(text: String) -> HeaderValue {
     value
 }
 
-/// The tokens of one request, without duplicates, at most four: what is asked of the store is bounded.
+/// What may be the tokens of one request, without duplicates, at most four: what is asked of the store is bounded.
+///
+/// They are kept as they came, and parsed when the session is loaded: a request that does not use it need not pay.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Candidates([Option<Token>; 4]);
+pub(crate) struct Candidates {
+    first: Option<Candidate>,
+    /// Few requests have more than one.
+    more: Vec<Candidate>,
+}
+
+type Candidate = [u8; Token::LENGTH];
 
 impl Candidates {
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Token> + Clone {
-        self.0.iter().flatten()
+    const MOST: usize = 4;
+
+    /// The tokens among them.
+    pub(crate) fn tokens(&self) -> [Option<Token>; Self::MOST] {
+        let mut tokens = self.iter().filter_map(|candidate| Token::parse(candidate));
+        std::array::from_fn(|_| tokens.next())
     }
 
-    fn add(&mut self, token: Token) {
-        let known = self.iter().any(|known| known.is_same(&token));
-        match self.0.iter_mut().find(|place| place.is_none()) {
-            Some(free) if !known => *free = Some(token),
-            _ => {}
+    fn add(&mut self, value: &[u8]) {
+        let Ok(candidate) = Candidate::try_from(value) else { return };
+        let Some(first) = self.first else {
+            self.first = Some(candidate);
+            return;
+        };
+        // Where there are several, those that are no tokens must not crowd out the one that is.
+        if Token::parse(&first).is_none() {
+            self.first = Some(candidate);
+        } else if self.iter().count() < Self::MOST
+            && self.iter().all(|known| *known != candidate)
+            && Token::parse(&candidate).is_some()
+        {
+            self.more.push(candidate);
         }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Candidate> {
+        self.first.iter().chain(&self.more)
     }
 }
 

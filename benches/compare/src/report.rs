@@ -4,6 +4,7 @@ use crate::candidate::Candidate;
 use crate::memory::Memory;
 use crate::requests::Cost;
 use crate::scaling::Scaling;
+use crate::stats::median;
 use crate::workload::{BYTES_A_SESSION, LEFT_AFTER_EXPIRY, Row};
 
 /// Prints what requests allocate.
@@ -36,6 +37,8 @@ pub(crate) fn times(rows: &[(&Row, Cost)]) {
         let ratio = cost.time_ratio[Candidate::Sessile.index()];
         println!("{ceiling:>10.3}  {}", mark(ratio <= ceiling));
     }
+    let noop = rows.iter().map(|(_, cost)| cost.nanoseconds[Candidate::Noop.index()]);
+    println!("\nThe no-op layer's requests themselves take {:.0} ns, the median of the rows.", median(noop));
 }
 
 fn heading(last: &str) {

@@ -31,7 +31,8 @@ impl User {
 /// The short string of a session.
 pub(crate) const THEME: &str = "dark";
 
-/// The further keys and values of a large session.
+/// The further keys and values of a large session. They are written first, so that a store that searches in the
+/// order of writing finds `counter` behind all of them.
 pub(crate) fn padding() -> impl Iterator<Item = (String, String)> {
     (0..LARGE - SMALL).map(|n| (format!("field_{n:02}"), "x".repeat(200)))
 }

@@ -35,14 +35,15 @@ impl Shards {
 
     /// The shard with the anonymous session that expires soonest.
     pub(super) fn soonest_anonymous(&self) -> Option<&Slot> {
-        let soonest = self.0.iter().min_by_key(|slot| slot.soonest_anonymous.load(Ordering::Relaxed))?;
-        (soonest.soonest_anonymous.load(Ordering::Relaxed) != NEVER).then_some(soonest)
+        // Each is read once: others may change them at any time.
+        let soonest = self.0.iter().map(|slot| (slot.soonest_anonymous.load(Ordering::Relaxed), slot));
+        soonest.filter(|(at, _)| *at != NEVER).min_by_key(|(at, _)| *at).map(|(_, slot)| slot)
     }
 }
 
 impl Default for Shards {
     fn default() -> Self {
-        Self((0..COUNT).map(|_| Slot::default()).collect())
+        Self((0..COUNT).map(Slot::new).collect())
     }
 }
 
@@ -83,9 +84,12 @@ impl Slot {
     }
 }
 
-impl Default for Slot {
-    fn default() -> Self {
-        Self { shard: Mutex::default(), due: AtomicI64::new(NEVER), soonest_anonymous: AtomicI64::new(NEVER) }
+impl Slot {
+    /// Each shard begins its round with itself: from one beginning, even traffic would keep all of them in step, and
+    /// most shards unvisited.
+    fn new(next: usize) -> Self {
+        let shard = Shard { next, ..Shard::default() };
+        Self { shard: Mutex::new(shard), due: AtomicI64::new(NEVER), soonest_anonymous: AtomicI64::new(NEVER) }
     }
 }
 

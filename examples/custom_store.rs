@@ -1,0 +1,163 @@
+//! A store of your own: where sessions must outlive a restart and there is one machine and no database.
+//!
+//! Each record is a file in a directory, replaced by renaming, under a lock that threads and processes share. The
+//! suite of rules for stores (feature `testing`) tries it at the end of this file.
+//!
+//! ```sh
+//! cargo run --example custom_store
+//! ```
+//!
+//! listens on 127.0.0.1:3000; `PORT` in the environment changes it, and port 0 takes any that is free. `SESSIONS` names
+//! the directory.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use sessile::{Error, Expected, Outcome, Record, Session, SessionId, SessionLayer, Store, StoreError, Touch, Version};
+use time::OffsetDateTime;
+
+/// Sessions in a directory. A process that dies loses nothing of what was acknowledged; a power cut may lose the last
+/// writes, since none waits for the disk. Without an index of owners, it cannot list whose sessions are whose.
+#[derive(Debug)]
+struct FileStore(PathBuf);
+
+impl FileStore {
+    /// Runs `work` on a record, alone among all that use the directory, and keeps what it makes of it. It runs to its
+    /// end, also if the caller goes away.
+    async fn with<T: Send + 'static>(
+        &self,
+        id: &SessionId,
+        work: impl FnOnce(&mut Option<Record>) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let [lock, new, file] = ["lock", "new", &id.to_string()].map(|name| self.0.join(name));
+        let work = move || {
+            let lock = fs::File::create(lock).map_err(StoreError::unavailable)?;
+            lock.lock().map_err(StoreError::unavailable)?;
+            let bytes = if file.exists() { Some(fs::read(&file).map_err(StoreError::unavailable)?) } else { None };
+            let before = bytes.map(|bytes| Record::decode(&bytes)).transpose()?;
+            let before = before.filter(|record| OffsetDateTime::now_utc() < record.expires_at());
+            let mut after = before.clone();
+            let answer = work(&mut after);
+            let kept = match &after {
+                Some(_) if after == before => Ok(()),
+                Some(record) => fs::write(&new, record.encode()).and_then(|()| fs::rename(&new, &file)),
+                None if file.exists() => fs::remove_file(&file),
+                None => Ok(()),
+            };
+            kept.map(|()| answer).map_err(StoreError::unavailable)
+        };
+        tokio::task::spawn_blocking(work).await.map_err(StoreError::other)?
+    }
+}
+
+impl Store for FileStore {
+    async fn get(&self, id: &SessionId) -> Result<Option<Record>, StoreError> {
+        self.with(id, |stored| stored.clone()).await
+    }
+
+    async fn set(&self, record: &Record, expected: Expected) -> Result<Outcome, StoreError> {
+        let new = record.clone();
+        let swap = move |stored: &mut Option<Record>| {
+            let found = stored.as_ref().map_or(Expected::Absent, |stored| Expected::Version(stored.version()));
+            if found != expected {
+                return Outcome::Refused;
+            }
+            *stored = Some(new);
+            Outcome::Written
+        };
+        self.with(record.id(), swap).await
+    }
+
+    async fn touch(&self, id: &SessionId, version: Version, touch: Touch) -> Result<bool, StoreError> {
+        let same = move |stored: &&mut Record| stored.version() == version;
+        self.with(id, move |stored| stored.as_mut().filter(same).map(|stored| stored.touch(touch)).is_some()).await
+    }
+
+    async fn delete(&self, id: &SessionId) -> Result<bool, StoreError> {
+        self.with(id, |stored| stored.take().is_some()).await
+    }
+
+    /// Whoever looks at a file that has expired deletes it.
+    async fn delete_expired(&self) -> Result<u64, StoreError> {
+        let mut deleted = 0;
+        for file in fs::read_dir(&self.0).map_err(StoreError::unavailable)?.filter_map(Result::ok) {
+            let Some(id) = file.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            deleted += u64::from(self.get(&id).await?.is_none());
+        }
+        Ok(deleted)
+    }
+}
+
+async fn visit(session: Session) -> Result<String, Error> {
+    let visits = session
+        .update_now("visits", |visits: &mut u64| {
+            *visits += 1;
+            *visits
+        })
+        .await?;
+    Ok(format!("visit {visits}, also after a restart\n"))
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let directory = std::env::var_os("SESSIONS").map_or_else(|| std::env::temp_dir().join("sessions"), PathBuf::from);
+    fs::create_dir_all(&directory)?;
+    let layer = SessionLayer::new(FileStore(directory));
+    tokio::spawn(layer.sessions().sweep_every(Duration::from_secs(60)));
+    let port: u16 = std::env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    axum::serve(listener, Router::new().route("/", get(visit)).layer(layer)).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+mod tests {
+    use sessile::testing::conformance::{Fixture, Task, check};
+
+    use super::*;
+
+    struct Directory(PathBuf);
+
+    impl Fixture for Directory {
+        type Store = FileStore;
+
+        async fn open(&self) -> FileStore {
+            FileStore(self.0.clone())
+        }
+
+        async fn another(&self, _: &FileStore) -> FileStore {
+            self.open().await
+        }
+
+        fn has_owners(&self) -> bool {
+            false
+        }
+
+        fn spawn(&self, task: Task) {
+            tokio::spawn(task);
+        }
+
+        async fn advance(&self, by: Duration) {
+            tokio::time::sleep(by).await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_file_store_keeps_every_rule() {
+        let now = OffsetDateTime::now_utc();
+        let directory = Directory(std::env::temp_dir().join(format!(
+            "sessions-{}-{}",
+            std::process::id(),
+            now.unix_timestamp_nanos()
+        )));
+        fs::create_dir_all(&directory.0).unwrap();
+        let report = check(&directory).await;
+        fs::remove_dir_all(&directory.0).unwrap();
+        report.assert();
+    }
+}

@@ -1,0 +1,388 @@
+//! When what a handler did is written: with the response, by its status, at once, or never. And after the head of the
+//! response is out.
+
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod support;
+
+use std::convert::Infallible;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use futures_util::stream;
+use http::{Method, StatusCode};
+use http_body_util::BodyExt;
+use sessile::{Error, ErrorKind, MemoryStore, Session, SessionHandle, SessionLayer};
+use support::client::{Client, Visitor, request, send, session_of, set_cookies};
+use support::store::{Fault, FaultyStore, Op, pend};
+use tokio::sync::oneshot;
+use tower::ServiceExt;
+use tower_http::catch_panic::CatchPanicLayer;
+
+const FAILED: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
+
+/// A visitor with a session that holds `n = 1`.
+async fn visitor(layer: &SessionLayer) -> Visitor {
+    let mut visitor = Visitor::new(layer);
+    visitor.visit(async |session: Session| session.insert("n", &1)).await.set_cookie();
+    visitor
+}
+
+async fn keys_of(visitor: &mut Visitor) -> String {
+    visitor.visit(async |session: Session| session.keys().join(",")).await.text().to_owned()
+}
+
+#[tokio::test]
+async fn a_server_error_commits_nothing() {
+    let store = MemoryStore::new();
+    let layer = SessionLayer::new(store.clone());
+    let mut visitor = visitor(&layer).await;
+    let token = visitor.token();
+    for status in [500, 501, 502, 503, 504, 507, 599] {
+        let status = StatusCode::from_u16(status).unwrap();
+        let reply = visitor.visit(async move |session: Session| {
+            session.insert("new", &2)?;
+            session.remove("n")?;
+            session.update("other", |n: &mut u32| *n += 1)?;
+            session.sign_in("ada")?;
+            session.rotate()?;
+            Ok::<_, Error>((status, "failed"))
+        });
+        let reply = reply.await;
+        assert_eq!((reply.status, reply.text()), (status, "failed"));
+        reply.assert_no_cookie();
+        assert_eq!(keys_of(&mut visitor).await, "n");
+        let owner = visitor.visit(async |session: Session| format!("{:?}", session.owner()));
+        assert_eq!(owner.await.text(), "None");
+    }
+    assert_eq!(visitor.token(), token);
+
+    let mut stranger = Visitor::new(&layer);
+    let reply = stranger.visit(async |session: Session| {
+        session.insert("n", &1)?;
+        Ok::<_, Error>(FAILED)
+    });
+    reply.await.assert_no_cookie();
+    assert_eq!(store.len(), 1);
+}
+
+#[tokio::test]
+async fn every_other_status_commits() {
+    let layer = SessionLayer::new(MemoryStore::new());
+    for status in [200, 201, 204, 302, 304, 400, 401, 404, 409, 418, 499] {
+        let status = StatusCode::from_u16(status).unwrap();
+        let mut visitor = visitor(&layer).await;
+        let reply = visitor.visit(async move |session: Session| {
+            session.insert("new", &2)?;
+            Ok::<_, Error>(status)
+        });
+        assert_eq!(reply.await.status, status);
+        assert_eq!(keys_of(&mut visitor).await, "n,new", "{status}");
+    }
+}
+
+// Checklist 26
+#[tokio::test]
+async fn a_session_that_was_ended_is_ended_whatever_the_status() {
+    let store = MemoryStore::new();
+    let layer = SessionLayer::new(store.clone());
+    for owner in [None, Some("ada")] {
+        let mut visitor = visitor(&layer).await;
+        if let Some(owner) = owner {
+            visitor.visit(async move |session: Session| session.sign_in(owner)).await.set_cookie();
+        }
+        let mut other_tab = visitor.clone();
+        let reply = visitor.visit(async |session: Session| {
+            session.insert("before", &1)?;
+            session.sign_out()?;
+            session.insert("after", &2)?;
+            Ok::<_, Error>(FAILED)
+        });
+        let reply = reply.await;
+        assert_eq!(reply.status, FAILED);
+        assert!(reply.set_cookie().is_removal());
+        assert_eq!(keys_of(&mut other_tab).await, "");
+        assert!(store.is_empty(), "what came after the end was not to be committed");
+    }
+}
+
+#[tokio::test]
+async fn a_predicate_on_the_status_decides_instead() {
+    let never_on_errors = |status: StatusCode| status.is_success() || status.is_redirection();
+    let layer = SessionLayer::builder(MemoryStore::new()).with_commit_on(never_on_errors).build().unwrap();
+    for (status, committed) in [(200, true), (303, true), (404, false), (422, false), (500, false)] {
+        let status = StatusCode::from_u16(status).unwrap();
+        let mut visitor = visitor(&layer).await;
+        visitor.visit(async move |session: Session| session.insert("new", &2).map(|()| status)).await;
+        assert_eq!(keys_of(&mut visitor).await, if committed { "n,new" } else { "n" }, "{status}");
+    }
+
+    let layer = SessionLayer::builder(MemoryStore::new()).with_commit_on(|_| true).build().unwrap();
+    let mut visitor = visitor(&layer).await;
+    visitor.visit(async |session: Session| session.insert("new", &2).map(|()| FAILED)).await;
+    assert_eq!(keys_of(&mut visitor).await, "n,new");
+
+    let layer = SessionLayer::builder(MemoryStore::new()).with_commit_on(|_| false).build().unwrap();
+    let mut nobody = Visitor::new(&layer);
+    nobody.visit(async |session: Session| session.insert("new", &2)).await.assert_no_cookie();
+}
+
+#[tokio::test]
+async fn a_commit_is_not_undone_by_the_status_and_its_cookie_goes_out() {
+    let layer = SessionLayer::new(MemoryStore::new());
+    let mut visitor = Visitor::new(&layer);
+    let reply = visitor.visit(async |session: Session| {
+        session.insert("committed", &1)?;
+        session.commit().await?;
+        session.insert("left", &2)?;
+        Ok::<_, Error>(FAILED)
+    });
+    let reply = reply.await;
+    assert_eq!(reply.status, FAILED);
+    reply.set_cookie();
+    assert_eq!(keys_of(&mut visitor).await, "committed");
+
+    let reply = visitor.visit(async |session: Session| {
+        session.update_now("n", |n: &mut u32| *n += 1).await?;
+        session.take_now::<u8>("committed").await?;
+        session.rotate()?;
+        session.commit().await?;
+        Ok::<_, Error>(FAILED)
+    });
+    reply.await.set_cookie();
+    assert_eq!(keys_of(&mut visitor).await, "n");
+}
+
+#[tokio::test]
+async fn a_panic_that_is_caught_outside_commits_nothing() {
+    async fn panics(session: Session) -> Result<(), Error> {
+        session.insert("half", "done")?;
+        session.sign_in("ada")?;
+        std::panic::resume_unwind(Box::new("as planned"))
+    }
+
+    let store = MemoryStore::new();
+    let routes = || {
+        Router::new()
+            .route("/panic", get(panics))
+            .route("/set", get(async |session: Session| session.insert("n", &1)))
+            .route("/", get(async |session: Session| session.keys().join(",")))
+    };
+    let outside = routes().layer(SessionLayer::new(store.clone())).layer(CatchPanicLayer::new());
+    let inside = routes().layer(CatchPanicLayer::new()).layer(SessionLayer::new(store.clone()));
+    for app in [outside, inside] {
+        let before = store.len();
+        let reply = Client::new(&app).get("/panic").await;
+        assert_eq!(reply.status, FAILED);
+        reply.assert_no_cookie();
+        assert_eq!(store.len(), before);
+
+        let mut client = Client::new(&app);
+        client.get("/set").await;
+        let reply = client.get("/panic").await;
+        assert_eq!(reply.status, FAILED);
+        reply.assert_no_cookie();
+        assert_eq!(client.get("/").await.text(), "n");
+    }
+}
+
+#[tokio::test]
+async fn a_write_after_the_head_of_the_response_is_refused_and_not_lost_in_silence() {
+    let (store, (tell, told)) = (MemoryStore::new(), oneshot::channel::<Session>());
+    let layer = SessionLayer::new(store.clone());
+    let mut visitor = visitor(&layer).await;
+    let tell = std::sync::Arc::new(std::sync::Mutex::new(Some(tell)));
+    visitor.visit(async move |session: Session| tell.lock().unwrap().take().unwrap().send(session).unwrap()).await;
+
+    let session = told.await.unwrap();
+    let errors = [
+        session.insert("late", &1).unwrap_err(),
+        session.remove("n").unwrap_err(),
+        session.clear().unwrap_err(),
+        session.update("n", |n: &mut u32| *n += 1).unwrap_err(),
+        session.update_now("n", |n: &mut u32| *n += 1).await.unwrap_err(),
+        session.take_now::<u32>("n").await.unwrap_err(),
+        session.rotate().unwrap_err(),
+        session.sign_in("ada").unwrap_err(),
+        session.sign_out().unwrap_err(),
+        session.set_lifetime(sessile::Lifetime::new()).unwrap_err(),
+        session.commit().await.unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.kind(), ErrorKind::Closed);
+    }
+    // Reading is as good as ever.
+    assert_eq!(session.get::<u32>("n").unwrap(), Some(1));
+    assert_eq!(keys_of(&mut visitor).await, "n");
+    assert_eq!(store.len(), 1);
+}
+
+#[tokio::test]
+async fn a_task_that_outlives_the_response_is_told_that_it_is_too_late() {
+    let layer = SessionLayer::new(MemoryStore::new());
+    let mut visitor = visitor(&layer).await;
+    let (go, gone) = oneshot::channel::<()>();
+    let (report, reported) = oneshot::channel();
+    let ends = std::sync::Arc::new(std::sync::Mutex::new(Some((gone, report))));
+    let reply = visitor.visit(async move |handle: SessionHandle| {
+        let (gone, report) = ends.lock().unwrap().take().unwrap();
+        tokio::spawn(async move {
+            gone.await.unwrap();
+            // Loaded as late as that, too.
+            let written = handle.load().await.and_then(|session| session.insert("late", &1));
+            report.send(written.map_err(|error| error.kind())).unwrap();
+        });
+    });
+    assert_eq!(reply.await.status, StatusCode::OK);
+    go.send(()).unwrap();
+    assert_eq!(reported.await.unwrap(), Err(ErrorKind::Closed));
+    assert_eq!(keys_of(&mut visitor).await, "n");
+}
+
+#[tokio::test]
+async fn a_streamed_body_cannot_write_any_more() {
+    async fn streamed(session: Session) -> impl IntoResponse {
+        let line = async move {
+            let read: Option<u32> = session.get("n").unwrap();
+            let written = session.insert("from the body", &1).map_err(|error| error.kind());
+            Ok::<_, Infallible>(format!("{read:?} {written:?}"))
+        };
+        Body::from_stream(stream::once(line))
+    }
+
+    let layer = SessionLayer::new(MemoryStore::new());
+    let mut visitor = visitor(&layer).await;
+    let reply = visitor.visit(streamed).await;
+    assert_eq!(reply.text(), "Some(1) Err(Closed)");
+    assert_eq!(keys_of(&mut visitor).await, "n");
+}
+
+#[tokio::test]
+async fn a_response_waits_for_the_commit_that_another_task_has_begun() {
+    let store = FaultyStore::new(MemoryStore::new());
+    let gate = store.hold_before(Op::Set, 1);
+    let begun = gate.clone();
+    let handler = async move |session: Session| {
+        session.insert("n", &1)?;
+        let same = session.clone();
+        tokio::spawn(async move { same.commit().await });
+        begun.reached().await;
+        Ok::<_, Error>("done")
+    };
+    let app = Router::new()
+        .route("/", get(handler))
+        .route("/keys", get(async |session: Session| session.keys().join(",")))
+        .layer(SessionLayer::new(store.clone()));
+    let mut response = Box::pin(app.clone().oneshot(request(Method::GET, "/")));
+    for _ in 0..100 {
+        if let Some(early) = poll_once(&mut response).await {
+            let early = early.unwrap();
+            panic!("{} went out before what it acknowledges was stored", early.status());
+        }
+        pend(1).await;
+    }
+    gate.release();
+    let (head, body) = response.await.unwrap().into_parts();
+    assert_eq!(body.collect().await.unwrap().to_bytes(), "done");
+    let cookies = set_cookies(&head.headers);
+    assert_eq!(cookies.len(), 1, "the session that was created is the client's");
+    let mut client = Client::with_cookie(&app, &cookies[0].name, &cookies[0].value);
+    assert_eq!(client.get("/keys").await.text(), "n");
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_in_another_task_fails_the_response() {
+    let store = FaultyStore::new(MemoryStore::new());
+    let gate = store.hold_before(Op::Set, 1);
+    store.fail_always(Op::Set, Fault::Before);
+    let begun = gate.clone();
+    let handler = async move |session: Session| {
+        session.insert("n", &1)?;
+        let same = session.clone();
+        tokio::spawn(async move { same.commit().await });
+        begun.reached().await;
+        Ok::<_, Error>("done")
+    };
+    let app = Router::new().route("/", get(handler)).layer(SessionLayer::new(store.clone()));
+    let mut response = Box::pin(app.oneshot(request(Method::GET, "/")));
+    for _ in 0..100 {
+        if let Some(early) = poll_once(&mut response).await {
+            panic!("{} went out before what it acknowledges was stored", early.unwrap().status());
+        }
+        pend(1).await;
+    }
+    gate.release();
+    assert_eq!(response.await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+/// Polls a future one time.
+async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    std::future::poll_fn(|context| {
+        std::task::Poll::Ready(match std::pin::Pin::new(&mut *future).poll(context) {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_commit_that_was_given_up_waiting_for_goes_on_with_the_response() {
+    let store = FaultyStore::new(MemoryStore::new());
+    let layer = SessionLayer::new(store.clone());
+    let mut visitor = visitor(&layer).await;
+    let gate = store.hold_before(Op::Set, 1);
+    let impatient = gate.clone();
+    let reply = visitor.visit(async move |session: Session| {
+        session.update("n", |n: &mut u32| *n += 1)?;
+        tokio::select! {
+            biased;
+            done = session.commit() => done?,
+            () = impatient.reached() => {}
+        }
+        impatient.release();
+        session.update("n", |n: &mut u32| *n += 1)
+    });
+    assert_eq!(reply.await.status, StatusCode::OK);
+    let reply = visitor.visit(async |session: Session| format!("{:?}", session.get::<u32>("n").unwrap()));
+    assert_eq!(reply.await.text(), "Some(3)");
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_leaves_a_session_that_is_whole() {
+    let store = MemoryStore::new();
+    let app = Router::new()
+        .route(
+            "/",
+            get(async |session: Session| {
+                session.insert("n", &1)?;
+                std::future::pending::<()>().await;
+                Ok::<_, Error>(())
+            }),
+        )
+        .route("/keys", get(async |session: Session| session.keys().join(",")))
+        .layer(SessionLayer::new(store.clone()));
+    let mut response = Box::pin(app.clone().oneshot(request(Method::GET, "/")));
+    assert!(poll_once(&mut response).await.is_none());
+    drop(response);
+    assert!(store.is_empty());
+    assert_eq!(send(&app, request(Method::GET, "/keys")).await.text(), "");
+}
+
+#[tokio::test]
+async fn rotating_replaces_the_token_and_keeps_the_session() {
+    let layer = SessionLayer::new(MemoryStore::new());
+    let mut visitor = visitor(&layer).await;
+    let mut old = visitor.clone();
+    let rotated = visitor.visit(async |session: Session| session.rotate()).await.set_cookie();
+    assert_ne!(Some(rotated.value.clone()), old.token());
+    assert_eq!(session_of(&rotated.value), session_of(&old.token().unwrap()));
+    assert_eq!(keys_of(&mut visitor).await, "n");
+    assert_eq!(keys_of(&mut old).await, "");
+    let reply = old.visit(async |session: Session| session.insert("late", &1)).await;
+    assert_eq!(reply.status, StatusCode::CONFLICT);
+    reply.assert_no_cookie();
+    assert_eq!(keys_of(&mut visitor).await, "n");
+}

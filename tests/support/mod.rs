@@ -1,0 +1,10 @@
+//! What the integration tests share: a client with a cookie jar of its own, stores that count and fail, and races
+//! that go the same way every time.
+
+#![allow(dead_code, reason = "each test binary compiles all of it and uses a part")]
+#![allow(unreachable_pub, missing_debug_implementations, reason = "nothing outside of the test binary sees it")]
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+pub mod client;
+pub mod race;
+pub mod store;

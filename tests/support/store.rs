@@ -1,0 +1,368 @@
+//! Stores for tests: one that counts what it is asked, one that fails and waits as it is told.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+
+use sessile::{Expected, Outcome, Record, SessionId, Store, StoreError, Touch, Version};
+use tokio::sync::Semaphore;
+
+/// Counts the calls of another store. Clones count together.
+#[derive(Clone, Debug)]
+pub struct CountingStore<S> {
+    inner: S,
+    calls: Arc<[AtomicUsize; 5]>,
+}
+
+/// How often each operation was called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub gets: usize,
+    pub sets: usize,
+    pub touches: usize,
+    pub deletes: usize,
+    pub owned_by: usize,
+}
+
+impl Counts {
+    pub const NONE: Self = Self { gets: 0, sets: 0, touches: 0, deletes: 0, owned_by: 0 };
+
+    pub const fn gets(gets: usize) -> Self {
+        Self { gets, ..Self::NONE }
+    }
+
+    pub const fn and_sets(self, sets: usize) -> Self {
+        Self { sets, ..self }
+    }
+
+    pub const fn and_touches(self, touches: usize) -> Self {
+        Self { touches, ..self }
+    }
+
+    pub const fn and_deletes(self, deletes: usize) -> Self {
+        Self { deletes, ..self }
+    }
+}
+
+impl<S> CountingStore<S> {
+    pub fn new(inner: S) -> Self {
+        Self { inner, calls: Arc::default() }
+    }
+
+    pub fn counts(&self) -> Counts {
+        let [gets, sets, touches, deletes, owned_by] =
+            [0, 1, 2, 3, 4].map(|place: usize| self.calls[place].load(Ordering::SeqCst));
+        Counts { gets, sets, touches, deletes, owned_by }
+    }
+
+    pub fn reset(&self) {
+        self.calls.iter().for_each(|calls| calls.store(0, Ordering::SeqCst));
+    }
+
+    fn count(&self, place: usize) {
+        self.calls[place].fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl<S: Store> Store for CountingStore<S> {
+    fn get(&self, id: &SessionId) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send {
+        self.count(0);
+        self.inner.get(id)
+    }
+
+    fn set(&self, record: &Record, expected: Expected) -> impl Future<Output = Result<Outcome, StoreError>> + Send {
+        self.count(1);
+        self.inner.set(record, expected)
+    }
+
+    fn touch(
+        &self,
+        id: &SessionId,
+        version: Version,
+        touch: Touch,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        self.count(2);
+        self.inner.touch(id, version, touch)
+    }
+
+    fn delete(&self, id: &SessionId) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        self.count(3);
+        self.inner.delete(id)
+    }
+
+    fn owned_by(&self, owner: &str) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send {
+        self.count(4);
+        self.inner.owned_by(owner)
+    }
+
+    fn delete_expired(&self) -> impl Future<Output = Result<u64, StoreError>> + Send {
+        self.inner.delete_expired()
+    }
+
+    fn pause(&self, attempt: u32) -> impl Future<Output = ()> + Send {
+        self.inner.pause(attempt)
+    }
+}
+
+/// A place where something waits until the test lets it go on. Clones are the same place.
+///
+/// One that was let go on lets everybody pass from then on.
+#[derive(Clone, Debug)]
+pub struct Gate(Arc<(Semaphore, Semaphore)>);
+
+impl Gate {
+    pub fn new() -> Self {
+        Self(Arc::new((Semaphore::new(0), Semaphore::new(0))))
+    }
+
+    /// Says that this point is reached, and waits there.
+    pub async fn wait(&self) {
+        self.0.0.add_permits(1);
+        drop(self.0.1.acquire().await.expect("a gate is never closed"));
+    }
+
+    /// Until somebody waits at the gate; each call is for one more.
+    pub async fn reached(&self) {
+        self.0.0.acquire().await.expect("a gate is never closed").forget();
+    }
+
+    pub fn release(&self) {
+        self.0.1.add_permits(1);
+    }
+}
+
+/// An operation of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    Get = 0,
+    Set = 1,
+    Touch = 2,
+    Delete = 3,
+}
+
+/// How an operation fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It was not applied.
+    Before,
+    /// It was applied, and the answer is lost.
+    After,
+    /// A `set` that is on its way still: it is applied just before the next `set` is.
+    Late,
+}
+
+/// More calls than any test has need of.
+const ENOUGH: usize = 50_000;
+
+/// A store that does to the calls of another what its script says. Clones follow one script.
+#[derive(Clone, Debug)]
+pub struct FaultyStore<S> {
+    inner: S,
+    script: Arc<Mutex<Script>>,
+}
+
+#[derive(Debug, Default)]
+struct Script {
+    calls: [usize; 4],
+    planned: Vec<(Op, usize, Act)>,
+    always: [Option<Fault>; 4],
+    /// How often each call is pending before it is applied, and again after.
+    pending: usize,
+    /// Of 1,000 calls of `set` and `get`, how many fail, and the state of the generator that decides.
+    chance: Option<(u64, u64)>,
+    late: Vec<(Record, Expected)>,
+}
+
+#[derive(Clone, Debug)]
+enum Act {
+    Fail(Fault),
+    HoldBefore(Gate),
+    HoldAfter(Gate),
+}
+
+/// What is to happen to one call.
+struct Plan {
+    acts: Vec<Act>,
+    pending: usize,
+}
+
+impl<S> FaultyStore<S> {
+    pub fn new(inner: S) -> Self {
+        Self { inner, script: Arc::default() }
+    }
+
+    /// The `nth` call of this operation from now on fails; 1 is the next.
+    pub fn fail(&self, op: Op, nth: usize, fault: Fault) {
+        self.plan(op, nth, Act::Fail(fault));
+    }
+
+    /// Every call of this operation fails from now on.
+    pub fn fail_always(&self, op: Op, fault: Fault) {
+        self.script().always[op as usize] = Some(fault);
+    }
+
+    /// Nothing fails from now on.
+    pub fn heal(&self) {
+        let mut script = self.script();
+        script.planned.clear();
+        script.always = [None; 4];
+        script.chance = None;
+        script.pending = 0;
+    }
+
+    /// The `nth` call of this operation from now on waits at the gate, and is applied after that.
+    pub fn hold_before(&self, op: Op, nth: usize) -> Gate {
+        let gate = Gate::new();
+        self.plan(op, nth, Act::HoldBefore(gate.clone()));
+        gate
+    }
+
+    /// The `nth` call of this operation from now on is applied, and then waits at the gate.
+    pub fn hold_after(&self, op: Op, nth: usize) -> Gate {
+        let gate = Gate::new();
+        self.plan(op, nth, Act::HoldAfter(gate.clone()));
+        gate
+    }
+
+    /// Each call is pending that many times before it is applied, and as often after.
+    pub fn pend(&self, times: usize) {
+        self.script().pending = times;
+    }
+
+    /// Of 1,000 calls of `get` and `set` so many fail, half of them after they were applied.
+    pub fn fail_at_random(&self, seed: u64, of_thousand: u64) {
+        self.script().chance = Some((of_thousand, seed));
+    }
+
+    fn plan(&self, op: Op, nth: usize, act: Act) {
+        let mut script = self.script();
+        let nth = script.calls[op as usize] + nth;
+        script.planned.push((op, nth, act));
+    }
+
+    fn next(&self, op: Op) -> Plan {
+        let mut script = self.script();
+        script.calls[op as usize] += 1;
+        assert!(script.calls.iter().sum::<usize>() < ENOUGH, "the store is asked without end");
+        let call = script.calls[op as usize];
+        let mut acts: Vec<Act> = script
+            .planned
+            .iter()
+            .filter(|(planned, nth, _)| (*planned, *nth) == (op, call))
+            .map(|(_, _, act)| act.clone())
+            .collect();
+        acts.extend(script.always[op as usize].map(Act::Fail));
+        if let Some((of_thousand, state)) = &mut script.chance
+            && matches!(op, Op::Get | Op::Set)
+            && random(state) % 1000 < *of_thousand
+        {
+            let after = op == Op::Set && random(state).is_multiple_of(2);
+            acts.push(Act::Fail(if after { Fault::After } else { Fault::Before }));
+        }
+        Plan { acts, pending: script.pending }
+    }
+
+    fn script(&self) -> MutexGuard<'_, Script> {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Plan {
+    async fn before(&self) -> Result<(), StoreError> {
+        pend(self.pending).await;
+        for act in &self.acts {
+            match act {
+                Act::HoldBefore(gate) => gate.wait().await,
+                Act::Fail(Fault::Before) => return Err(StoreError::unavailable("as planned, before")),
+                Act::Fail(_) | Act::HoldAfter(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn after<T>(&self, done: Result<T, StoreError>) -> Result<T, StoreError> {
+        pend(self.pending).await;
+        for act in &self.acts {
+            match act {
+                Act::HoldAfter(gate) => gate.wait().await,
+                Act::Fail(Fault::After) => return Err(StoreError::unavailable("as planned, after")),
+                Act::Fail(_) | Act::HoldBefore(_) => {}
+            }
+        }
+        done
+    }
+
+    fn is_late(&self) -> bool {
+        self.acts.iter().any(|act| matches!(act, Act::Fail(Fault::Late)))
+    }
+}
+
+impl<S: Store> Store for FaultyStore<S> {
+    async fn get(&self, id: &SessionId) -> Result<Option<Record>, StoreError> {
+        let plan = self.next(Op::Get);
+        plan.before().await?;
+        plan.after(self.inner.get(id).await).await
+    }
+
+    async fn set(&self, record: &Record, expected: Expected) -> Result<Outcome, StoreError> {
+        let plan = self.next(Op::Set);
+        plan.before().await?;
+        if plan.is_late() {
+            self.script().late.push((record.clone(), expected));
+            return Err(StoreError::unavailable("as planned, and it will still be applied"));
+        }
+        let late = std::mem::take(&mut self.script().late);
+        for (record, expected) in late {
+            let _ = self.inner.set(&record, expected).await?;
+        }
+        plan.after(self.inner.set(record, expected).await).await
+    }
+
+    async fn touch(&self, id: &SessionId, version: Version, touch: Touch) -> Result<bool, StoreError> {
+        let plan = self.next(Op::Touch);
+        plan.before().await?;
+        plan.after(self.inner.touch(id, version, touch).await).await
+    }
+
+    async fn delete(&self, id: &SessionId) -> Result<bool, StoreError> {
+        let plan = self.next(Op::Delete);
+        plan.before().await?;
+        plan.after(self.inner.delete(id).await).await
+    }
+
+    fn owned_by(&self, owner: &str) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send {
+        self.inner.owned_by(owner)
+    }
+
+    fn delete_expired(&self) -> impl Future<Output = Result<u64, StoreError>> + Send {
+        self.inner.delete_expired()
+    }
+
+    fn pause(&self, attempt: u32) -> impl Future<Output = ()> + Send {
+        self.inner.pause(attempt)
+    }
+}
+
+/// Is pending that many times.
+pub async fn pend(times: usize) {
+    let mut left = times;
+    std::future::poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(());
+        }
+        left -= 1;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// A small generator, good enough to choose what a test does next (SplitMix64).
+pub fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
