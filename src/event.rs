@@ -32,7 +32,8 @@ pub enum EventKind {
     Refreshed,
     /// A session was ended by the application.
     Ended,
-    /// A session was presented after its end by idleness or age.
+    /// A session was presented after its end by idleness or age, and the store still had its record. Most stores hide
+    /// what has expired by then: to them such a session is unknown.
     Expired,
     /// A secret was presented that a periodic rotation had retired longer ago than the grace: somebody has a copy.
     Replayed,

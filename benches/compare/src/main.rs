@@ -1,9 +1,10 @@
 //! Measures sessile beside tower-sessions and axum_session: on the same handlers, in one process, in turn.
 //!
 //! ```text
-//! cargo run --release                     the tables: requests, memory, scaling
+//! cargo run --release                     the tables: requests, memory, scaling, races
 //! cargo run --release -- bare             the same, the router called without its state given first
 //! cargo run --release -- sites [bare]     where sessile allocates in a request of each row
+//! cargo run --release -- races            the last table alone: requests that run in parallel
 //! ```
 
 mod candidate;
@@ -11,6 +12,7 @@ mod check;
 mod client;
 mod heap;
 mod memory;
+mod races;
 mod report;
 mod requests;
 mod scaling;
@@ -22,6 +24,9 @@ use crate::candidate::{Candidate, Serving};
 
 fn main() -> std::io::Result<()> {
     let has = |name: &str| std::env::args().skip(1).any(|argument| argument == name);
+    if has("races") {
+        return races();
+    }
     let serving = if has("bare") { Serving::Bare } else { Serving::Served };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     runtime.block_on(async {
@@ -32,6 +37,13 @@ fn main() -> std::io::Result<()> {
             compare(serving).await;
         }
     });
+    if has("sites") { Ok(()) } else { races() }
+}
+
+/// Apart from the rest, on a runtime of its own: whatever is timed has one thread.
+fn races() -> std::io::Result<()> {
+    eprintln!("measuring: races");
+    report::races(&races::measure()?);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use crate::candidate::Candidate;
 use crate::memory::Memory;
+use crate::races::{Outcome, PARALLEL};
 use crate::requests::Cost;
 use crate::scaling::Scaling;
 use crate::stats::median;
@@ -42,11 +43,15 @@ pub(crate) fn times(rows: &[(&Row, Cost)]) {
 }
 
 fn heading(last: &str) {
+    candidates();
+    println!("{last:>10}");
+}
+
+fn candidates() {
     print!("{:30}", "");
     for candidate in Candidate::LAYERS {
         print!("{:>16}", candidate.name());
     }
-    println!("{last:>10}");
 }
 
 /// Prints what stores take and give back.
@@ -83,6 +88,31 @@ pub(crate) fn scaling(sizes: &[Scaling]) {
         }
         println!();
     }
+}
+
+/// Prints what was left of requests that ran in parallel.
+pub(crate) fn races(outcomes: &[(Candidate, Outcome)]) {
+    let row = |name: &str, cell: fn(&Outcome) -> String| {
+        print!("{name:30}");
+        for (_, outcome) in outcomes {
+            print!("{:>16}", cell(outcome));
+        }
+        println!();
+    };
+    println!("\nWhat survives when requests run in parallel\n");
+    candidates();
+    println!();
+    row(&format!("{PARALLEL} set a key each: answer 200"), |of| of.keys.answered.to_string());
+    row("  keys there afterwards", |of| of.keys.kept.to_string());
+    row(&format!("{PARALLEL} increments: answer 200"), |of| of.increments.answered.to_string());
+    row("  the counter afterwards", |of| of.increments.kept.to_string());
+    row("write spans sign-out: answers", |of| of.slow_answer.as_u16().to_string());
+    row("  ended session revived", |of| yes(of.revived).to_owned());
+    row("invented cookie adopted", |of| yes(of.adopted).to_owned());
+}
+
+fn yes(it_is: bool) -> &'static str {
+    if it_is { "yes" } else { "no" }
 }
 
 fn mark(met: bool) -> &'static str {

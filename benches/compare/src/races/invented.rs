@@ -1,0 +1,17 @@
+//! Cookie values that no server has given out, in the form that each candidate reads.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use uuid::Uuid;
+
+use crate::candidate::Candidate;
+
+/// A well-formed value for `candidate`. Malformed, it would be refused before it is looked for.
+pub(crate) fn value(candidate: Candidate) -> String {
+    let random = Uuid::new_v4();
+    match candidate {
+        Candidate::TowerSessions => URL_SAFE_NO_PAD.encode(random.as_bytes()),
+        Candidate::Sessile => URL_SAFE_NO_PAD.encode([*Uuid::now_v7().as_bytes(), *random.as_bytes()].concat()),
+        Candidate::AxumSession | Candidate::Noop => random.to_string(),
+    }
+}
