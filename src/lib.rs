@@ -99,6 +99,12 @@ pub use self::record::{Record, RecordParts, Version};
 pub use self::service::SessionService;
 pub use self::session::{Field, Key, KeyName, Lifetime, Main, Session, SessionHandle};
 pub use self::sessions::{Sessions, StoredSession};
+#[cfg(feature = "mysql")]
+pub use self::store::MySqlStore;
+#[cfg(feature = "postgres")]
+pub use self::store::PostgresStore;
+#[cfg(feature = "sqlite")]
+pub use self::store::SqliteStore;
 pub use self::store::{Expected, MemoryStore, Outcome, Store, Touch};
 pub use self::token::{SessionId, Token};
 pub use self::transient::Transient;

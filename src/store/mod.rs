@@ -1,7 +1,17 @@
 //! Where records are kept: the contract of a [`Store`].
 
+#[cfg(feature = "_network")]
+mod backoff;
 mod erased;
 mod memory;
+#[cfg(feature = "mysql")]
+mod mysql;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "_sql")]
+mod sql;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
 use std::fmt;
 use std::future::Future;
@@ -11,6 +21,12 @@ use time::OffsetDateTime;
 
 pub(crate) use self::erased::ErasedStore;
 pub use self::memory::MemoryStore;
+#[cfg(feature = "mysql")]
+pub use self::mysql::MySqlStore;
+#[cfg(feature = "postgres")]
+pub use self::postgres::PostgresStore;
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::SqliteStore;
 
 use crate::error::{StoreError, StoreErrorKind};
 use crate::record::{Record, Version};

@@ -1,0 +1,18 @@
+//! How long a store across a network waits before the next try.
+
+use std::time::Duration;
+
+use crate::token::random;
+
+/// The most that the first try waits, in microseconds; each further one up to twice as long.
+const FIRST: u64 = 500;
+/// The most that any try waits, in microseconds.
+const MOST: u64 = 32_000;
+
+/// Waits a random time between nothing and a bound that doubles with each attempt, so that those who lost a race do not
+/// meet again.
+pub(super) async fn pause(attempt: u32) {
+    let bound = (FIRST << attempt.saturating_sub(1).min(16)).min(MOST);
+    let wait = u64::from(u16::from_le_bytes(random())) * bound / u64::from(u16::MAX);
+    tokio::time::sleep(Duration::from_micros(wait)).await;
+}

@@ -1,0 +1,288 @@
+//! Sessions in a SQLite file.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::error::DatabaseError;
+use sqlx::pool::PoolOptions;
+use sqlx::sqlite::{
+    Sqlite, SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqliteQueryResult,
+    SqliteRow,
+};
+use sqlx::{AssertSqlSafe, SqlStr};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
+
+use super::sql::{BATCH, Column, Dialect, Fault, Late, Missing, Running, Sql, Statements, Table, store_error};
+use super::{Expected, Outcome, Store, Touch, backoff};
+use crate::config::ConfigError;
+use crate::error::StoreError;
+use crate::record::{Record, Version};
+use crate::token::SessionId;
+
+/// Now by this machine's clock, in milliseconds since the Unix epoch. A Julian day begins at noon; 2440587.5 is midnight
+/// of 1 January 1970.
+const NOW: &str = "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER)";
+
+const COLUMNS: [Column; 6] = [
+    Column { name: "id", kind: "blob" },
+    Column { name: "version", kind: "integer" },
+    Column { name: "owner", kind: "blob" },
+    Column { name: "last_seen", kind: "integer" },
+    Column { name: "expires_at", kind: "integer" },
+    Column { name: "state", kind: "blob" },
+];
+
+/// A store in a SQLite file, which several processes of one machine may share.
+///
+/// ```no_run
+/// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+/// use sessile::{SessionLayer, SqliteStore};
+///
+/// let store = SqliteStore::connect("sqlite:sessions.db").await?;
+/// store.migrate().await?;
+/// let layer = SessionLayer::new(store);
+/// # Ok(()) }
+/// ```
+///
+/// The file is opened in WAL mode, which a network file system cannot do. Writes of one process queue up, so that only
+/// those of another process can find the file locked; they wait for it.
+///
+/// Expired records go while [`Sessions::sweep_every`](crate::Sessions::sweep_every) runs, in one process or in several.
+///
+/// # The table
+///
+/// `sessile_sessions`, with the columns `id blob` (16 bytes), `version`, `last_seen` and `expires_at` (`integer`, instants
+/// in milliseconds since the Unix epoch), `owner blob` (the owner in UTF-8) and `state blob`.
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    sql: Sql<Sqlite>,
+    table: Table,
+    /// SQLite has one writer at a time. Its own queue is not fair: who waits long may wait for ever.
+    writer: Arc<Semaphore>,
+    deadline: Duration,
+}
+
+impl SqliteStore {
+    /// Opens the database of this URL (`sqlite:sessions.db`, `sqlite:///var/lib/app/sessions.db`), and creates the file if
+    /// there is none. What else the URL may say is sqlx's to say. A database in memory (`sqlite::memory:`) is gone with
+    /// the store.
+    ///
+    /// # Errors
+    ///
+    /// Where the URL is none, or the file cannot be opened.
+    pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        let failed = store_error::<Sqlite>;
+        let mut options = SqliteConnectOptions::from_str(url).map_err(failed)?.busy_timeout(Sql::<Sqlite>::DEADLINE);
+        let in_memory = url.contains(":memory:") || url.contains("mode=memory");
+        if !url.contains("mode=") && !url.contains("immutable=") {
+            options = options.create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
+        }
+        let mut pool: PoolOptions<Sqlite> = Sql::pool_options();
+        if in_memory {
+            pool = pool.max_connections(1).idle_timeout(None).max_lifetime(None);
+        }
+        let pool = pool.connect_with(options).await.map_err(failed)?;
+        Ok(Self::over(Sql::owning, pool))
+    }
+
+    /// Over a pool that the application has already. Open it in WAL mode and with a busy timeout. While the store is busy
+    /// it keeps up to half of the pool's connections at hand.
+    #[must_use]
+    pub fn new(pool: SqlitePool) -> Self {
+        Self::over(Sql::sharing, pool)
+    }
+
+    fn over(sql: fn(SqlitePool, Statements) -> Sql<Sqlite>, pool: SqlitePool) -> Self {
+        let table = Table::new('"');
+        let sql = sql(pool, statements(&table));
+        Self { sql, table, writer: Arc::new(Semaphore::new(1)), deadline: Sql::<Sqlite>::DEADLINE }
+    }
+
+    /// Names the table. Default: `sessile_sessions`.
+    ///
+    /// # Errors
+    ///
+    /// Where the name has anything but ASCII letters, digits and underscores, begins with a digit, or is longer than 48.
+    pub fn with_table(mut self, name: &str) -> Result<Self, ConfigError> {
+        self.table = self.table.with_name(name)?;
+        self.sql.set_statements(statements(&self.table));
+        Ok(self)
+    }
+
+    /// How long an operation may take, waiting for the file included. Default: 2 seconds.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.sql.set_deadline(deadline);
+        self.deadline = deadline;
+        self
+    }
+
+    /// The pool.
+    #[must_use]
+    pub fn pool(&self) -> &SqlitePool {
+        self.sql.pool()
+    }
+
+    /// Creates the table, or adds what a table of an older release lacks. Several processes may do so at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](crate::StoreErrorKind::Unsupported) where a table of this name holds something else.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        let failed = store_error::<Sqlite>;
+        let mut transaction = self.pool().begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let columns = sqlx::query_as("SELECT name, type FROM pragma_table_info(?)");
+        let columns = columns.bind(self.table.name()).fetch_all(&mut *transaction).await.map_err(failed)?;
+        for step in steps(&self.table, &Missing::of(&columns, &COLUMNS)?) {
+            sqlx::raw_sql(AssertSqlSafe(step)).execute(&mut *transaction).await.map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)
+    }
+
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, StoreError> {
+        let turn = timeout(self.deadline, self.writer.acquire()).await;
+        turn.map_err(|_| StoreError::unavailable(Late(self.deadline)))?.map_err(StoreError::other)
+    }
+}
+
+impl Store for SqliteStore {
+    async fn get(&self, id: &SessionId) -> Result<Option<Record>, StoreError> {
+        self.sql.get(id).await
+    }
+
+    async fn set(&self, record: &Record, expected: Expected) -> Result<Outcome, StoreError> {
+        let _turn = self.turn().await?;
+        self.sql.set(record, expected).await
+    }
+
+    async fn touch(&self, id: &SessionId, version: Version, touch: Touch) -> Result<bool, StoreError> {
+        let _turn = self.turn().await?;
+        self.sql.touch(id, version, touch).await
+    }
+
+    async fn delete(&self, id: &SessionId) -> Result<bool, StoreError> {
+        let _turn = self.turn().await?;
+        self.sql.delete(id).await
+    }
+
+    async fn owned_by(&self, owner: &str) -> Result<Vec<Record>, StoreError> {
+        self.sql.owned_by(owner).await
+    }
+
+    async fn delete_expired(&self) -> Result<u64, StoreError> {
+        let mut deleted = 0;
+        loop {
+            // Between two batches others have their turn.
+            let turn = self.turn().await?;
+            let batch = self.sql.sweep().await?;
+            drop(turn);
+            deleted += batch;
+            if batch < BATCH {
+                return Ok(deleted);
+            }
+        }
+    }
+
+    async fn pause(&self, attempt: u32) {
+        backoff::pause(attempt).await;
+    }
+}
+
+impl Dialect for Sqlite {
+    fn execute(
+        connection: &mut SqliteConnection,
+        sql: SqlStr,
+        arguments: SqliteArguments,
+    ) -> Running<'_, SqliteQueryResult> {
+        Box::pin(sqlx::query_with(sql, arguments).execute(connection))
+    }
+
+    fn fetch(
+        connection: &mut SqliteConnection,
+        sql: SqlStr,
+        arguments: SqliteArguments,
+    ) -> Running<'_, Vec<SqliteRow>> {
+        Box::pin(sqlx::query_with(sql, arguments).fetch_all(connection))
+    }
+
+    fn affected(result: &SqliteQueryResult) -> u64 {
+        result.rows_affected()
+    }
+
+    fn fault(error: &dyn DatabaseError) -> Fault {
+        // The low byte is what SQLite calls the primary result code.
+        let code: i32 = error.code().and_then(|code| code.parse().ok()).unwrap_or_default();
+        match code & 0xff {
+            // Busy, locked, out of memory, read-only, input or output failed, full, cannot be opened, protocol.
+            5 | 6 | 7 | 8 | 10 | 13 | 14 | 15 => Fault::Unavailable,
+            // Too big.
+            18 => Fault::Refused,
+            _ => Fault::Other,
+        }
+    }
+}
+
+fn statements(table: &Table) -> Statements {
+    let table = table.quoted();
+    Statements {
+        get: format!(
+            "SELECT version, owner, last_seen, expires_at, state FROM {table} WHERE id = ?1 AND expires_at > {NOW}"
+        )
+        .into(),
+        add: format!(
+            "INSERT INTO {table} AS stored (version, owner, last_seen, expires_at, state, id) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO UPDATE SET version = excluded.version, \
+             owner = excluded.owner, last_seen = excluded.last_seen, expires_at = excluded.expires_at, \
+             state = excluded.state WHERE stored.expires_at <= {NOW}"
+        )
+        .into(),
+        replace: format!(
+            "UPDATE {table} SET version = ?1, owner = ?2, last_seen = ?3, expires_at = ?4, state = ?5 \
+             WHERE id = ?6 AND version = ?7 AND expires_at > {NOW}"
+        )
+        .into(),
+        touch: format!(
+            "UPDATE {table} SET last_seen = max(last_seen, ?1), expires_at = max(expires_at, ?2) \
+             WHERE id = ?3 AND version = ?4 AND expires_at > {NOW}"
+        )
+        .into(),
+        delete: format!("DELETE FROM {table} WHERE id = ?1 AND expires_at > {NOW}").into(),
+        owned_by: format!(
+            "SELECT version, owner, last_seen, expires_at, state, id FROM {table} \
+             WHERE owner = ?1 AND expires_at > {NOW} ORDER BY id"
+        )
+        .into(),
+        sweep: format!(
+            "DELETE FROM {table} WHERE rowid IN \
+             (SELECT rowid FROM {table} WHERE expires_at <= {NOW} ORDER BY expires_at LIMIT {BATCH})"
+        )
+        .into(),
+    }
+}
+
+fn steps(table: &Table, missing: &Missing) -> Vec<String> {
+    let quoted = table.quoted();
+    let mut steps = match missing {
+        Missing::Table => vec![format!(
+            "CREATE TABLE {quoted} (id blob NOT NULL PRIMARY KEY, version integer NOT NULL, owner blob, \
+             last_seen integer NOT NULL, expires_at integer NOT NULL, state blob NOT NULL)"
+        )],
+        Missing::Columns(columns) => columns
+            .iter()
+            .flat_map(|column| match *column {
+                "owner" => vec![format!("ALTER TABLE {quoted} ADD COLUMN owner blob")],
+                // The sessions that are there count as used now. SQLite adds no column without a constant default.
+                _ => vec![
+                    format!("ALTER TABLE {quoted} ADD COLUMN last_seen integer NOT NULL DEFAULT 0"),
+                    format!("UPDATE {quoted} SET last_seen = {NOW}"),
+                ],
+            })
+            .collect(),
+    };
+    let (owner, expiry) = (table.index("owner"), table.index("expires_at"));
+    steps.push(format!("CREATE INDEX IF NOT EXISTS {owner} ON {quoted} (owner) WHERE owner IS NOT NULL"));
+    steps.push(format!("CREATE INDEX IF NOT EXISTS {expiry} ON {quoted} (expires_at)"));
+    steps
+}
