@@ -10,20 +10,23 @@ use sqlx::sqlite::{
     Sqlite, SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqliteQueryResult,
     SqliteRow,
 };
-use sqlx::{AssertSqlSafe, SqlStr};
+use sqlx::{AssertSqlSafe, Connection, SqlStr};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::sql::{BATCH, Column, Dialect, Fault, Late, Missing, Running, Sql, Statements, Table, store_error};
 use super::{Expected, Outcome, Store, Touch, backoff};
 use crate::config::ConfigError;
-use crate::error::StoreError;
+use crate::error::{StoreError, StoreErrorKind};
 use crate::record::{Record, Version};
 use crate::token::SessionId;
 
 /// Now by this machine's clock, in milliseconds since the Unix epoch. A Julian day begins at noon; 2440587.5 is midnight
 /// of 1 January 1970.
 const NOW: &str = "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER)";
+
+/// How long `migrate` waits for other processes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const COLUMNS: [Column; 6] = [
     Column { name: "id", kind: "blob" },
@@ -131,14 +134,40 @@ impl SqliteStore {
     ///
     /// [`Unsupported`](crate::StoreErrorKind::Unsupported) where a table of this name holds something else.
     pub async fn migrate(&self) -> Result<(), StoreError> {
+        let until = Instant::now() + PATIENCE;
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match self.upgrade().await {
+                Err(error) if error.kind() == StoreErrorKind::Unavailable && Instant::now() < until => {
+                    backoff::pause(attempt).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    async fn upgrade(&self) -> Result<(), StoreError> {
         let failed = store_error::<Sqlite>;
-        let mut transaction = self.pool().begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        let columns = sqlx::query_as("SELECT name, type FROM pragma_table_info(?)");
-        let columns = columns.bind(self.table.name()).fetch_all(&mut *transaction).await.map_err(failed)?;
-        for step in steps(&self.table, &Missing::of(&columns, &COLUMNS)?) {
+        let mut connection = self.pool().acquire().await.map_err(failed)?;
+        if self.missing(&mut connection).await?.is_empty() {
+            return Ok(());
+        }
+        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        for step in self.missing(&mut transaction).await? {
             sqlx::raw_sql(AssertSqlSafe(step)).execute(&mut *transaction).await.map_err(failed)?;
         }
         transaction.commit().await.map_err(failed)
+    }
+
+    /// The statements that make the table what it must be.
+    async fn missing(&self, connection: &mut SqliteConnection) -> Result<Vec<String>, StoreError> {
+        let failed = store_error::<Sqlite>;
+        let columns = sqlx::query_as("SELECT name, type FROM pragma_table_info(?)");
+        let columns = columns.bind(self.table.name()).fetch_all(&mut *connection).await.map_err(failed)?;
+        let indexes = sqlx::query_scalar("SELECT name FROM pragma_index_list(?)");
+        let indexes: Vec<String> = indexes.bind(self.table.name()).fetch_all(connection).await.map_err(failed)?;
+        Ok(steps(&self.table, &Missing::of(&columns, &COLUMNS)?, &indexes))
     }
 
     async fn turn(&self) -> Result<SemaphorePermit<'_>, StoreError> {
@@ -215,8 +244,10 @@ impl Dialect for Sqlite {
         // The low byte is what SQLite calls the primary result code.
         let code: i32 = error.code().and_then(|code| code.parse().ok()).unwrap_or_default();
         match code & 0xff {
-            // Busy, locked, out of memory, read-only, input or output failed, full, cannot be opened, protocol.
-            5 | 6 | 7 | 8 | 10 | 13 | 14 | 15 => Fault::Unavailable,
+            // Busy, locked: another process is writing, and this one has not begun to.
+            5 | 6 => Fault::Undone,
+            // Out of memory, read-only, input or output failed, full, cannot be opened, protocol.
+            7 | 8 | 10 | 13 | 14 | 15 => Fault::Unavailable,
             // Too big.
             18 => Fault::Refused,
             _ => Fault::Other,
@@ -262,7 +293,7 @@ fn statements(table: &Table) -> Statements {
     }
 }
 
-fn steps(table: &Table, missing: &Missing) -> Vec<String> {
+fn steps(table: &Table, missing: &Missing, indexes: &[String]) -> Vec<String> {
     let quoted = table.quoted();
     let mut steps = match missing {
         Missing::Table => vec![format!(
@@ -281,8 +312,10 @@ fn steps(table: &Table, missing: &Missing) -> Vec<String> {
             })
             .collect(),
     };
-    let (owner, expiry) = (table.index("owner"), table.index("expires_at"));
-    steps.push(format!("CREATE INDEX IF NOT EXISTS {owner} ON {quoted} (owner) WHERE owner IS NOT NULL"));
-    steps.push(format!("CREATE INDEX IF NOT EXISTS {expiry} ON {quoted} (expires_at)"));
+    for (on, what) in [("owner", "(owner) WHERE owner IS NOT NULL"), ("expires_at", "(expires_at)")] {
+        if !indexes.contains(&format!("{}_{on}", table.name())) {
+            steps.push(format!("CREATE INDEX {} ON {quoted} {what}", table.index(on)));
+        }
+    }
     steps
 }

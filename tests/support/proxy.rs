@@ -1,0 +1,154 @@
+//! A proxy between a store and its server: counts round trips, and can stop answering.
+
+#![allow(dead_code, reason = "each test binary compiles all of it and uses a part")]
+#![allow(unreachable_pub, missing_debug_implementations, reason = "nothing outside of the test binary sees it")]
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use sessile::{Expected, Outcome, Record, SessionId, Store, StoreError, Touch, Version};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+#[derive(Clone)]
+pub struct Proxy(Arc<Inner>);
+
+struct Inner {
+    port: u16,
+    trips: Arc<AtomicU64>,
+    mode: watch::Sender<Mode>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// What comes goes on.
+    Passing,
+    /// What comes is kept: connections stay open, and nothing answers.
+    Hanging,
+    /// Connections that there were are gone, and new ones are refused by closing them.
+    Cut,
+}
+
+impl Proxy {
+    /// A proxy before the server on this port of the loopback.
+    pub async fn before(server: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let trips = Arc::new(AtomicU64::new(0));
+        let (mode, watching) = watch::channel(Mode::Passing);
+        let counter = Arc::clone(&trips);
+        let task = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(serve(client, server, Arc::clone(&counter), watching.clone()));
+            }
+        });
+        Self(Arc::new(Inner { port, trips, mode, task }))
+    }
+
+    pub fn port(&self) -> u16 {
+        self.0.port
+    }
+
+    /// How often a client has spoken after the server had: over all connections, since the beginning.
+    pub fn round_trips(&self) -> u64 {
+        self.0.trips.load(Ordering::SeqCst)
+    }
+
+    pub fn pass(&self) {
+        self.0.mode.send_replace(Mode::Passing);
+    }
+
+    pub fn hang(&self) {
+        self.0.mode.send_replace(Mode::Hanging);
+    }
+
+    pub fn cut(&self) {
+        self.0.mode.send_replace(Mode::Cut);
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(client: TcpStream, server: u16, trips: Arc<AtomicU64>, mut mode: watch::Receiver<Mode>) {
+    let _ = mode.wait_for(|mode| *mode != Mode::Hanging).await;
+    if *mode.borrow() == Mode::Cut {
+        return;
+    }
+    let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else { return };
+    let (_, _) = (client.set_nodelay(true), server.set_nodelay(true));
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    // The server spoke last, so that the first word of the client counts.
+    let client_spoke = Arc::new(AtomicBool::new(false));
+    let outward = pump(from_client, to_server, mode.clone(), {
+        let client_spoke = Arc::clone(&client_spoke);
+        move || {
+            if !client_spoke.swap(true, Ordering::SeqCst) {
+                trips.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    });
+    let inward = pump(from_server, to_client, mode.clone(), move || client_spoke.store(false, Ordering::SeqCst));
+    tokio::select! {
+        () = outward => {}
+        () = inward => {}
+        _ = mode.wait_for(|mode| *mode == Mode::Cut) => {}
+    }
+}
+
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::Receiver<Mode>, heard: impl Fn()) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        let _ = mode.wait_for(|mode| *mode != Mode::Hanging).await;
+        heard();
+        if to.write_all(&buffer[..read]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A store behind a proxy of its own.
+#[derive(Clone)]
+pub struct Behind<S> {
+    pub store: S,
+    pub proxy: Proxy,
+}
+
+impl<S: Store> Store for Behind<S> {
+    async fn get(&self, id: &SessionId) -> Result<Option<Record>, StoreError> {
+        self.store.get(id).await
+    }
+
+    async fn set(&self, record: &Record, expected: Expected) -> Result<Outcome, StoreError> {
+        self.store.set(record, expected).await
+    }
+
+    async fn touch(&self, id: &SessionId, version: Version, touch: Touch) -> Result<bool, StoreError> {
+        self.store.touch(id, version, touch).await
+    }
+
+    async fn delete(&self, id: &SessionId) -> Result<bool, StoreError> {
+        self.store.delete(id).await
+    }
+
+    async fn owned_by(&self, owner: &str) -> Result<Vec<Record>, StoreError> {
+        self.store.owned_by(owner).await
+    }
+
+    async fn delete_expired(&self) -> Result<u64, StoreError> {
+        self.store.delete_expired().await
+    }
+
+    async fn pause(&self, attempt: u32) {
+        self.store.pause(attempt).await;
+    }
+}
