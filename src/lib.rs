@@ -103,6 +103,8 @@ pub use self::sessions::{Sessions, StoredSession};
 pub use self::store::MySqlStore;
 #[cfg(feature = "postgres")]
 pub use self::store::PostgresStore;
+#[cfg(feature = "redis")]
+pub use self::store::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use self::store::SqliteStore;
 pub use self::store::{Expected, MemoryStore, Outcome, Store, Touch};

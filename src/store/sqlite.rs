@@ -14,7 +14,8 @@ use sqlx::{AssertSqlSafe, Connection, SqlStr};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
-use super::sql::{BATCH, Column, Dialect, Fault, Late, Missing, Running, Sql, Statements, Table, store_error};
+use super::late::Late;
+use super::sql::{BATCH, Column, Dialect, Fault, Missing, Running, Sql, Statements, Table, store_error};
 use super::{Expected, Outcome, Store, Touch, backoff};
 use crate::config::ConfigError;
 use crate::error::{StoreError, StoreErrorKind};

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use self::connections::Connections;
 pub(super) use self::error::{Fault, store_error};
 pub(super) use self::schema::{Column, Missing, Table};
+use super::late::Late;
 use super::{Expected, Outcome, Touch, backoff};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
@@ -291,15 +292,3 @@ where
     let state = row.try_get::<&[u8], _>(4).map_err(store_error::<D>)?;
     Ok(Record::new(id, Version::new(version), owner, times, state.into()))
 }
-
-/// The database did not answer in time.
-#[derive(Debug)]
-pub(super) struct Late(pub(super) Duration);
-
-impl fmt::Display for Late {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no answer within {:?}", self.0)
-    }
-}
-
-impl std::error::Error for Late {}
