@@ -7,7 +7,7 @@ use sqlx::mysql::{MySql, MySqlArguments, MySqlConnection, MySqlDatabaseError, My
 use sqlx::{AssertSqlSafe, Connection, SqlStr};
 
 use super::sql::{BATCH, Column, Dialect, Fault, Missing, Running, Sql, Statements, Table, store_error};
-use super::{Expected, Outcome, Store, Touch, backoff};
+use super::{Expected, Outcome, Store, Touch};
 use crate::config::ConfigError;
 use crate::error::StoreError;
 use crate::record::{Record, Version};
@@ -214,7 +214,7 @@ impl Store for MySqlStore {
     }
 
     async fn pause(&self, attempt: u32) {
-        backoff::pause(attempt).await;
+        self.sql.backoff().pause(attempt).await;
     }
 }
 

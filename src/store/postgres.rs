@@ -7,7 +7,7 @@ use sqlx::postgres::{PgArguments, PgConnection, PgPool, PgQueryResult, PgRow, Po
 use sqlx::{AssertSqlSafe, SqlStr};
 
 use super::sql::{BATCH, Column, Dialect, Fault, Missing, Running, Sql, Statements, Table, store_error};
-use super::{Expected, Outcome, Store, Touch, backoff};
+use super::{Expected, Outcome, Store, Touch};
 use crate::config::ConfigError;
 use crate::error::StoreError;
 use crate::record::{Record, Version};
@@ -178,7 +178,7 @@ impl Store for PostgresStore {
     }
 
     async fn pause(&self, attempt: u32) {
-        backoff::pause(attempt).await;
+        self.sql.backoff().pause(attempt).await;
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 
 use super::late::Late;
 use super::sql::{BATCH, Column, Dialect, Fault, Missing, Running, Sql, Statements, Table, store_error};
-use super::{Expected, Outcome, Store, Touch, backoff};
+use super::{Expected, Outcome, Store, Touch};
 use crate::config::ConfigError;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::record::{Record, Version};
@@ -141,7 +141,7 @@ impl SqliteStore {
             attempt += 1;
             match self.upgrade().await {
                 Err(error) if error.kind() == StoreErrorKind::Unavailable && Instant::now() < until => {
-                    backoff::pause(attempt).await;
+                    self.sql.backoff().pause(attempt).await;
                 }
                 done => return done,
             }
@@ -216,7 +216,7 @@ impl Store for SqliteStore {
     }
 
     async fn pause(&self, attempt: u32) {
-        backoff::pause(attempt).await;
+        self.sql.backoff().pause(attempt).await;
     }
 }
 

@@ -4,14 +4,19 @@
 #![allow(unreachable_pub, missing_debug_implementations, reason = "nothing outside of the test binary sees it")]
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+use std::time::{Duration, Instant};
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Path;
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::routing::post;
 use http_body_util::BodyExt;
-use sessile::{Error, Session, SessionLayer, Sessions, Store};
+use sessile::{Error, Event, Session, SessionLayer, Sessions, Store};
 use tower::ServiceExt;
+
+/// How long a commit may go on trying. A machine under load is slow.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One node: an application with a layer of its own.
 #[derive(Clone)]
@@ -30,7 +35,13 @@ pub struct Answer {
 
 impl Node {
     pub fn over(store: impl Store) -> Self {
-        let layer = SessionLayer::new(store);
+        let report = |event: &Event<'_>| {
+            if let Some(error) = event.error {
+                eprintln!("{:?}: {error:?}", event.kind);
+            }
+        };
+        let layer =
+            SessionLayer::builder(store).with_event_hook(report).with_commit_deadline(PATIENCE).build().unwrap();
         let sessions = layer.sessions();
         let app = Router::new()
             .route("/count", post(count))
@@ -81,6 +92,7 @@ async fn set(session: Session, Path(key): Path<String>) -> Result<(), Error> {
 pub async fn nothing_is_lost_between_two_nodes(one: impl Store, other: impl Store) {
     let nodes = [Node::over(one), Node::over(other)];
     let cookie = nodes[0].begin().await;
+    let started = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..400_usize {
         let (node, cookie) = (nodes[number % 2].clone(), cookie.clone());
@@ -95,6 +107,7 @@ pub async fn nothing_is_lost_between_two_nodes(one: impl Store, other: impl Stor
             counts.push(answer.body.parse::<u64>().unwrap());
         }
     }
+    eprintln!("400 writers of one session took {:?}", started.elapsed());
     counts.sort_unstable();
     assert_eq!(counts, (1..=200).collect::<Vec<_>>(), "no two increments see the same number");
     let token = sessile::Token::parse(cookie.split_once('=').unwrap().1.as_bytes()).unwrap();

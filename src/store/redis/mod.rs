@@ -15,8 +15,9 @@ use tokio::time::{Instant, timeout_at};
 
 use self::link::Link;
 use self::script::{DELETE, Fault, INDEX, OWNED, SET, Stored, TOUCH, store_error};
+use super::backoff::Backoff;
 use super::late::Late;
-use super::{Expected, Outcome, Store, Touch, backoff};
+use super::{Expected, Outcome, Store, Touch};
 use crate::clock::{Clock, Timestamp};
 use crate::error::StoreError;
 use crate::record::{Record, Version};
@@ -63,6 +64,7 @@ const FIELDS: [&str; 5] = ["version", "owner", "last_seen", "expires_at", "state
 pub struct RedisStore {
     link: Arc<Link>,
     prefix: Arc<str>,
+    backoff: Backoff,
     deadline: Duration,
 }
 
@@ -120,7 +122,7 @@ impl RedisStore {
     }
 
     fn over(link: Link) -> Self {
-        Self { link: Arc::new(link), prefix: "sessile:".into(), deadline: DEADLINE }
+        Self { link: Arc::new(link), prefix: "sessile:".into(), backoff: Backoff::default(), deadline: DEADLINE }
     }
 
     async fn connected(self) -> Result<Self, StoreError> {
@@ -223,7 +225,7 @@ impl RedisStore {
                 }
                 _ => return Err(store_error(error)),
             }
-            if timeout_at(deadline, backoff::pause(attempt)).await.is_err() {
+            if timeout_at(deadline, self.backoff.pause(attempt)).await.is_err() {
                 return Err(store_error(error));
             }
         }
@@ -239,7 +241,7 @@ impl Store for RedisStore {
     }
 
     async fn set(&self, record: &Record, expected: Expected) -> Result<Outcome, StoreError> {
-        let (key, life) = (self.key(record.id()), life(record.expiry()));
+        let key = self.key(record.id());
         let owner = record.owner().map(str::as_bytes);
         let expected = match expected {
             Expected::Absent => String::new(),
@@ -248,12 +250,13 @@ impl Store for RedisStore {
         let mut is_indexed = false;
         loop {
             if let Some(owner) = owner.filter(|_| self.link.is_cluster() && (is_indexed || expected.is_empty())) {
-                self.index(owner, record.id(), life).await?;
+                self.index(owner, record.id(), life(record.expiry())).await?;
                 is_indexed = true;
             }
             let answer = self.script(&SET, &key, |command| {
                 command.arg(&expected).arg(record.version().get());
-                command.arg(record.last_seen_timestamp().milliseconds()).arg(record.expiry().milliseconds()).arg(life);
+                command.arg(record.last_seen_timestamp().milliseconds()).arg(record.expiry().milliseconds());
+                command.arg(life(record.expiry()));
                 command.arg(record.state()).arg(record.id().to_string()).arg(self.index_prefix());
                 command.arg(i32::from(is_indexed)).arg(owner);
             });
@@ -268,17 +271,18 @@ impl Store for RedisStore {
 
     async fn touch(&self, id: &SessionId, version: Version, touch: Touch) -> Result<bool, StoreError> {
         let (last_seen, expires_at) = (Timestamp::from(touch.last_seen), Timestamp::from(touch.expires_at));
-        let (key, life) = (self.key(id), life(expires_at));
+        let key = self.key(id);
         let mut is_indexed = false;
         loop {
             let answer = self.script(&TOUCH, &key, |command| {
-                command.arg(version.get()).arg(last_seen.milliseconds()).arg(expires_at.milliseconds()).arg(life);
+                command.arg(version.get()).arg(last_seen.milliseconds()).arg(expires_at.milliseconds());
+                command.arg(life(expires_at));
                 command.arg(id.to_string()).arg(self.index_prefix()).arg(i32::from(is_indexed));
             });
             match answer.await? {
                 Value::Int(answer) => return Ok(answer == 1),
                 Value::BulkString(owner) if !is_indexed => {
-                    self.index(&owner, id, life).await?;
+                    self.index(&owner, id, life(expires_at)).await?;
                     is_indexed = true;
                 }
                 other => return Err(unexpected(&other)),
@@ -330,7 +334,7 @@ impl Store for RedisStore {
     }
 
     async fn pause(&self, attempt: u32) {
-        backoff::pause(attempt).await;
+        self.backoff.pause(attempt).await;
     }
 }
 
