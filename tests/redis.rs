@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+#[path = "support/damage.rs"]
+mod damage;
 #[path = "support/faults.rs"]
 mod faults;
 #[path = "support/nodes.rs"]
@@ -13,8 +15,8 @@ mod servers;
 
 use std::time::Duration;
 
-use sessile::RedisStore;
 use sessile::testing::conformance::{Fixture, Task, check};
+use sessile::{Expected, Outcome, RedisStore, Store, StoreErrorKind};
 
 use self::proxy::{Behind, Proxy};
 use self::servers::Server;
@@ -136,4 +138,105 @@ async fn nothing_acknowledged_is_lost_while_a_node_of_a_cluster_is_killed_again_
     let store = cluster.connect().await;
     let victim = cluster.0.remove(1);
     faults::nothing_acknowledged_is_lost(victim, store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_records_open_nothing_and_are_kept() {
+    let server = Server::redis();
+    let store = RedisStore::connect(&server.url()).await.unwrap();
+    damage::damaged_records_open_nothing_and_are_kept(store.clone()).await;
+    // What is no hash at all is no record, and stays.
+    let record = damage::record(7, None);
+    let said = servers::ask(server.port(), &format!("SET sessile:session:{} foreign", record.id()));
+    assert!(said.starts_with("+OK"), "{said}");
+    assert_eq!(store.get(record.id()).await.unwrap_err().kind(), StoreErrorKind::Corrupt);
+    assert_eq!(store.set(&record, Expected::Absent).await.unwrap_err().kind(), StoreErrorKind::Corrupt);
+    assert_eq!(store.delete(record.id()).await.unwrap_err().kind(), StoreErrorKind::Corrupt);
+    let said = servers::ask(server.port(), &format!("GET sessile:session:{}", record.id()));
+    assert!(said.contains("foreign"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scripts_that_the_server_forgot_are_sent_again() {
+    let server = Server::redis();
+    let store = RedisStore::connect(&server.url()).await.unwrap();
+    for number in 1..4 {
+        let record = damage::record(number, Some("a"));
+        assert_eq!(store.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
+        let said = servers::ask(server.port(), "SCRIPT FLUSH");
+        assert!(said.starts_with("+OK"), "{said}");
+        assert!(store.delete(record.id()).await.unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_index_of_an_owner_holds_no_more_than_lives_and_ends_with_it() {
+    let server = Server::redis();
+    let store = RedisStore::connect(&server.url()).await.unwrap().with_prefix("app:");
+    for number in 1..200 {
+        let record = damage::record(number, Some("a"));
+        assert_eq!(store.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
+        if number % 10 != 0 {
+            assert!(store.delete(record.id()).await.unwrap());
+        }
+    }
+    assert_eq!(servers::ask(server.port(), "ZCARD app:owner:a"), ":19\r\n");
+    let left: i64 = servers::ask(server.port(), "PTTL app:owner:a").trim_start_matches(':').trim().parse().unwrap();
+    assert!((3_600_000..=7_200_000).contains(&left), "the index expires after its sessions, and soon after: {left}");
+    assert_eq!(store.owned_by("a").await.unwrap().len(), 19);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_may_not_write_is_unavailable() {
+    let server = Server::redis_with(&["--maxmemory", "3mb", "--maxmemory-policy", "noeviction"]);
+    let store = RedisStore::connect(&server.url()).await.unwrap();
+    let first = damage::record(1, None);
+    assert_eq!(store.set(&first, Expected::Absent).await.unwrap(), Outcome::Written);
+    let mut full = None;
+    for number in 2..200 {
+        let mut parts = damage::record(number, Some("a")).into_parts();
+        parts.state = vec![7; 100_000].into();
+        if let Err(error) = store.set(&sessile::Record::from_parts(parts), Expected::Absent).await {
+            full = Some(error);
+            break;
+        }
+    }
+    let full = full.expect("the memory fills up");
+    assert_eq!(full.kind(), StoreErrorKind::Unavailable, "{full:?}");
+    assert_eq!(store.get(first.id()).await.unwrap().as_ref(), Some(&first), "what was there is there");
+    assert!(store.delete(first.id()).await.is_ok_and(|deleted| deleted), "and can be deleted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sentinel_leads_to_the_master_and_to_the_next_one() {
+    let master = Server::redis();
+    let replica = Server::redis_with(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
+    wait_for(|| servers::ask(replica.port(), "INFO replication").contains("master_link_status:up")).await;
+    let sentinel = Server::sentinel(&master);
+    wait_for(|| servers::ask(sentinel.port(), "SENTINEL replicas main").contains(&replica.port().to_string())).await;
+    let store = RedisStore::connect_sentinel(&[&sentinel.url()], "main").await.unwrap();
+    let before = damage::record(1, Some("a"));
+    assert_eq!(store.set(&before, Expected::Absent).await.unwrap(), Outcome::Written);
+    wait_for(|| servers::ask(replica.port(), "DBSIZE") == ":2\r\n").await;
+    drop(master);
+    // As soon as the sentinel has promoted the replica, the store writes there.
+    let after = damage::record(2, Some("a"));
+    let started = std::time::Instant::now();
+    loop {
+        match store.set(&after, Expected::Absent).await {
+            Ok(outcome) => break assert_eq!(outcome, Outcome::Written),
+            Err(error) => assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}"),
+        }
+        assert!(started.elapsed() < Duration::from_secs(60), "the store does not find the new master");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(store.owned_by("a").await.unwrap(), [before, after]);
+}
+
+async fn wait_for(condition: impl Fn() -> bool) {
+    let started = std::time::Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < Duration::from_secs(60), "it does not come about");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

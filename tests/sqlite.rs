@@ -2,15 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+#[path = "support/damage.rs"]
+mod damage;
 #[path = "support/nodes.rs"]
 mod nodes;
 #[path = "support/servers.rs"]
 mod servers;
 
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use sessile::SqliteStore;
 use sessile::testing::conformance::{Fixture, Task, check};
+use sessile::{Expected, Outcome, SqliteStore, Store, StoreErrorKind};
 
 use self::servers::Directory;
 
@@ -54,4 +58,137 @@ async fn two_nodes_lose_nothing_and_end_together() {
     store().await.migrate().await.unwrap();
     nodes::nothing_is_lost_between_two_nodes(store().await, store().await).await;
     nodes::a_sign_out_on_one_node_ends_the_session_on_both(store().await, store().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_records_open_nothing_and_are_kept() {
+    let file = Directory::new("sqlite");
+    damage::damaged_records_open_nothing_and_are_kept(file.open().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_that_start_at_once_make_one_table_and_an_old_one_is_upgraded() {
+    let file = Directory::new("sqlite");
+    let store = SqliteStore::connect(&url(&file)).await.unwrap().with_table("Old").unwrap();
+    // As it would have been before last seen was kept.
+    let old = r#"CREATE TABLE "Old" (id blob NOT NULL PRIMARY KEY, version integer NOT NULL, owner blob,
+                 expires_at integer NOT NULL, state blob NOT NULL)"#;
+    sqlx::raw_sql(old).execute(store.pool()).await.unwrap();
+    sqlx::raw_sql(r#"INSERT INTO "Old" VALUES (randomblob(16), 1, CAST('a' AS blob), 253402300799999, x'00')"#)
+        .execute(store.pool())
+        .await
+        .unwrap();
+    assert_eq!(store.owned_by("a").await.unwrap_err().kind(), StoreErrorKind::Other, "before the upgrade");
+    for table in ["Old", "sessions_new"] {
+        let mut nodes = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let url = url(&file);
+            nodes.spawn(async move {
+                let store = SqliteStore::connect(&url).await.unwrap().with_table(table).unwrap();
+                store.migrate().await.unwrap();
+            });
+        }
+        nodes.join_all().await;
+    }
+    assert_eq!(store.owned_by("a").await.unwrap().len(), 1);
+    sqlx::raw_sql("CREATE TABLE foreign_table (id text, data text)").execute(store.pool()).await.unwrap();
+    let foreign = store.clone().with_table("foreign_table").unwrap();
+    assert_eq!(foreign.migrate().await.unwrap_err().kind(), StoreErrorKind::Unsupported);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_statement_uses_an_index() {
+    let file = Directory::new("sqlite");
+    let store = file.open().await;
+    for (name, sql) in store.statements() {
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+        let rows = sqlx::raw_sql(explain).fetch_all(store.pool()).await.unwrap();
+        for row in rows {
+            let detail: String = sqlx::Row::get(&row, "detail");
+            assert!(!detail.starts_with("SCAN"), "{name}: {detail}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_only_database_is_unavailable_to_writers_and_serves_readers() {
+    let file = Directory::new("sqlite");
+    let store = file.open().await;
+    let record = damage::record(1, Some("a"));
+    assert_eq!(store.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
+    let reader = SqliteStore::connect(&format!("{}?mode=ro", url(&file))).await.unwrap();
+    reader.migrate().await.unwrap();
+    assert_eq!(reader.get(record.id()).await.unwrap().as_ref(), Some(&record));
+    let refused = reader.set(&damage::record(2, None), Expected::Absent).await.unwrap_err();
+    assert_eq!(refused.kind(), StoreErrorKind::Unavailable, "{refused:?}");
+}
+
+/// A database that may not grow any more is what a full disk is to SQLite.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_database_is_unavailable_and_keeps_what_it_has() {
+    let file = Directory::new("sqlite");
+    let options: sqlx::sqlite::SqliteConnectOptions = url(&file).parse().unwrap();
+    let options = options.create_if_missing(true).pragma("max_page_count", "64");
+    let pool = sqlx::sqlite::SqlitePoolOptions::new().max_connections(2).connect_with(options).await.unwrap();
+    let store = SqliteStore::new(pool);
+    store.migrate().await.unwrap();
+    let first = damage::record(1, None);
+    assert_eq!(store.set(&first, Expected::Absent).await.unwrap(), Outcome::Written);
+    let mut parts = damage::record(2, None).into_parts();
+    parts.state = vec![7; 1 << 20].into();
+    let full = store.set(&sessile::Record::from_parts(parts), Expected::Absent).await.unwrap_err();
+    assert_eq!(full.kind(), StoreErrorKind::Unavailable, "{full:?}");
+    assert_eq!(store.get(first.id()).await.unwrap().as_ref(), Some(&first));
+    assert!(store.delete(first.id()).await.unwrap());
+}
+
+/// The process that is killed: it counts in one session, and says each number after it was acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "run by the test that kills it"]
+async fn a_process_that_is_killed_counts() {
+    let store = SqliteStore::connect(&std::env::var("SESSILE_DATABASE").unwrap()).await.unwrap();
+    let node = nodes::Node::over(store);
+    let cookie = std::env::var("SESSILE_COOKIE").unwrap();
+    loop {
+        let answer = node.post("/count", Some(&cookie)).await;
+        if answer.status.is_success() {
+            println!("counted {}", answer.body);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_acknowledged_is_lost_while_processes_that_share_the_file_are_killed() {
+    let file = Directory::new("sqlite");
+    let node = nodes::Node::over(file.open().await);
+    let cookie = node.begin().await;
+    let (mut acknowledged, mut said) = (0_u64, 0_u64);
+    for _ in 0..4 {
+        let spawn = || {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command.args(["--exact", "a_process_that_is_killed_counts", "--ignored", "--nocapture"]);
+            command.env("SESSILE_DATABASE", url(&file)).env("SESSILE_COOKIE", &cookie);
+            command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+        };
+        let mut processes = [spawn(), spawn()];
+        for process in &mut processes {
+            let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+            // Killed in the middle of its work: after it has counted for a while.
+            let mut counted = lines.by_ref().map_while(Result::ok).filter_map(|line| number(&line));
+            let last = counted.by_ref().take(50).max().expect("it counts");
+            process.kill().unwrap();
+            process.wait().unwrap();
+            let rest: Vec<u64> = lines.map_while(Result::ok).filter_map(|line| number(&line)).collect();
+            said += 50 + rest.len() as u64;
+            acknowledged = acknowledged.max(rest.into_iter().max().unwrap_or(last)).max(last);
+        }
+    }
+    let token = sessile::Token::parse(cookie.split_once('=').unwrap().1.as_bytes()).unwrap();
+    let stored = node.sessions.get(&token.id()).await.unwrap().unwrap().get::<u64>("count").unwrap().unwrap();
+    eprintln!("{said} acknowledged over 8 processes that were killed, {stored} there");
+    assert!(stored >= acknowledged && stored >= said, "{acknowledged} was acknowledged, {stored} is there");
+}
+
+fn number(line: &str) -> Option<u64> {
+    line.rsplit_once("counted ")?.1.trim().parse().ok()
 }

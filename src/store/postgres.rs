@@ -115,6 +115,13 @@ impl PostgresStore {
         self.sql.pool()
     }
 
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn statements(&self) -> Vec<(&'static str, String)> {
+        self.sql.statements()
+    }
+
     /// Creates the table, or adds what a table of an older release lacks. Several nodes may do so at once, and a table
     /// that is complete is not touched.
     ///

@@ -129,6 +129,13 @@ impl SqliteStore {
         self.sql.pool()
     }
 
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn statements(&self) -> Vec<(&'static str, String)> {
+        self.sql.statements()
+    }
+
     /// Creates the table, or adds what a table of an older release lacks. Several processes may do so at once.
     ///
     /// # Errors

@@ -6,8 +6,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 -- A little more than the record will say.
 local span = tonumber(ARGV[2]) + math.floor(tonumber(ARGV[2]) / 2) + 60000
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
 redis.call('ZADD', KEYS[1], 'GT', string.format('%.0f', now + span), ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
 if redis.call('PTTL', KEYS[1]) < span then
   redis.call('PEXPIRE', KEYS[1], string.format('%.0f', span))
 end

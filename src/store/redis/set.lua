@@ -10,13 +10,17 @@ elseif stored[1] ~= ARGV[1] then
   return 0
 end
 local owner, life, prefix = ARGV[10], tonumber(ARGV[5]), ARGV[8]
-if prefix ~= '' and stored[2] and stored[2] ~= owner then
-  redis.call('ZREM', prefix .. stored[2], ARGV[7])
+local function leave_the_last_owner()
+  if prefix ~= '' and stored[2] and stored[2] ~= owner then
+    redis.call('ZREM', prefix .. stored[2], ARGV[7])
+  end
 end
 if life <= 0 then
   redis.call('DEL', KEYS[1])
+  leave_the_last_owner()
   return 1
 end
+-- A server that is out of memory stops a script at its first write or not at all, so the first must be one that grows.
 local indexed = false
 if owner then
   local time = redis.call('TIME')
@@ -26,8 +30,8 @@ if owner then
     indexed = now + life + math.floor(life / 2)
     if prefix ~= '' then
       local index, span = prefix .. owner, indexed - now
-      redis.call('ZREMRANGEBYSCORE', index, '-inf', string.format('%.0f', now))
       redis.call('ZADD', index, string.format('%.0f', indexed), ARGV[7])
+      redis.call('ZREMRANGEBYSCORE', index, '-inf', string.format('%.0f', now))
       if redis.call('PTTL', index) < span then
         redis.call('PEXPIRE', index, string.format('%.0f', span))
       end
@@ -43,4 +47,5 @@ elseif stored[2] then
   redis.call('HDEL', KEYS[1], 'owner', 'indexed')
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
+leave_the_last_owner()
 return 1

@@ -15,8 +15,8 @@ if left >= 0 and left < life then
       local indexed = string.format('%.0f', now + span)
       if prefix ~= '' then
         local index = prefix .. owner
-        redis.call('ZREMRANGEBYSCORE', index, '-inf', string.format('%.0f', now))
         redis.call('ZADD', index, indexed, ARGV[5])
+        redis.call('ZREMRANGEBYSCORE', index, '-inf', string.format('%.0f', now))
         if redis.call('PTTL', index) < span then
           redis.call('PEXPIRE', index, string.format('%.0f', span))
         end

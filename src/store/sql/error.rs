@@ -5,6 +5,7 @@ use crate::error::StoreError;
 
 /// What an error that the database itself reports says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(any(feature = "postgres", feature = "mysql")), allow(dead_code, reason = "SQLite has no connection"))]
 pub(in crate::store) enum Fault {
     /// The statement met another, and has been undone: it may run again.
     Undone,

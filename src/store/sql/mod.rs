@@ -123,6 +123,15 @@ impl<D: Database> Sql<D> {
         self.statements = statements;
     }
 
+    /// What is sent to the database, for the tests to have it explained.
+    #[cfg(feature = "testing")]
+    pub(super) fn statements(&self) -> Vec<(&'static str, String)> {
+        let Statements { get, add, replace, touch, delete, owned_by, sweep } = &self.statements;
+        let names = ["get", "add", "replace", "touch", "delete", "owned_by", "sweep"];
+        let texts = [get, add, replace, touch, delete, owned_by, sweep];
+        names.into_iter().zip(texts.map(|text| text.to_string())).collect()
+    }
+
     /// The options of a pool of our own.
     pub(super) fn pool_options() -> PoolOptions<D> {
         PoolOptions::new().max_connections(10).test_before_acquire(false).acquire_timeout(Self::DEADLINE)
@@ -186,6 +195,10 @@ where
     }
 
     /// Batch after batch until one is not full.
+    #[cfg_attr(
+        not(any(feature = "postgres", feature = "mysql")),
+        allow(dead_code, reason = "SQLite's writers queue up")
+    )]
     pub(super) async fn delete_expired(&self) -> Result<u64, StoreError> {
         let mut deleted = 0;
         loop {
@@ -198,19 +211,20 @@ where
     }
 
     async fn execute(&self, sql: &Arc<str>, bind: impl Bind<D>) -> Result<D::QueryResult, StoreError> {
-        self.run(sql, bind, |connection, sql, arguments| D::execute(connection, sql, arguments)).await
+        self.run(sql, bind, false, |connection, sql, arguments| D::execute(connection, sql, arguments)).await
     }
 
     async fn fetch(&self, sql: &Arc<str>, bind: impl Bind<D>) -> Result<Vec<D::Row>, StoreError> {
-        self.run(sql, bind, |connection, sql, arguments| D::fetch(connection, sql, arguments)).await
+        self.run(sql, bind, true, |connection, sql, arguments| D::fetch(connection, sql, arguments)).await
     }
 
     /// Runs a statement on a connection of its own, before the deadline. It runs again only where the database says that
-    /// it has undone it.
+    /// it has undone it, or, what can be repeated, once after its connection has failed: it may have been dead before.
     async fn run<T>(
         &self,
         sql: &Arc<str>,
         bind: impl Bind<D>,
+        mut repeatable: bool,
         work: impl for<'c> Fn(&'c mut D::Connection, SqlStr, D::Arguments) -> Running<'c, T> + Send + Sync,
     ) -> Result<T, StoreError> {
         let late = |_| StoreError::unavailable(Late(self.deadline));
@@ -235,11 +249,19 @@ where
                 }
             };
             let fault = error.as_database_error().map(D::fault);
-            match fault {
-                None if error::is_about_the_data(&error) => lease.keep(),
-                None | Some(Fault::Connection) => lease.discard(),
-                Some(_) => lease.keep(),
+            let is_broken = match fault {
+                None => !error::is_about_the_data(&error),
+                // A server may close the connection on what is too large for it.
+                Some(fault) => matches!(fault, Fault::Connection | Fault::Refused),
+            };
+            if is_broken {
+                lease.discard();
+                if fault != Some(Fault::Refused) && std::mem::take(&mut repeatable) {
+                    continue;
+                }
+                return Err(store_error::<D>(error));
             }
+            lease.keep();
             if fault == Some(Fault::Undone) && reruns < MOST_RERUNS {
                 reruns += 1;
                 timeout_at(deadline, self.backoff.pause(reruns)).await.map_err(late)?;

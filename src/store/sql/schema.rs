@@ -24,6 +24,7 @@ impl Table {
         Ok(Self { name: checked(name)?, ..self.clone() })
     }
 
+    #[cfg_attr(not(any(feature = "postgres", feature = "mysql")), allow(dead_code, reason = "SQLite has none"))]
     pub(in crate::store) fn with_schema(&self, schema: &str) -> Result<Self, ConfigError> {
         Ok(Self { schema: Some(checked(schema)?), ..self.clone() })
     }
@@ -32,6 +33,7 @@ impl Table {
         &self.name
     }
 
+    #[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "the others take the whole name"))]
     pub(in crate::store) fn schema(&self) -> Option<&str> {
         self.schema.as_deref()
     }
