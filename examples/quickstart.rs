@@ -5,6 +5,9 @@
 //! ```
 //!
 //! listens on 127.0.0.1:3000; `PORT` in the environment changes it, and port 0 takes any that is free.
+//!
+//! Sessions are in memory, unless `DATABASE_URL` names a database and the example is built with its feature:
+//! `sqlite:sessions.db`, `postgres://…`, `mysql://…`, `redis://…`.
 
 use std::time::Duration;
 
@@ -19,7 +22,7 @@ use sessile::{Error, Field, MemoryStore, Session, SessionId, SessionLayer};
 /// A key that knows the type of its value.
 const VISITS: Field<u64> = Field::new("visits");
 
-fn app() -> Router {
+fn app(layer: SessionLayer) -> Router {
     Router::new()
         .route("/", get(visit))
         .route("/me", get(me))
@@ -34,7 +37,7 @@ fn app() -> Router {
         .route("/slow-read/{key}", get(slow_read))
         .route("/fail/{key}", get(fail))
         .route("/static", get(async || "the same for everybody"))
-        .layer(SessionLayer::new(MemoryStore::new()))
+        .layer(layer)
 }
 
 /// Counts the visits of this session, exactly: no two answers are the same.
@@ -140,11 +143,42 @@ fn found(value: Option<String>) -> Response {
     }
 }
 
+/// The layer over the database of this URL.
+async fn layer(url: Option<String>) -> Result<SessionLayer, Box<dyn std::error::Error>> {
+    let Some(url) = url else { return Ok(SessionLayer::new(MemoryStore::new())) };
+    let layer = match url.split(':').next().unwrap_or_default() {
+        #[cfg(feature = "sqlite")]
+        "sqlite" => {
+            let store = sessile::SqliteStore::connect(&url).await?;
+            store.migrate().await?;
+            SessionLayer::new(store)
+        }
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => {
+            let store = sessile::PostgresStore::connect(&url).await?;
+            store.migrate().await?;
+            SessionLayer::new(store)
+        }
+        #[cfg(feature = "mysql")]
+        "mysql" | "mariadb" => {
+            let store = sessile::MySqlStore::connect(&url).await?;
+            store.migrate().await?;
+            SessionLayer::new(store)
+        }
+        #[cfg(feature = "redis")]
+        "redis" | "rediss" | "valkey" | "valkeys" => SessionLayer::new(sessile::RedisStore::connect(&url).await?),
+        other => return Err(format!("no store for {other}: the example was built without its feature").into()),
+    };
+    tokio::spawn(layer.sessions().sweep_every(Duration::from_secs(60)));
+    Ok(layer)
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let port: u16 = std::env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
+    let layer = layer(std::env::var("DATABASE_URL").ok()).await?;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    axum::serve(listener, app()).await?;
+    axum::serve(listener, app(layer)).await?;
     Ok(())
 }

@@ -23,7 +23,7 @@ pub(super) struct Link {
 enum To {
     Server(Client),
     Sentinel(Box<AsyncMutex<SentinelClient>>),
-    Cluster(ClusterClient),
+    Cluster(Box<ClusterClient>),
 }
 
 #[derive(Clone)]
@@ -50,7 +50,7 @@ impl Link {
     /// The client would send again what may have been done already; it must not.
     pub(super) fn to_cluster(builder: ClusterClientBuilder) -> RedisResult<Self> {
         let builder = builder.retries(0).response_timeout(Duration::from_secs(3600)).overall_response_timeout(None);
-        Ok(Self::new(To::Cluster(builder.build()?)))
+        Ok(Self::new(To::Cluster(Box::new(builder.build()?))))
     }
 
     fn new(to: To) -> Self {

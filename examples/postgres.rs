@@ -1,0 +1,39 @@
+//! Sessions in PostgreSQL: one line differs from an application that keeps them in memory.
+//!
+//! ```sh
+//! DATABASE_URL=postgres://postgres@localhost/postgres cargo run --example postgres --features postgres
+//! ```
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use sessile::{Error, PostgresStore, Session, SessionLayer};
+
+async fn visit(session: Session) -> Result<String, Error> {
+    let visits = session.update_now("visits", |visits: &mut u64| {
+        *visits += 1;
+        *visits
+    });
+    Ok(format!("visit {}\n", visits.await?))
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let url = std::env::var("DATABASE_URL").unwrap_or_else(|_| "postgres://postgres@localhost/postgres".to_owned());
+
+    // Instead of `MemoryStore::new()`:
+    let store = PostgresStore::connect(&url).await?;
+    // Creates the table, or brings it up to date; several nodes may do so at once.
+    store.migrate().await?;
+
+    let layer = SessionLayer::new(store);
+    // Deletes what has expired, once a minute.
+    tokio::spawn(layer.sessions().sweep_every(Duration::from_secs(60)));
+
+    let app = Router::new().route("/", get(visit)).layer(layer);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    axum::serve(listener, app).await?;
+    Ok(())
+}

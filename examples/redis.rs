@@ -1,0 +1,31 @@
+//! Sessions in Redis or Valkey: one line differs from an application that keeps them in memory.
+//!
+//! ```sh
+//! DATABASE_URL=redis://localhost/ cargo run --example redis --features redis
+//! ```
+
+use axum::Router;
+use axum::routing::get;
+use sessile::{Error, RedisStore, Session, SessionLayer};
+
+async fn visit(session: Session) -> Result<String, Error> {
+    let visits = session.update_now("visits", |visits: &mut u64| {
+        *visits += 1;
+        *visits
+    });
+    Ok(format!("visit {}\n", visits.await?))
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let url = std::env::var("DATABASE_URL").unwrap_or_else(|_| "redis://localhost/".to_owned());
+
+    // Instead of `MemoryStore::new()`; records expire by themselves.
+    let store = RedisStore::connect(&url).await?;
+
+    let app = Router::new().route("/", get(visit)).layer(SessionLayer::new(store));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    axum::serve(listener, app).await?;
+    Ok(())
+}
