@@ -104,7 +104,8 @@ impl Server {
         hand_over(directory.path(), user);
         let mut install = Command::new(program("mariadb-install-db", "mariadb-server"));
         install.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
-        install.arg(format!("--datadir={path}/data"));
+        // One that starts removes the temporary tables of others from the directory that they share.
+        install.arg(format!("--tmpdir={path}")).arg(format!("--datadir={path}/data"));
         run(as_user(&mut install, user));
         let port = free_port();
         let mut arguments = vec![
@@ -116,6 +117,7 @@ impl Server {
             format!("--port={port}"),
             "--bind-address=127.0.0.1".into(),
             "--skip-name-resolve".into(),
+            format!("--tmpdir={path}"),
             "--max-allowed-packet=64M".into(),
             "--innodb-buffer-pool-size=64M".into(),
             "--innodb-log-file-size=160M".into(),

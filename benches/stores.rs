@@ -1,0 +1,208 @@
+//! How much a store costs over its client: gets and conditional sets a second, at 1, 16 and 128 requests at once, as a
+//! ratio to the same client doing the bare statement on the same server in the same run.
+//!
+//! ```sh
+//! cargo bench --bench stores --features sqlite,postgres,mysql,redis
+//! ```
+//!
+//! `SESSILE_BENCH_SECONDS` is how long each figure is measured for. Default: 2.
+
+#![allow(clippy::unwrap_used, reason = "in a benchmark, a panic is the report")]
+
+#[path = "../tests/support/servers.rs"]
+mod servers;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use sessile::{Expected, MySqlStore, Outcome, PostgresStore, Record, RecordParts, RedisStore, SessionId, SqliteStore};
+use sessile::{Store, Version};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use self::servers::{Directory, Server};
+
+const AT_ONCE: [usize; 3] = [1, 16, 128];
+/// A session of three small keys is about this large.
+const STATE: [u8; 250] = [7; 250];
+
+fn record(id: u128, version: u64) -> Record {
+    let now = OffsetDateTime::now_utc();
+    Record::from_parts(RecordParts {
+        id: SessionId::from(Uuid::from_u128(id)),
+        version: Version::new(version),
+        owner: None,
+        last_seen: now,
+        expires_at: now + time::Duration::hours(1),
+        state: STATE[..].into(),
+    })
+}
+
+fn seconds() -> Duration {
+    Duration::from_secs(std::env::var("SESSILE_BENCH_SECONDS").map_or(2, |seconds| seconds.parse().unwrap()))
+}
+
+/// Runs `work(client, round)` over and over from that many clients; calls a second.
+async fn measure<F: Future<Output = ()> + Send>(
+    clients: usize,
+    work: impl Fn(u128, u64) -> F + Clone + Send + 'static,
+) -> f64 {
+    let calls = Arc::new(AtomicU64::new(0));
+    let (started, until) = (Instant::now(), Instant::now() + seconds());
+    let mut tasks = tokio::task::JoinSet::new();
+    for client in 1..=clients as u128 {
+        let (calls, work) = (Arc::clone(&calls), work.clone());
+        tasks.spawn(async move {
+            let mut round = 1;
+            while Instant::now() < until {
+                work(client, round).await;
+                round += 1;
+                calls.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    tasks.join_all().await;
+    calls.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64()
+}
+
+/// Records for as many clients as there may be, at version 1.
+async fn reset(store: &impl Store) {
+    for id in 1..=128 {
+        let _ = store.delete(&SessionId::from(Uuid::from_u128(id))).await.unwrap();
+        assert_eq!(store.set(&record(id, 1), Expected::Absent).await.unwrap(), Outcome::Written);
+    }
+}
+
+fn say(store: &str, what: &str, clients: usize, ours: f64, bare: f64) {
+    println!(
+        "{store:<10} {what:<4} {clients:>4} at once {ours:>10.0}/s  bare {bare:>10.0}/s  ratio {:.2}",
+        ours / bare
+    );
+}
+
+/// Measures the store against two bare statements: one that reads a record, one that writes it at its version.
+async fn compare<S, G, W>(
+    name: &str,
+    store: S,
+    bare_get: impl Fn(u128) -> G + Clone + Send + 'static,
+    bare_set: impl Fn(u128, u64) -> W + Clone + Send + 'static,
+) where
+    S: Store + Clone,
+    G: Future<Output = ()> + Send,
+    W: Future<Output = ()> + Send,
+{
+    for clients in AT_ONCE {
+        reset(&store).await;
+        let get = |store: S| {
+            move |client, _| {
+                let store = store.clone();
+                async move {
+                    let id = SessionId::from(Uuid::from_u128(client));
+                    assert!(store.get(&id).await.unwrap().is_some());
+                }
+            }
+        };
+        let bare = bare_get.clone();
+        let bare = measure(clients, move |client, _| bare(client)).await;
+        say(name, "get", clients, measure(clients, get(store.clone())).await, bare);
+
+        let bare = measure(clients, bare_set.clone()).await;
+        reset(&store).await;
+        let set = |store: S| {
+            move |client, round| {
+                let store = store.clone();
+                async move {
+                    let expected = Expected::Version(Version::new(round));
+                    let outcome = store.set(&record(client, round + 1), expected).await.unwrap();
+                    assert_eq!(outcome, Outcome::Written);
+                }
+            }
+        };
+        say(name, "set", clients, measure(clients, set(store.clone())).await, bare);
+    }
+}
+
+const SQL_GET: &str = "SELECT version, owner, last_seen, expires_at, state FROM sessile_sessions WHERE id = ";
+
+macro_rules! sql {
+    ($name:literal, $store:expr, $pool:expr, $get:expr, $set:expr) => {{
+        let (reader, writer, read, write) = ($pool, $pool, Arc::<str>::from($get), Arc::<str>::from($set));
+        let get = move |client| {
+            let (pool, read) = (reader.clone(), Arc::clone(&read));
+            async move {
+                let query = sqlx::query(sqlx::AssertSqlSafe(read)).bind(Uuid::from_u128(client));
+                let row = query.fetch_one(&pool).await.unwrap();
+                let _: i64 = sqlx::Row::get(&row, 0);
+                let _: Vec<u8> = sqlx::Row::get(&row, 4);
+            }
+        };
+        let set = move |client, round| {
+            let (pool, write) = (writer.clone(), Arc::clone(&write));
+            async move {
+                let query = sqlx::query(sqlx::AssertSqlSafe(write)).bind(round as i64 + 1).bind(&STATE[..]);
+                query.bind(Uuid::from_u128(client)).bind(round as i64).execute(&pool).await.unwrap();
+            }
+        };
+        compare($name, $store, get, set).await;
+    }};
+}
+
+#[tokio::main]
+async fn main() {
+    let file = Directory::new("bench");
+    let store = SqliteStore::connect(&format!("sqlite:{}/sessions.db", file.path().display())).await.unwrap();
+    store.migrate().await.unwrap();
+    let set = "UPDATE sessile_sessions SET version = ?1, state = ?2 WHERE id = ?3 AND version = ?4".to_owned();
+    let waiting = Duration::from_secs(60);
+    // As the store's own pool, but patient, since nobody queues up before it.
+    let options = (*store.pool().connect_options()).clone().busy_timeout(waiting);
+    let pool = sqlx::sqlite::SqlitePoolOptions::new().acquire_timeout(waiting).test_before_acquire(false);
+    let pool = pool.connect_with(options).await.unwrap();
+    sql!("SQLite", store.with_deadline(waiting), pool.clone(), format!("{SQL_GET}?1"), set.clone());
+
+    let server = Server::postgres();
+    let store = PostgresStore::connect(&server.url()).await.unwrap();
+    store.migrate().await.unwrap();
+    let set = "UPDATE sessile_sessions SET version = $1, state = $2 WHERE id = $3 AND version = $4".to_owned();
+    let pool = sqlx::postgres::PgPoolOptions::new().test_before_acquire(false).connect(&server.url()).await.unwrap();
+    sql!("PostgreSQL", store.with_deadline(waiting), pool.clone(), format!("{SQL_GET}$1"), set.clone());
+    drop(server);
+
+    let server = Server::mariadb();
+    let store = MySqlStore::connect(&server.url()).await.unwrap();
+    store.migrate().await.unwrap();
+    let set = "UPDATE sessile_sessions SET version = ?, state = ? WHERE id = ? AND version = ?".to_owned();
+    let pool = sqlx::mysql::MySqlPoolOptions::new().test_before_acquire(false).connect(&server.url()).await.unwrap();
+    sql!("MariaDB", store.with_deadline(waiting), pool.clone(), format!("{SQL_GET}?"), set.clone());
+    drop(server);
+
+    let server = Server::redis();
+    let store = RedisStore::connect(&server.url()).await.unwrap().with_deadline(waiting);
+    let client = redis::Client::open(server.url()).unwrap();
+    let connection = client.get_multiplexed_async_connection().await.unwrap();
+    let key = |client| format!("sessile:session:{}", Uuid::from_u128(client));
+    let (reader, writer) = (connection.clone(), connection);
+    let get = move |client| {
+        let mut connection = reader.clone();
+        async move {
+            let mut command = redis::cmd("HGETALL");
+            let _: Vec<Vec<u8>> = command.arg(key(client)).query_async(&mut connection).await.unwrap();
+        }
+    };
+    // The least that can be called a conditional set: a script that compares and writes.
+    let script = redis::Script::new(
+        "if redis.call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 0 end \
+         redis.call('HSET', KEYS[1], 'version', ARGV[2], 'state', ARGV[3]) return 1",
+    );
+    let script = Arc::new(script);
+    let set = move |client, round: u64| {
+        let (mut connection, script) = (writer.clone(), Arc::clone(&script));
+        async move {
+            let mut call = script.key(key(client));
+            call.arg(round).arg(round + 1).arg(&STATE[..]);
+            let _: i64 = call.invoke_async(&mut connection).await.unwrap();
+        }
+    };
+    compare("Redis", store, get, set).await;
+}
