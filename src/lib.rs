@@ -1,7 +1,8 @@
 //! Server-side sessions for axum and for any tower HTTP service.
 //!
 //! A [`SessionLayer`] reads a cookie, gives every request a [`Session`] that is loaded when a handler asks for it, and
-//! commits what changed with the response. The data lives in a [`Store`]: [`MemoryStore`], or one of your own.
+//! commits what changed with the response. The data lives in a [`Store`]: [`MemoryStore`], a database behind a feature of
+//! its own, or a store of yours.
 //!
 //! ```
 //! use axum::{Json, Router, routing::{get, post}};
@@ -60,6 +61,11 @@
 //! |---|---|---|
 //! | `axum` | yes | the extractors [`Session`], `Option<Session>`, [`SessionHandle`] and `SignedIn` for axum 0.8; [`Error`] is a response |
 //! | `tracing` | yes | [events](Event) in the log: at `debug`, and at `warn` what an operator must act on |
+//! | `sqlite` | | `SqliteStore`: a file, on one machine |
+//! | `postgres` | | `PostgresStore` |
+//! | `mysql` | | `MySqlStore`, for MySQL and MariaDB |
+//! | `redis` | | `RedisStore`, for Redis 6.2 and later and Valkey: one server, Sentinel or Cluster |
+//! | `tls-rustls` | | TLS for the connections of these stores, by rustls |
 //! | `testing` | | a clock that tests can move, and the conformance suite for stores |
 //!
 //! Features only ever add: none changes what another does.

@@ -61,7 +61,7 @@ pub struct PostgresStore {
 
 impl PostgresStore {
     /// Connects to the database of this URL, with a pool of up to ten connections for this store alone. What the URL may
-    /// say is sqlx's to say; TLS needs one of the features `tls-rustls` and `tls-native-tls`.
+    /// say is sqlx's to say; TLS needs the feature `tls-rustls`.
     ///
     /// # Errors
     ///

@@ -69,8 +69,7 @@ pub struct RedisStore {
 }
 
 impl RedisStore {
-    /// Connects to the server of this URL: `redis://host/`, or `rediss://host/` with one of the features `tls-rustls` and
-    /// `tls-native-tls`.
+    /// Connects to the server of this URL: `redis://host/`, or `rediss://host/` with the feature `tls-rustls`.
     ///
     /// # Errors
     ///
