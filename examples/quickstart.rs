@@ -144,9 +144,9 @@ fn found(value: Option<String>) -> Response {
 }
 
 /// The layer over the database of this URL.
-async fn layer(url: Option<String>) -> Result<SessionLayer, Box<dyn std::error::Error>> {
-    let Some(url) = url else { return Ok(SessionLayer::new(MemoryStore::new())) };
+async fn layer(url: String) -> Result<SessionLayer, Box<dyn std::error::Error>> {
     let layer = match url.split(':').next().unwrap_or_default() {
+        "memory" => SessionLayer::new(MemoryStore::new()),
         #[cfg(feature = "sqlite")]
         "sqlite" => {
             let store = sessile::SqliteStore::connect(&url).await?;
@@ -176,7 +176,8 @@ async fn layer(url: Option<String>) -> Result<SessionLayer, Box<dyn std::error::
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let port: u16 = std::env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
-    let layer = layer(std::env::var("DATABASE_URL").ok()).await?;
+    let url = std::env::var("DATABASE_URL").unwrap_or_else(|_| "memory:".to_owned());
+    let layer = layer(url).await?;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
     axum::serve(listener, app(layer)).await?;

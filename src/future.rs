@@ -62,6 +62,9 @@ where
                     let commits = session.0.config().commit_on.allows(response.status());
                     // The head goes out now: a write from here on would be lost.
                     session.0.close();
+                    if !commits {
+                        session.0.discard();
+                    }
                     if !session.0.is_loaded() || !session.0.needs_settling(commits) {
                         return Poll::Ready(Ok(finish(response, &session.0)));
                     }

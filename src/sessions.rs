@@ -122,7 +122,8 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// Those of [`create`](Sessions::create).
+    /// Those of [`create`](Sessions::create), and [`Superseded`](ErrorKind::Superseded) where the session changes hands
+    /// meanwhile.
     pub async fn update<T: Serialize + ?Sized>(&self, id: &SessionId, data: &T) -> Result<bool, Error> {
         let frames = frames_of(data)?;
         let Some(session) = self.open(id).await? else { return Ok(false) };
@@ -209,7 +210,7 @@ impl Sessions {
     }
 
     /// [Deletes what has expired](Sessions::delete_expired), every `period`, for ever: spawn it. Each pause is up to a tenth
-    /// longer, so that several nodes do not keep step. Failures are events, and do not end it.
+    /// longer, so that several nodes do not keep step, and a second at least. Failures are events, and do not end it.
     ///
     /// Stores that expire by themselves ([`MemoryStore`](crate::MemoryStore) does, while there is traffic) need it not.
     ///
@@ -226,7 +227,8 @@ impl Sessions {
     pub async fn sweep_every(self, period: Duration) {
         loop {
             let jitter = f64::from(crate::token::random::<1>()[0]) / 2550.0;
-            tokio::time::sleep(period.mul_f64(1.0 + jitter)).await;
+            let pause = Duration::try_from_secs_f64(period.as_secs_f64() * (1.0 + jitter)).unwrap_or(period);
+            tokio::time::sleep(pause.max(Duration::from_secs(1))).await;
             if let Err(error) = self.config.store.delete_expired().await {
                 self.config.events.raise_failure(EventKind::StoreFailed, None, &error);
             }

@@ -16,6 +16,8 @@ use crate::token::{SessionId, Verifier};
 
 /// How often a write is tried against others of the same key.
 const MOST_TRIES: u32 = 1_000;
+/// What the value is called in its record: not by its key, which a store that is read must not give away.
+const VALUE: &str = "value";
 
 /// Any serialisable value under any string key, in the same store as the sessions, for as long as it is told.
 ///
@@ -62,7 +64,7 @@ impl Transient {
     /// store fails: nobody knows then whether it was put.
     pub async fn set<T: Serialize + ?Sized>(&self, key: &str, value: &T, time_to_live: Duration) -> Result<(), Error> {
         let id = SessionId::of_key(key);
-        let frame = encode(key, value)?;
+        let frame = encode(VALUE, value)?;
         for attempt in 1..=MOST_TRIES {
             let stored = self.store.get(&id).await?;
             let (version, expected) = match &stored {
@@ -91,7 +93,7 @@ impl Transient {
     /// [`Type`](crate::ErrorKind::Type) where it is of another type, [`Unavailable`](crate::ErrorKind::Unavailable) where the store fails.
     pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         let Some(data) = self.find(key).await? else { return Ok(None) };
-        data.get(key).map(|value| decode(key, value.as_bytes())).transpose()
+        data.get(VALUE).map(|value| decode(key, value.as_bytes())).transpose()
     }
 
     /// Deletes the value under a key; says whether there was one.

@@ -44,7 +44,7 @@ impl Version {
     }
 
     pub(crate) const fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 
@@ -66,7 +66,7 @@ pub struct Record {
 }
 
 /// The parts of a [`Record`], as a store reads them back.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[expect(clippy::exhaustive_structs, reason = "a store must keep every part; a new one would be lost")]
 pub struct RecordParts {
     /// The id.
@@ -225,6 +225,9 @@ impl Record {
     /// Reads the state's header, and where the data begins; checks the data's frames, decodes no value.
     pub(crate) fn open(&self) -> Result<(Header, Data), StoreError> {
         let (header, start) = Header::read(&self.state)?;
+        if i64::try_from(self.version.get()).is_err() || i64::try_from(header.epoch).is_err() {
+            return Err(StoreError::corrupt("a version or an epoch beyond 63 bits"));
+        }
         Ok((header, Data::parse(Arc::clone(&self.state), start)?))
     }
 }
@@ -239,6 +242,13 @@ impl fmt::Debug for Record {
             .field("expires_at", &self.expires_at())
             .field("state", &format_args!("{} bytes", self.state.len()))
             .finish()
+    }
+}
+
+impl fmt::Debug for RecordParts {
+    /// Shows what [`Record`] shows.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Record::from_parts(self.clone()).fmt(f)
     }
 }
 

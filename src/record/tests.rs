@@ -55,12 +55,23 @@ fn few_or<T: std::fmt::Debug + 'static>(one: BoxedStrategy<T>, most: usize) -> i
 fn header() -> impl Strategy<Value = Header> {
     let versions = (any::<u64>().prop_map(Version::new), any::<u64>().prop_map(Version::new));
     let times = (timestamp(), option::of(timestamp()));
-    (any::<bool>(), any::<u64>(), times, option::of(lifetime()), versions, secrets(), vec(any::<[u8; 8]>(), 0..12))
-        .prop_map(|(ended, epoch, (started_at, authenticated_at), lifetime, (rotated, signed_in), secrets, names)| {
-            let mut commits = CommitNames::default();
-            names.into_iter().for_each(|name| commits.push(name));
-            Header { ended, epoch, started_at, authenticated_at, lifetime, rotated, signed_in, secrets, commits }
-        })
+    // An epoch fits a signed 64-bit number, as a version does.
+    (
+        any::<bool>(),
+        any::<u64>().prop_map(|epoch| epoch >> 1),
+        times,
+        option::of(lifetime()),
+        versions,
+        secrets(),
+        vec(any::<[u8; 8]>(), 0..12),
+    )
+        .prop_map(
+            |(ended, epoch, (started_at, authenticated_at), lifetime, (rotated, signed_in), secrets, names)| {
+                let mut commits = CommitNames::default();
+                names.into_iter().for_each(|name| commits.push(name));
+                Header { ended, epoch, started_at, authenticated_at, lifetime, rotated, signed_in, secrets, commits }
+            },
+        )
 }
 
 fn values() -> impl Strategy<Value = BTreeMap<String, Vec<u8>>> {

@@ -154,11 +154,15 @@ impl Update<'_> {
                     // It took effect, and the session changed hands after: this request goes on with what was.
                     Standing::Done(_) => {
                         let own = tried.unwrap_or_else(|| self.loaded.found.clone());
-                        return Ok(Some(self.committed(own)));
+                        let token = self.loaded.token.clone();
+                        return Ok(Some(Committed { live: own.live(Presented::Replaced, token), issued: None }));
                     }
                     Standing::Again(found) => Some(found),
                     Standing::Ended if self.changes.sign_in.is_some() && self.attempt.in_doubt.is_none() => {
                         return Ok(None);
+                    }
+                    Standing::Ended if self.changes.sign_in.is_some() => {
+                        return Err(StoreError::unavailable("it cannot be told whether the sign-in took effect").into());
                     }
                     Standing::Ended => return Err(self.ended()),
                 };

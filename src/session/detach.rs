@@ -63,6 +63,7 @@ impl<M> Session<M> {
     /// [`Ended`](ErrorKind::Ended) where the session has ended, [`Superseded`](ErrorKind::Superseded) where it changed hands,
     /// and those of [`commit`](Session::commit).
     pub async fn reload(&self) -> Result<(), Error> {
+        drop(self.request.work_for_end()?);
         self.request.commit().await?;
         let promised = match &self.request.work().base {
             Base::Live(live) => Promised {

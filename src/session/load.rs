@@ -62,7 +62,9 @@ fn open(found: Found, tokens: &[Option<Token>], now: Timestamp) -> Opened {
         }
     }
     match best {
-        (presented, Some(token)) if presented.is_live() => Opened::Live(found.live(presented, Some(token))),
+        (presented, Some(token)) if presented.is_live() => {
+            Opened::Live(Live { is_the_clients: true, ..found.live(presented, Some(token)) })
+        }
         (presented, _) => Opened::Not(presented),
     }
 }
@@ -107,7 +109,7 @@ impl Found {
 
     /// A session that is known to be live.
     pub(crate) const fn live(self, presented: Presented, token: Option<(Token, Verifier)>) -> Live {
-        Live { found: self, presented, token }
+        Live { found: self, presented, token, is_the_clients: false }
     }
 }
 
@@ -131,7 +133,10 @@ pub(crate) async fn find(config: &Config, id: &SessionId, now: Timestamp) -> Res
             config.events.raise_failure(EventKind::Corrupt, *id, &error);
             return Ok(None);
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => {
+            config.events.raise_failure(EventKind::StoreFailed, *id, &error);
+            return Err(error.into());
+        }
     };
     let (header, record) = (&found.header, &found.record);
     if record.id() != id || header.ended {

@@ -409,7 +409,7 @@ impl<M> Clone for Session<M> {
 }
 
 impl<M> fmt::Debug for Session<M> {
-    /// Names the session and its keys; no value.
+    /// Names the session; no value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("id", &self.id()).field("owner", &self.owner()).finish_non_exhaustive()
     }

@@ -133,7 +133,16 @@ impl RequestSession {
 
     /// Writes everything that was done so far.
     pub(crate) async fn commit(&self) -> Result<(), Error> {
+        let failures = self.work().failures;
         let _turn = self.turn.lock().await;
+        // While this waited, the response may have gone out, or a commit failed that dropped what this was to write.
+        let dropped = {
+            let work = self.work_for_end()?;
+            work.dropped.filter(|_| work.failures != failures)
+        };
+        if let Some(kind) = dropped {
+            return Err(Error::new(kind));
+        }
         while let Some(flight) = self.take_off(Upkeep::default()) {
             flight.run().await?;
         }
@@ -147,7 +156,7 @@ impl RequestSession {
     pub(crate) async fn settle(&self, commit_changes: bool, claims_success: bool) -> Result<(), Error> {
         let _turn = self.turn.lock().await;
         if !commit_changes {
-            self.work().discard();
+            self.discard();
         }
         let mut upkeep = Some(());
         loop {
@@ -164,6 +173,13 @@ impl RequestSession {
         }
         self.touch_if_due().await;
         Ok(())
+    }
+
+    /// Drops what was not committed.
+    pub(crate) fn discard(&self) {
+        if self.is_loaded() {
+            self.work().discard();
+        }
     }
 
     /// Whether [`settle`](Self::settle) has anything to do.
@@ -379,9 +395,21 @@ impl Flight<'_> {
             return Ok(());
         }
         let mut work = self.session.work();
+        if work.ends != self.ends {
+            // It was of a session that the request has ended since.
+            return Err(error);
+        }
         work.discard();
+        work.failures += 1;
+        work.dropped = Some(error.kind());
         if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Superseded | ErrorKind::Ended) {
             work.failed = Some(error.kind());
+        }
+        if matches!(error.kind(), ErrorKind::Superseded | ErrorKind::Ended)
+            && matches!(work.outgoing, Outgoing::Set { .. })
+        {
+            // The token opens nothing any more, and the client may have a better one by now.
+            work.outgoing = Outgoing::Nothing;
         }
         Err(error)
     }

@@ -30,6 +30,9 @@ pub(crate) struct Work {
     pub(crate) outgoing: Outgoing,
     /// Why nothing more can be written.
     pub(crate) failed: Option<ErrorKind>,
+    /// How often a commit has failed, and with what the last time: what was written until then was dropped.
+    pub(crate) failures: u32,
+    pub(crate) dropped: Option<ErrorKind>,
     /// The id that the session will be created under, where somebody knows it already.
     pub(crate) new_id: Option<SessionId>,
     /// A commit has noted the use of the session already.
@@ -62,6 +65,8 @@ pub(crate) struct Live {
     pub(crate) presented: Presented,
     /// What the client presented, or was given since.
     pub(crate) token: Option<(Token, Verifier)>,
+    /// The client came with a token of this session.
+    pub(crate) is_the_clients: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -145,11 +150,19 @@ impl Ending {
     /// One with an owner changes hands no more, so that it can be deleted outright. An anonymous one may have been signed
     /// in since, and work begun before that must not land after.
     pub(crate) fn of(live: Live) -> Self {
-        let (id, clears_cookie) = (*live.found.record.id(), live.token.is_some());
+        let (id, clears_cookie) = (*live.found.record.id(), live.is_the_clients);
         let anonymous = live.found.record.owner().is_none();
         let changes = Changes { end: true, ..Changes::default() };
         let mark = anonymous.then(|| Box::new(Batch::new(Base::Live(live), changes)));
         Self { id, mark, marked: false, clears_cookie, in_doubt: false }
+    }
+
+    /// The end of a session that another request has yet to store: it is looked for first, and must be what was promised.
+    pub(crate) fn of_promised(promised: Promised) -> Self {
+        let id = promised.id;
+        let changes = Changes { end: true, ..Changes::default() };
+        let mark = Some(Box::new(Batch::new(Base::Promised(promised), changes)));
+        Self { id, mark, marked: false, clears_cookie: false, in_doubt: false }
     }
 
     /// The end of a session that may have been stored, and that nobody was told of.
@@ -191,6 +204,8 @@ impl Work {
             endings: Vec::new(),
             outgoing: Outgoing::Nothing,
             failed: None,
+            failures: 0,
+            dropped: None,
             new_id: None,
             used: false,
             edits: 0,
@@ -223,11 +238,15 @@ impl Work {
     }
 
     /// Goes on from what a commit has stored, or from what the store has by now.
-    pub(crate) fn rebase(&mut self, live: Live) {
+    pub(crate) fn rebase(&mut self, mut live: Live) {
         if let Base::Live(before) = &self.base {
             self.reads.compare(&before.found.data, &live.found.data);
+            let same = before.found.record.id() == live.found.record.id();
+            live.is_the_clients = before.is_the_clients && same;
         }
         self.base = Base::Live(live);
+        // A closure that is running on the view of before must run again.
+        self.edits += 1;
     }
 
     pub(crate) fn put(&mut self, frame: Frame, limit: usize) -> Result<(), Error> {
@@ -277,6 +296,8 @@ impl Work {
         self.edits = ended.edits + 1;
         self.ends = ended.ends + 1;
         self.failed = ended.failed;
+        self.failures = ended.failures;
+        self.dropped = ended.dropped;
         self.endings = ended.endings;
         if matches!(ended.outgoing, Outgoing::Clear) {
             self.outgoing = Outgoing::Clear;
@@ -284,8 +305,10 @@ impl Work {
         if let Some(stalled) = ended.stalled {
             self.end_stalled(&stalled);
         }
-        if let Base::Live(live) = ended.base {
-            self.endings.push(Ending::of(live));
+        match ended.base {
+            Base::Live(live) => self.endings.push(Ending::of(live)),
+            Base::Promised(promised) => self.endings.push(Ending::of_promised(promised)),
+            Base::Fresh | Base::Retired => {}
         }
     }
 
@@ -374,13 +397,9 @@ impl Reads {
             return;
         }
         for key in before.frames().chain(now.frames()).map(|frame| frame.key()) {
-            if before.get(&key) == now.get(&key) {
-                continue;
-            }
             let hash = hash(&key);
-            if let Some(read) = self.iter_mut().find(|read| read.key == hash) {
-                read.outdated = true;
-            }
+            let Some(read) = self.iter_mut().find(|read| read.key == hash) else { continue };
+            read.outdated |= before.get(&key) != now.get(&key);
         }
     }
 

@@ -205,7 +205,7 @@ fn header_value(text: String) -> HeaderValue {
 /// What may be the tokens of one request, without duplicates, at most four: what is asked of the store is bounded.
 ///
 /// They are kept as they came, and parsed when the session is loaded: a request that does not use it need not pay.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Candidates {
     first: Option<Candidate>,
     /// Few requests have more than one.
