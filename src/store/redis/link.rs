@@ -21,7 +21,7 @@ pub(super) struct Link {
 }
 
 enum To {
-    Server(Client),
+    Server(Box<Client>),
     Sentinel(Box<AsyncMutex<SentinelClient>>),
     Cluster(Box<ClusterClient>),
 }
@@ -40,7 +40,7 @@ pub(super) struct Used {
 
 impl Link {
     pub(super) fn to_server(client: Client) -> Self {
-        Self::new(To::Server(client))
+        Self::new(To::Server(Box::new(client)))
     }
 
     pub(super) fn to_sentinel(client: SentinelClient) -> Self {

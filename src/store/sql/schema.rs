@@ -128,7 +128,7 @@ mod tests {
             assert!(table.with_name(bad).is_err(), "{bad:?}");
             assert!(table.with_schema(bad).is_err(), "{bad:?}");
         }
-        let table = table.with_name("Select").unwrap().with_schema("_s1").unwrap();
+        let table = table.with_name("Select").expect("a name").with_schema("_s1").expect("a name");
         assert_eq!(table.quoted(), r#""_s1"."Select""#);
     }
 }
