@@ -85,6 +85,7 @@ impl RedisStore {
     ///
     /// Where a URL is none, or the master cannot be reached within two seconds.
     pub async fn connect_sentinel(urls: &[&str], master: &str) -> Result<Self, StoreError> {
+        let master: String = master.into();
         let client = SentinelClient::build(urls.to_vec(), master, None, SentinelServerType::Master);
         Self::with_sentinel(client.map_err(StoreError::other)?).connected().await
     }
