@@ -115,20 +115,10 @@ impl Found {
 
 /// The session of this id, if it has not ended, by the lifetimes as they are set today.
 pub(crate) async fn find(config: &Config, id: &SessionId, now: Timestamp) -> Result<Option<Found>, Error> {
-    let record = match config.store.get(id).await {
-        Ok(Some(record)) => record,
+    let got = config.store.get(id).await;
+    let found = match got.and_then(|record| record.map(Found::read).transpose()) {
+        Ok(Some(found)) => found,
         Ok(None) => return Ok(None),
-        Err(error) if error.kind() == StoreErrorKind::Corrupt => {
-            config.events.raise_failure(EventKind::Corrupt, *id, &error);
-            return Ok(None);
-        }
-        Err(error) => {
-            config.events.raise_failure(EventKind::StoreFailed, *id, &error);
-            return Err(error.into());
-        }
-    };
-    let found = match Found::read(record) {
-        Ok(found) => found,
         Err(error) if error.kind() == StoreErrorKind::Corrupt => {
             config.events.raise_failure(EventKind::Corrupt, *id, &error);
             return Ok(None);
