@@ -7,7 +7,7 @@ use crate::client::Client;
 
 /// Panics unless every candidate keeps and finds its sessions.
 pub(crate) async fn every_candidate(serving: Serving) {
-    for candidate in Candidate::LAYERS {
+    for candidate in Candidate::MEASURED {
         for seed in ["/seed", "/seed-large"] {
             let mut client = Client::seeded(candidate, serving, Some(seed)).await;
             for _ in 0..3 {

@@ -5,6 +5,9 @@
 //! cargo run --release -- bare             the same, the router called without its state given first
 //! cargo run --release -- sites [bare]     where sessile allocates in a request of each row
 //! cargo run --release -- races            the last table alone: requests that run in parallel
+//! cargo run --release -- rows             the names of the rows, in their order
+//! cargo run --release -- send C R N       one candidate's requests of one row, N of them: for a profiler, and for
+//!                                         benches/instructions, which counts what they take
 //! ```
 
 mod candidate;
@@ -16,6 +19,7 @@ mod races;
 mod report;
 mod requests;
 mod scaling;
+mod send;
 mod sites;
 mod stats;
 mod workload;
@@ -26,6 +30,14 @@ fn main() -> std::io::Result<()> {
     let has = |name: &str| std::env::args().skip(1).any(|argument| argument == name);
     if has("races") {
         return races();
+    }
+    if has("rows") {
+        workload::ROWS.iter().for_each(|row| println!("{}", row.name));
+        return Ok(());
+    }
+    if has("send") {
+        let arguments: Vec<String> = std::env::args().skip(2).collect();
+        return send::run(&arguments);
     }
     let serving = if has("bare") { Serving::Bare } else { Serving::Served };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;

@@ -16,7 +16,7 @@ pub(crate) fn allocations(rows: &[(&Row, Cost)]) {
         let of = |candidate: Candidate| cost.allocations[candidate.index()];
         let ceiling = row.ceiling.allocations;
         print!("{:30}", row.name);
-        for candidate in Candidate::LAYERS {
+        for candidate in Candidate::MEASURED {
             print!("{:>16}", of(candidate));
         }
         println!("{ceiling:>10}  {}", mark(of(Candidate::Sessile) <= ceiling));
@@ -30,7 +30,7 @@ pub(crate) fn times(rows: &[(&Row, Cost)]) {
     for (row, cost) in rows {
         let ceiling = row.ceiling.time_divisor.recip();
         print!("{:30}", row.name);
-        for candidate in Candidate::LAYERS {
+        for candidate in Candidate::MEASURED {
             let ratio = cost.time_ratio[candidate.index()];
             let nanoseconds = cost.nanoseconds[candidate.index()];
             print!("{:>16}", format!("{nanoseconds:.0} ns {ratio:.2}"));
@@ -43,13 +43,13 @@ pub(crate) fn times(rows: &[(&Row, Cost)]) {
 }
 
 fn heading(last: &str) {
-    candidates();
+    candidates(&Candidate::MEASURED);
     println!("{last:>10}");
 }
 
-fn candidates() {
+fn candidates(candidates: &[Candidate]) {
     print!("{:30}", "");
-    for candidate in Candidate::LAYERS {
+    for candidate in candidates {
         print!("{:>16}", candidate.name());
     }
 }
@@ -100,7 +100,7 @@ pub(crate) fn races(outcomes: &[(Candidate, Outcome)]) {
         println!();
     };
     println!("\nWhat survives when requests run in parallel\n");
-    candidates();
+    candidates(&Candidate::LAYERS);
     println!();
     row(&format!("{PARALLEL} set a key each: answer 200"), |of| of.keys.answered.to_string());
     row("  keys there afterwards", |of| of.keys.kept.to_string());

@@ -12,6 +12,7 @@
 //! | `/seed-large` | writes all 52 keys | nothing |
 
 mod axum_session;
+mod minimal;
 mod noop;
 mod sessile;
 mod tower_sessions;
@@ -31,6 +32,8 @@ pub(crate) enum Candidate {
     AxumSession,
     /// sessile with its `MemoryStore`.
     Sessile,
+    /// The least that a layer with sessions can do: what sessile's cost is held against.
+    Minimal,
 }
 
 /// How the router is called.
@@ -45,9 +48,13 @@ pub(crate) enum Serving {
 
 impl Candidate {
     /// All of them, in the order of [`Candidate::index`].
-    pub(crate) const ALL: [Self; 4] = [Self::Noop, Self::TowerSessions, Self::AxumSession, Self::Sessile];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Noop, Self::TowerSessions, Self::AxumSession, Self::Sessile, Self::Minimal];
 
-    /// Those that keep sessions.
+    /// Those whose requests are held against the no-op layer's.
+    pub(crate) const MEASURED: [Self; 4] = [Self::TowerSessions, Self::AxumSession, Self::Sessile, Self::Minimal];
+
+    /// Those that an application can use.
     pub(crate) const LAYERS: [Self; 3] = [Self::TowerSessions, Self::AxumSession, Self::Sessile];
 
     pub(crate) const fn index(self) -> usize {
@@ -60,6 +67,7 @@ impl Candidate {
             Self::TowerSessions => "tower-sessions",
             Self::AxumSession => "axum_session",
             Self::Sessile => "sessile",
+            Self::Minimal => "minimal layer",
         }
     }
 
@@ -70,6 +78,7 @@ impl Candidate {
             Self::TowerSessions => tower_sessions::app(lifetime),
             Self::AxumSession => axum_session::app(lifetime).await,
             Self::Sessile => sessile::app(lifetime),
+            Self::Minimal => minimal::app(),
         };
         match serving {
             Serving::Served => app.with_state(()),
@@ -81,7 +90,7 @@ impl Candidate {
     /// while this program runs.
     pub(crate) const fn keeps_expired(self) -> Option<&'static str> {
         match self {
-            Self::Noop | Self::Sessile => None,
+            Self::Noop | Self::Sessile | Self::Minimal => None,
             Self::TowerSessions => Some("its MemoryStore never deletes what has expired"),
             Self::AxumSession => Some("its first sweep comes an hour after start, whatever is configured"),
         }

@@ -12,6 +12,6 @@ pub(crate) fn value(candidate: Candidate) -> String {
     match candidate {
         Candidate::TowerSessions => URL_SAFE_NO_PAD.encode(random.as_bytes()),
         Candidate::Sessile => URL_SAFE_NO_PAD.encode([*Uuid::now_v7().as_bytes(), *random.as_bytes()].concat()),
-        Candidate::AxumSession | Candidate::Noop => random.to_string(),
+        Candidate::AxumSession | Candidate::Noop | Candidate::Minimal => random.to_string(),
     }
 }

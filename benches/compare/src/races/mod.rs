@@ -85,7 +85,7 @@ async fn seeded(candidate: Candidate) -> Client {
         Candidate::TowerSessions => tower_sessions::app(),
         Candidate::AxumSession => axum_session::app().await,
         Candidate::Sessile => sessile::app(),
-        Candidate::Noop => unreachable!("a layer that does nothing keeps no sessions"),
+        Candidate::Noop | Candidate::Minimal => unreachable!("{} is nothing to deploy", candidate.name()),
     };
     let client = Client::seeded(app).await;
     // One that finds no session loses and revives none either.
