@@ -9,7 +9,7 @@ use http::StatusCode;
 
 use crate::clock::Clock;
 use crate::event::Events;
-use crate::session::Lifetime;
+use crate::session::{Lifetime, Turns};
 use crate::store::{ErasedStore, Store};
 use crate::transport::CookieTemplate;
 
@@ -23,6 +23,8 @@ pub(crate) struct Config {
     pub(crate) strict_writes: bool,
     /// How long a commit may go on trying.
     pub(crate) commit_deadline: Duration,
+    /// In which order commits go on that have lost a race.
+    pub(crate) turns: Arc<Turns>,
     pub(crate) commit_on: CommitOn,
     pub(crate) events: Events,
     pub(crate) cookie: CookieTemplate,
@@ -41,6 +43,7 @@ impl Config {
             size_limit: Self::SIZE_LIMIT,
             strict_writes: false,
             commit_deadline: Self::COMMIT_DEADLINE,
+            turns: Arc::default(),
             commit_on: CommitOn::default(),
             events: Events::default(),
             cookie: CookieTemplate::default(),

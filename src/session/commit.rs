@@ -1,11 +1,15 @@
 //! Writing a change set so that it takes effect exactly as long as it may, and at most once.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Instant;
 
 use super::changes::{Change, Changes, ReadBefore};
 use super::lifetime::GRACE;
 use super::load::{Found, find};
 use super::rotation::Presented;
+use super::turns::{Progress, Turn};
 use super::view::View;
 use super::work::{Attempt, Base, Batch, Live, Promised};
 use crate::clock::Timestamp;
@@ -18,6 +22,8 @@ use crate::token::{Secret, Token};
 
 /// How many failures of the store one commit puts up with.
 const MOST_FAULTS: u32 = 3;
+/// How many pauses of the store a commit waits for its turn while nobody has theirs.
+const MOST_IDLE_PAUSES: u32 = 16;
 /// How many ids a new session is tried under. One collision in 2⁷⁴ is luck; three are not.
 const MOST_IDS: u32 = 3;
 
@@ -38,8 +44,17 @@ impl Batch {
         }
         if let Base::Live(loaded) = &self.base {
             let (changes, result, attempt) = (&mut self.changes, &mut self.result, &mut self.attempt);
-            let update =
-                Update { config, loaded, changes, result, attempt, started: Instant::now(), tries: 0, faults: 0 };
+            let update = Update {
+                config,
+                loaded,
+                changes,
+                result,
+                attempt,
+                started: Instant::now(),
+                tries: 0,
+                faults: 0,
+                turn: None,
+            };
             if let Some(committed) = update.run().await? {
                 return Ok(committed);
             }
@@ -129,6 +144,8 @@ struct Update<'a> {
     started: Instant,
     tries: u32,
     faults: u32,
+    /// The place among the commits of this process that have lost a race for the session, once this one has.
+    turn: Option<Turn<'a>>,
 }
 
 /// What became of a try whose outcome was not "written".
@@ -180,7 +197,11 @@ impl Update<'_> {
             let in_doubt = self.attempt.in_doubt.replace(version);
             match self.config.store.set(&draft.record, Expected::Version(version)).await {
                 Ok(Outcome::Written) => return Ok(Some(self.committed(draft))),
-                Ok(Outcome::Refused) => self.attempt.in_doubt = in_doubt,
+                Ok(Outcome::Refused) => {
+                    self.attempt.in_doubt = in_doubt;
+                    let id = *self.loaded.found.record.id();
+                    self.turn.get_or_insert_with(|| self.config.turns.enter(id));
+                }
                 Err(error) => self.fault(error)?,
             }
             tried = Some(draft);
@@ -358,14 +379,51 @@ impl Update<'_> {
         if self.faults >= MOST_FAULTS { Err(error.into()) } else { Ok(()) }
     }
 
+    /// Waits for the next try: for our turn, if others of this process are before us, and otherwise a little, so that other
+    /// processes have theirs.
     async fn wait(&mut self) -> Result<(), Error> {
-        self.tries += 1;
-        if self.started.elapsed() > self.config.commit_deadline {
-            return Err(StoreError::unavailable("the commit lost too many races").into());
+        let (mut pauses, mut idle) = (0, 0);
+        while let Some(turn) = &self.turn
+            && let before @ Progress::Passed(_) = turn.progress()
+            && idle < MOST_IDLE_PAUSES
+        {
+            self.check_deadline()?;
+            pauses += 1;
+            if first(turn.called(), self.config.store.pause(pauses)).await == First::One {
+                continue;
+            }
+            idle = if turn.progress() == before { idle + 1 } else { 0 };
         }
-        self.config.store.pause(self.tries).await;
+        self.check_deadline()?;
+        self.tries += 1;
+        if pauses == 0 {
+            self.config.store.pause(self.tries).await;
+        }
         Ok(())
     }
+
+    fn check_deadline(&self) -> Result<(), Error> {
+        if self.started.elapsed() <= self.config.commit_deadline {
+            return Ok(());
+        }
+        Err(StoreError::unavailable("the commit lost too many races").into())
+    }
+}
+
+/// Which of two futures was done first.
+#[derive(PartialEq, Eq)]
+enum First {
+    One,
+    Other,
+}
+
+async fn first(one: impl Future<Output = ()>, other: impl Future<Output = ()>) -> First {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    poll_fn(|context| match one.as_mut().poll(context) {
+        Poll::Ready(()) => Poll::Ready(First::One),
+        Poll::Pending => other.as_mut().poll(context).map(|()| First::Other),
+    })
+    .await
 }
 
 /// Asks whether a session was created, after the answer was lost.

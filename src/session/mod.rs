@@ -10,6 +10,7 @@ mod lifetime;
 mod load;
 mod request;
 mod rotation;
+mod turns;
 mod view;
 mod work;
 
@@ -33,6 +34,7 @@ pub(crate) use self::ending::delete;
 pub(crate) use self::load::{Found, find};
 pub(crate) use self::request::RequestSession;
 pub(crate) use self::rotation::Presented;
+pub(crate) use self::turns::Turns;
 pub(crate) use self::work::{Base, Outgoing, Work};
 
 use self::changes::{Take, Update};

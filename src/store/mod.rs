@@ -115,10 +115,11 @@ pub trait Store: Send + Sync + 'static {
         std::future::ready(Ok(0))
     }
 
-    /// Waits between two tries of a commit that lost a race or an answer; `attempt` counts from 1.
+    /// Waits between two tries of a commit that lost a race or an answer; `attempt` counts from 1. The longer it waits, the
+    /// longer a commit leaves others of its process their turn.
     ///
     /// The provided method lets other tasks run, which is all that a store in memory needs. A store across a network
-    /// waits a little, with jitter.
+    /// waits a little, with jitter, and the longer the more tries there were.
     fn pause(&self, attempt: u32) -> impl Future<Output = ()> + Send {
         let _ = attempt;
         yield_now()

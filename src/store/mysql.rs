@@ -6,6 +6,7 @@ use sqlx::error::DatabaseError;
 use sqlx::mysql::{MySql, MySqlArguments, MySqlConnection, MySqlDatabaseError, MySqlPool, MySqlQueryResult, MySqlRow};
 use sqlx::{AssertSqlSafe, Connection, SqlStr};
 
+use super::backoff::pause;
 use super::sql::{BATCH, Column, Dialect, Fault, Missing, Running, Sql, Statements, Table, store_error};
 use super::{Expected, Outcome, Store, Touch};
 use crate::config::ConfigError;
@@ -221,7 +222,7 @@ impl Store for MySqlStore {
     }
 
     async fn pause(&self, attempt: u32) {
-        self.sql.backoff().pause(attempt).await;
+        pause(attempt).await;
     }
 }
 

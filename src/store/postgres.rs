@@ -6,6 +6,7 @@ use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgArguments, PgConnection, PgPool, PgQueryResult, PgRow, Postgres};
 use sqlx::{AssertSqlSafe, SqlStr};
 
+use super::backoff::pause;
 use super::sql::{BATCH, Column, Dialect, Fault, Missing, Running, Sql, Statements, Table, store_error};
 use super::{Expected, Outcome, Store, Touch};
 use crate::config::ConfigError;
@@ -185,7 +186,7 @@ impl Store for PostgresStore {
     }
 
     async fn pause(&self, attempt: u32) {
-        self.sql.backoff().pause(attempt).await;
+        pause(attempt).await;
     }
 }
 

@@ -14,6 +14,7 @@ use sqlx::{AssertSqlSafe, Connection, SqlStr};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
+use super::backoff::pause;
 use super::late::Late;
 use super::sql::{BATCH, Column, Dialect, Fault, Missing, Running, Sql, Statements, Table, store_error};
 use super::{Expected, Outcome, Store, Touch};
@@ -148,7 +149,7 @@ impl SqliteStore {
             attempt += 1;
             match self.upgrade().await {
                 Err(error) if error.kind() == StoreErrorKind::Unavailable && Instant::now() < until => {
-                    self.sql.backoff().pause(attempt).await;
+                    pause(attempt).await;
                 }
                 done => return done,
             }
@@ -223,7 +224,7 @@ impl Store for SqliteStore {
     }
 
     async fn pause(&self, attempt: u32) {
-        self.sql.backoff().pause(attempt).await;
+        pause(attempt).await;
     }
 }
 

@@ -4,7 +4,7 @@
 #![allow(unreachable_pub, missing_debug_implementations, reason = "nothing outside of the test binary sees it")]
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
@@ -14,9 +14,6 @@ use axum::routing::post;
 use http_body_util::BodyExt;
 use sessile::{Error, Event, Session, SessionLayer, Sessions, Store};
 use tower::ServiceExt;
-
-/// How long a commit may go on trying. A machine under load is slow.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One node: an application with a layer of its own.
 #[derive(Clone)]
@@ -40,8 +37,7 @@ impl Node {
                 eprintln!("{:?}: {error:?}", event.kind);
             }
         };
-        let layer =
-            SessionLayer::builder(store).with_event_hook(report).with_commit_deadline(PATIENCE).build().unwrap();
+        let layer = SessionLayer::builder(store).with_event_hook(report).build().unwrap();
         let sessions = layer.sessions();
         let app = Router::new()
             .route("/count", post(count))

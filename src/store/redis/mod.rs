@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use self::link::Link;
 use self::script::{DELETE, Fault, INDEX, OWNED, SET, Stored, TOUCH, store_error};
-use super::backoff::Backoff;
+use super::backoff::pause;
 use super::late::Late;
 use super::{Expected, Outcome, Store, Touch};
 use crate::clock::{Clock, Timestamp};
@@ -64,7 +64,6 @@ const FIELDS: [&str; 5] = ["version", "owner", "last_seen", "expires_at", "state
 pub struct RedisStore {
     link: Arc<Link>,
     prefix: Arc<str>,
-    backoff: Backoff,
     deadline: Duration,
 }
 
@@ -122,7 +121,7 @@ impl RedisStore {
     }
 
     fn over(link: Link) -> Self {
-        Self { link: Arc::new(link), prefix: "sessile:".into(), backoff: Backoff::default(), deadline: DEADLINE }
+        Self { link: Arc::new(link), prefix: "sessile:".into(), deadline: DEADLINE }
     }
 
     async fn connected(self) -> Result<Self, StoreError> {
@@ -225,7 +224,7 @@ impl RedisStore {
                 }
                 _ => return Err(store_error(error)),
             }
-            if timeout_at(deadline, self.backoff.pause(attempt)).await.is_err() {
+            if timeout_at(deadline, pause(attempt)).await.is_err() {
                 return Err(store_error(error));
             }
         }
@@ -334,7 +333,7 @@ impl Store for RedisStore {
     }
 
     async fn pause(&self, attempt: u32) {
-        self.backoff.pause(attempt).await;
+        pause(attempt).await;
     }
 }
 

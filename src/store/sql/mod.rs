@@ -17,7 +17,7 @@ use uuid::Uuid;
 use self::connections::Connections;
 pub(super) use self::error::{Fault, store_error};
 pub(super) use self::schema::{Column, Missing, Table};
-use super::backoff::Backoff;
+use super::backoff::pause;
 use super::late::Late;
 use super::{Expected, Outcome, Touch};
 use crate::clock::Timestamp;
@@ -82,7 +82,6 @@ pub(super) struct Statements {
 pub(super) struct Sql<D: Database> {
     connections: Arc<Connections<D>>,
     statements: Statements,
-    backoff: Backoff,
     deadline: Duration,
 }
 
@@ -104,15 +103,11 @@ impl<D: Database> Sql<D> {
 
     fn over(pool: Pool<D>, share: u32, statements: Statements) -> Self {
         let connections = Arc::new(Connections::new(pool, usize::try_from(share).unwrap_or(0)));
-        Self { connections, statements, backoff: Backoff::default(), deadline: Self::DEADLINE }
+        Self { connections, statements, deadline: Self::DEADLINE }
     }
 
     pub(super) fn pool(&self) -> &Pool<D> {
         self.connections.pool()
-    }
-
-    pub(super) const fn backoff(&self) -> &Backoff {
-        &self.backoff
     }
 
     pub(super) fn set_deadline(&mut self, deadline: Duration) {
@@ -264,7 +259,7 @@ where
             lease.keep();
             if fault == Some(Fault::Undone) && reruns < MOST_RERUNS {
                 reruns += 1;
-                timeout_at(deadline, self.backoff.pause(reruns)).await.map_err(late)?;
+                timeout_at(deadline, pause(reruns)).await.map_err(late)?;
                 continue;
             }
             return Err(store_error::<D>(error));
@@ -275,8 +270,7 @@ where
 impl<D: Database> Clone for Sql<D> {
     fn clone(&self) -> Self {
         let connections = Arc::clone(&self.connections);
-        let (statements, backoff) = (self.statements.clone(), self.backoff.clone());
-        Self { connections, statements, backoff, deadline: self.deadline }
+        Self { connections, statements: self.statements.clone(), deadline: self.deadline }
     }
 }
 
