@@ -45,6 +45,8 @@ pub enum EventKind {
     Superseded,
     /// The request carried the tokens of two live sessions; it was given neither.
     Ambiguous,
+    /// A request was refused for want of a CSRF token of its session.
+    CsrfRefused,
     /// What is stored under a session's id is not a record.
     Corrupt,
     /// The use of a session could not be noted, or its periodic rotation not be stored.

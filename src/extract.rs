@@ -114,7 +114,7 @@ impl IntoResponse for Error {
     }
 }
 
-fn handle<M: 'static>(parts: &Parts) -> Result<&SessionHandle<M>, Error> {
+pub(crate) fn handle<M: 'static>(parts: &Parts) -> Result<&SessionHandle<M>, Error> {
     parts.extensions.get().ok_or_else(|| {
         let marker = std::any::type_name::<M>();
         log_missing_layer(marker);

@@ -52,6 +52,8 @@
 //! - [`Session`]: what a handler can do. [`Lifetime`]: how long sessions live. [`SessionLayerBuilder`]: the settings.
 //! - [`SessionHandle`]: for middleware, and for services without axum. [`Session::detach`]: for WebSockets and background work.
 //! - [`Sessions`]: sessions outside of a request, "sign out everywhere" among them. [`Transient`]: values under any string key.
+//! - [`Session::csrf_token`]: against forged requests, with `CsrfLayer`, `CsrfForm` and `Csrf` to check it.
+//!   [`Session::flash`]: messages for the next page.
 //! - [`Store`]: the contract of a store.
 #![cfg_attr(feature = "testing", doc = "  [`testing`]: a clock to move, and the suite that tries every rule of it.")]
 //!
@@ -59,7 +61,7 @@
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `axum` | yes | the extractors [`Session`], `Option<Session>`, [`SessionHandle`] and `SignedIn` for axum 0.8; [`Error`] is a response |
+//! | `axum` | yes | the extractors [`Session`], `Option<Session>`, [`SessionHandle`], `SignedIn`, `Csrf` and `CsrfForm` for axum 0.8, and `CsrfLayer`; [`Error`] is a response |
 //! | `tracing` | yes | [events](Event) in the log: at `debug`, and at `warn` what an operator must act on |
 //! | `sqlite` | | `SqliteStore`: a file, on one machine |
 //! | `postgres` | | `PostgresStore` |
@@ -74,10 +76,12 @@
 
 mod clock;
 mod config;
+mod csrf;
 mod error;
 mod event;
 #[cfg(feature = "axum")]
 mod extract;
+mod flash;
 mod future;
 mod layer;
 mod record;
@@ -95,10 +99,14 @@ pub use tower_cookies::cookie::SameSite;
 
 pub use self::clock::Clock;
 pub use self::config::ConfigError;
+pub use self::csrf::CsrfToken;
+#[cfg(feature = "axum")]
+pub use self::csrf::{Csrf, CsrfForm, CsrfFormRejection, CsrfFuture, CsrfLayer, CsrfService};
 pub use self::error::{Error, ErrorKind, StoreError, StoreErrorKind};
 pub use self::event::{Event, EventKind};
 #[cfg(feature = "axum")]
 pub use self::extract::SignedIn;
+pub use self::flash::{Flash, FlashLevel};
 pub use self::future::ResponseFuture;
 pub use self::layer::{SessionLayer, SessionLayerBuilder};
 pub use self::record::{Record, RecordParts, Version};

@@ -38,6 +38,8 @@ pub(crate) struct Secrets {
     pub(crate) current: Verifier,
     /// Since when the current one is.
     pub(crate) since: Timestamp,
+    /// What the CSRF tokens are derived from, where it is no longer the current one: the secret of before a promotion.
+    pub(crate) csrf: Option<Verifier>,
     pub(crate) pending: Vec<Pending>,
     pub(crate) retired: Vec<Retired>,
 }
@@ -115,6 +117,7 @@ impl Header {
     const ENDED: u8 = 1;
     const AUTHENTICATED: u8 = 2;
     const LIFETIME: u8 = 4;
+    const CSRF: u8 = 8;
 
     /// A session that begins now.
     pub(crate) fn new(current: Verifier, now: Timestamp) -> Self {
@@ -126,7 +129,7 @@ impl Header {
             lifetime: None,
             rotated: Version::new(0),
             signed_in: Version::new(0),
-            secrets: Secrets { current, since: now, pending: Vec::new(), retired: Vec::new() },
+            secrets: Secrets { current, since: now, csrf: None, pending: Vec::new(), retired: Vec::new() },
             commits: CommitNames::default(),
         }
     }
@@ -143,6 +146,9 @@ impl Header {
         }
         if self.lifetime.is_some() {
             flags |= Self::LIFETIME;
+        }
+        if self.secrets.csrf.is_some() {
+            flags |= Self::CSRF;
         }
         out.byte(flags);
         out.varint(self.epoch);
@@ -172,7 +178,7 @@ impl Header {
             newer => return Err(newer_format(newer)),
         }
         let flags = input.byte()?;
-        if flags & !(Self::ENDED | Self::AUTHENTICATED | Self::LIFETIME) != 0 {
+        if flags & !(Self::ENDED | Self::AUTHENTICATED | Self::LIFETIME | Self::CSRF) != 0 {
             return Err(StoreError::corrupt("unknown flags"));
         }
         let epoch = input.varint()?;
@@ -181,7 +187,7 @@ impl Header {
         let lifetime = if flags & Self::LIFETIME != 0 { Some(read_lifetime(&mut input)?) } else { None };
         let rotated = Version::new(input.varint()?);
         let signed_in = Version::new(input.varint()?);
-        let secrets = Secrets::read(&mut input)?;
+        let secrets = Secrets::read(&mut input, flags & Self::CSRF != 0)?;
         let mut commits = CommitNames { count: input.length()?, ..CommitNames::default() };
         if commits.count > CommitNames::KEPT {
             return Err(StoreError::corrupt("too many commits"));
@@ -205,7 +211,7 @@ impl Header {
 
     /// Enough for a header without lists; more is found when it is needed.
     fn capacity(&self) -> usize {
-        192 + 41 * (self.secrets.pending.len() + self.secrets.retired.len())
+        192 + 41 * (usize::from(self.secrets.csrf.is_some()) + self.secrets.pending.len() + self.secrets.retired.len())
     }
 }
 
@@ -213,6 +219,9 @@ impl Secrets {
     fn write(&self, out: &mut Writer) {
         out.bytes(self.current.as_bytes());
         out.timestamp(self.since);
+        if let Some(csrf) = &self.csrf {
+            out.bytes(csrf.as_bytes());
+        }
         out.varint(self.pending.len() as u64);
         for pending in &self.pending {
             out.bytes(pending.verifier.as_bytes());
@@ -227,9 +236,10 @@ impl Secrets {
         }
     }
 
-    fn read(input: &mut Reader<'_>) -> Result<Self, StoreError> {
+    fn read(input: &mut Reader<'_>, has_csrf: bool) -> Result<Self, StoreError> {
         let current = Verifier::from_bytes(input.array()?);
         let since = input.timestamp()?;
+        let csrf = if has_csrf { Some(Verifier::from_bytes(input.array()?)) } else { None };
         let mut pending = Vec::new();
         for _ in 0..input.length()? {
             pending.push(Pending {
@@ -255,7 +265,7 @@ impl Secrets {
                 },
             });
         }
-        Ok(Self { current, since, pending, retired })
+        Ok(Self { current, since, csrf, pending, retired })
     }
 }
 

@@ -43,8 +43,8 @@ fn secrets() -> impl Strategy<Value = Secrets> {
     let pending = pending.prop_map(|(verifier, issued_at, by_sign_in)| Pending { verifier, issued_at, by_sign_in });
     let by = prop_oneof![Just(RetiredBy::Rotation), Just(RetiredBy::Refresh), Just(RetiredBy::SignIn)];
     let retired = (verifier(), timestamp(), by).prop_map(|(verifier, at, by)| Retired { verifier, at, by });
-    (verifier(), timestamp(), few_or(pending.boxed(), 64), few_or(retired.boxed(), 80))
-        .prop_map(|(current, since, pending, retired)| Secrets { current, since, pending, retired })
+    (verifier(), timestamp(), option::of(verifier()), few_or(pending.boxed(), 64), few_or(retired.boxed(), 80))
+        .prop_map(|(current, since, csrf, pending, retired)| Secrets { current, since, csrf, pending, retired })
 }
 
 /// A few, or now and then as many as a record holds.

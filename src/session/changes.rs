@@ -74,10 +74,18 @@ pub(crate) enum ReadBefore {
 
 /// A change of the data.
 pub(crate) enum Change {
-    Put { frame: Frame, read: ReadBefore },
+    Put {
+        frame: Frame,
+        read: ReadBefore,
+    },
     Remove(Cow<'static, str>),
     Clear,
-    Update { key: Cow<'static, str>, update: Box<dyn Replay> },
+    /// Has a session stored to which nothing is written.
+    Nothing,
+    Update {
+        key: Cow<'static, str>,
+        update: Box<dyn Replay>,
+    },
 }
 
 impl Change {
@@ -93,6 +101,7 @@ impl Change {
                 *view = View::empty();
                 Ok(())
             }
+            Self::Nothing => Ok(()),
             Self::Update { key, update } => {
                 let current = view.get(key);
                 match update.run(key, current.as_ref().map(|value| value.as_bytes()))? {
@@ -113,6 +122,7 @@ impl fmt::Debug for Change {
             Self::Put { frame, .. } => write!(f, "Put({:?})", frame.key()),
             Self::Remove(key) => write!(f, "Remove({key:?})"),
             Self::Clear => f.write_str("Clear"),
+            Self::Nothing => f.write_str("Nothing"),
             Self::Update { key, .. } => write!(f, "Update({key:?})"),
         }
     }

@@ -81,6 +81,7 @@ impl Secrets {
         self.retired.push(retire(self.current));
         self.current = new;
         self.since = now;
+        self.csrf = None;
         self.prune(now);
     }
 
@@ -88,6 +89,15 @@ impl Secrets {
     pub(crate) fn add_sibling(&mut self, new: Verifier, now: Timestamp) {
         self.pending.push(Pending { verifier: new, issued_at: now, by_sign_in: true });
         self.prune(now);
+    }
+
+    /// What the session's CSRF tokens are derived from: the secret that the last explicit rotation made, so that the
+    /// forms on open pages survive a periodic one.
+    pub(crate) const fn csrf(&self) -> &Verifier {
+        match &self.csrf {
+            Some(before) => before,
+            None => &self.current,
+        }
     }
 
     /// Whether a periodic rotation may issue another secret: not while the last may still be on its way.
@@ -110,6 +120,7 @@ impl Secrets {
         let promoted = self.pending.remove(at);
         let by = if promoted.by_sign_in { RetiredBy::SignIn } else { RetiredBy::Refresh };
         self.retired.push(Retired { verifier: self.current, at: now, by });
+        self.csrf.get_or_insert(self.current);
         self.current = promoted.verifier;
         self.since = now;
         // A sibling's response may still reach the browser; what is older will not.

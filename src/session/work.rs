@@ -259,7 +259,7 @@ impl Work {
     /// Has a session be stored even if nothing is written to it.
     pub(crate) fn create(&mut self) {
         if self.changes.is_empty() {
-            self.record(Change::Clear);
+            self.record(Change::Nothing);
         }
     }
 
@@ -267,7 +267,7 @@ impl Work {
     pub(crate) fn record(&mut self, change: Change) {
         self.edits += 1;
         match &change {
-            Change::Put { .. } => {}
+            Change::Put { .. } | Change::Nothing => {}
             Change::Remove(key) | Change::Update { key, .. } => {
                 self.reads.forget(key);
             }

@@ -1,0 +1,127 @@
+//! Flash messages.
+
+use axum::Router;
+use axum::extract::Path;
+use axum::response::Redirect;
+use axum::routing::{get, post};
+use futures_util::future::join_all;
+use http::StatusCode;
+use sessile::{Error, Flash, FlashLevel, Session, SessionLayer};
+
+use super::Over;
+use crate::support::client::Client;
+
+pub fn app(layer: SessionLayer) -> Router {
+    async fn save(session: Session, Path(text): Path<String>) -> Result<Redirect, Error> {
+        session.flash(FlashLevel::Success, text)?;
+        Ok(Redirect::to("/"))
+    }
+
+    async fn leave(session: Session) -> Result<Redirect, Error> {
+        session.sign_out()?;
+        session.flash(FlashLevel::Info, "bye")?;
+        Ok(Redirect::to("/"))
+    }
+
+    async fn page(session: Session) -> Result<String, Error> {
+        let flashes = session.take_flashes().await?;
+        let lines = flashes.iter().map(|flash| format!("{}:{}", flash.level.as_str(), flash.message));
+        Ok(lines.collect::<Vec<_>>().join(","))
+    }
+
+    async fn all_levels(session: Session) -> Result<(), Error> {
+        for level in [FlashLevel::Info, FlashLevel::Success, FlashLevel::Warning, FlashLevel::Error] {
+            session.flash(level, "it")?;
+        }
+        Ok(())
+    }
+
+    Router::new()
+        .route("/save/{text}", post(save))
+        .route("/leave", post(leave))
+        .route("/sign-in", post(async |session: Session| session.sign_in("ada")))
+        .route("/levels", post(all_levels))
+        .route(
+            "/fail/{text}",
+            post(async |session: Session, Path(text): Path<String>| {
+                session.flash(FlashLevel::Error, text)?;
+                Ok::<_, Error>(StatusCode::INTERNAL_SERVER_ERROR)
+            }),
+        )
+        .route("/other", get(async |session: Session| format!("{:?}", session.keys())))
+        .route("/", get(page))
+        .layer(layer)
+}
+
+pub async fn a_message_is_shown_after_the_redirect_and_once(over: &Over) {
+    let mut client = Client::new(&app(over.layer()));
+    let answer = client.post("/save/saved").await;
+    assert_eq!((answer.status, answer.header("location")), (StatusCode::SEE_OTHER, Some("/")));
+    assert_eq!(client.get("/other").await.text(), r#"["sessile.flash"]"#, "it waits for a page that asks");
+    assert_eq!(client.get("/").await.text(), "success:saved");
+    assert_eq!(client.get("/").await.text(), "");
+    assert_eq!(client.get("/other").await.text(), "[]");
+}
+
+pub async fn messages_come_in_their_order_with_their_levels(over: &Over) {
+    let mut client = Client::new(&app(over.layer()));
+    client.post("/levels").await;
+    client.post("/save/last").await;
+    assert_eq!(client.get("/").await.text(), "info:it,success:it,warning:it,error:it,success:last");
+}
+
+pub async fn a_message_outlives_a_sign_in_and_one_can_be_left_after_a_sign_out(over: &Over) {
+    let mut client = Client::new(&app(over.layer()));
+    client.post("/save/first").await;
+    client.post("/sign-in").await;
+    assert_eq!(client.get("/").await.text(), "success:first");
+    client.post("/save/never").await;
+    client.post("/leave").await.set_cookie();
+    assert_eq!(client.get("/").await.text(), "info:bye");
+}
+
+pub async fn a_message_of_an_answer_that_failed_is_not_left(over: &Over) {
+    let mut client = Client::new(&app(over.layer()));
+    client.post("/save/first").await;
+    client.post("/fail/second").await;
+    assert_eq!(client.get("/").await.text(), "success:first");
+}
+
+pub async fn too_many_messages_push_the_oldest_out(over: &Over) {
+    let mut client = Client::new(&app(over.layer()));
+    for number in 0..Flash::MOST + 5 {
+        client.post(&format!("/save/{number}")).await;
+    }
+    let page = client.get("/").await;
+    let shown: Vec<&str> = page.text().split(',').collect();
+    assert_eq!(shown.len(), Flash::MOST);
+    assert_eq!((shown[0], shown[Flash::MOST - 1]), ("success:5", "success:36"));
+}
+
+pub async fn of_fifty_readers_at_once_one_shows_each_message(over: &Over) {
+    let app = app(over.layer());
+    let mut client = Client::new(&app);
+    client.post("/save/before").await;
+    let writers = (0..10).map(|number| {
+        let mut tab = client.clone();
+        tokio::spawn(async move { tab.post(&format!("/save/{number}")).await.status })
+    });
+    let readers = (0..50).map(|_| {
+        let mut tab = client.clone();
+        tokio::spawn(async move { tab.get("/").await.text().to_owned() })
+    });
+    let (writers, readers): (Vec<_>, Vec<_>) = (writers.collect(), readers.collect());
+    for status in join_all(writers).await {
+        assert_eq!(status.unwrap(), StatusCode::SEE_OTHER);
+    }
+    let pages = join_all(readers).await.into_iter().map(Result::unwrap);
+    let mut shown: Vec<String> =
+        pages.flat_map(|page| page.split(',').map(str::to_owned).collect::<Vec<_>>()).collect();
+    shown.extend(client.get("/").await.text().split(',').map(str::to_owned));
+    shown.retain(|message| !message.is_empty());
+    shown.sort();
+    let mut expected: Vec<String> = (0..10).map(|number| format!("success:{number}")).collect();
+    expected.push("success:before".to_owned());
+    expected.sort();
+    assert_eq!(shown, expected);
+}

@@ -1,0 +1,58 @@
+//! Flash messages. The rules that hold on every store are in `accounts/flash.rs`.
+
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod accounts;
+mod support;
+
+use http::StatusCode;
+use sessile::FlashLevel;
+use support::race::{NOBODY, World};
+use support::store::Counts;
+
+accounts::in_memory! {
+    flash:
+    a_message_is_shown_after_the_redirect_and_once,
+    messages_come_in_their_order_with_their_levels,
+    a_message_outlives_a_sign_in_and_one_can_be_left_after_a_sign_out,
+    a_message_of_an_answer_that_failed_is_not_left,
+    too_many_messages_push_the_oldest_out,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_fifty_readers_at_once_one_shows_each_message() {
+    for _ in 0..10 {
+        accounts::flash::of_fifty_readers_at_once_one_shows_each_message(&accounts::Over::memory()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_page_without_messages_costs_nothing_more() {
+    let world = World::new();
+    let token = world.begin().await;
+    let read = |session: sessile::Session| async move {
+        assert!(session.take_flashes().await?.is_empty());
+        Ok(())
+    };
+    let (answer, counts) = world.cost(world.send(&token, read)).await;
+    answer.assert_silent(StatusCode::OK);
+    assert_eq!(counts, Counts { gets: 1, ..Counts::NONE });
+    let (answer, counts) = world.cost(world.send(NOBODY, read)).await;
+    answer.assert_silent(StatusCode::OK);
+    assert_eq!(counts, Counts::NONE);
+}
+
+#[tokio::test]
+async fn messages_serialise_for_templates() {
+    let world = World::new();
+    world
+        .send(NOBODY, |session| async move {
+            session.flash(FlashLevel::Warning, "mind the gap")?;
+            let flashes = session.take_flashes().await?;
+            let json = serde_json::to_value(&flashes).unwrap();
+            assert_eq!(json, serde_json::json!([{ "level": "warning", "message": "mind the gap" }]));
+            Ok(())
+        })
+        .await
+        .assert_ok();
+}
