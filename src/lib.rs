@@ -49,6 +49,10 @@
 //!
 //! # Where to go from here
 //!
+#![cfg_attr(
+    doc,
+    doc = "- The [`guide`]: getting started, how a session lives, concurrency, stores, testing, proxies, moving from other crates."
+)]
 //! - [`Session`]: what a handler can do. [`Lifetime`]: how long sessions live. [`SessionLayerBuilder`]: the settings.
 //! - [`SessionHandle`]: for middleware, and for services without axum. [`Session::detach`]: for WebSockets and background work.
 //! - [`Sessions`]: sessions outside of a request, "sign out everywhere" among them. [`Transient`]: values under any string key.
@@ -83,6 +87,8 @@ mod event;
 mod extract;
 mod flash;
 mod future;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod layer;
 mod record;
 mod service;
@@ -124,3 +130,8 @@ pub use self::store::SqliteStore;
 pub use self::store::{Expected, MemoryStore, Outcome, Store, Touch};
 pub use self::token::{SessionId, Token};
 pub use self::transient::Transient;
+
+/// The front page's code is compiled and run, too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
