@@ -28,12 +28,12 @@ struct Told {
     keys: Vec<String>,
 }
 
-/// How many seconds the server is killed in: `SESSILE_FAULT_SECONDS`, or a few.
-fn seconds() -> u32 {
-    std::env::var("SESSILE_FAULT_SECONDS").map_or(4, |seconds| seconds.parse().unwrap())
-}
+/// For how long a server is killed again and again, under load.
+pub const SIEGE: Duration = Duration::from_secs(20);
+/// How often.
+pub const EVERY: Duration = Duration::from_secs(1);
 
-/// Kills the server and starts it again, once a second, under load. Every change that was acknowledged is there
+/// Kills the server (SIGKILL) and starts it again, every second for twenty, under load. Every change that was acknowledged is there
 /// afterwards, and none took effect twice.
 pub async fn nothing_acknowledged_is_lost(mut server: Server, store: impl Store + Clone) {
     let node = Node::over(store);
@@ -60,14 +60,13 @@ pub async fn nothing_acknowledged_is_lost(mut server: Server, store: impl Store 
         });
     }
     let killing = tokio::task::spawn_blocking(move || {
-        for _ in 0..seconds() {
-            std::thread::sleep(Duration::from_secs(1));
+        let kills = every_second(|| {
             server.kill();
             server.start();
-        }
-        server
+        });
+        (server, kills)
     });
-    let server = killing.await.unwrap();
+    let (server, kills) = killing.await.unwrap();
     let back = Instant::now();
     while node.sessions.find(&token(&shared)).await.is_err() {
         assert!(back.elapsed() < PATIENCE, "the store does not reconnect");
@@ -89,13 +88,32 @@ pub async fn nothing_acknowledged_is_lost(mut server: Server, store: impl Store 
     }
     let present = stored(&shared).await.keys();
     lost += keys.iter().filter(|key| !present.contains(key)).count() as u64;
+    eprintln!("after the last start the store answered in {reconnected:?}");
+    judge(kills, requests, acknowledged, lost);
+    drop(server);
+}
+
+/// Does this at every second of the siege, unless the time before took longer; says how often.
+pub fn every_second(mut kill: impl FnMut()) -> u64 {
+    let started = Instant::now();
+    let mut kills = 0;
+    while started.elapsed() < SIEGE {
+        let into = started.elapsed().as_nanos() % EVERY.as_nanos();
+        std::thread::sleep(EVERY - Duration::from_nanos(u64::try_from(into).unwrap()));
+        kill();
+        kills += 1;
+    }
+    kills
+}
+
+/// Says what came of a siege, and holds the store to it.
+pub fn judge(kills: u64, requests: u64, acknowledged: u64, lost: u64) {
     let failed = requests - acknowledged;
     eprintln!(
-        "{requests} requests, {acknowledged} acknowledged, {failed} failed, {lost} lost; back in {reconnected:?}"
+        "killed {kills} times in {SIEGE:?}: {requests} requests, {acknowledged} acknowledged, {failed} failed, {lost} lost"
     );
     assert!(acknowledged > 0, "nothing was acknowledged, so nothing was tried");
     assert_eq!(lost, 0, "acknowledged changes are lost");
-    drop(server);
 }
 
 /// A server that stops answering costs an operation its deadline and no more; when it answers again, so does the store.
