@@ -144,6 +144,16 @@ async fn a_detached_session_shows_tokens_of_what_is_stored() {
         })
         .await
         .assert_silent(StatusCode::OK);
+    // One that the response of its request is yet to store.
+    world
+        .send(NOBODY, |session| async move {
+            session.insert("n", &1_u64)?;
+            let error = session.detach().csrf_token().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Detached);
+            Ok(())
+        })
+        .await
+        .assert_ok();
 }
 
 #[tokio::test]

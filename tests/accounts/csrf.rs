@@ -336,6 +336,10 @@ pub async fn a_form_that_cannot_be_taken_says_why(over: &Over) {
     let mut by_header = with_form("/form", FORM, "name=Ada");
     by_header.headers_mut().insert("x-csrf-token", token.parse().unwrap());
     assert_eq!(client.send(by_header).await.text(), "Ada");
+    // A header that is wrong is not made up for by the field.
+    let mut both = with_form("/form", FORM, with_token("name=Ada"));
+    both.headers_mut().insert("x-csrf-token", "x".parse().unwrap());
+    assert_refused(&client.send(both).await);
 }
 
 pub async fn a_client_under_a_retired_token_is_shown_none(over: &Over) {
