@@ -609,9 +609,9 @@ impl Run<'_> {
         let is = self.is(token.as_deref());
         let good = self.is_of(&form, is);
         if let (true, Some(number)) = (good, is.session()) {
-            // Only in a session that it has planted itself, where it may write anyway.
-            let open = self.is_open_to_mallory(number) && self.sessions[number].owner != Some(whom);
-            assert!(open, "a form of the attacker's is taken\n{}", self.trace);
+            // Only in a session that it has planted itself, until somebody signs in to that.
+            let owner = self.sessions[number].owner;
+            assert_ne!(owner, Some(whom), "a form of the attacker's is taken\n{}", self.trace);
         }
         let cookie = token.map(|token| format!("{COOKIE_NAME}={token}"));
         let path = format!("/submit/{}", self.next_note);
