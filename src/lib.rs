@@ -72,6 +72,7 @@
 //! | `mysql` | | `MySqlStore`, for MySQL and MariaDB |
 //! | `redis` | | `RedisStore`, for Redis 6.2 and later and Valkey: one server, Sentinel or Cluster |
 //! | `tls-rustls` | | TLS for the connections of these stores, by rustls |
+//! | `migrate` | | takes over the sessions of other crates: nobody is signed out by the move |
 //! | `testing` | | a clock that tests can move, and the conformance suite for stores |
 //!
 //! Features only ever add: none changes what another does.
@@ -90,6 +91,8 @@ mod future;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 mod layer;
+#[cfg(feature = "migrate")]
+pub mod migrate;
 mod record;
 mod service;
 mod session;

@@ -10,6 +10,7 @@ use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::clock::Timestamp;
 use crate::config::{Config, ConfigError};
 use crate::error::{Error, ErrorKind};
 use crate::event::EventKind;
@@ -81,7 +82,7 @@ impl Sessions {
     /// [`Serialize`](ErrorKind::Serialize) where `data` is no map with string keys, [`TooLarge`](ErrorKind::TooLarge),
     /// [`Unavailable`](ErrorKind::Unavailable).
     pub async fn create<T: Serialize + ?Sized>(&self, data: &T) -> Result<(SessionId, Token), Error> {
-        self.create_with(None, data).await
+        self.create_signed_in(None, data).await
     }
 
     /// Creates a session that is signed in for this owner.
@@ -93,7 +94,7 @@ impl Sessions {
     where
         T: Serialize + ?Sized,
     {
-        self.create_with(Some(owner), data).await
+        self.create_signed_in(Some((owner, self.config.clock.now())), data).await
     }
 
     /// The session of this id; `None` where there is none or it has ended.
@@ -235,7 +236,12 @@ impl Sessions {
         }
     }
 
-    async fn create_with<T>(&self, owner: Option<&str>, data: &T) -> Result<(SessionId, Token), Error>
+    /// Creates a session, for an owner who has signed in at a time.
+    pub(crate) async fn create_signed_in<T>(
+        &self,
+        owner: Option<(&str, Timestamp)>,
+        data: &T,
+    ) -> Result<(SessionId, Token), Error>
     where
         T: Serialize + ?Sized,
     {
@@ -243,8 +249,8 @@ impl Sessions {
         request.load().await?;
         {
             let mut work = request.work();
-            if let Some(owner) = owner {
-                work.sign_in(owner, self.config.clock.now());
+            if let Some((owner, at)) = owner {
+                work.sign_in(owner, at);
             }
             for frame in frames_of(data)? {
                 work.put(frame, self.config.size_limit)?;

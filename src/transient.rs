@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, StoreError};
-use crate::record::{Data, Header, Record, Version, filled};
+use crate::record::{Data, Frame, Header, Record, Version, filled};
 use crate::session::{decode, encode};
 use crate::store::{ErasedStore, Expected, Outcome, Store};
 use crate::token::{SessionId, Verifier};
@@ -49,6 +49,11 @@ impl Transient {
         Self { store: Arc::new(store), clock: Clock::system() }
     }
 
+    #[cfg(feature = "migrate")]
+    pub(crate) fn of(config: &crate::config::Config) -> Self {
+        Self { store: Arc::clone(&config.store), clock: config.clock.clone() }
+    }
+
     /// Goes by this clock. Default: the system's.
     #[must_use]
     pub fn with_clock(mut self, clock: impl Into<Clock>) -> Self {
@@ -71,13 +76,7 @@ impl Transient {
                 Some(record) => (record.version().next(), Expected::Version(record.version())),
                 None => (Version::FIRST, Expected::Absent),
             };
-            let now = self.clock.now();
-            let header = Header::new(Verifier::from_bytes([0; 32]), now).write();
-            let state = filled(header.len() + frame.as_bytes().len(), |out| {
-                out.write(&header);
-                out.write(frame.as_bytes());
-            });
-            let record = Record::new(id, version, None, (now, now.plus(time_to_live)), state);
+            let record = self.record(id, version, &frame, time_to_live);
             if self.store.set(&record, expected).await? == Outcome::Written {
                 return Ok(());
             }
@@ -103,6 +102,28 @@ impl Transient {
     /// [`Unavailable`](crate::ErrorKind::Unavailable) where the store fails: nobody knows then whether it was deleted.
     pub async fn delete(&self, key: &str) -> Result<bool, Error> {
         Ok(self.store.delete(&SessionId::of_key(key)).await?)
+    }
+
+    /// Puts a value under a key that has none; says whether it did. Of several at once, one does.
+    #[cfg(feature = "migrate")]
+    pub(crate) async fn set_new<T: Serialize + ?Sized>(
+        &self,
+        key: &str,
+        value: &T,
+        time_to_live: Duration,
+    ) -> Result<bool, Error> {
+        let record = self.record(SessionId::of_key(key), Version::FIRST, &encode(VALUE, value)?, time_to_live);
+        Ok(self.store.set(&record, Expected::Absent).await? == Outcome::Written)
+    }
+
+    fn record(&self, id: SessionId, version: Version, frame: &Frame, time_to_live: Duration) -> Record {
+        let now = self.clock.now();
+        let header = Header::new(Verifier::from_bytes([0; 32]), now).write();
+        let state = filled(header.len() + frame.as_bytes().len(), |out| {
+            out.write(&header);
+            out.write(frame.as_bytes());
+        });
+        Record::new(id, version, None, (now, now.plus(time_to_live)), state)
     }
 
     async fn find(&self, key: &str) -> Result<Option<Data>, Error> {

@@ -92,6 +92,43 @@ impl RequestSession {
         Ok(())
     }
 
+    /// Whether the client brought anything that may be a token.
+    #[cfg(feature = "migrate")]
+    pub(crate) fn has_candidates(&self) -> bool {
+        self.candidates.tokens()[0].is_some()
+    }
+
+    /// Loads the session of a token that the client did not bring, and sends it with the response. Says whether there is one.
+    ///
+    /// Only for a request whose client has no session, before anything is written.
+    #[cfg(feature = "migrate")]
+    pub(crate) async fn adopt(&self, token: crate::token::Token) -> Result<bool, Error> {
+        let _turn = self.turn.lock().await;
+        let now = self.config.clock.now();
+        let Some(found) = super::load::find(&self.config, &token.id(), now).await? else { return Ok(false) };
+        let verifier = token.verifier();
+        let presented = found.header.secrets.presented(&verifier, now);
+        if !presented.is_live() {
+            return Ok(false);
+        }
+        let lifetime = found.header.lifetime.unwrap_or(self.config.lifetime);
+        let max_age = lifetime.cookie_max_age(found.header.started_at, now);
+        let live = found.live(presented, Some((token.clone(), verifier)));
+        let mut work = Work::new(Base::Live(super::work::Live { is_the_clients: true, ..live }));
+        work.outgoing = Outgoing::Set { token, max_age };
+        let Some(present) = self.work.get() else {
+            return Ok(self.work.set(Box::new(Mutex::new(work))).is_ok());
+        };
+        // Somebody has loaded it already, and found nothing.
+        let mut present = present.lock().unwrap_or_else(PoisonError::into_inner);
+        let untouched = matches!(present.base, Base::Fresh) && present.edits == 0;
+        if untouched {
+            work.edits = 1;
+            *present = work;
+        }
+        Ok(untouched)
+    }
+
     pub(crate) fn is_loaded(&self) -> bool {
         self.work.get().is_some()
     }

@@ -1,0 +1,149 @@
+//! The request's way through.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::header::SET_COOKIE;
+use http::{Request, Response, StatusCode};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::moving::Settings;
+use crate::session::{Main, SessionHandle};
+
+/// A service that takes over old sessions. Made by [`MigrationLayer`](super::MigrationLayer).
+pub struct MigrationService<S, M = Main> {
+    inner: S,
+    settings: Arc<Settings>,
+    marker: PhantomData<fn() -> M>,
+}
+
+impl<S, M> MigrationService<S, M> {
+    pub(super) const fn new(inner: S, settings: Arc<Settings>) -> Self {
+        Self { inner, settings, marker: PhantomData }
+    }
+}
+
+impl<S, M, ReqBody, ResBody> Service<Request<ReqBody>> for MigrationService<S, M>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone + Send + 'static,
+    S::Future: Send,
+    ReqBody: Send + 'static,
+    ResBody: Default + 'static,
+    M: 'static,
+{
+    type Response = Response<ResBody>;
+    type Error = S::Error;
+    type Future = MigrationFuture<S::Future, S::Response, S::Error>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let Some(handle) = request.extensions().get::<SessionHandle<M>>() else {
+            log_wrong_order();
+            return MigrationFuture::boxed(async { Ok(refusal(StatusCode::INTERNAL_SERVER_ERROR)) });
+        };
+        if handle.request().has_candidates() {
+            return MigrationFuture { state: State::Inner { inner: self.inner.call(request) } };
+        }
+        let Some(old) = self.settings.old_cookie(request.headers()) else {
+            return MigrationFuture { state: State::Inner { inner: self.inner.call(request) } };
+        };
+        let (handle, settings) = (handle.clone(), Arc::clone(&self.settings));
+        // The one that was polled to be ready is the one that must be called.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        MigrationFuture::boxed(async move {
+            let moved = match settings.take_over(handle.request(), &old).await {
+                Ok(moved) => moved,
+                Err(error) => return Ok(refusal(error.status())),
+            };
+            let mut response = inner.call(request).await?;
+            // Under one name, the new cookie takes the place of the old one.
+            let replaced = handle.request().config().cookie.name() == settings.cookie.name();
+            if moved
+                && !replaced
+                && let Some(removal) = settings.removal()
+            {
+                response.headers_mut().append(SET_COOKIE, removal);
+            }
+            Ok(response)
+        })
+    }
+}
+
+impl<S: Clone, M> Clone for MigrationService<S, M> {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), Arc::clone(&self.settings))
+    }
+}
+
+impl<S: fmt::Debug, M> fmt::Debug for MigrationService<S, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MigrationService").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// The response of a [`MigrationService`].
+    pub struct MigrationFuture<F, R, E> {
+        #[pin]
+        state: State<F, R, E>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<F, R, E> {
+        Inner { #[pin] inner: F },
+        /// There is an old cookie.
+        Boxed { boxed: Boxed<R, E> },
+    }
+}
+
+type Boxed<R, E> = Pin<Box<dyn Future<Output = Result<R, E>> + Send>>;
+
+impl<F, R, E> MigrationFuture<F, R, E> {
+    fn boxed(future: impl Future<Output = Result<R, E>> + Send + 'static) -> Self {
+        Self { state: State::Boxed { boxed: Box::pin(future) } }
+    }
+}
+
+impl<F: Future<Output = Result<R, E>>, R, E> Future for MigrationFuture<F, R, E> {
+    type Output = Result<R, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            StateProjection::Inner { inner } => inner.poll(context),
+            StateProjection::Boxed { boxed } => boxed.as_mut().poll(context),
+        }
+    }
+}
+
+impl<F, R, E> fmt::Debug for MigrationFuture<F, R, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MigrationFuture")
+    }
+}
+
+fn refusal<B: Default>(status: StatusCode) -> Response<B> {
+    let mut response = Response::new(B::default());
+    *response.status_mut() = status;
+    response
+}
+
+#[cfg(feature = "tracing")]
+fn log_wrong_order() {
+    tracing::error!(
+        "a MigrationLayer without a SessionLayer around it: add the SessionLayer after it (a layer added later runs earlier)"
+    );
+}
+
+#[cfg(not(feature = "tracing"))]
+fn log_wrong_order() {}
