@@ -45,6 +45,9 @@ pub enum EventKind {
     Superseded,
     /// The request carried the tokens of two live sessions; it was given neither.
     Ambiguous,
+    /// A well-formed token opened nothing: somebody made it up, or its session ended or changed it longer ago. The session
+    /// is named where there is one, so that the secret is what was wrong. Many of them from one place are a search.
+    Unknown,
     /// A request was refused for want of a CSRF token of its session.
     CsrfRefused,
     /// What is stored under a session's id is not a record.

@@ -54,10 +54,19 @@ async fn what_is_not_committed_is_no_event() {
 }
 
 #[tokio::test]
-async fn a_token_that_no_session_knows_is_no_event() {
+async fn a_token_that_opens_nothing_is_told_with_the_session_where_there_is_one() {
     let world = World::new();
     let other = World::new().begin().await;
     assert!(!world.is_live(&other).await);
+    assert_eq!(world.events.take(), [(EventKind::Unknown, None)]);
+    let token = world.begin().await;
+    world.events.take();
+    let mut wrong = token.clone().into_bytes();
+    wrong[30] = if wrong[30] == b'A' { b'B' } else { b'A' };
+    assert!(!world.is_live(std::str::from_utf8(&wrong).unwrap()).await);
+    assert_eq!(world.events.take(), [(EventKind::Unknown, Some(session_of(&token)))]);
+    // What is no token at all is no event.
+    assert!(!world.is_live("x").await);
     assert_eq!(kinds(&world), []);
 }
 
@@ -83,7 +92,7 @@ async fn two_live_sessions_in_one_request_are_ambiguous_and_neither_is_given() {
     world.send(&first, |session| async move { session.sign_out() }).await.assert_ok();
     world.events.take();
     assert_eq!(world.opens(&format!("{first}; __Host-id={second}")).await.unwrap().id, session_of(&second));
-    assert_eq!(kinds(&world), []);
+    assert_eq!(kinds(&world), [EventKind::Unknown]);
 }
 
 /// Puts these bytes in the place of a session's state.

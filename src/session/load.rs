@@ -27,7 +27,14 @@ pub(super) async fn load(config: &Config, candidates: &Candidates) -> Result<Bas
             continue;
         }
         let now = config.clock.now();
-        let Some(found) = find(config, &id, now).await? else { continue };
+        let found = match seek(config, &id, now).await? {
+            Sought::Found(found) => found,
+            Sought::Over => continue,
+            Sought::Absent => {
+                config.events.raise(EventKind::Unknown, None);
+                continue;
+            }
+        };
         match open(found, &tokens[place..], now) {
             Opened::Live(live) => {
                 ambiguous |= matches!(opened, Base::Live(_));
@@ -35,6 +42,7 @@ pub(super) async fn load(config: &Config, candidates: &Candidates) -> Result<Bas
             }
             Opened::Not(Presented::Retired) if matches!(opened, Base::Fresh) => opened = Base::Retired,
             Opened::Not(Presented::Replayed) => config.events.raise(EventKind::Replayed, id),
+            Opened::Not(Presented::Unknown) => config.events.raise(EventKind::Unknown, id),
             Opened::Not(_) => {}
         }
     }
@@ -115,13 +123,29 @@ impl Found {
 
 /// The session of this id, if it has not ended, by the lifetimes as they are set today.
 pub(crate) async fn find(config: &Config, id: &SessionId, now: Timestamp) -> Result<Option<Found>, Error> {
+    match seek(config, id, now).await? {
+        Sought::Found(found) => Ok(Some(found)),
+        Sought::Absent | Sought::Over => Ok(None),
+    }
+}
+
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
+enum Sought {
+    Found(Found),
+    /// The store has no such session.
+    Absent,
+    /// It is over, or cannot be read.
+    Over,
+}
+
+async fn seek(config: &Config, id: &SessionId, now: Timestamp) -> Result<Sought, Error> {
     let got = config.store.get(id).await;
     let found = match got.and_then(|record| record.map(Found::read).transpose()) {
         Ok(Some(found)) => found,
-        Ok(None) => return Ok(None),
+        Ok(None) => return Ok(Sought::Absent),
         Err(error) if error.kind() == StoreErrorKind::Corrupt => {
             config.events.raise_failure(EventKind::Corrupt, *id, &error);
-            return Ok(None);
+            return Ok(Sought::Over);
         }
         Err(error) => {
             config.events.raise_failure(EventKind::StoreFailed, *id, &error);
@@ -130,15 +154,15 @@ pub(crate) async fn find(config: &Config, id: &SessionId, now: Timestamp) -> Res
     };
     let (header, record) = (&found.header, &found.record);
     if record.id() != id || header.ended {
-        return Ok(None);
+        return Ok(Sought::Over);
     }
     let lifetime = header.lifetime.unwrap_or(config.lifetime);
     let end = lifetime.expires_at(header.started_at, record.last_seen_timestamp());
     if now >= end.min(record.expiry()) {
         config.events.raise(EventKind::Expired, *id);
-        return Ok(None);
+        return Ok(Sought::Over);
     }
-    Ok(Some(found))
+    Ok(Sought::Found(found))
 }
 
 impl Live {

@@ -411,8 +411,11 @@ impl Flight<'_> {
         if ended {
             self.session.config().events.raise(EventKind::Ended, ending.id);
             let mut work = self.session.work();
-            if ending.clears_cookie && matches!(work.outgoing, Outgoing::Nothing) {
-                work.outgoing = Outgoing::Clear;
+            if ending.clears_cookie {
+                work.ended_the_clients = true;
+                if matches!(work.outgoing, Outgoing::Nothing) {
+                    work.outgoing = Outgoing::Clear;
+                }
             }
         }
         Ok(())

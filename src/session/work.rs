@@ -28,6 +28,8 @@ pub(crate) struct Work {
     /// Sessions that this request has ended, and the store still has.
     pub(crate) endings: Vec<Ending>,
     pub(crate) outgoing: Outgoing,
+    /// The request has ended the session of the client's own cookie: what it does not set anew is to be removed.
+    pub(crate) ended_the_clients: bool,
     /// Why nothing more can be written.
     pub(crate) failed: Option<ErrorKind>,
     /// How often a commit has failed, and with what the last time: what was written until then was dropped.
@@ -203,6 +205,7 @@ impl Work {
             stalled: None,
             endings: Vec::new(),
             outgoing: Outgoing::Nothing,
+            ended_the_clients: false,
             failed: None,
             failures: 0,
             dropped: None,
@@ -299,7 +302,8 @@ impl Work {
         self.failures = ended.failures;
         self.dropped = ended.dropped;
         self.endings = ended.endings;
-        if matches!(ended.outgoing, Outgoing::Clear) {
+        self.ended_the_clients = ended.ended_the_clients;
+        if self.ended_the_clients {
             self.outgoing = Outgoing::Clear;
         }
         if let Some(stalled) = ended.stalled {
