@@ -55,7 +55,7 @@ async fn visitor_of(builder: SessionLayerBuilder) -> (Client, Reply) {
 
 #[track_caller]
 fn assert_refused(builder: SessionLayerBuilder) {
-    let error = builder.build().err().expect("it is refused");
+    let error = builder.build().expect_err("it is refused");
     assert!(!error.to_string().is_empty());
 }
 
