@@ -10,6 +10,7 @@
 //! - [`testing`]: testing an application that uses sessions
 //! - [`proxies`]: behind a proxy or load balancer
 //! - [`scaling`]: from one node to many
+//! - [`security`]: what the standards ask, and the tests that show it
 //! - [`from_tower_sessions`]: moving from tower-sessions
 //! - [`from_axum_session`]: moving from axum_session
 //! - [`from_actix_session`]: moving from actix-session
@@ -26,6 +27,7 @@ macro_rules! page {
         #[doc = "[testing]: crate::guide::testing"]
         #[doc = "[proxies]: crate::guide::proxies"]
         #[doc = "[scaling]: crate::guide::scaling"]
+        #[doc = "[security]: crate::guide::security"]
         #[doc = "[from-tower-sessions]: crate::guide::from_tower_sessions"]
         #[doc = "[from-axum-session]: crate::guide::from_axum_session"]
         #[doc = "[from-actix-session]: crate::guide::from_actix_session"]
@@ -44,6 +46,7 @@ page!(writing_a_store, "writing-a-store");
 page!(testing, "testing");
 page!(proxies, "proxies");
 page!(scaling, "scaling");
+page!(security, "security");
 page!(from_tower_sessions, "from-tower-sessions");
 page!(from_axum_session, "from-axum-session");
 page!(from_actix_session, "from-actix-session");

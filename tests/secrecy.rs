@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post};
-use http::StatusCode;
+use http::{Method, StatusCode};
 use sessile::testing::ManualClock;
-use sessile::{Error, EventKind, Lifetime, MemoryStore, Session, SessionHandle, SessionLayer, SignedIn};
-use support::client::{COOKIE_NAME, Client, EventLog, request_with_cookies, send, session_of};
+use sessile::{
+    Csrf, Error, EventKind, FlashLevel, Lifetime, MemoryStore, Session, SessionHandle, SessionLayer, SignedIn,
+};
+use support::client::{COOKIE_NAME, Client, EventLog, request, request_with_cookies, send, session_of};
 use support::store::{Fault, FaultyStore, Op};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -71,6 +73,9 @@ fn app(layer: SessionLayer) -> Router {
         .route("/leave", post(leave))
         .route("/", get(async |session: Session| format!("{:?}", session.get::<u32>("n"))))
         .route("/set", post(async |session: Session| session.update("n", |n: &mut u32| *n += 1)))
+        .route("/page", get(async |session: Session| session.csrf_token().await.map(|token| token.to_string())))
+        .route("/guarded", post(async |session: Csrf| session.flash(FlashLevel::Info, "a private message")))
+        .route("/flashes", post(async |session: Session| session.take_flashes().await.map(drop)))
         .route("/sign-in", post(async |session: Session| session.sign_in("ada")))
         .route("/fail", post(async |session: Session| session.insert("n", &1).map(|()| StatusCode::BAD_GATEWAY)))
         .layer(layer)
@@ -96,11 +101,22 @@ async fn a_flow_that_is_logged_at_the_finest_level_shows_no_token() {
     let layer = SessionLayer::builder(store.clone()).with_clock(&clock).with_lifetime(lifetime);
     let layer = layer.with_event_hook(events.hook()).build().unwrap();
     let app = app(layer);
-    let (mut tokens, mut texts) = (Vec::new(), Vec::new());
+    let (mut tokens, mut texts, mut forms) = (Vec::new(), Vec::new(), Vec::new());
     let mut client = Client::new(&app);
     for path in ["/set", "/shown", "/set", "/fail", "/sign-in", "/shown", "/fail"] {
         let reply = client.post(path).await;
         texts.push(reply.text().to_owned());
+        tokens.extend(client.token());
+        let page = client.get("/page").await.text().to_owned();
+        tokens.extend(client.token());
+        for csrf in [page.as_str(), "a forged one", &page[..80]] {
+            let mut request = request(Method::POST, "/guarded");
+            request.headers_mut().insert("x-csrf-token", csrf.parse().unwrap());
+            client.send(request).await;
+            tokens.extend(client.token());
+        }
+        forms.push(page);
+        client.post("/flashes").await;
         tokens.extend(client.token());
         clock.advance(Duration::from_secs(31));
         texts.push(client.get("/").await.text().to_owned());
@@ -133,6 +149,9 @@ async fn a_flow_that_is_logged_at_the_finest_level_shows_no_token() {
     }
     assert!(log.contains(&session_of(&tokens[0]).to_string()), "the id is what a session is known by");
     assert_hidden(&log, &tokens);
+    assert_hidden(&log, &forms);
+    assert!(log.contains("CsrfRefused") && log.contains("Unknown"), "{log}");
+    assert!(!log.contains("private matter") && !log.contains("private message"), "{log}");
     for text in texts {
         assert_hidden(&text, &tokens);
         assert!(!text.contains("private matter"), "{text}");

@@ -14,7 +14,8 @@ use http::StatusCode;
 use http::header::{CACHE_CONTROL, VARY};
 use serde::{Deserialize, Serialize};
 use sessile::{
-    Csrf, Error, ErrorKind, Expected, Field, MemoryStore, Record, Session, SessionLayer, SignedIn, Store, Version,
+    Csrf, Error, ErrorKind, Expected, Field, MemoryStore, Outcome, Record, Session, SessionLayer, SignedIn, Store,
+    Version,
 };
 use support::client::{COOKIE_NAME, Client, Reply, request_with_cookies, send, session_of};
 
@@ -243,7 +244,7 @@ async fn attack_a_bomb_of_data_is_refused_both_ways() {
     parts.state = [&*parts.state, &deep].concat().into();
     let expected = Expected::Version(parts.version);
     parts.version = Version::new(parts.version.get() + 1);
-    store.set(&Record::from_parts(parts), expected).await.unwrap();
+    assert_eq!(store.set(&Record::from_parts(parts), expected).await.unwrap(), Outcome::Written);
     assert_eq!(client.get("/members").await.text(), "ada");
     let sessions = SessionLayer::new(store.clone()).sessions();
     let stored = sessions.get(&session_of(&client.token().unwrap())).await.unwrap().unwrap();

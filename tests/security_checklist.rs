@@ -13,7 +13,7 @@ use base64::Engine;
 use http::{HeaderValue, Method, StatusCode};
 use sessile::{
     CsrfLayer, Error, ErrorKind, EventKind, Lifetime, MemoryStore, SameSite, Session, SessionLayer,
-    SessionLayerBuilder, SignedIn, Token,
+    SessionLayerBuilder, SignedIn, Store, Token,
 };
 use support::client::{COOKIE_NAME, Client, Reply, Visitor, request, request_with_cookies, send, session_of};
 use support::race::{DAY, HOUR, MINUTE, NOBODY, SECOND, World};
@@ -560,6 +560,33 @@ async fn item_31_a_csrf_token_of_another_session_or_of_before_the_sign_in_is_ref
 }
 
 #[tokio::test]
+async fn item_32_an_answer_that_sets_the_cookie_is_never_stored_and_one_from_a_session_is_private() {
+    let mut client = Client::new(&default_app());
+    for path in ["/set", "/sign-in", "/rotate"] {
+        let reply = client.post(path).await;
+        reply.set_cookie();
+        assert_eq!((reply.header("cache-control"), reply.header("vary")), (Some("no-store"), Some("cookie")), "{path}");
+    }
+    assert_eq!(client.get("/").await.header("vary"), Some("cookie"));
+    let reply = client.post("/sign-out").await;
+    reply.set_cookie();
+    assert_eq!(reply.header("cache-control"), Some("no-store"));
+}
+
+#[tokio::test]
+async fn item_33_the_life_of_a_session_is_told_by_its_id() {
+    let world = World::new();
+    let mut client = Client::new(&app(world.layer.clone()));
+    for path in ["/set", "/sign-in", "/rotate", "/sign-out"] {
+        client.post(path).await;
+    }
+    let told = world.events.take();
+    let id = told[0].1.expect("it names the session");
+    let kinds = [EventKind::Created, EventKind::SignedIn, EventKind::Rotated, EventKind::Rotated, EventKind::Ended];
+    assert_eq!(told, kinds.map(|kind| (kind, Some(id))));
+}
+
+#[tokio::test]
 async fn item_34_a_hundred_guesses_are_a_hundred_events() {
     let world = World::new();
     let app = app(world.layer.clone());
@@ -580,6 +607,21 @@ async fn item_34_a_hundred_guesses_are_a_hundred_events() {
         );
     }
     assert_eq!(world.events.take(), [(EventKind::Unknown, Some(session_of(&token))); 100]);
+}
+
+#[tokio::test]
+async fn item_36_what_the_store_holds_is_no_cookie() {
+    let store = MemoryStore::new();
+    let app = app(SessionLayer::new(store.clone()));
+    let mut client = Client::new(&app);
+    for path in ["/set", "/sign-in", "/rotate"] {
+        client.post(path).await;
+        let token = client.token().unwrap();
+        let dump = store.get(&session_of(&token)).await.unwrap().unwrap().encode();
+        let secret = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(&token).unwrap()[16..].to_vec();
+        assert!(!dump.windows(4).any(|part| secret.windows(4).any(|of_secret| part == of_secret)));
+        assert!(!dump.windows(token.len()).any(|part| part == token.as_bytes()));
+    }
 }
 
 #[tokio::test]
@@ -617,4 +659,39 @@ async fn item_38_timeouts_are_the_application_s_to_set_and_a_sign_out_can_be_sho
     assert_eq!(client.get("/members").await.status, StatusCode::OK, "so a page can show the way out");
     world.advance(15 * MINUTE);
     assert_eq!(client.get("/members").await.status, StatusCode::UNAUTHORIZED);
+}
+
+/// The table says which tests show what it claims: they are there, and each item of the checklist has its row.
+#[test]
+fn every_test_that_the_table_names_exists() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let table = read("docs/security.md");
+    let mut named = HashSet::new();
+    for name in table.split('`').skip(1).step_by(2) {
+        let Some((file, test)) = name.split_once("::").filter(|(_, test)| test.contains('_') && !test.contains(':'))
+        else {
+            continue;
+        };
+        if root.join(format!("tests/{file}.rs")).exists() {
+            let mut source = read(&format!("tests/{file}.rs"));
+            // Those that run on every store are made there by a macro.
+            if ["csrf", "flash"].contains(&file) {
+                source += &read(&format!("tests/accounts/{file}.rs"));
+            }
+            assert!(source.contains(&format!("fn {test}(")), "{name} does not exist");
+            named.insert(test.to_owned());
+        }
+    }
+    assert!(named.len() > 80, "{} tests are named", named.len());
+    for number in 1..=38 {
+        assert!(table.contains(&format!("\n| {number} | ")), "item {number} has no row");
+    }
+    for (file, prefix) in [("security_checklist", "fn item_"), ("security_attacks", "fn attack_")] {
+        let source = read(&format!("tests/{file}.rs"));
+        for line in source.lines().filter(|line| line.contains(prefix) && !line.contains('"')) {
+            let test = line.split_once("fn ").unwrap().1.split('(').next().unwrap();
+            assert!(named.contains(test), "{test} is in no row of the table");
+        }
+    }
 }
