@@ -82,7 +82,7 @@ impl Sessions {
     /// [`Serialize`](ErrorKind::Serialize) where `data` is no map with string keys, [`TooLarge`](ErrorKind::TooLarge),
     /// [`Unavailable`](ErrorKind::Unavailable).
     pub async fn create<T: Serialize + ?Sized>(&self, data: &T) -> Result<(SessionId, Token), Error> {
-        self.create_signed_in(None, data).await
+        self.create_of(None, frames_of(data)?).await
     }
 
     /// Creates a session that is signed in for this owner.
@@ -94,7 +94,7 @@ impl Sessions {
     where
         T: Serialize + ?Sized,
     {
-        self.create_signed_in(Some((owner, self.config.clock.now())), data).await
+        self.create_of(Some((owner, self.config.clock.now())), frames_of(data)?).await
     }
 
     /// The session of this id; `None` where there is none or it has ended.
@@ -237,14 +237,11 @@ impl Sessions {
     }
 
     /// Creates a session, for an owner who has signed in at a time.
-    pub(crate) async fn create_signed_in<T>(
+    pub(crate) async fn create_of(
         &self,
         owner: Option<(&str, Timestamp)>,
-        data: &T,
-    ) -> Result<(SessionId, Token), Error>
-    where
-        T: Serialize + ?Sized,
-    {
+        frames: Vec<Frame>,
+    ) -> Result<(SessionId, Token), Error> {
         let request = RequestSession::new(Arc::clone(&self.config), Candidates::default(), None);
         request.load().await?;
         {
@@ -252,7 +249,7 @@ impl Sessions {
             if let Some((owner, at)) = owner {
                 work.sign_in(owner, at);
             }
-            for frame in frames_of(data)? {
+            for frame in frames {
                 work.put(frame, self.config.size_limit)?;
             }
             work.create();

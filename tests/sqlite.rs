@@ -199,3 +199,39 @@ async fn nothing_acknowledged_is_lost_while_processes_that_share_the_file_are_ki
     assert!(stored <= requests, "{requests} requests counted to {stored}");
     faults::judge(kills, requests, acknowledged, acknowledged.saturating_sub(stored));
 }
+
+#[tokio::test]
+async fn the_table_of_tower_sessions_is_read_and_emptied() {
+    use sessile::migrate::LegacySessions;
+    use sessile::migrate::tower_sessions::SqliteSessions;
+
+    let store = SqliteStore::connect("sqlite::memory:").await.unwrap();
+    let pool = store.pool().clone();
+    let table =
+        "create table tower_sessions (id text primary key not null, data blob not null, expiry_date integer not null)";
+    sqlx::query(table).execute(&pool).await.unwrap();
+    let id = "AAECAwQFBgcICQoLDA0ODw";
+    let add = async |year: i32| {
+        let data = std::collections::BTreeMap::from([("user", 42)]);
+        let record = (42_i128, data, (year, 1_u16, 0_u8, 0_u8, 0_u8, 0_u32, 0_i8, 0_i8, 0_i8));
+        let add = sqlx::query("insert or replace into tower_sessions values (?, ?, ?)");
+        add.bind(id).bind(rmp_serde::to_vec(&record).unwrap()).bind(0_i64).execute(&pool).await.unwrap();
+    };
+    let sessions = SqliteSessions::new(pool.clone());
+
+    add(9999).await;
+    let found = sessions.load(id).await.unwrap().unwrap();
+    assert_eq!(found.get::<u64>("user").unwrap(), Some(42));
+    for other in ["AAECAwQFBgcICQoLDA0ODg", "' OR 1 --", ""] {
+        assert!(sessions.load(other).await.unwrap().is_none());
+    }
+    sessions.delete(id).await.unwrap();
+    assert!(sessions.load(id).await.unwrap().is_none());
+    sessions.delete(id).await.unwrap();
+
+    add(2020).await;
+    assert!(sessions.load(id).await.unwrap().is_none(), "it has expired");
+    assert!(sessions.clone().with_table("x; drop table y").is_err());
+    let missing = sessions.with_table("other").unwrap().load(id).await.unwrap_err();
+    assert_eq!(missing.kind(), StoreErrorKind::Unavailable);
+}

@@ -1,29 +1,39 @@
 //! A session of another crate.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use rmpv::Value;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::error::{Error, ErrorKind};
+use crate::record::Frame;
+use crate::session::{decode, encode};
 
 /// A session as another crate kept it: values under string keys, and when it expires.
 ///
-/// Its values are read as JSON is: a number for a number, a map for a struct, text for what has a textual form.
+/// Its values are JSON, whatever they were written in: a map for a struct, text for what has a textual form.
 #[derive(Clone)]
 pub struct LegacySession {
     expires_at: OffsetDateTime,
-    values: Vec<(Value, Value)>,
+    values: BTreeMap<String, Kept>,
     owner: Option<(String, OffsetDateTime)>,
+}
+
+/// A value, as it was or in the form in which ours are kept.
+#[derive(Clone)]
+enum Kept {
+    Old(Value),
+    New(Frame),
 }
 
 impl LegacySession {
     /// An empty session, which expires at this time.
     #[must_use]
     pub const fn new(expires_at: OffsetDateTime) -> Self {
-        Self { expires_at, values: Vec::new(), owner: None }
+        Self { expires_at, values: BTreeMap::new(), owner: None }
     }
 
     /// When it expires.
@@ -35,7 +45,7 @@ impl LegacySession {
     /// The keys that have a value.
     #[must_use]
     pub fn keys(&self) -> Vec<&str> {
-        self.values.iter().filter_map(|(key, _)| key.as_str()).collect()
+        self.values.keys().map(String::as_str).collect()
     }
 
     /// The value of a key; `None` where there is none.
@@ -44,11 +54,15 @@ impl LegacySession {
     ///
     /// [`Type`](ErrorKind::Type) where it is of another type.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
-        let Some((_, value)) = self.values.iter().find(|(known, _)| known.as_str() == Some(key)) else {
-            return Ok(None);
+        let value = match self.values.get(key) {
+            None => return Ok(None),
+            Some(Kept::New(frame)) => decode(key, frame.value().as_bytes()),
+            Some(Kept::Old(value)) => T::deserialize(value).map_err(|error| {
+                let expected = std::any::type_name::<T>();
+                Error::with_source(ErrorKind::Type, error).at(format!("{key:?} is not a {expected}"))
+            }),
         };
-        let read = rmpv::ext::from_value(value.clone());
-        read.map(Some).map_err(|error| Error::with_source(ErrorKind::Type, error).at(format!("{key:?}")))
+        value.map(Some)
     }
 
     /// Puts a value under a key, in the place of what was there.
@@ -57,19 +71,19 @@ impl LegacySession {
     ///
     /// [`Serialize`](ErrorKind::Serialize) where it cannot be serialised.
     pub fn insert<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Error> {
-        let refused = |error| Error::with_source(ErrorKind::Serialize, error).at(format!("{key:?}"));
-        let bytes = rmp_serde::to_vec_named(value).map_err(refused)?;
-        let value = rmpv::decode::read_value(&mut bytes.as_slice())
-            .map_err(|error| Error::with_source(ErrorKind::Serialize, error).at(format!("{key:?}")))?;
-        self.put(key, value);
+        let frame = encode(key, value)?;
+        self.values.insert(key.to_owned(), Kept::New(frame));
         Ok(())
+    }
+
+    /// Puts the JSON of a value under a key, as another crate kept it.
+    pub fn insert_json(&mut self, key: &str, value: Value) {
+        self.values.insert(key.to_owned(), Kept::Old(value));
     }
 
     /// Removes the value of a key; says whether there was one.
     pub fn remove(&mut self, key: &str) -> bool {
-        let before = self.values.len();
-        self.values.retain(|(known, _)| known.as_str() != Some(key));
-        self.values.len() < before
+        self.values.remove(key).is_some()
     }
 
     /// Gives the value of a key the form in which [`Session`](crate::Session) keeps a `T`; does nothing where there is none.
@@ -95,13 +109,17 @@ impl LegacySession {
         self.owner = Some((owner.to_owned(), authenticated_at));
     }
 
-    pub(super) fn put(&mut self, key: &str, value: Value) {
-        self.remove(key);
-        self.values.push((Value::from(key), value));
+    pub(super) fn owner(&self) -> Option<(&str, OffsetDateTime)> {
+        self.owner.as_ref().map(|(owner, at)| (owner.as_str(), *at))
     }
 
-    pub(super) fn into_parts(self) -> (Option<(String, OffsetDateTime)>, Value) {
-        (self.owner, Value::Map(self.values))
+    /// Its values, in the form in which ours are kept.
+    pub(super) fn frames(&self) -> Result<Vec<Frame>, Error> {
+        let frame = |(key, kept): (&String, &Kept)| match kept {
+            Kept::Old(value) => encode(key, value),
+            Kept::New(frame) => Ok(frame.clone()),
+        };
+        self.values.iter().map(frame).collect()
     }
 }
 

@@ -113,9 +113,8 @@ impl Settings {
         let config = request.shared_config();
         let sessions = Sessions::of(Arc::clone(config));
         let left = Timestamp::from(legacy.expires_at()).since(config.clock.now());
-        let (owner, values) = legacy.into_parts();
-        let owner = owner.as_ref().map(|(owner, at)| (owner.as_str(), (*at).into()));
-        let (id, token) = sessions.create_signed_in(owner, &values).await?;
+        let owner = legacy.owner().map(|(owner, at)| (owner, at.into()));
+        let (id, token) = sessions.create_of(owner, legacy.frames()?).await?;
         if notes.set_new(&Note::key(old), &Note::of(&token, old), left.max(DAY)).await? {
             return Ok(token);
         }

@@ -10,9 +10,9 @@ mod sql;
 
 use std::collections::HashMap;
 
-use rmpv::Value;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 use time::{Date, OffsetDateTime, UtcOffset};
 
 #[cfg(feature = "redis")]
@@ -47,7 +47,7 @@ pub fn decode(bytes: &[u8]) -> Result<LegacySession, StoreError> {
     let record = Record::deserialize(&mut input).map_err(StoreError::corrupt)?;
     let mut session = LegacySession::new(record.expiry_date.read()?);
     for (key, value) in record.data {
-        session.put(&key, value);
+        session.insert_json(&key, value);
     }
     Ok(session)
 }
