@@ -1,0 +1,56 @@
+//! The database: a table of users, and the store of the sessions.
+
+use std::error::Error;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sessile::{SessionLayer, SqliteStore};
+use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
+
+use crate::settings::Settings;
+use crate::users::Users;
+
+/// Opens the database, makes the tables that are missing, and puts the layer of the sessions over it.
+pub async fn open(settings: &Settings) -> Result<(Users, SessionLayer), Box<dyn Error>> {
+    let url = &settings.database_url;
+    let users_url = if url.starts_with("sqlite:") { url } else { &settings.users_url };
+    let pool = open_sqlite(users_url).await?;
+    let users = Users::new(pool.clone());
+    users.migrate().await?;
+
+    // An application has one of these. Its defaults: an hour idle and a day in all, and a cookie `__Host-id` that is
+    // `Secure`, `HttpOnly` and `SameSite=Lax`.
+    let layer = match url.split(':').next().unwrap_or_default() {
+        "sqlite" => {
+            let store = SqliteStore::new(pool);
+            store.migrate().await?;
+            SessionLayer::new(store)
+        }
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => {
+            let store = sessile::PostgresStore::connect(url).await?;
+            store.migrate().await?;
+            SessionLayer::new(store)
+        }
+        #[cfg(feature = "mysql")]
+        "mysql" | "mariadb" => {
+            let store = sessile::MySqlStore::connect(url).await?;
+            store.migrate().await?;
+            SessionLayer::new(store)
+        }
+        #[cfg(feature = "redis")]
+        "redis" | "rediss" | "valkey" | "valkeys" => SessionLayer::new(sessile::RedisStore::connect(url).await?),
+        other => return Err(format!("no store for {other}: run it with --features {other}, if there is one").into()),
+    };
+    Ok((users, layer))
+}
+
+/// One pool for users and sessions. The store asks for WAL mode and for a busy timeout.
+async fn open_sqlite(url: &str) -> Result<SqlitePool, sqlx::Error> {
+    let options = SqliteConnectOptions::from_str(url)?
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .busy_timeout(Duration::from_secs(5));
+    SqlitePool::connect_with(options).await
+}

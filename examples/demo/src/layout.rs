@@ -1,0 +1,135 @@
+//! The frame that all pages share.
+
+use maud::{DOCTYPE, Markup, html};
+use sessile::{CsrfToken, Flash};
+
+use crate::form::csrf_field;
+use crate::users::User;
+
+/// What the frame says about the visitor.
+pub struct Frame<'a> {
+    pub user: Option<&'a User>,
+    pub in_cart: u32,
+    pub flashes: Vec<Flash>,
+    pub csrf_token: Option<CsrfToken>,
+}
+
+pub fn page(title: &str, frame: &Frame<'_>, content: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            (head(title))
+            body {
+                a .skip href="#content" { "To the content" }
+                header {
+                    div .bar {
+                        (logo())
+                        (account(frame))
+                        (navigation(frame))
+                    }
+                }
+                main #content {
+                    // What the script has to say is put here, and read out.
+                    div #messages role="status" aria-live="polite" {
+                        @for flash in &frame.flashes { p .flash .(flash.level.as_str()) { (flash.message) } }
+                    }
+                    (content)
+                }
+                (footer())
+            }
+        }
+    }
+}
+
+/// A page that says nothing about the visitor: for errors, whatever has failed.
+pub fn bare(title: &str, content: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            (head(title))
+            body {
+                header { div .bar { (logo()) } }
+                main #content { (content) }
+                (footer())
+            }
+        }
+    }
+}
+
+fn head(title: &str) -> Markup {
+    html! {
+        head {
+            meta charset="utf-8";
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            meta name="color-scheme" content="light dark";
+            title { (title) " · Leaf & Kettle" }
+            link rel="icon" href="/assets/leaf.svg" type="image/svg+xml";
+            link rel="stylesheet" href="/assets/style.css";
+            script defer src="/assets/script.js" {}
+        }
+    }
+}
+
+fn logo() -> Markup {
+    html! {
+        a .logo href="/" {
+            img src="/assets/leaf.svg" alt="" width="28" height="28";
+            "Leaf & Kettle"
+        }
+    }
+}
+
+fn navigation(frame: &Frame<'_>) -> Markup {
+    html! {
+        nav .site aria-label="Site" {
+            a href="/" { "Teas" }
+            a href="/cart" {
+                "Cart "
+                span #in-cart .badge { (frame.in_cart) }
+                span .unseen { " packets" }
+            }
+            @if frame.user.is_some() {
+                a href="/devices" { "Devices" }
+                a href="/password" { "Password" }
+            }
+        }
+    }
+}
+
+/// Who is signed in, and the way out; or the ways in.
+fn account(frame: &Frame<'_>) -> Markup {
+    html! {
+        @if let (Some(user), Some(token)) = (frame.user, &frame.csrf_token) {
+            form .account method="post" action="/sign-out" {
+                (csrf_field(token))
+                span .who { span .unseen { "Signed in as " } (user.name) }
+                button .quiet type="submit" { "Sign out" }
+            }
+        } @else {
+            nav .account aria-label="Account" {
+                a href="/sign-in" { "Sign in" }
+                a href="/sign-up" { "Sign up" }
+            }
+        }
+    }
+}
+
+fn footer() -> Markup {
+    html! {
+        footer {
+            p { "A demonstration of " strong { "sessile" } ". Nothing here is sold, and nothing leaves this machine." }
+        }
+    }
+}
+
+/// A cup of tea of this colour. Colours are attributes, since the page's policy allows no styles in it.
+pub fn cup(colour: &str) -> Markup {
+    html! {
+        svg .cup viewBox="0 0 64 48" aria-hidden="true" {
+            path .steam d="M26 3c-3 4 3 6 0 10M38 3c-3 4 3 6 0 10" {}
+            path .handle d="M48 22h4a6 6 0 0 1 0 12h-6" {}
+            path .china d="M12 18h38v10a16 16 0 0 1-16 16h-6a16 16 0 0 1-16-16z" {}
+            ellipse cx="31" cy="19" rx="18" ry="4.5" fill=(colour) {}
+        }
+    }
+}

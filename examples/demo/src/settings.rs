@@ -1,0 +1,36 @@
+//! What the environment can change.
+
+use std::env;
+use std::error::Error;
+use std::str::FromStr;
+use std::time::Duration;
+
+pub struct Settings {
+    /// `PORT`. Default: 3000. Port 0 is any that is free.
+    pub port: u16,
+    /// `DATABASE_URL`: where the sessions live. Default: `sqlite:demo.db`. `postgres://…`, `mysql://…` and `redis://…` take
+    /// the feature of that name.
+    pub database_url: String,
+    /// `USERS_URL`: the SQLite file of the users, where the sessions live elsewhere. Default: `sqlite:demo.db`.
+    pub users_url: String,
+    /// `CONFIRM_WITHIN`, in seconds: how old a proof of the password may be for the page that changes it. Default: 300.
+    pub confirm_within: Duration,
+}
+
+impl Settings {
+    pub fn from_env() -> Result<Self, Box<dyn Error>> {
+        Ok(Self {
+            port: read("PORT", 3000)?,
+            database_url: read("DATABASE_URL", "sqlite:demo.db".to_owned())?,
+            users_url: read("USERS_URL", "sqlite:demo.db".to_owned())?,
+            confirm_within: Duration::from_secs(read("CONFIRM_WITHIN", 300)?),
+        })
+    }
+}
+
+fn read<T: FromStr<Err: Error>>(name: &str, default: T) -> Result<T, Box<dyn Error>> {
+    match env::var(name) {
+        Ok(text) => text.parse().map_err(|error| format!("{name}={text}: {error}").into()),
+        Err(_) => Ok(default),
+    }
+}

@@ -1,0 +1,158 @@
+//! The shop and the cart: what a session does for visitors who have not signed in.
+
+use axum::extract::Path;
+use axum::http::HeaderMap;
+use axum::http::header::ACCEPT;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::{Form, Json};
+use maud::{Markup, html};
+use serde::{Deserialize, Serialize};
+use sessile::{CsrfToken, Field, FlashLevel};
+
+use crate::cart::Cart;
+use crate::catalogue::{self, TEAS, Tea, price};
+use crate::failure::Failure;
+use crate::form::csrf_field;
+use crate::layout::cup;
+use crate::visitor::{Member, Visitor};
+
+/// A key of the session that knows the type of its value.
+pub const CART: Field<Cart> = Field::new("cart");
+
+/// The teas. Who only looks is given no cookie, and no session is stored.
+pub async fn teas(visitor: Visitor) -> Result<Response, Failure> {
+    let content = html! {
+        div .title {
+            div {
+                h1 { "Teas of the season" }
+                p .note { "Fill the cart, then sign up: it comes along. A second browser is a second device." }
+            }
+            // Shown by the script: it takes one.
+            button #one-of-each .quiet type="button" hidden { "Add one of each, all at once" }
+        }
+        ul .teas {
+            @for tea in &TEAS { li .card { (card(tea)) } }
+        }
+    };
+    visitor.page("Teas", content).await
+}
+
+fn card(tea: &Tea) -> Markup {
+    html! {
+        (cup(tea.colour))
+        h2 { (tea.name) }
+        p .note { (tea.note) }
+        form .add method="post" action="/cart/add" {
+            input type="hidden" name="tea" value=(tea.code);
+            span .price { (price(tea.cents)) span .unit { " / 100 g" } }
+            button type="submit" aria-label={ "Add " (tea.name) " to the cart" } { "Add" }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub struct Add {
+    tea: String,
+}
+
+/// Adds a packet. It asks for no token, so that looking at the teas need not begin a session: what comes from another site
+/// is refused before it gets here, by what the browser says of its origin.
+pub async fn add(visitor: Visitor, headers: HeaderMap, Form(add): Form<Add>) -> Result<Response, Failure> {
+    let tea = catalogue::find(&add.tea).ok_or(Failure::NotFound)?;
+    if headers.get(ACCEPT).is_some_and(|accept| accept == "application/json") {
+        // The number goes into the answer, so it must be the one that is stored.
+        let count = visitor.session.update_now(CART, |cart| {
+            cart.add(tea);
+            cart.count()
+        });
+        return Ok(Json(Added { count: count.await? }).into_response());
+    }
+    // However many requests add something at this moment, each packet is counted: the closure runs again where another
+    // request was quicker. It is committed with the response.
+    visitor.session.update(CART, |cart| cart.add(tea))?;
+    visitor.session.flash(FlashLevel::Success, format!("{} is in your cart.", tea.name))?;
+    Ok(Redirect::to("/").into_response())
+}
+
+/// The answer to the script.
+#[derive(Serialize)]
+struct Added {
+    count: u32,
+}
+
+pub async fn cart(visitor: Visitor) -> Result<Response, Failure> {
+    let cart = visitor.session.get(CART)?.unwrap_or_default();
+    let content = if cart.count() == 0 {
+        html! {
+            section .narrow {
+                h1 { "Your cart" }
+                p { "There is nothing in it yet." }
+                p { a .button href="/" { "To the teas" } }
+            }
+        }
+    } else {
+        let token = visitor.session.csrf_token().await?;
+        html! {
+            section .narrow {
+                h1 { "Your cart" }
+                ul .lines {
+                    @for (tea, packets) in cart.lines() { li { (line(tea, packets, &token)) } }
+                }
+                p .total { span { "Total" } strong { (price(cart.cents())) } }
+                @if visitor.user.is_some() {
+                    form method="post" action="/cart/order" {
+                        (csrf_field(&token))
+                        button type="submit" { "Order" }
+                    }
+                } @else {
+                    p { a .button href="/sign-in?to=cart" { "Sign in to order" } }
+                    p .note { "Your cart comes along." }
+                }
+            }
+        }
+    };
+    visitor.page("Your cart", content).await
+}
+
+fn line(tea: &Tea, packets: u32, token: &CsrfToken) -> Markup {
+    html! {
+        (cup(tea.colour))
+        div .what {
+            strong { (tea.name) }
+            span .note { (price(tea.cents)) " each" }
+        }
+        div .count {
+            form method="post" action={ "/cart/" (tea.code) "/less" } {
+                (csrf_field(token))
+                button .step type="submit" aria-label={ "One " (tea.name) " less" } { "−" }
+            }
+            span .packets { span .unseen { "Packets: " } (packets) }
+            form method="post" action={ "/cart/" (tea.code) "/more" } {
+                (csrf_field(token))
+                button .step type="submit" aria-label={ "One " (tea.name) " more" } { "+" }
+            }
+        }
+        span .price { (price(tea.cents * packets)) }
+    }
+}
+
+pub async fn more(visitor: Visitor, Path(code): Path<String>) -> Result<Redirect, Failure> {
+    let tea = catalogue::find(&code).ok_or(Failure::NotFound)?;
+    visitor.session.update(CART, |cart| cart.add(tea))?;
+    Ok(Redirect::to("/cart"))
+}
+
+pub async fn less(visitor: Visitor, Path(code): Path<String>) -> Result<Redirect, Failure> {
+    let tea = catalogue::find(&code).ok_or(Failure::NotFound)?;
+    visitor.session.update(CART, |cart| cart.take(tea))?;
+    Ok(Redirect::to("/cart"))
+}
+
+/// Orders what is in the cart. Of two clicks one is given the cart: nobody orders twice.
+pub async fn order(member: Member) -> Result<Redirect, Failure> {
+    let Some(cart) = member.session().take_now(CART).await? else { return Ok(Redirect::to("/cart")) };
+    // A shop would write the order down here.
+    let thanks = format!("Thank you, {}. {} packets are on their way.", member.user.name, cart.count());
+    member.session().flash(FlashLevel::Success, thanks)?;
+    Ok(Redirect::to("/"))
+}

@@ -1,0 +1,55 @@
+//! The whole site: every route, and the layers around them.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware::map_response;
+use axum::routing::{get, post};
+use sessile::{CsrfLayer, SessionLayer, Sessions};
+
+use crate::failure::Failure;
+use crate::passwords::Passwords;
+use crate::users::Users;
+use crate::{assets, change_password, confirm, devices, failure, headers, shop, sign_in, sign_up};
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct App {
+    pub users: Users,
+    pub passwords: Passwords,
+    /// The sessions of everybody, outside of a request: for the page of the devices.
+    pub sessions: Sessions,
+    /// How old a proof of the password may be where it matters.
+    pub confirm_within: Duration,
+}
+
+pub fn router(app: App, sessions: SessionLayer) -> Router {
+    let pages = Router::new()
+        .route("/", get(shop::teas))
+        .route("/cart", get(shop::cart))
+        .route("/cart/{tea}/more", post(shop::more))
+        .route("/cart/{tea}/less", post(shop::less))
+        .route("/cart/order", post(shop::order))
+        .route("/sign-up", get(sign_up::show).post(sign_up::submit))
+        .route("/sign-in", get(sign_in::show).post(sign_in::submit))
+        .route("/sign-out", post(sign_in::out))
+        .route("/signed-out", get(sign_in::done))
+        .route("/devices", get(devices::show))
+        .route("/devices/{id}/end", post(devices::end))
+        .route("/devices/end-others", post(devices::end_others))
+        .route("/confirm", get(confirm::show).post(confirm::submit))
+        .route("/password", get(change_password::show).post(change_password::submit))
+        // What is posted to a page above brings a token of its session, or is refused.
+        .layer(CsrfLayer::new())
+        // What is posted to this one, too, comes from this site, by what the browser says. It takes no token, so that who
+        // only looks at the teas needs no session.
+        .route("/cart/add", post(shop::add))
+        .layer(tower_http::csrf::CsrfLayer::new())
+        .fallback(async || Failure::NotFound)
+        // Layers that are added later run earlier.
+        .layer(map_response(headers::keep_nowhere))
+        .layer(sessions)
+        .layer(map_response(failure::page));
+
+    Router::new().merge(assets::router()).merge(pages).layer(map_response(headers::harden)).with_state(app)
+}

@@ -1,0 +1,209 @@
+//! A browser with a profile of its own: one device of a user.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use fantoccini::wd::Capabilities;
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+
+use super::PASSWORD;
+use super::children::Directory;
+use super::demo::Demo;
+use super::driver::{DevTools, Driver};
+
+/// How long anything may take. A machine under load is slow.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct Browser {
+    client: Client,
+    process: Option<u64>,
+    // Removed after the browser that uses it.
+    _profile: Directory,
+}
+
+impl Browser {
+    pub async fn start(driver: &Driver) -> Self {
+        Self::start_with(driver, &[]).await
+    }
+
+    /// One that calls itself a telephone.
+    pub async fn start_phone(driver: &Driver) -> Self {
+        let agent = "--user-agent=Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) \
+                     Chrome/131.0.0.0 Mobile Safari/537.36";
+        Self::start_with(driver, &[agent]).await
+    }
+
+    async fn start_with(driver: &Driver, more: &[&str]) -> Self {
+        let profile = Directory::new("profile");
+        let directory = format!("--user-data-dir={}", profile.path().display());
+        let arguments = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--hide-scrollbars",
+            &directory,
+        ];
+        let arguments: Vec<_> = arguments.iter().chain(more).collect();
+        let capabilities = json!({
+            "browserName": "chrome",
+            "goog:chromeOptions": { "binary": "/usr/bin/chromium", "args": arguments },
+        });
+        let capabilities: Capabilities = capabilities.as_object().unwrap().clone();
+        let mut builder = ClientBuilder::new(HttpConnector::new());
+        let client = builder.capabilities(capabilities).connect(&driver.url).await.unwrap();
+        let process = client.capabilities().and_then(|all| all.get("goog:processID")).and_then(Value::as_u64);
+        Self { client, process, _profile: profile }
+    }
+
+    pub async fn open(&self, demo: &Demo, path: &str) {
+        self.client.goto(&demo.url(path)).await.unwrap();
+    }
+
+    pub async fn open_anything(&self, url: &str) {
+        self.client.goto(url).await.unwrap();
+    }
+
+    pub async fn back(&self) {
+        self.client.back().await.unwrap();
+    }
+
+    /// Presses the button with this text.
+    pub async fn press(&self, text: &str) {
+        self.find(&format!("//button[normalize-space()='{text}']")).await.click().await.unwrap();
+    }
+
+    /// Follows the link with this text.
+    pub async fn follow(&self, text: &str) {
+        self.find(&format!("//a[normalize-space()='{text}']")).await.click().await.unwrap();
+    }
+
+    /// Presses the one with this name, for those who do not see the page.
+    pub async fn press_named(&self, name: &str) {
+        self.find(&format!("//*[@aria-label='{name}']")).await.click().await.unwrap();
+    }
+
+    pub async fn fill(&self, field: &str, value: &str) {
+        let element = self.find(&format!("//input[@name='{field}' and not(@hidden)]")).await;
+        element.clear().await.unwrap();
+        element.send_keys(value).await.unwrap();
+    }
+
+    pub async fn tick(&self, field: &str) {
+        self.find(&format!("//input[@name='{field}']")).await.click().await.unwrap();
+    }
+
+    async fn find(&self, xpath: &str) -> fantoccini::elements::Element {
+        self.client.wait().at_most(PATIENCE).for_element(Locator::XPath(xpath)).await.unwrap()
+    }
+
+    /// What a script in the page answers. It is the body of a function that may wait.
+    pub async fn run(&self, script: &str) -> Value {
+        let wrapped = format!(
+            "const done = arguments[0]; (async () => {{ {script} }})().then(done, (e) => done({{ thrown: String(e) }}))"
+        );
+        let value = self.client.execute_async(&wrapped, vec![]).await.unwrap();
+        assert!(value.get("thrown").is_none(), "{value}");
+        value
+    }
+
+    /// Waits until this expression of a script holds; a page may be on its way.
+    pub async fn until(&self, condition: &str) {
+        let started = Instant::now();
+        loop {
+            // Between two pages there is nowhere for it to run.
+            if self.client.execute(&format!("return Boolean({condition})"), vec![]).await.is_ok_and(|it| it == true) {
+                return;
+            }
+            if started.elapsed() > PATIENCE {
+                panic!("it does not come to this: {condition}\n{}", self.text().await);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub async fn until_at(&self, path: &str) {
+        self.until(&format!("location.pathname + location.search === {path:?} && document.readyState === 'complete'"))
+            .await;
+    }
+
+    pub async fn until_says(&self, text: &str) {
+        self.until(&format!("document.body.innerText.includes({text:?})")).await;
+    }
+
+    pub async fn path(&self) -> String {
+        self.client.current_url().await.unwrap().path().to_owned()
+    }
+
+    /// What the page says.
+    pub async fn text(&self) -> String {
+        let text = self.client.execute("return document.body.innerText", vec![]).await.unwrap();
+        text.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// How many packets the page says are in the cart.
+    pub async fn in_cart(&self) -> u64 {
+        let text = self.client.execute("return Number(document.querySelector('#in-cart').textContent)", vec![]).await;
+        text.unwrap().as_u64().unwrap()
+    }
+
+    pub async fn devtools(&self, command: &'static str, parameters: Value) -> Value {
+        self.client.issue_cmd(DevTools { command, parameters }).await.unwrap()
+    }
+
+    /// The session's cookie, with all that the browser knows about it.
+    pub async fn cookie(&self, demo: &Demo) -> Option<Value> {
+        let answer = self.devtools("Network.getCookies", json!({ "urls": [demo.url("/")] })).await;
+        let cookies = answer["cookies"].as_array().unwrap().clone();
+        assert!(cookies.len() <= 1, "{cookies:?}");
+        cookies.into_iter().next()
+    }
+
+    /// The value of the cookie.
+    pub async fn token(&self, demo: &Demo) -> String {
+        let cookie = self.cookie(demo).await.expect("a session");
+        cookie["value"].as_str().unwrap().to_owned()
+    }
+
+    /// Presses the button that signs out, in the frame of the page.
+    pub async fn press_out(&self) {
+        self.find("//form[@action='/sign-out']//button").await.click().await.unwrap();
+    }
+
+    pub async fn sign_up(&self, demo: &Demo, name: &str) {
+        self.open(demo, "/sign-up").await;
+        self.fill("name", name).await;
+        self.fill("password", PASSWORD).await;
+        self.press("Sign up").await;
+        self.until_says(&format!("Welcome, {name}.")).await;
+    }
+
+    pub async fn sign_in(&self, demo: &Demo, name: &str) {
+        self.open(demo, "/sign-in").await;
+        self.fill("name", name).await;
+        self.fill("password", PASSWORD).await;
+        self.press("Sign in").await;
+        self.until_says(&format!("Welcome back, {name}.")).await;
+    }
+
+    /// Ends it in good order.
+    pub async fn close(mut self) {
+        self.client.clone().close().await.unwrap();
+        self.process = None;
+    }
+}
+
+impl Drop for Browser {
+    /// After a panic: its process takes those that it started with it.
+    fn drop(&mut self) {
+        if let Some(process) = self.process {
+            let _ = Command::new("kill").args(["-KILL", &process.to_string()]).status();
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The demo's program, on a port and a file of its own.
+
+use std::process::Command;
+
+use super::children::{Directory, Running};
+
+pub struct Demo {
+    directory: Directory,
+    port: u16,
+    running: Option<Running>,
+}
+
+impl Demo {
+    pub fn start() -> Self {
+        let mut demo = Self { directory: Directory::new("files"), port: 0, running: None };
+        demo.start_with(&[]);
+        demo
+    }
+
+    /// Ends it at once, as a power failure would, and starts it on the same port and file.
+    pub fn restart(&mut self) {
+        self.restart_with(&[]);
+    }
+
+    pub fn restart_with(&mut self, environment: &[(&str, &str)]) {
+        self.running = None;
+        self.start_with(environment);
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://localhost:{}{path}", self.port)
+    }
+
+    fn start_with(&mut self, environment: &[(&str, &str)]) {
+        let log = std::fs::File::options().create(true).append(true).open(self.directory.path().join("log")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sessile-demo"));
+        command.current_dir(self.directory.path()).env_remove("DATABASE_URL").env("PORT", self.port.to_string());
+        command.envs(environment.iter().copied()).stderr(log);
+        let port_of = |line: &str| line.strip_prefix("listening on http://localhost:")?.parse().ok();
+        let (running, port) = Running::start(&mut command, port_of);
+        (self.running, self.port) = (Some(running), port);
+    }
+}

@@ -1,0 +1,57 @@
+use super::browser::Browser;
+use super::demo::Demo;
+use super::driver::Driver;
+
+const REFUSED: &str = "This form is out of date";
+
+#[tokio::test]
+async fn a_form_without_its_token_or_with_another_sessions_is_refused() {
+    let (demo, driver) = (Demo::start(), Driver::start());
+    let browser = Browser::start(&driver).await;
+    browser.sign_up(&demo, "ada").await;
+    let other = Browser::start(&driver).await;
+    other.open(&demo, "/sign-in").await;
+    let foreign = other.run("return document.querySelector('[name=csrf_token]').value").await;
+
+    let change = "for (const field of document.querySelectorAll('[name=csrf_token]'))";
+    for change in [format!("{change} field.remove()"), format!("{change} field.value = {foreign}")] {
+        browser.open(&demo, "/devices").await;
+        browser.run(&change).await;
+        browser.press_out().await;
+        browser.until_says(REFUSED).await;
+        let status = browser.run("return performance.getEntriesByType('navigation')[0].responseStatus").await;
+        assert_eq!(status, 403);
+        browser.open(&demo, "/devices").await;
+        assert_eq!(browser.path().await, "/devices");
+    }
+    // A form that nobody signed in has sent is refused as well.
+    other.run("document.querySelector('[name=csrf_token]').remove()").await;
+    other.fill("name", "ada").await;
+    other.fill("password", super::PASSWORD).await;
+    other.press("Sign in").await;
+    other.until_says(REFUSED).await;
+    other.close().await;
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn a_form_on_another_site_changes_nothing() {
+    let (demo, driver) = (Demo::start(), Driver::start());
+    let browser = Browser::start(&driver).await;
+    browser.sign_up(&demo, "ada").await;
+    let token = browser.token(&demo).await;
+    for path in ["/cart/add", "/sign-out", "/devices/end-others"] {
+        let url = demo.url(path);
+        let page = format!("<form method=post action='{url}'><input name=tea value=assam><button>Win</button></form>");
+        browser.open_anything(&format!("data:text/html,{page}")).await;
+        browser.press("Win").await;
+        browser.until_says(REFUSED).await;
+        assert_eq!(browser.token(&demo).await, token);
+    }
+    // A link from another site finds her signed in, as ever.
+    browser.open_anything(&format!("data:text/html,<a href='{}'>Look</a>", demo.url("/devices"))).await;
+    browser.follow("Look").await;
+    browser.until_at("/devices").await;
+    assert_eq!(browser.in_cart().await, 0);
+    browser.close().await;
+}
