@@ -15,22 +15,9 @@ use support::race::{MINUTE, NOBODY, World};
 use support::store::{CountingStore, Counts, Fault, Op};
 
 use accounts::csrf::{app, with_form, with_header};
+use accounts::csrf_rules;
 
-accounts::in_memory! {
-    csrf:
-    a_page_that_shows_a_token_begins_a_session_and_its_forms_work,
-    what_is_no_token_is_refused_and_changes_nothing,
-    a_token_of_another_session_is_refused,
-    a_token_of_before_a_rotation_or_a_sign_in_is_refused_after,
-    a_planted_session_gives_no_token_that_works_after_the_sign_in,
-    a_token_is_shown_of_what_the_same_request_makes,
-    a_token_survives_a_periodic_rotation,
-    each_token_is_masked_anew,
-    the_layer_refuses_unsafe_methods_without_a_token,
-    the_layer_reads_the_token_of_a_form_and_hands_the_form_on,
-    a_form_that_cannot_be_taken_says_why,
-    a_client_under_a_retired_token_is_shown_none,
-}
+csrf_rules!(in_memory);
 
 #[tokio::test]
 async fn a_token_costs_nothing_where_the_session_is_stored() {

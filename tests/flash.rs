@@ -5,22 +5,16 @@
 mod accounts;
 mod support;
 
+use accounts::flash_rules;
 use http::StatusCode;
 use sessile::FlashLevel;
 use support::race::{NOBODY, World};
 use support::store::Counts;
 
-accounts::in_memory! {
-    flash:
-    a_message_is_shown_after_the_redirect_and_once,
-    messages_come_in_their_order_with_their_levels,
-    a_message_outlives_a_sign_in_and_one_can_be_left_after_a_sign_out,
-    a_message_of_an_answer_that_failed_is_not_left,
-    too_many_messages_push_the_oldest_out,
-}
+flash_rules!(in_memory);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_fifty_readers_at_once_one_shows_each_message() {
+async fn of_fifty_readers_on_four_threads_one_shows_each_message() {
     for _ in 0..10 {
         accounts::flash::of_fifty_readers_at_once_one_shows_each_message(&accounts::Over::memory()).await;
     }

@@ -63,12 +63,48 @@ macro_rules! in_memory {
 
 /// Runs each of these over one store, one after another.
 macro_rules! one_after_another {
-    ($over:expr => $($module:ident: $($name:ident),* $(,)?;)*) => {
-        $($(
-            eprintln!("{} {}", stringify!($module), stringify!($name));
-            crate::accounts::$module::$name($over).await;
-        )*)*
+    ($store:ident => $module:ident: $($name:ident),* $(,)?) => {
+        $(
+            eprintln!("{}: {}", stringify!($module), stringify!($name));
+            crate::accounts::$module::$name(&crate::accounts::Over::store($store.clone())).await;
+        )*
     };
 }
 
-pub(crate) use {in_memory, one_after_another};
+/// The rules of `csrf.rs`, done with as the caller says.
+macro_rules! csrf_rules {
+    ($do:ident $($with:tt)*) => {
+        crate::accounts::$do! {
+            $($with)* csrf:
+            a_page_that_shows_a_token_begins_a_session_and_its_forms_work,
+            what_is_no_token_is_refused_and_changes_nothing,
+            a_token_of_another_session_is_refused,
+            a_token_of_before_a_rotation_or_a_sign_in_is_refused_after,
+            a_planted_session_gives_no_token_that_works_after_the_sign_in,
+            a_token_is_shown_of_what_the_same_request_makes,
+            a_token_survives_a_periodic_rotation,
+            each_token_is_masked_anew,
+            the_layer_refuses_unsafe_methods_without_a_token,
+            the_layer_reads_the_token_of_a_form_and_hands_the_form_on,
+            a_form_that_cannot_be_taken_says_why,
+            a_client_under_a_retired_token_is_shown_none,
+        }
+    };
+}
+
+/// The rules of `flash.rs`, done with as the caller says.
+macro_rules! flash_rules {
+    ($do:ident $($with:tt)*) => {
+        crate::accounts::$do! {
+            $($with)* flash:
+            a_message_is_shown_after_the_redirect_and_once,
+            messages_come_in_their_order_with_their_levels,
+            a_message_outlives_a_sign_in_and_one_can_be_left_after_a_sign_out,
+            a_message_of_an_answer_that_failed_is_not_left,
+            too_many_messages_push_the_oldest_out,
+            of_fifty_readers_at_once_one_shows_each_message,
+        }
+    };
+}
+
+pub(crate) use {csrf_rules, flash_rules, in_memory, one_after_another};
