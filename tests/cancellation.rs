@@ -395,3 +395,30 @@ async fn a_commit_that_is_given_up_and_whose_answer_is_lost_takes_effect_once() 
         }
     }
 }
+
+/// It came with a token that the other rotation has retired.
+#[tokio::test]
+async fn a_rotation_after_a_commit_that_was_given_up_does_not_undo_one_that_came_between() {
+    for polls in 1..40 {
+        let world = World::new();
+        let token = world.begin().await;
+        world.faults.pend(2);
+        let slow = world
+            .hold(&token, move |session, gate| async move {
+                session.update("n", |n: &mut u32| *n += 1)?;
+                {
+                    let mut commit = Box::pin(session.commit());
+                    let _ = poll_times(&mut commit, polls);
+                }
+                session.rotate()?;
+                gate.wait().await;
+                Ok(())
+            })
+            .await;
+        world.faults.heal();
+        let rotated = world.send(&token, |session| async move { session.rotate() }).await.token();
+        slow.finish().await.assert_silent(StatusCode::OK);
+        assert!(world.is_live(&rotated).await, "given up after {polls} polls");
+        assert_eq!(world.read::<u32>(&rotated, "n").await, Some(1), "given up after {polls} polls");
+    }
+}

@@ -11,7 +11,7 @@ use http::StatusCode;
 use sessile::{ErrorKind, EventKind, Lifetime};
 use support::client::session_of;
 use support::race::{Answer, HOUR, MINUTE, NOBODY, SECOND, World};
-use support::store::Op;
+use support::store::{Fault, Op};
 use tokio::sync::Barrier;
 
 const ROUNDS: usize = 40;
@@ -377,4 +377,29 @@ async fn a_write_after_the_head_of_the_response_is_refused() {
     closed(session.update_now("late", |late: &mut u32| *late += 1).await);
     closed(session.take_now::<bool>("start").await.map(|_| ()));
     assert_eq!(world.opens(&token).await.unwrap().keys, ["start"]);
+}
+
+/// Its record is still there for a moment, marked as ended, and holds the name of that commit.
+#[tokio::test]
+async fn a_request_whose_commit_was_found_in_a_session_that_has_ended_since_does_not_revive_it() {
+    let world = World::new();
+    let token = world.begin().await;
+    let gate = world.faults.hold_after(Op::Set, 1);
+    world.faults.fail(Op::Set, 1, Fault::After);
+    let slow = world.spawn(&token, |session| async move {
+        session.update_now("n", |n: &mut u32| *n += 1).await?;
+        session.insert("later", &1)
+    });
+    gate.reached().await;
+    world.faults.fail_always(Op::Delete, Fault::Before);
+    let ended = world.send(&token, |session| async move { session.sign_out() }).await;
+    assert!(ended.assert_ok().is_removal());
+    gate.release();
+    slow.await.unwrap().assert_silent(StatusCode::OK);
+    world.faults.heal();
+    assert!(!world.is_live(&token).await, "the session is back");
+    assert_eq!(
+        world.quiet().get(&support::client::session_of(&token)).await.unwrap().map(|stored| stored.keys()),
+        None
+    );
 }

@@ -167,8 +167,8 @@ impl Update<'_> {
         loop {
             if tried.is_some() || self.attempt.in_doubt.is_some() {
                 newer = match self.look().await? {
-                    Standing::Done(found) if self.is_of_this_epoch(&found) => return Ok(Some(self.committed(found))),
-                    // It took effect, and the session changed hands after: this request goes on with what was.
+                    Standing::Done(found) if self.is_still_this(&found) => return Ok(Some(self.committed(found))),
+                    // It took effect, and the session changed hands or ended after: this request goes on with what was.
                     Standing::Done(_) => {
                         let own = tried.unwrap_or_else(|| self.loaded.found.clone());
                         let token = self.loaded.token.clone();
@@ -209,8 +209,11 @@ impl Update<'_> {
         }
     }
 
-    /// Whether a record that holds this commit is still of the epoch that the commit was made in.
-    fn is_of_this_epoch(&self, found: &Found) -> bool {
+    /// Whether a record that holds this commit has neither ended nor changed hands since the commit was made.
+    fn is_still_this(&self, found: &Found) -> bool {
+        if found.header.ended && !self.changes.end {
+            return false;
+        }
         match &self.changes.sign_in {
             Some(sign_in) => found.record.owner() == Some(&sign_in.owner),
             None => found.header.epoch == self.loaded.found.header.epoch,
@@ -282,8 +285,13 @@ impl Update<'_> {
                 header.signed_in = version;
                 owner = Some(sign_in.owner.clone());
             }
-            // Of several rotations at once one takes place.
-            (None, Some(new)) if changes.rotate && header.rotated <= loaded.record.version() => {
+            // Of several rotations at once one takes place. Whoever goes on from a commit that was found after another's
+            // rotation holds a secret that it has retired.
+            (None, Some(new))
+                if changes.rotate
+                    && header.rotated <= loaded.record.version()
+                    && self.loaded.presented != Presented::Replaced =>
+            {
                 header.secrets.replace_all(new, now, false);
                 header.rotated = version;
             }
