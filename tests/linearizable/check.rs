@@ -65,7 +65,7 @@ pub fn judge(history: &History) -> Verdict {
                 None => {}
             }
         }
-        for request in 0..requests.len() {
+        for (request, is_faulty) in faulty.iter().enumerate() {
             let Some(timed) = next(request).filter(|timed| timed.begun < deadline) else { continue };
             let step = state.at[request];
             let short = u8::try_from(request).unwrap();
@@ -81,7 +81,7 @@ pub fn judge(history: &History) -> Verdict {
                 continue;
             }
             let mut after = state.clone();
-            match after.world.take(request, secret(short, step), timed, faulty[request]) {
+            match after.world.take(request, secret(short, step), timed, *is_faulty) {
                 Some(Taken::Whole) => {
                     after.at[request] += 1;
                     push(after);
@@ -91,9 +91,9 @@ pub fn judge(history: &History) -> Verdict {
             }
         }
         // A commit whose answer was lost goes on from what it finds when it looks.
-        for request in 0..requests.len() {
+        for (request, steps) in requests.iter().enumerate() {
             let step = usize::from(state.at[request]);
-            if (1..requests[request].len()).contains(&step) && requests[request][step - 1].faults > 0 {
+            if (1..steps.len()).contains(&step) && steps[step - 1].faults > 0 {
                 let mut after = state.clone();
                 if after.world.look_again(request) {
                     push(after);

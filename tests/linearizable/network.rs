@@ -54,6 +54,16 @@ enum Told {
     Done(bool),
 }
 
+/// A call that something can happen to.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenCall {
+    pub number: usize,
+    pub request: usize,
+    pub applied: bool,
+    /// Whether somebody waits for the answer.
+    pub awaited: bool,
+}
+
 /// What may happen to a call next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -90,11 +100,17 @@ impl Network {
         self.links().faults[request] += 1;
     }
 
-    /// The calls that something can happen to: whether each was applied, and whether somebody waits for it.
-    pub fn open_calls(&self) -> Vec<(usize, bool, bool)> {
+    /// The calls that something can happen to.
+    pub fn open_calls(&self) -> Vec<OpenCall> {
         let links = self.links();
         let open = links.calls.iter().filter(|call| call.reply.is_none() || call.orphaned);
-        open.map(|call| (call.number, call.applied.is_some(), !call.orphaned)).collect()
+        open.map(|Call { number, request, applied, orphaned, .. }| OpenCall {
+            number: *number,
+            request: *request,
+            applied: applied.is_some(),
+            awaited: !orphaned,
+        })
+        .collect()
     }
 
     pub fn happen(&self, number: usize, event: Event) {

@@ -13,7 +13,7 @@ use sessile::testing::ManualClock;
 
 use super::handler::{Deed, Notes, Script, run};
 use super::history::{Act, History, Step};
-use super::network::{Event, Network};
+use super::network::{Event, Network, OpenCall};
 use crate::support::store::random;
 
 /// More decisions than any schedule takes.
@@ -28,6 +28,8 @@ struct Weather {
     leavers: usize,
     /// Whether handlers give up waiting.
     impatient: bool,
+    /// Whether one request is slow, and many others go by.
+    crowded: bool,
 }
 
 pub struct Schedule {
@@ -40,6 +42,8 @@ pub struct Schedule {
     tasks: Vec<Option<Task>>,
     written: u32,
     decisions: usize,
+    /// The request that everything of takes its time.
+    slow: Option<usize>,
 }
 
 struct Task {
@@ -62,30 +66,33 @@ impl Schedule {
         let builder = SessionLayer::builder(network.clone()).with_clock(&clock);
         // The schedule is finite; the clock on the wall is none of its business.
         let layer = builder.with_commit_deadline(Duration::from_secs(3600)).build().unwrap();
-        let weather = Weather { faults: 0, leavers: 0, impatient: false };
+        let weather = Weather { faults: 0, leavers: 0, impatient: false, crowded: false };
         let (history, tasks) = (Arc::default(), Vec::new());
         let mut schedule =
-            Self { random: seed, weather, clock, network, layer, history, tasks, written: 0, decisions: 0 };
+            Self { random: seed, weather, clock, network, layer, history, tasks, written: 0, decisions: 0, slow: None };
         schedule.weather = Weather {
             faults: [0, 0, 4, 15][schedule.choose(4)],
             leavers: [0, 0, 10, 40][schedule.choose(4)],
             impatient: schedule.choose(4) == 0,
+            crowded: schedule.choose(8) == 0,
         };
         schedule
     }
 
     /// What the requests did, from the first to the last look at everything.
     pub fn run(mut self) -> History {
-        let calm = Weather { faults: 0, leavers: 0, impatient: false };
+        let calm = Weather { faults: 0, leavers: 0, impatient: false, crowded: false };
         let weather = std::mem::replace(&mut self.weather, calm);
         let deeds = vec![Deed::Act(Act::Insert(0, 0)), Deed::CountNow];
         self.begin(Script { token: None, deeds, kept: true });
         self.until_quiet();
         for _ in 0..1 + self.choose(2) {
             self.weather = weather;
-            let mut left = 2 + self.choose(4);
+            self.slow = weather.crowded.then_some(self.tasks.len());
+            let mut left = if weather.crowded { 12 } else { 2 + self.choose(4) };
             while left > 0 || self.is_busy() {
-                if left > 0 && (!self.is_busy() || self.choose(4) == 0) {
+                let quick = self.busy().iter().any(|task| Some(*task) != self.slow);
+                if left > 0 && (!quick || (!weather.crowded && self.choose(4) == 0)) {
                     let script = self.script();
                     self.begin(script);
                     left -= 1;
@@ -124,12 +131,16 @@ impl Schedule {
             1..=3 => Some(self.choose(known)),
             _ => Some(known - 1),
         };
-        let (mut deeds, mut gave_up) = (Vec::new(), false);
+        let mut deeds: Vec<Deed> = Vec::new();
+        let (gives_up, may_end) = (
+            |deed: &Deed| matches!(deed, Deed::GiveUp(_)),
+            |deed: &Deed| matches!(deed, Deed::Act(Act::SignIn(_) | Act::SignOut)),
+        );
         for _ in 0..1 + self.choose(3) {
             let deed = self.deed();
-            gave_up |= matches!(deed, Deed::GiveUp(_));
-            // Over a commit that was given up nobody can tell whose session is ended.
-            if !(gave_up && matches!(deed, Deed::Act(Act::SignIn(_) | Act::SignOut))) {
+            // With a commit that was given up nobody can tell which session has ended.
+            let excludes = |other: &Deed| (gives_up(&deed) && may_end(other)) || (may_end(&deed) && gives_up(other));
+            if !deeds.iter().any(excludes) {
                 deeds.push(deed);
             }
         }
@@ -171,6 +182,10 @@ impl Schedule {
         self.tasks.iter().any(Option::is_some)
     }
 
+    fn busy(&self) -> Vec<usize> {
+        (0..self.tasks.len()).filter(|task| self.tasks[*task].is_some()).collect()
+    }
+
     fn until_quiet(&mut self) {
         while self.is_busy() {
             self.advance();
@@ -181,15 +196,21 @@ impl Schedule {
     fn advance(&mut self) {
         self.decisions += 1;
         assert!(self.decisions < ENOUGH, "the schedule has no end");
-        let ready: Vec<usize> = (0..self.tasks.len())
-            .filter(|task| self.tasks[*task].as_ref().is_some_and(|task| task.ready.0.load(Ordering::Relaxed)))
-            .collect();
-        let calls = self.network.open_calls();
-        if self.is_busy() && self.choose(1000) < self.weather.leavers {
-            let busy: Vec<usize> = (0..self.tasks.len()).filter(|task| self.tasks[*task].is_some()).collect();
+        let busy = self.busy();
+        let mut ready = busy.clone();
+        ready.retain(|task| self.tasks[*task].as_ref().is_some_and(|task| task.ready.0.load(Ordering::Relaxed)));
+        let mut calls = self.network.open_calls();
+        if !busy.is_empty() && self.choose(1000) < self.weather.leavers {
             let leaver = busy[self.choose(busy.len())];
             self.tasks[leaver] = None;
             return;
+        }
+        if let Some(slow) = self.slow
+            && busy.iter().any(|task| *task != slow)
+            && self.choose(40) > 0
+        {
+            ready.retain(|task| *task != slow);
+            calls.retain(|call| call.request != slow);
         }
         let choices = ready.len() + calls.len();
         if choices == 0 {
@@ -199,7 +220,7 @@ impl Schedule {
         if choice < ready.len() {
             return self.poll(ready[choice]);
         }
-        let (number, applied, awaited) = calls[choice - ready.len()];
+        let OpenCall { number, applied, awaited, .. } = calls[choice - ready.len()];
         let fails = self.choose(100) < self.weather.faults;
         let event = match (awaited, applied, fails) {
             (true, true, true) => Event::Fail,
