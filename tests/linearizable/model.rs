@@ -379,7 +379,7 @@ impl World {
         if live.owner.is_none() && !session.ended && session.epoch != live.epoch {
             return None;
         }
-        request.removed = !session.ended && live.is_the_clients;
+        request.removed |= !session.ended && live.is_the_clients;
         session.ended = true;
         request.after_end = true;
         Some(())
