@@ -7,4 +7,5 @@
 
 pub mod client;
 pub mod race;
+pub mod site;
 pub mod store;

@@ -1,0 +1,120 @@
+//! When people sign in with a name and a password: a typed user in handlers, and the session in charge of who it is.
+//!
+//! ```sh
+//! cargo run --example login
+//! ```
+//!
+//! listens on 127.0.0.1:3000; `PORT` in the environment changes it, and port 0 takes any that is free.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{FromRef, FromRequestParts, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use sessile::{Error, Lifetime, MemoryStore, Session, SessionLayer, SignedIn};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[derive(Clone, Debug, Serialize)]
+struct User {
+    id: u64,
+    name: String,
+    admin: bool,
+}
+
+/// The application's users. The session holds an id alone: what a user is, and may do, is looked up each time, so that a
+/// change holds at once.
+#[derive(Clone)]
+struct Users(Arc<HashMap<u64, User>>);
+
+impl Users {
+    fn find(&self, id: u64) -> Option<User> {
+        self.0.get(&id).cloned()
+    }
+
+    /// An application would look up the name, and verify a hash (argon2) of the password.
+    fn verify(&self, name: &str, password: &str) -> Option<User> {
+        self.0.values().find(|user| user.name == name && password == format!("{name}'s password")).cloned()
+    }
+}
+
+/// Who is signed in: taken by every handler that is not for all.
+struct CurrentUser(User);
+
+impl<S> FromRequestParts<S> for CurrentUser
+where
+    S: Send + Sync,
+    Users: FromRef<S>,
+{
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let signed_in: SignedIn = SignedIn::from_request_parts(parts, state).await.map_err(Error::into_response)?;
+        let id = signed_in.owner().strip_prefix("user:").and_then(|id| id.parse().ok());
+        let user = id.and_then(|id| Users::from_ref(state).find(id));
+        // A user who was deleted since is nobody.
+        user.map(Self).ok_or_else(|| StatusCode::UNAUTHORIZED.into_response())
+    }
+}
+
+#[derive(Deserialize)]
+struct Credentials {
+    name: String,
+    password: String,
+    #[serde(default)]
+    remember: bool,
+}
+
+async fn sign_in(
+    session: Session,
+    State(users): State<Users>,
+    Json(credentials): Json<Credentials>,
+) -> Result<StatusCode, Error> {
+    let Some(user) = users.verify(&credentials.name, &credentials.password) else {
+        return Ok(StatusCode::UNAUTHORIZED);
+    };
+    // A new token, a new lifetime, and what the visitor had in the session stays.
+    session.sign_in(&format!("user:{}", user.id))?;
+    if credentials.remember {
+        session.set_lifetime(Lifetime::new().with_idle(14 * DAY).with_absolute(90 * DAY).with_max_age(90 * DAY))?;
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn sign_out(session: Session) -> Result<StatusCode, Error> {
+    session.sign_out()?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn me(CurrentUser(user): CurrentUser) -> Json<User> {
+    Json(user)
+}
+
+async fn admin(CurrentUser(user): CurrentUser) -> Result<&'static str, StatusCode> {
+    if user.admin { Ok("the back room\n") } else { Err(StatusCode::FORBIDDEN) }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let user = |id, name: &str| (id, User { id, name: name.to_owned(), admin: name == "grace" });
+    let users = Users(Arc::new(HashMap::from([user(1, "ada"), user(2, "grace")])));
+    let app = Router::new()
+        .route("/sign-in", post(sign_in))
+        .route("/sign-out", post(sign_out))
+        .route("/me", get(me))
+        .route("/admin", get(admin))
+        .with_state(users)
+        .layer(SessionLayer::new(MemoryStore::new()));
+
+    let port: u16 = std::env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    axum::serve(listener, app).await?;
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! An example of this crate, as its users run it: the real program, on a real socket.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use http::header::COOKIE;
+use reqwest::{Method, Response};
+use serde_json::Value;
+
+use super::client::Jar;
+
+/// The running program. It ends with the test.
+pub struct Site {
+    program: Child,
+    address: String,
+}
+
+impl Site {
+    /// Starts an example, on a port of its own.
+    pub fn start(example: &str) -> Self {
+        Self::start_with(example, &[])
+    }
+
+    /// The same, with these in its environment.
+    pub fn start_with(example: &str, environment: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(program(example));
+        command.env("PORT", "0").envs(environment.iter().copied());
+        Self::run(&mut command)
+    }
+
+    /// Starts any program that says where it listens.
+    pub fn run(command: &mut Command) -> Self {
+        let mut program = command.stdout(Stdio::piped()).spawn().expect("the program starts");
+        let mut line = String::new();
+        BufReader::new(program.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on ").map(str::to_owned);
+        // From here on, dropping the site ends the program, whatever it said.
+        let mut site = Self { program, address: String::new() };
+        site.address = address.unwrap_or_else(|| panic!("the program says where it listens, not {line:?}"));
+        site
+    }
+
+    /// `http://127.0.0.1:…`
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub fn visitor(&self) -> Visitor {
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        Visitor { http, address: self.address.clone(), jar: Jar::default() }
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
+
+/// Where an example lies. All that need no feature are built at once, with the cargo that runs this test.
+fn program(example: &str) -> PathBuf {
+    static PROGRAMS: OnceLock<HashMap<String, PathBuf>> = OnceLock::new();
+    let programs = PROGRAMS.get_or_init(|| {
+        let output = Command::new(env!("CARGO"))
+            .args(["build", "--examples", "--message-format", "json"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stderr(Stdio::inherit())
+            .output()
+            .expect("cargo runs");
+        assert!(output.status.success(), "the examples build");
+        let messages = output.stdout.lines().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+        let named = |message: Value| {
+            let name = message["target"]["name"].as_str()?.to_owned();
+            Some((name, PathBuf::from(message["executable"].as_str()?)))
+        };
+        messages.filter_map(named).collect()
+    });
+    programs.get(example).unwrap_or_else(|| panic!("there is no example {example}")).clone()
+}
+
+/// A client by hand, since the cookie is for https alone: browsers make an exception for localhost, libraries do not. It
+/// follows no redirect.
+#[derive(Clone)]
+pub struct Visitor {
+    http: reqwest::Client,
+    address: String,
+    pub jar: Jar,
+}
+
+impl Visitor {
+    pub async fn request(&mut self, method: Method, path: &str, body: &str) -> Response {
+        let request = self.http.request(method, self.url(path)).body(body.to_owned());
+        self.send(request).await
+    }
+
+    /// The status and the text of the answer.
+    pub async fn get(&mut self, path: &str) -> (u16, String) {
+        let response = self.request(Method::GET, path, "").await;
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    pub async fn post(&mut self, path: &str, body: &str) -> (u16, String) {
+        let response = self.request(Method::POST, path, body).await;
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    pub async fn post_json(&mut self, path: &str, body: &Value) -> u16 {
+        let request = self.http.post(self.url(path)).json(body);
+        self.send(request).await.status().as_u16()
+    }
+
+    pub async fn get_json(&mut self, path: &str) -> Value {
+        self.request(Method::GET, path, "").await.json().await.unwrap()
+    }
+
+    /// A path of the site, or an address as a redirect gives it.
+    fn url(&self, path: &str) -> String {
+        if path.starts_with('/') { format!("{}{path}", self.address) } else { path.to_owned() }
+    }
+
+    async fn send(&mut self, request: reqwest::RequestBuilder) -> Response {
+        let request = match self.jar.header() {
+            Some(cookies) => request.header(COOKIE, cookies),
+            None => request,
+        };
+        let response = request.send().await.unwrap();
+        self.jar.take_in(response.headers());
+        response
+    }
+}
