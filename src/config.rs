@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 
 use crate::clock::Clock;
 use crate::event::Events;
@@ -21,6 +21,13 @@ pub(crate) struct Config {
     /// In bytes of encoded keys and values.
     pub(crate) size_limit: usize,
     pub(crate) strict_writes: bool,
+    /// The most sessions that one owner may have at once.
+    pub(crate) owner_limit: Option<usize>,
+    pub(crate) replay_policy: ReplayPolicy,
+    /// How long a new anonymous session lives until its token comes back.
+    pub(crate) unconfirmed: Option<Duration>,
+    /// What to say in `Clear-Site-Data` where a session was ended.
+    pub(crate) clear_site_data: Option<HeaderValue>,
     /// How long a commit may go on trying.
     pub(crate) commit_deadline: Duration,
     /// In which order commits go on that have lost a race.
@@ -42,12 +49,27 @@ impl Config {
             lifetime: Lifetime::new(),
             size_limit: Self::SIZE_LIMIT,
             strict_writes: false,
+            owner_limit: None,
+            replay_policy: ReplayPolicy::Report,
+            unconfirmed: None,
+            clear_site_data: None,
             commit_deadline: Self::COMMIT_DEADLINE,
             turns: Arc::default(),
             commit_on: CommitOn::default(),
             events: Events::default(),
             cookie: CookieTemplate::default(),
         }
+    }
+
+    /// Says why these settings cannot work.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if self.owner_limit == Some(0) {
+            return Err(ConfigError::new("an owner limit of zero, so that every sign-in ends its own session"));
+        }
+        if self.unconfirmed.is_some_and(|lifetime| lifetime < Duration::from_millis(1)) {
+            return Err(ConfigError::new("the unconfirmed lifetime is zero, so that every new session has expired"));
+        }
+        self.lifetime.check()
     }
 }
 
@@ -57,6 +79,10 @@ impl fmt::Debug for Config {
             .field("lifetime", &self.lifetime)
             .field("size_limit", &self.size_limit)
             .field("strict_writes", &self.strict_writes)
+            .field("owner_limit", &self.owner_limit)
+            .field("replay_policy", &self.replay_policy)
+            .field("unconfirmed", &self.unconfirmed)
+            .field("clear_site_data", &self.clear_site_data)
             .field("commit_deadline", &self.commit_deadline)
             .field("cookie", &self.cookie)
             .finish_non_exhaustive()
@@ -84,6 +110,53 @@ impl Default for CommitOn {
     /// All but those of the class 5xx.
     fn default() -> Self {
         Self(None)
+    }
+}
+
+/// What to do where a secret is presented that a periodic rotation had retired longer ago than the grace of 30 seconds, in
+/// the same epoch: somebody has a copy of it, the client or a thief, and there is no telling which.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReplayPolicy {
+    /// Raises [`Replayed`](crate::EventKind::Replayed), and leaves the session alone.
+    #[default]
+    Report,
+    /// Ends the session, beside that, so that both must sign in again.
+    ///
+    /// No other token does it: not one that `rotate` or `sign_in` retired, nor one of before the session changed hands, nor an
+    /// invented one. So nobody can end a session by knowing its id or by having planted it.
+    End,
+}
+
+/// What a user agent is asked to remove with `Clear-Site-Data`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SiteData {
+    /// What the browser has cached of the origin, pages that "back" would show among them.
+    Cache,
+    /// The cookies of the origin's whole registrable domain: of its sibling hosts, too.
+    Cookies,
+    /// Local storage, databases and service workers.
+    Storage,
+    /// Reloads the origin's open pages, where the browser does that.
+    ExecutionContexts,
+}
+
+impl SiteData {
+    const fn directive(self) -> &'static str {
+        match self {
+            Self::Cache => "\"cache\"",
+            Self::Cookies => "\"cookies\"",
+            Self::Storage => "\"storage\"",
+            Self::ExecutionContexts => "\"executionContexts\"",
+        }
+    }
+
+    /// The value of the header; `None` where it would say nothing.
+    pub(crate) fn header(data: impl IntoIterator<Item = Self>) -> Option<HeaderValue> {
+        let directives: Vec<_> = data.into_iter().map(Self::directive).collect();
+        let text = directives.join(", ");
+        (!text.is_empty()).then(|| HeaderValue::try_from(text).expect("the directives are plain text"))
     }
 }
 

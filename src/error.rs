@@ -46,6 +46,8 @@ pub enum ErrorKind {
     MissingLayer,
     /// Nobody is signed in. 401.
     SignedOut,
+    /// The owner must prove again who it is. 401.
+    Reauthenticate,
     /// The request brings no CSRF token of its session. 403.
     Csrf,
 }
@@ -108,7 +110,7 @@ impl ErrorKind {
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Superseded | Self::Ended | Self::Conflict => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::SignedOut => StatusCode::UNAUTHORIZED,
+            Self::SignedOut | Self::Reauthenticate => StatusCode::UNAUTHORIZED,
             Self::Csrf => StatusCode::FORBIDDEN,
             Self::Serialize | Self::Type | Self::Closed | Self::Detached | Self::Lifetime | Self::MissingLayer => {
                 StatusCode::INTERNAL_SERVER_ERROR
@@ -132,6 +134,7 @@ impl fmt::Display for ErrorKind {
             Self::Lifetime => "the lifetime cannot work",
             Self::MissingLayer => "no session layer is around this handler",
             Self::SignedOut => "nobody is signed in",
+            Self::Reauthenticate => "the last authentication is too long ago",
             Self::Csrf => "the request brings no CSRF token of its session",
         })
     }

@@ -14,8 +14,26 @@ pub struct Event<'a> {
     pub kind: EventKind,
     /// The session it happened to, where it is one that the store knows.
     pub session: Option<SessionId>,
+    /// Why it ended, where [`kind`](Event::kind) is [`Ended`](EventKind::Ended).
+    pub reason: Option<EndReason>,
     /// What the store said.
     pub error: Option<&'a StoreError>,
+}
+
+/// Why a session was ended before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EndReason {
+    /// By [`sign_out`](crate::Session::sign_out) or [`delete`](crate::Session::delete) in a request.
+    SignedOut,
+    /// Somebody else was signed in over it.
+    Replaced,
+    /// Outside of its own requests, by [`Sessions`](crate::Sessions): an administrator, or the owner on another device.
+    Deleted,
+    /// Its owner has newer sessions, as many as [are allowed](crate::SessionLayerBuilder::with_owner_limit).
+    Limit,
+    /// A replayed secret, by [`ReplayPolicy::End`](crate::ReplayPolicy::End).
+    Replay,
 }
 
 /// What happened.
@@ -30,7 +48,7 @@ pub enum EventKind {
     Rotated,
     /// A periodic rotation issued a new secret.
     Refreshed,
-    /// A session was ended by the application.
+    /// A session was ended before its time; [`Event::reason`] says why.
     Ended,
     /// A session was presented after its end by idleness or age, and the store still had its record. Most stores hide
     /// what has expired by then: to them such a session is unknown.
@@ -78,11 +96,15 @@ impl Events {
     }
 
     pub(crate) fn raise(&self, kind: EventKind, session: impl Into<Option<SessionId>>) {
-        self.send(&Event { kind, session: session.into(), error: None });
+        self.send(&Event { kind, session: session.into(), reason: None, error: None });
+    }
+
+    pub(crate) fn raise_end(&self, session: SessionId, reason: EndReason) {
+        self.send(&Event { kind: EventKind::Ended, session: Some(session), reason: Some(reason), error: None });
     }
 
     pub(crate) fn raise_failure(&self, kind: EventKind, session: impl Into<Option<SessionId>>, error: &StoreError) {
-        self.send(&Event { kind, session: session.into(), error: Some(error) });
+        self.send(&Event { kind, session: session.into(), reason: None, error: Some(error) });
     }
 
     fn send(&self, event: &Event<'_>) {
@@ -102,11 +124,12 @@ impl fmt::Debug for Events {
 #[cfg(feature = "tracing")]
 fn log(event: &Event<'_>) {
     let session = event.session.map(tracing::field::display);
+    let reason = event.reason.map(tracing::field::debug);
     let error = event.error.map(|error| error as &dyn std::error::Error);
     if event.kind.is_warning() {
-        tracing::warn!(session, error, "session event: {:?}", event.kind);
+        tracing::warn!(session, reason, error, "session event: {:?}", event.kind);
     } else {
-        tracing::debug!(session, error, "session event: {:?}", event.kind);
+        tracing::debug!(session, reason, error, "session event: {:?}", event.kind);
     }
 }
 

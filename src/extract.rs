@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
@@ -104,6 +105,55 @@ impl<S: Sync, M: 'static> FromRequestParts<S> for SignedIn<M> {
             Some(owner) => Ok(Self { session, owner }),
             None => Err(Error::new(ErrorKind::SignedOut)),
         }
+    }
+}
+
+/// A session whose owner has proved who it is within the last `SECONDS`; it derefs to [`SignedIn`].
+///
+/// Rejects with 401 where it was longer ago (OWASP ASVS 5.0 V7.5.3), and otherwise as [`SignedIn`] does. Ask for the password
+/// again then, and call [`reauthenticate`](Session::reauthenticate).
+///
+/// ```
+/// use sessile::{Error, RecentlySignedIn, Session};
+///
+/// /// Within five minutes.
+/// async fn change_password(user: RecentlySignedIn<300>) -> String {
+///     format!("a new password for {}", user.owner())
+/// }
+///
+/// async fn password_is_right(session: Session) -> Result<(), Error> {
+///     session.reauthenticate()
+/// }
+/// ```
+pub struct RecentlySignedIn<const SECONDS: u64, M = Main>(SignedIn<M>);
+
+impl<const SECONDS: u64, M> Deref for RecentlySignedIn<SECONDS, M> {
+    type Target = SignedIn<M>;
+
+    fn deref(&self) -> &SignedIn<M> {
+        &self.0
+    }
+}
+
+impl<const SECONDS: u64, M> Clone for RecentlySignedIn<SECONDS, M> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<const SECONDS: u64, M> fmt::Debug for RecentlySignedIn<SECONDS, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RecentlySignedIn").field(self.session()).finish()
+    }
+}
+
+impl<S: Sync, const SECONDS: u64, M: 'static> FromRequestParts<S> for RecentlySignedIn<SECONDS, M> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let user = SignedIn::from_request_parts(parts, state).await?;
+        user.require_recent(Duration::from_secs(SECONDS))?;
+        Ok(Self(user))
     }
 }
 

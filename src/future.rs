@@ -130,7 +130,12 @@ fn finish<B>(mut response: Response<B>, session: &RequestSession) -> Response<B>
     let set_cookie = match session.outgoing() {
         Outgoing::Nothing => None,
         Outgoing::Set { token, max_age } => Some(cookie.set(&token, max_age)),
-        Outgoing::Clear => Some(cookie.removal()),
+        Outgoing::Clear => {
+            if let Some(data) = &session.config().clear_site_data {
+                headers.insert("clear-site-data", data.clone());
+            }
+            Some(cookie.removal())
+        }
     };
     match set_cookie {
         Some(set_cookie) => {

@@ -10,7 +10,7 @@ use tower_layer::Layer;
 
 use crate::SameSite;
 use crate::clock::Clock;
-use crate::config::{CommitOn, Config, ConfigError};
+use crate::config::{CommitOn, Config, ConfigError, ReplayPolicy, SiteData};
 use crate::event::{Event, Events};
 use crate::service::SessionService;
 use crate::session::{Lifetime, Main};
@@ -221,6 +221,44 @@ impl SessionLayerBuilder {
         self
     }
 
+    /// The most sessions that one owner may have at once, at least one (OWASP ASVS 5.0 V7.1.2). Default: any number.
+    ///
+    /// When a sign-in is stored, the owner's sessions beyond the newest are ended, by the time of their sign-in; a failure to
+    /// do so is an event, and made up for by the next sign-in. It needs a store that keeps an index of owners, and costs each
+    /// sign-in one look-up in it.
+    pub fn with_owner_limit(mut self, sessions: usize) -> Self {
+        self.config.owner_limit = Some(sessions);
+        self
+    }
+
+    /// What to do where a secret comes back that a periodic rotation had retired. Default: [`ReplayPolicy::Report`].
+    pub fn with_replay_policy(mut self, policy: ReplayPolicy) -> Self {
+        self.config.replay_policy = policy;
+        self
+    }
+
+    /// How long a new session lives until its token comes back, where nobody has signed in: clients that drop cookies, robots
+    /// most of all, leave no more behind than that. The first request that brings the token and uses the session gives it its
+    /// whole lifetime. Default: the whole lifetime from the beginning. Ten minutes are a good choice.
+    pub fn with_unconfirmed_lifetime(mut self, lifetime: Duration) -> Self {
+        self.config.unconfirmed = Some(lifetime);
+        self
+    }
+
+    /// Has the browser remove more than the session cookie, in the response that ends the session (OWASP ASVS 5.0 V14.3.1;
+    /// W3C Clear Site Data). Default: nothing more.
+    ///
+    /// ```
+    /// use sessile::{MemoryStore, SessionLayer, SiteData};
+    ///
+    /// let layer = SessionLayer::builder(MemoryStore::new()).with_clear_site_data([SiteData::Cache, SiteData::Storage]).build()?;
+    /// # Ok::<(), sessile::ConfigError>(())
+    /// ```
+    pub fn with_clear_site_data(mut self, data: impl IntoIterator<Item = SiteData>) -> Self {
+        self.config.clear_site_data = SiteData::header(data);
+        self
+    }
+
     /// Which statuses commit what the handler did. Default: all but the class 5xx, as a failed transaction would not.
     ///
     /// A session that was ended is ended all the same, and what `commit` and the `_now` calls wrote stays.
@@ -254,7 +292,7 @@ impl SessionLayerBuilder {
     ///
     /// What user agents would reject or ignore, and lifetimes under which no session can live, with the reason.
     pub fn build(mut self) -> Result<SessionLayer, ConfigError> {
-        self.config.lifetime.check()?;
+        self.config.check()?;
         self.config.cookie = self.cookie.build()?;
         Ok(SessionLayer { config: Arc::new(self.config), marker: PhantomData })
     }

@@ -107,14 +107,14 @@ mod transport;
 pub use tower_cookies::cookie::SameSite;
 
 pub use self::clock::Clock;
-pub use self::config::ConfigError;
+pub use self::config::{ConfigError, ReplayPolicy, SiteData};
 pub use self::csrf::CsrfToken;
 #[cfg(feature = "axum")]
 pub use self::csrf::{Csrf, CsrfForm, CsrfFormRejection, CsrfFuture, CsrfLayer, CsrfService};
 pub use self::error::{Error, ErrorKind, StoreError, StoreErrorKind};
-pub use self::event::{Event, EventKind};
+pub use self::event::{EndReason, Event, EventKind};
 #[cfg(feature = "axum")]
-pub use self::extract::SignedIn;
+pub use self::extract::{RecentlySignedIn, SignedIn};
 pub use self::flash::{Flash, FlashLevel};
 pub use self::future::ResponseFuture;
 pub use self::layer::{SessionLayer, SessionLayerBuilder};

@@ -1,5 +1,6 @@
 //! Sessions outside of a request.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +14,10 @@ use time::format_description::well_known::Rfc3339;
 use crate::clock::Timestamp;
 use crate::config::{Config, ConfigError};
 use crate::error::{Error, ErrorKind};
-use crate::event::EventKind;
+use crate::event::{EndReason, EventKind};
 use crate::record::{Data, Frame, Header, Record};
 use crate::session::{Base, Found, Key, Lifetime, Presented, RequestSession, Session, Work};
-use crate::session::{MOST_DEPTH, decode, delete, encode, find};
+use crate::session::{MOST_DEPTH, NOTES, decode, delete, encode, find, owned_by};
 use crate::store::Store;
 use crate::token::{SessionId, Token};
 use crate::transport::Candidates;
@@ -157,9 +158,23 @@ impl Sessions {
     pub async fn delete(&self, id: &SessionId) -> Result<bool, Error> {
         let deleted = delete(&self.config, id, &mut false).await?;
         if deleted {
-            self.config.events.raise(EventKind::Ended, *id);
+            self.config.events.raise_end(*id, EndReason::Deleted);
         }
         Ok(deleted)
+    }
+
+    /// Ends a session if it belongs to this owner; says whether there was one. For a page on which owners end their sessions
+    /// on other devices: an id that a form brings may be anybody's (OWASP ASVS 5.0 V7.5.2).
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](ErrorKind::Unavailable) where the store fails.
+    pub async fn delete_owned(&self, owner: &str, id: &SessionId) -> Result<bool, Error> {
+        // A session that has an owner never changes hands, so that what is deleted is what was looked at.
+        match self.get(id).await? {
+            Some(session) if session.owner() == Some(owner) => self.delete(id).await,
+            _ => Ok(false),
+        }
     }
 
     /// The live sessions of an owner, oldest first (OWASP ASVS 5.0 V7.5.2).
@@ -168,17 +183,7 @@ impl Sessions {
     ///
     /// [`Unavailable`](ErrorKind::Unavailable) where the store fails, or keeps no index of owners.
     pub async fn owned_by(&self, owner: &str) -> Result<Vec<StoredSession>, Error> {
-        let now = self.config.clock.now();
-        let mut sessions = Vec::new();
-        for record in self.config.store.owned_by(owner).await? {
-            let Ok((header, data)) = record.open() else { continue };
-            let lifetime = header.lifetime.unwrap_or(self.config.lifetime);
-            let end = lifetime.expires_at(header.started_at, record.last_seen_timestamp());
-            if !header.ended && now < end.min(record.expiry()) {
-                sessions.push(StoredSession { record, header, data });
-            }
-        }
-        Ok(sessions)
+        Ok(owned_by(&self.config, owner).await?.into_iter().map(StoredSession::from).collect())
     }
 
     /// Ends every session of an owner; says how many that were (OWASP ASVS 5.0 V7.4.2).
@@ -335,6 +340,15 @@ impl StoredSession {
     pub fn get<T: DeserializeOwned>(&self, key: impl Key<T>) -> Result<Option<T>, Error> {
         let key = key.name();
         self.data.get(key).map(|value| decode(key, value.as_bytes())).transpose()
+    }
+
+    /// What the application [noted](Session::note) of it, by name: the user agent, say.
+    ///
+    /// # Errors
+    ///
+    /// [`Type`](ErrorKind::Type) where something else is kept under the key `sessile.notes`.
+    pub fn notes(&self) -> Result<BTreeMap<String, String>, Error> {
+        Ok(self.get(NOTES)?.unwrap_or_default())
     }
 
     /// All values as one struct or map.

@@ -5,7 +5,7 @@
 mod support;
 
 use http::StatusCode;
-use sessile::{EventKind, Expected, Lifetime, Record, Store, Version};
+use sessile::{EndReason, EventKind, Expected, Lifetime, Record, Store, Version};
 use support::client::session_of;
 use support::race::{MINUTE, NOBODY, World};
 use support::store::{Fault, Op};
@@ -38,6 +38,28 @@ async fn the_life_of_a_session_is_told_from_its_creation_to_its_end() {
     assert_eq!(world.events.take(), [(EventKind::Ended, id), (EventKind::Created, new), (EventKind::SignedIn, new)]);
     assert_eq!(world.sessions().delete_owned_by("bob").await.unwrap(), 1);
     assert_eq!(world.events.take(), [(EventKind::Ended, new)]);
+}
+
+#[tokio::test]
+async fn the_end_of_a_session_has_a_reason() {
+    let world = World::new();
+    let (first, second) = (world.begin_signed_in("ada").await, world.begin().await);
+    let third = world.send(&first, |session| async move { session.sign_in("bob") }).await.token();
+    world.send(&second, |session| async move { session.sign_out() }).await.assert_ok();
+    assert!(world.sessions().delete(&session_of(&third)).await.unwrap());
+    let ends = [(&first, EndReason::Replaced), (&second, EndReason::SignedOut), (&third, EndReason::Deleted)];
+    assert_eq!(world.events.ends(), ends.map(|(token, reason)| (session_of(token), reason)));
+}
+
+#[tokio::test]
+async fn upkeep_that_finds_the_session_ended_is_no_event() {
+    let world = World::with(|layer| layer.with_lifetime(Lifetime::new().with_rotation(MINUTE)));
+    let token = world.begin_signed_in("ada").await;
+    world.advance(MINUTE);
+    let read = |session: sessile::Session| async move { session.get::<u32>("n").map(|_| ()) };
+    let (slow, _) = world.overtake(&token, read, |session| async move { session.sign_out() }).await;
+    slow.assert_silent(StatusCode::OK);
+    assert!(!world.saw(EventKind::Dropped));
 }
 
 #[tokio::test]

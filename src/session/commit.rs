@@ -113,7 +113,11 @@ impl Batch {
                 &rerun
             }
         };
-        let times = (now, lifetime.expires_at(now, now));
+        let mut expires_at = lifetime.expires_at(now, now);
+        if let (None, Some(unconfirmed)) = (&owner, config.unconfirmed) {
+            expires_at = expires_at.min(now.plus(unconfirmed));
+        }
+        let times = (now, expires_at);
         Ok(Found::draft((token.id(), Version::FIRST), owner, times, header, view))
     }
 }
@@ -259,7 +263,7 @@ impl Update<'_> {
         match &changes.sign_in {
             Some(sign_in) if owner.as_ref().is_some_and(|present| *present != sign_in.owner) => return Ok(None),
             None if onto.header.epoch != loaded.header.epoch => {
-                self.config.events.raise(EventKind::Superseded, *onto.record.id());
+                self.raise_for_handler(EventKind::Superseded);
                 return Err(Error::new(ErrorKind::Superseded));
             }
             _ => {}
@@ -310,7 +314,11 @@ impl Update<'_> {
         header.commits.push(self.attempt.name);
 
         let lifetime = header.lifetime.unwrap_or(self.config.lifetime);
-        let expires_at = if changes.end { now.plus(GRACE) } else { lifetime.expires_at(header.started_at, now) };
+        let mut expires_at = if changes.end { now.plus(GRACE) } else { lifetime.expires_at(header.started_at, now) };
+        if owner.is_none() && !self.loaded.is_the_clients && onto.is_unconfirmed(self.config) {
+            // Written without its token, by the request that created it: the token has still to come back.
+            expires_at = expires_at.min(onto.record.expiry());
+        }
         let times = (now, expires_at);
         let first_try = onto.record.version() == loaded.record.version();
         self.look_for_conflicts(&changes.data, onto)?;
@@ -376,8 +384,15 @@ impl Update<'_> {
     }
 
     fn ended(&self) -> Error {
-        self.config.events.raise(EventKind::Dropped, *self.loaded.found.record.id());
+        self.raise_for_handler(EventKind::Dropped);
         Error::new(ErrorKind::Ended)
+    }
+
+    /// What became of changes that a handler made: of the session's own upkeep, and of its end, there is nothing to tell.
+    fn raise_for_handler(&self, kind: EventKind) {
+        if !self.changes.is_empty() && !self.changes.end {
+            self.config.events.raise(kind, *self.loaded.found.record.id());
+        }
     }
 
     /// Counts a failure of the store; too many of them are the commit's own.

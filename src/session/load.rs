@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::rotation::Presented;
 use super::view::View;
-use super::work::{Base, Live};
+use super::work::{Base, Ending, Live};
 use crate::clock::Timestamp;
-use crate::config::Config;
+use crate::config::{Config, ReplayPolicy};
 use crate::error::{Error, StoreError, StoreErrorKind};
-use crate::event::EventKind;
+use crate::event::{EndReason, EventKind};
 use crate::record::{Data, Header, Record, Version};
 use crate::token::{SessionId, Token, Verifier};
 use crate::transport::Candidates;
@@ -40,10 +40,16 @@ pub(super) async fn load(config: &Config, candidates: &Candidates) -> Result<Bas
                 ambiguous |= matches!(opened, Base::Live(_));
                 opened = Base::Live(live);
             }
-            Opened::Not(Presented::Retired) if matches!(opened, Base::Fresh) => opened = Base::Retired,
-            Opened::Not(Presented::Replayed) => config.events.raise(EventKind::Replayed, id),
-            Opened::Not(Presented::Unknown) => config.events.raise(EventKind::Unknown, id),
-            Opened::Not(_) => {}
+            Opened::Retired if matches!(opened, Base::Fresh) => opened = Base::Retired,
+            Opened::Retired => {}
+            Opened::Replayed(found) => {
+                config.events.raise(EventKind::Replayed, id);
+                if config.replay_policy == ReplayPolicy::End {
+                    // Rare, and so kept out of the future of every load.
+                    Box::pin(end_replayed(config, found)).await;
+                }
+            }
+            Opened::Unknown => config.events.raise(EventKind::Unknown, id),
         }
     }
     if ambiguous {
@@ -56,7 +62,9 @@ pub(super) async fn load(config: &Config, candidates: &Candidates) -> Result<Bas
 #[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
 enum Opened {
     Live(Live),
-    Not(Presented),
+    Retired,
+    Replayed(Found),
+    Unknown,
 }
 
 /// What the best of the tokens that name this session is to it.
@@ -73,7 +81,21 @@ fn open(found: Found, tokens: &[Option<Token>], now: Timestamp) -> Opened {
         (presented, Some(token)) if presented.is_live() => {
             Opened::Live(Live { is_the_clients: true, ..found.live(presented, Some(token)) })
         }
-        (presented, _) => Opened::Not(presented),
+        (Presented::Retired, _) => Opened::Retired,
+        (Presented::Replayed, _) => Opened::Replayed(found),
+        _ => Opened::Unknown,
+    }
+}
+
+/// Ends a session of whose retired secret somebody has a copy. It ends what was read and nothing else: not what has changed
+/// hands since. A failure is not the request's, which has no session either way; the next replay tries again.
+async fn end_replayed(config: &Config, found: Found) {
+    let id = *found.record.id();
+    let mut ending = Ending::of(found.live(Presented::Replayed, None), EndReason::Replay);
+    match ending.run(config).await {
+        Ok(true) => config.events.raise_end(id, EndReason::Replay),
+        Ok(false) => {}
+        Err(_) => config.events.raise(EventKind::UpkeepFailed, id),
     }
 }
 
@@ -115,13 +137,28 @@ impl Found {
         }
     }
 
+    /// Whether it has not ended, by the lifetimes as they are set today.
+    pub(super) fn is_live(&self, config: &Config, now: Timestamp) -> bool {
+        !self.header.ended && now < self.end(config).min(self.record.expiry())
+    }
+
+    fn end(&self, config: &Config) -> Timestamp {
+        let lifetime = self.header.lifetime.unwrap_or(config.lifetime);
+        lifetime.expires_at(self.header.started_at, self.record.last_seen_timestamp())
+    }
+
+    /// Whether it ends sooner than its lifetime says, since its token has not come back yet.
+    pub(super) fn is_unconfirmed(&self, config: &Config) -> bool {
+        config.unconfirmed.is_some() && self.record.owner().is_none() && self.record.expiry() < self.end(config)
+    }
+
     /// A session that is known to be live.
     pub(crate) const fn live(self, presented: Presented, token: Option<(Token, Verifier)>) -> Live {
         Live { found: self, presented, token, is_the_clients: false }
     }
 }
 
-/// The session of this id, if it has not ended, by the lifetimes as they are set today.
+/// The session of this id, if it has not ended.
 pub(crate) async fn find(config: &Config, id: &SessionId, now: Timestamp) -> Result<Option<Found>, Error> {
     match seek(config, id, now).await? {
         Sought::Found(found) => Ok(Some(found)),
@@ -152,13 +189,10 @@ async fn seek(config: &Config, id: &SessionId, now: Timestamp) -> Result<Sought,
             return Err(error.into());
         }
     };
-    let (header, record) = (&found.header, &found.record);
-    if record.id() != id || header.ended {
+    if found.record.id() != id || found.header.ended {
         return Ok(Sought::Over);
     }
-    let lifetime = header.lifetime.unwrap_or(config.lifetime);
-    let end = lifetime.expires_at(header.started_at, record.last_seen_timestamp());
-    if now >= end.min(record.expiry()) {
+    if !found.is_live(config, now) {
         config.events.raise(EventKind::Expired, *id);
         return Ok(Sought::Over);
     }

@@ -7,7 +7,9 @@ mod ending;
 mod field;
 mod handle;
 mod lifetime;
+mod limit;
 mod load;
+mod notes;
 mod request;
 mod rotation;
 mod turns;
@@ -20,6 +22,7 @@ mod tests;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -31,7 +34,9 @@ pub use self::lifetime::Lifetime;
 
 pub(crate) use self::changes::{Change, MOST_DEPTH, decode, encode};
 pub(crate) use self::ending::delete;
+pub(crate) use self::limit::owned_by;
 pub(crate) use self::load::{Found, find};
+pub(crate) use self::notes::NOTES;
 pub(crate) use self::request::RequestSession;
 pub(crate) use self::rotation::Presented;
 pub(crate) use self::turns::Turns;
@@ -39,6 +44,7 @@ pub(crate) use self::work::{Base, Outgoing, Work};
 
 use self::changes::{Take, Update};
 use crate::error::{Error, ErrorKind};
+use crate::event::EndReason;
 use crate::token::SessionId;
 
 /// How often a closure is run on a session that is changed at each run: by itself, or the request would never end.
@@ -311,6 +317,46 @@ impl<M> Session<M> {
         Ok(())
     }
 
+    /// Notes that the owner has proved again who it is, before something that asks for it: gives the client a new token, and
+    /// restarts both lifetimes (NIST SP 800-63B-4 §5.2; OWASP ASVS 5.0 V7.5.3). The session keeps its id and its data.
+    ///
+    /// Its effect is that of [`sign_in`](Session::sign_in) by the owner that the session has.
+    ///
+    /// # Errors
+    ///
+    /// [`SignedOut`](ErrorKind::SignedOut) where nobody is signed in, and those of [`sign_in`](Session::sign_in).
+    pub fn reauthenticate(&self) -> Result<(), Error> {
+        let owner = self.owner().ok_or_else(|| Error::new(ErrorKind::SignedOut))?;
+        self.sign_in(&owner)
+    }
+
+    /// Makes sure that the owner has proved who it is not longer ago than `age`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use sessile::{Error, Session};
+    ///
+    /// async fn change_password(session: Session) -> Result<(), Error> {
+    ///     session.require_recent(Duration::from_secs(5 * 60))?;
+    ///     // …
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Reauthenticate`](ErrorKind::Reauthenticate) where it was longer ago, and [`SignedOut`](ErrorKind::SignedOut) where
+    /// nobody is signed in. Both are a 401.
+    pub fn require_recent(&self, age: Duration) -> Result<(), Error> {
+        let now = self.request.config().clock.now();
+        let work = self.request.work();
+        match (&work.owner, work.authenticated_at) {
+            (Some(_), Some(at)) if now.since(at) <= age => Ok(()),
+            (Some(_), _) => Err(Error::new(ErrorKind::Reauthenticate)),
+            (None, _) => Err(Error::new(ErrorKind::SignedOut)),
+        }
+    }
+
     /// Signs out: ends the session, with all its data. The same as [`delete`](Session::delete).
     ///
     /// # Errors
@@ -329,7 +375,7 @@ impl<M> Session<M> {
     ///
     /// [`Closed`](ErrorKind::Closed) once the head of the response is out.
     pub fn delete(&self) -> Result<(), Error> {
-        self.request.work_for_end()?.end();
+        self.request.work_for_end()?.end(EndReason::SignedOut);
         Ok(())
     }
 

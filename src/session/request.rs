@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use super::changes::{Changes, Upkeep};
 use super::commit::Committed;
 use super::lifetime::Lifetime;
+use super::limit::end_surplus;
 use super::load::{Found, load};
 use super::rotation::Presented;
 use super::view::View;
@@ -13,7 +14,7 @@ use super::work::{Base, Batch, Ending, Outgoing, Work};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
-use crate::event::EventKind;
+use crate::event::{EndReason, EventKind};
 use crate::store::Touch;
 use crate::token::SessionId;
 use crate::transport::Candidates;
@@ -265,7 +266,13 @@ impl RequestSession {
     }
 
     fn is_touch_due(&self, work: &Work, now: Timestamp) -> bool {
-        !work.used && is_use_unnoted(&work.base, work.lifetime(self.config.lifetime), now)
+        let lifetime = work.lifetime(self.config.lifetime);
+        !work.used && (is_use_unnoted(&work.base, lifetime, now) || self.confirms(&work.base))
+    }
+
+    /// Whether the client brings the token of a session that lives for a short time only until it does.
+    fn confirms(&self, base: &Base) -> bool {
+        matches!(base, Base::Live(live) if live.is_the_clients && live.found.is_unconfirmed(&self.config))
     }
 
     /// Sends a persistent cookie again, under a token that is still the current one.
@@ -358,7 +365,15 @@ impl Flight<'_> {
                 self.fail(Error::new(ErrorKind::Detached))
             }
             Some(Job::Commit(batch)) => match batch.run(config).await {
-                Ok(committed) => self.land(committed),
+                Ok(committed) => {
+                    let signed_in = batch.changes.sign_in.as_ref().map(|sign_in| Arc::clone(&sign_in.owner));
+                    self.land(committed)?;
+                    if let (Some(owner), Some(limit)) = (signed_in, config.owner_limit) {
+                        // Few commits sign in, and all would carry its future.
+                        Box::pin(end_surplus(config, &owner, limit)).await;
+                    }
+                    Ok(())
+                }
                 Err(error) => self.fail(error),
             },
             Some(Job::End(ending)) => match ending.run(config).await {
@@ -380,7 +395,7 @@ impl Flight<'_> {
         let mut work = session.work();
         if work.ends != self.ends {
             // Ended by the same request, while it was on its way.
-            work.endings.push(Ending::of(live));
+            work.endings.push(Ending::of(live, EndReason::SignedOut));
             return Ok(());
         }
         work.used = true;
@@ -409,7 +424,7 @@ impl Flight<'_> {
     fn land_ending(mut self, ended: bool) -> Result<(), Error> {
         let Some(Job::End(ending)) = self.job.take() else { return Ok(()) };
         if ended {
-            self.session.config().events.raise(EventKind::Ended, ending.id);
+            self.session.config().events.raise_end(ending.id, ending.reason);
             let mut work = self.session.work();
             if ending.clears_cookie {
                 work.ended_the_clients = true;

@@ -10,6 +10,7 @@ use super::rotation::Presented;
 use super::view::View;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
+use crate::event::EndReason;
 use crate::record::{CommitName, Data, Frame, Version, new_commit_name};
 use crate::token::{Secret, SessionId, Token, Verifier};
 
@@ -144,6 +145,7 @@ pub(crate) struct Ending {
     pub(crate) clears_cookie: bool,
     /// The deletion may have reached the store.
     pub(crate) in_doubt: bool,
+    pub(crate) reason: EndReason,
 }
 
 impl Ending {
@@ -151,25 +153,26 @@ impl Ending {
     ///
     /// One with an owner changes hands no more, so that it can be deleted outright. An anonymous one may have been signed
     /// in since, and work begun before that must not land after.
-    pub(crate) fn of(live: Live) -> Self {
+    pub(crate) fn of(live: Live, reason: EndReason) -> Self {
         let (id, clears_cookie) = (*live.found.record.id(), live.is_the_clients);
         let anonymous = live.found.record.owner().is_none();
         let changes = Changes { end: true, ..Changes::default() };
         let mark = anonymous.then(|| Box::new(Batch::new(Base::Live(live), changes)));
-        Self { id, mark, marked: false, clears_cookie, in_doubt: false }
+        Self { id, mark, marked: false, clears_cookie, in_doubt: false, reason }
     }
 
     /// The end of a session that another request has yet to store: it is looked for first, and must be what was promised.
-    pub(crate) fn of_promised(promised: Promised) -> Self {
+    pub(crate) fn of_promised(promised: Promised, reason: EndReason) -> Self {
         let id = promised.id;
         let changes = Changes { end: true, ..Changes::default() };
         let mark = Some(Box::new(Batch::new(Base::Promised(promised), changes)));
-        Self { id, mark, marked: false, clears_cookie: false, in_doubt: false }
+        Self { id, mark, marked: false, clears_cookie: false, in_doubt: false, reason }
     }
 
     /// The end of a session that may have been stored, and that nobody was told of.
     pub(crate) const fn of_unknown(id: SessionId) -> Self {
-        Self { id, mark: None, marked: false, clears_cookie: false, in_doubt: true }
+        let reason = EndReason::SignedOut;
+        Self { id, mark: None, marked: false, clears_cookie: false, in_doubt: true, reason }
     }
 }
 
@@ -281,7 +284,7 @@ impl Work {
 
     pub(crate) fn sign_in(&mut self, owner: &str, now: Timestamp) {
         if self.owner.as_deref().is_some_and(|present| present != owner) || matches!(self.base, Base::Retired) {
-            self.end();
+            self.end(EndReason::Replaced);
             self.base = Base::Fresh;
         }
         let owner: Arc<str> = owner.into();
@@ -293,7 +296,7 @@ impl Work {
     }
 
     /// Ends the session; what is written after that begins another, but not under a token that was just retired.
-    pub(crate) fn end(&mut self) {
+    pub(crate) fn end(&mut self, reason: EndReason) {
         let next = if matches!(self.base, Base::Retired) { Base::Retired } else { Base::Fresh };
         let ended = std::mem::replace(self, Self::new(next));
         self.edits = ended.edits + 1;
@@ -310,8 +313,8 @@ impl Work {
             self.end_stalled(&stalled);
         }
         match ended.base {
-            Base::Live(live) => self.endings.push(Ending::of(live)),
-            Base::Promised(promised) => self.endings.push(Ending::of_promised(promised)),
+            Base::Live(live) => self.endings.push(Ending::of(live, reason)),
+            Base::Promised(promised) => self.endings.push(Ending::of_promised(promised, reason)),
             Base::Fresh | Base::Retired => {}
         }
     }

@@ -15,7 +15,7 @@ use http::header::{COOKIE, HeaderMap, SET_COOKIE};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
-use sessile::{Event, EventKind, SessionId, SessionLayer, Token};
+use sessile::{EndReason, Event, EventKind, SessionId, SessionLayer, Token};
 use tower::ServiceExt;
 
 /// A client of an application in this process. A clone has a jar of its own, filled with the same cookies.
@@ -277,17 +277,17 @@ pub type Happened = (EventKind, Option<SessionId>);
 
 /// The events of a layer, as they come.
 #[derive(Clone, Debug, Default)]
-pub struct EventLog(Arc<Mutex<Vec<Happened>>>);
+pub struct EventLog(Arc<Mutex<Vec<(Happened, Option<EndReason>)>>>);
 
 impl EventLog {
     /// For `with_event_hook`.
     pub fn hook(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
         let events = self.clone();
-        move |event| events.0.lock().unwrap().push((event.kind, event.session))
+        move |event| events.0.lock().unwrap().push(((event.kind, event.session), event.reason))
     }
 
     pub fn kinds(&self) -> Vec<EventKind> {
-        self.0.lock().unwrap().iter().map(|(kind, _)| *kind).collect()
+        self.0.lock().unwrap().iter().map(|((kind, _), _)| *kind).collect()
     }
 
     pub fn count(&self, kind: EventKind) -> usize {
@@ -296,6 +296,12 @@ impl EventLog {
 
     /// The events so far; forgets them.
     pub fn take(&self) -> Vec<Happened> {
-        std::mem::take(&mut *self.0.lock().unwrap())
+        std::mem::take(&mut *self.0.lock().unwrap()).into_iter().map(|(happened, _)| happened).collect()
+    }
+
+    /// Which sessions were ended, and why.
+    pub fn ends(&self) -> Vec<(SessionId, EndReason)> {
+        let ends = |((_, session), reason): &(Happened, Option<EndReason>)| Some(((*session)?, (*reason)?));
+        self.0.lock().unwrap().iter().filter_map(ends).collect()
     }
 }

@@ -1,0 +1,58 @@
+//! `Clear-Site-Data`: where it is asked for, in the response that ends the session, and in no other.
+
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod support;
+
+use axum::Router;
+use axum::routing::get;
+use http::StatusCode;
+use sessile::{Error, MemoryStore, Session, SessionLayer, SiteData};
+use support::client::Client;
+
+const HEADER: &str = "clear-site-data";
+
+fn app(data: &[SiteData]) -> Router {
+    async fn failing(session: Session) -> Result<StatusCode, Error> {
+        session.sign_out()?;
+        Ok(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    let layer = SessionLayer::builder(MemoryStore::new()).with_clear_site_data(data.iter().copied()).build().unwrap();
+    Router::new()
+        .route("/sign-in", get(async |session: Session| session.sign_in("ada")))
+        .route("/read", get(async |session: Session| session.get::<u32>("n").map(|_| ())))
+        .route("/rotate", get(async |session: Session| session.rotate()))
+        .route("/sign-out", get(async |session: Session| session.sign_out()))
+        .route("/failing", get(failing))
+        .layer(layer)
+}
+
+#[tokio::test]
+async fn the_response_that_ends_the_session_says_what_to_remove() {
+    let app = app(&[SiteData::Cache, SiteData::Cookies, SiteData::Storage, SiteData::ExecutionContexts]);
+    let mut client = Client::new(&app);
+    for path in ["/sign-in", "/read", "/rotate"] {
+        assert_eq!(client.get(path).await.header(HEADER), None, "{path}");
+    }
+    let reply = client.get("/sign-out").await;
+    assert_eq!(reply.header(HEADER), Some("\"cache\", \"cookies\", \"storage\", \"executionContexts\""));
+    assert_eq!(client.get("/sign-out").await.header(HEADER), None, "there was no session to end");
+}
+
+#[tokio::test]
+async fn it_goes_with_the_end_of_the_session_whatever_the_status() {
+    let app = app(&[SiteData::Cache]);
+    let mut client = Client::new(&app);
+    client.get("/sign-in").await;
+    let reply = client.get("/failing").await;
+    assert_eq!((reply.status, reply.header(HEADER)), (StatusCode::INTERNAL_SERVER_ERROR, Some("\"cache\"")));
+}
+
+#[tokio::test]
+async fn by_default_it_is_not_sent() {
+    let app = app(&[]);
+    let mut client = Client::new(&app);
+    client.get("/sign-in").await;
+    assert_eq!(client.get("/sign-out").await.header(HEADER), None);
+}
