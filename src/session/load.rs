@@ -59,7 +59,6 @@ pub(super) async fn load(config: &Config, candidates: &Candidates) -> Result<Bas
     Ok(opened)
 }
 
-#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
 enum Opened {
     Live(Live),
     Retired,
