@@ -277,7 +277,9 @@ pub type Happened = (EventKind, Option<SessionId>);
 
 /// The events of a layer, as they come.
 #[derive(Clone, Debug, Default)]
-pub struct EventLog(Arc<Mutex<Vec<(Happened, Option<EndReason>)>>>);
+pub struct EventLog(Arc<Mutex<Vec<Told>>>);
+
+type Told = (Happened, Option<EndReason>);
 
 impl EventLog {
     /// For `with_event_hook`.
@@ -301,7 +303,7 @@ impl EventLog {
 
     /// Which sessions were ended, and why.
     pub fn ends(&self) -> Vec<(SessionId, EndReason)> {
-        let ends = |((_, session), reason): &(Happened, Option<EndReason>)| Some(((*session)?, (*reason)?));
+        let ends = |((_, session), reason): &Told| Some(((*session)?, (*reason)?));
         self.0.lock().unwrap().iter().filter_map(ends).collect()
     }
 }
