@@ -6,10 +6,13 @@ use std::ops::Deref;
 use axum_core::extract::FromRequestParts;
 use http::request::Parts;
 
-use super::HEADER;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
+use crate::event::EventKind;
 use crate::extract::handle;
 use crate::session::{Main, Session};
+
+/// The header that a script sends a token in.
+const HEADER: &str = "x-csrf-token";
 
 /// The session of a request that brings a CSRF token of it, in the header `X-CSRF-Token`; it derefs to [`Session`].
 ///
@@ -62,6 +65,17 @@ impl<S: Sync, M: 'static> FromRequestParts<S> for Csrf<M> {
         let session: Session<M> = handle(parts)?.load().await?;
         session.check_csrf(in_header(parts))?;
         Ok(Self(session))
+    }
+}
+
+impl<M> Session<M> {
+    /// Refuses a request that does not bring a token of this session, and says so as an event.
+    pub(super) fn check_csrf(&self, token: Option<&str>) -> Result<(), Error> {
+        if token.is_some_and(|token| self.verify_csrf(token)) {
+            return Ok(());
+        }
+        self.request().config().events.raise(EventKind::CsrfRefused, self.id());
+        Err(Error::new(ErrorKind::Csrf))
     }
 }
 

@@ -27,12 +27,8 @@ pub use self::form::{CsrfForm, CsrfFormRejection};
 pub use self::layer::{CsrfFuture, CsrfLayer, CsrfService};
 
 use crate::error::{Error, ErrorKind};
-use crate::event::EventKind;
 use crate::session::{Base, Session};
 use crate::token::{Verifier, random};
-
-/// The header that a script sends a token in.
-pub(crate) const HEADER: &str = "x-csrf-token";
 
 /// A token for the forms and scripts of one page: proof that a request comes from a page that this session was shown.
 ///
@@ -108,15 +104,6 @@ impl<M> Session<M> {
     #[must_use]
     pub fn verify_csrf(&self, token: &str) -> bool {
         self.csrf_secret().is_some_and(|secret| secret.made(token))
-    }
-
-    /// Refuses a request that does not bring a token of this session, and says so as an event.
-    pub(crate) fn check_csrf(&self, token: Option<&str>) -> Result<(), Error> {
-        if token.is_some_and(|token| self.verify_csrf(token)) {
-            return Ok(());
-        }
-        self.request().config().events.raise(EventKind::CsrfRefused, self.id());
-        Err(Error::new(ErrorKind::Csrf))
     }
 
     /// Whether something must be committed before a token can be shown. Has a new session stored.
