@@ -10,6 +10,7 @@ use serde::Deserialize;
 use sessile::CsrfToken;
 use time::OffsetDateTime;
 
+use crate::authenticate::authenticate;
 use crate::destination::{Destination, To};
 use crate::failure::Failure;
 use crate::form::{Text, csrf_field, problem};
@@ -48,14 +49,17 @@ pub struct Proof {
 
 /// `POST /confirm`
 pub async fn submit(member: Member, State(app): State<App>, Form(sent): Form<Proof>) -> Result<Response, Failure> {
-    let hash = app.users.by_name(&member.user.name).await?.map(|(_, hash)| hash);
-    if app.passwords.check(sent.password, hash).await? {
-        member.session().sign_in(&member.user.owner())?;
-        return Ok(Redirect::to(sent.to.path()).into_response());
+    match authenticate(&app, &member.user.name, sent.password).await? {
+        Ok(user) => {
+            member.session().sign_in(&user.owner())?;
+            Ok(Redirect::to(sent.to.path()).into_response())
+        }
+        Err(wrong) => {
+            let token = member.session().csrf_token().await?;
+            let content = form(&token, &member.user.name, sent.to, Some(wrong));
+            member.visitor.page_with(StatusCode::UNPROCESSABLE_ENTITY, "Confirm that it is you", content).await
+        }
     }
-    let token = member.session().csrf_token().await?;
-    let content = form(&token, &member.user.name, sent.to, Some("That is not your password."));
-    member.visitor.page_with(StatusCode::UNPROCESSABLE_ENTITY, "Confirm that it is you", content).await
 }
 
 fn form(token: &CsrfToken, name: &str, to: Destination, wrong: Option<&str>) -> Markup {

@@ -18,6 +18,7 @@
 //! 7. [`confirm`] and [`change_password`]: the password once more, before what matters.
 
 mod assets;
+mod authenticate;
 mod cart;
 mod catalogue;
 mod change_password;
@@ -36,6 +37,7 @@ mod shop;
 mod sign_in;
 mod sign_up;
 mod site;
+mod throttle;
 mod user_agent;
 mod users;
 mod visitor;
@@ -50,6 +52,7 @@ use tracing_subscriber::prelude::*;
 use crate::passwords::Passwords;
 use crate::settings::Settings;
 use crate::site::App;
+use crate::throttle::Throttle;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -63,6 +66,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let app = App {
         users,
         passwords: Passwords::new()?,
+        throttle: Throttle::default(),
         sessions: layer.sessions(),
         confirm_within: settings.confirm_within,
     };

@@ -10,6 +10,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use sessile::{CsrfToken, FlashLevel, Lifetime, Session};
 
+use crate::authenticate::authenticate;
 use crate::destination::{Destination, To};
 use crate::devices::DEVICE;
 use crate::failure::Failure;
@@ -56,18 +57,18 @@ pub async fn submit(
     Form(sent): Form<Credentials>,
 ) -> Result<Response, Failure> {
     let name = sent.name.trim();
-    let (user, hash) = app.users.by_name(name).await?.unzip();
-    // Whether the name or the password is wrong is told neither by the words nor by the time that it takes.
-    let matches = app.passwords.check(sent.password, hash).await?;
-    let Some(user) = user.filter(|_| matches) else {
-        let token = visitor.session.csrf_token().await?;
-        let wrong = Some("Name and password do not match.");
-        let content = form(&token, sent.to, name, wrong);
-        return visitor.page_with(StatusCode::UNPROCESSABLE_ENTITY, "Sign in", content).await;
-    };
-    begin(&visitor.session, &user, &headers, sent.remember.is_some())?;
-    visitor.session.flash(FlashLevel::Success, format!("Welcome back, {}.", user.name))?;
-    Ok(Redirect::to(sent.to.path()).into_response())
+    match authenticate(&app, name, sent.password).await? {
+        Ok(user) => {
+            begin(&visitor.session, &user, &headers, sent.remember.is_some())?;
+            visitor.session.flash(FlashLevel::Success, format!("Welcome back, {}.", user.name))?;
+            Ok(Redirect::to(sent.to.path()).into_response())
+        }
+        Err(wrong) => {
+            let token = visitor.session.csrf_token().await?;
+            let content = form(&token, sent.to, name, Some(wrong));
+            visitor.page_with(StatusCode::UNPROCESSABLE_ENTITY, "Sign in", content).await
+        }
+    }
 }
 
 /// Hands the session over to a user who has proved who they are. It keeps what is in the cart, and the browser is given a new
@@ -94,7 +95,7 @@ pub async fn done(visitor: Visitor) -> Result<Response, Failure> {
         section .narrow {
             h1 { "You are signed out" }
             p { "This browser holds no session any more." }
-            p { a .button href="/sign-in" { "Sign in again" } " " a href="/" { "To the teas" } }
+            p .actions { a .button href="/sign-in" { "Sign in again" } a href="/" { "To the teas" } }
         }
     };
     visitor.page("Signed out", content).await

@@ -9,6 +9,7 @@ use sessile::{CsrfLayer, SessionLayer, Sessions};
 
 use crate::failure::Failure;
 use crate::passwords::Passwords;
+use crate::throttle::Throttle;
 use crate::users::Users;
 use crate::{assets, change_password, confirm, devices, failure, headers, shop, sign_in, sign_up};
 
@@ -17,6 +18,7 @@ use crate::{assets, change_password, confirm, devices, failure, headers, shop, s
 pub struct App {
     pub users: Users,
     pub passwords: Passwords,
+    pub throttle: Throttle,
     /// The sessions of everybody, outside of a request: for the page of the devices.
     pub sessions: Sessions,
     /// How old a proof of the password may be where it matters.

@@ -26,6 +26,31 @@ async fn an_unknown_name_and_a_wrong_password_are_told_the_same() {
 }
 
 #[tokio::test]
+async fn after_ten_wrong_passwords_the_right_one_is_not_taken_either() {
+    let (demo, driver) = (Demo::start(), Driver::start());
+    let browser = Browser::start(&driver).await;
+    browser.sign_up(&demo, "ada").await;
+    let other = Browser::start(&driver).await;
+    other.open(&demo, "/sign-in").await;
+    // All at once: each counts.
+    let guess = "const form = new FormData(document.querySelector('main form'));
+        const guess = (n) => fetch('/sign-in', { method: 'POST', body: new URLSearchParams({
+            csrf_token: form.get('csrf_token'), name: 'ada', password: `guess ${n}` }) });
+        const answers = await Promise.all(Array.from({ length: 10 }, (_, n) => guess(n)));
+        return answers.map((answer) => answer.status)";
+    assert_eq!(other.run(guess).await, serde_json::json!(vec![422; 10]));
+    other.fill("name", "Ada").await;
+    other.fill("password", PASSWORD).await;
+    other.press("Sign in").await;
+    other.until_says("Too many wrong passwords for this name.").await;
+    // Whoever is signed in stays so.
+    browser.open(&demo, "/devices").await;
+    assert_eq!(browser.path().await, "/devices");
+    other.close().await;
+    browser.close().await;
+}
+
+#[tokio::test]
 async fn a_form_that_cannot_be_taken_says_why_and_keeps_the_name() {
     let (demo, driver) = (Demo::start(), Driver::start());
     let browser = Browser::start(&driver).await;
