@@ -82,7 +82,10 @@ impl Gallery<'_> {
     }
 
     async fn show(&self, width: u32, scheme: &str) {
-        let metrics = json!({ "width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600 });
+        let metrics = json!({
+            "width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600,
+            "screenWidth": width, "screenHeight": 800,
+        });
         self.browser.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
         let media = json!({ "features": [
             { "name": "prefers-color-scheme", "value": scheme },
@@ -90,7 +93,7 @@ impl Gallery<'_> {
         ] });
         self.browser.devtools("Emulation.setEmulatedMedia", media).await;
         self.browser
-            .until(&format!("innerWidth === {width} && matchMedia('(prefers-color-scheme: {scheme})').matches"))
+            .until(&format!("screen.width === {width} && matchMedia('(prefers-color-scheme: {scheme})').matches"))
             .await;
     }
 

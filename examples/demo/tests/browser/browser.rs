@@ -14,7 +14,7 @@ use super::demo::Demo;
 use super::driver::{DevTools, Driver};
 
 /// How long anything may take. A machine under load is slow.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Browser {
     client: Client,
