@@ -4,6 +4,10 @@
 
 #[path = "support/damage.rs"]
 mod damage;
+#[path = "support/databases.rs"]
+mod databases;
+#[path = "support/disk.rs"]
+mod disk;
 #[path = "support/faults.rs"]
 mod faults;
 #[path = "support/nodes.rs"]
@@ -12,6 +16,8 @@ mod nodes;
 mod proxy;
 #[path = "support/servers.rs"]
 mod servers;
+#[path = "support/sweeps.rs"]
+mod sweeps;
 
 use std::time::Duration;
 
@@ -19,7 +25,7 @@ use sessile::testing::conformance::{Fixture, Task, check};
 use sessile::{Expected, Outcome, RedisStore, Store, StoreErrorKind};
 
 use self::proxy::{Behind, Proxy};
-use self::servers::Server;
+use self::servers::{Directory, Server};
 
 /// Each store is behind a proxy of its own, which counts round trips.
 impl Fixture for Server {
@@ -207,14 +213,72 @@ async fn a_server_that_may_not_write_is_unavailable() {
     assert!(store.delete(first.id()).await.is_ok_and(|deleted| deleted), "and can be deleted");
 }
 
+/// A master, its replica, and a sentinel that watches them.
+struct Watched {
+    master: Server,
+    replica: Server,
+    sentinel: Server,
+}
+
+impl Watched {
+    async fn start() -> Self {
+        let master = Server::redis();
+        let replica = Server::redis_with(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
+        wait_for(|| servers::ask(replica.port(), "INFO replication").contains("master_link_status:up")).await;
+        let sentinel = Server::sentinel(&master);
+        let known = || servers::ask(sentinel.port(), "SENTINEL replicas main").contains(&replica.port().to_string());
+        wait_for(known).await;
+        Self { master, replica, sentinel }
+    }
+
+    async fn connect(&self) -> RedisStore {
+        RedisStore::connect_sentinel(&[&self.sentinel.url()], "main").await.unwrap()
+    }
+}
+
+impl Fixture for Watched {
+    type Store = RedisStore;
+
+    async fn open(&self) -> RedisStore {
+        self.connect().await.with_deadline(Duration::from_secs(20))
+    }
+
+    async fn another(&self, _store: &RedisStore) -> RedisStore {
+        self.open().await
+    }
+
+    fn spawn(&self, task: Task) {
+        tokio::spawn(task);
+    }
+
+    async fn advance(&self, by: Duration) {
+        tokio::time::sleep(by).await;
+    }
+
+    fn sweeps(&self) -> bool {
+        false
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_sentinel_it_keeps_every_rule_of_the_contract() {
+    let report = check(&Watched::start().await).await;
+    eprintln!("{report}");
+    report.assert();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_under_sentinel_lose_nothing_and_end_together() {
+    let watched = Watched::start().await;
+    nodes::nothing_is_lost_between_two_nodes(watched.connect().await, watched.connect().await).await;
+    nodes::a_sign_out_on_one_node_ends_the_session_on_both(watched.connect().await, watched.connect().await).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sentinel_leads_to_the_master_and_to_the_next_one() {
-    let master = Server::redis();
-    let replica = Server::redis_with(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
-    wait_for(|| servers::ask(replica.port(), "INFO replication").contains("master_link_status:up")).await;
-    let sentinel = Server::sentinel(&master);
-    wait_for(|| servers::ask(sentinel.port(), "SENTINEL replicas main").contains(&replica.port().to_string())).await;
-    let store = RedisStore::connect_sentinel(&[&sentinel.url()], "main").await.unwrap();
+    let watched = Watched::start().await;
+    let store = watched.connect().await;
+    let Watched { master, replica, sentinel } = watched;
     let before = damage::record(1, Some("a"));
     assert_eq!(store.set(&before, Expected::Absent).await.unwrap(), Outcome::Written);
     wait_for(|| servers::ask(replica.port(), "DBSIZE") == ":2\r\n").await;
@@ -231,6 +295,105 @@ async fn a_sentinel_leads_to_the_master_and_to_the_next_one() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(store.owned_by("a").await.unwrap(), [before, after]);
+    drop(sentinel);
+}
+
+/// A slot is on its way from one node to another, and some of its keys are there already: each operation finds its record.
+#[tokio::test(flavor = "multi_thread")]
+async fn records_are_found_while_their_slot_moves_to_another_node() {
+    let cluster = Cluster(servers::cluster());
+    // One slot for all that this store writes.
+    let store = cluster.connect().await.with_prefix("{app}:");
+    let records: Vec<_> = (1..=6).map(|id| damage::record(id, Some("a"))).collect();
+    for record in &records {
+        assert_eq!(store.set(record, Expected::Absent).await.unwrap(), Outcome::Written);
+    }
+    let slot = number(&servers::ask(cluster.0[0].port(), "CLUSTER KEYSLOT {app}:"));
+    let holds = |server: &&Server| number(&servers::ask(server.port(), &format!("CLUSTER COUNTKEYSINSLOT {slot}"))) > 0;
+    let from = cluster.0.iter().find(holds).expect("one of them has the slot");
+    let to = cluster.0.iter().find(|server| server.port() != from.port()).unwrap();
+    let told = |server: &Server, command: &str| {
+        let said = servers::ask(server.port(), command);
+        assert!(said.starts_with("+OK"), "{command}: {said}");
+    };
+    let name = |server: &Server| servers::ask(server.port(), "CLUSTER MYID").lines().nth(1).unwrap().to_owned();
+    told(to, &format!("CLUSTER SETSLOT {slot} IMPORTING {}", name(from)));
+    told(from, &format!("CLUSTER SETSLOT {slot} MIGRATING {}", name(to)));
+    let key = |record: &sessile::Record| format!("{{app}}:session:{}", record.id());
+    for record in &records[..4] {
+        told(from, &format!("MIGRATE 127.0.0.1 {} {} 0 5000", to.port(), key(record)));
+    }
+    told(to, "SCRIPT FLUSH");
+
+    for record in &records {
+        assert_eq!(store.get(record.id()).await.unwrap().as_ref(), Some(record));
+    }
+    // One that has moved, one that has not, and one that is new.
+    for record in [&records[0], &records[4]] {
+        let mut parts = record.clone().into_parts();
+        parts.version = sessile::Version::new(2);
+        let next = sessile::Record::from_parts(parts);
+        assert_eq!(store.set(&next, Expected::Version(record.version())).await.unwrap(), Outcome::Written);
+        assert_eq!(store.set(&next, Expected::Version(record.version())).await.unwrap(), Outcome::Refused);
+        assert_eq!(store.get(record.id()).await.unwrap(), Some(next));
+    }
+    let touch = sessile::Touch::new(records[1].last_seen(), records[1].expires_at() + time::Duration::hours(1));
+    assert!(store.touch(records[1].id(), records[1].version(), touch).await.unwrap());
+    for record in [&records[2], &records[5]] {
+        assert!(store.delete(record.id()).await.unwrap());
+        assert!(!store.delete(record.id()).await.unwrap());
+    }
+    let new = damage::record(7, Some("a"));
+    assert_eq!(store.set(&new, Expected::Absent).await.unwrap(), Outcome::Written);
+
+    // The rest follows, and the slot is the other's.
+    let rest = [key(&records[4]), "{app}:owner:a".to_owned()];
+    for key in rest {
+        told(from, &format!("MIGRATE 127.0.0.1 {} {key} 0 5000", to.port()));
+    }
+    for server in [to, from] {
+        told(server, &format!("CLUSTER SETSLOT {slot} NODE {}", name(to)));
+    }
+    let listed = store.owned_by("a").await.unwrap();
+    let listed: Vec<_> = listed.iter().map(|record| *record.id()).collect();
+    assert_eq!(listed, [&records[0], &records[1], &records[3], &records[4], &new].map(|record| *record.id()));
+}
+
+fn number(answer: &str) -> u64 {
+    answer.trim_start_matches(':').trim().parse().unwrap_or_else(|_| panic!("{answer}"))
+}
+
+/// With `appendfsync always` a server whose disk is full ends itself rather than acknowledge what it cannot keep.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_unavailable_and_loses_nothing() {
+    let server = Server::redis_in(Directory::small("redis", 16, 8), &["--auto-aof-rewrite-percentage", "0"]);
+    let store = RedisStore::connect(&server.url()).await.unwrap();
+    let revive = |server: &mut Server| {
+        server.kill();
+        server.start();
+    };
+    disk::a_full_disk_is_unavailable_and_loses_nothing(server, store, revive).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_unavailable_where_the_log_is_written_every_second() {
+    let settings = ["--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0"];
+    let server = Server::redis_in(Directory::small("redis", 16, 8), &settings);
+    let store = RedisStore::connect(&server.url()).await.unwrap();
+    disk::a_full_disk_is_unavailable_and_loses_nothing(server, store, |_| ()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_clock_is_hours_off_ends_nobodys_session() {
+    let server = Server::redis();
+    let store = async || RedisStore::connect(&server.url()).await.unwrap();
+    sweeps::a_node_whose_clock_is_hours_off_ends_nobodys_session(store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_quickstart_keeps_its_sessions_here() {
+    let server = Server::redis();
+    databases::the_quickstart_keeps_its_sessions_here(&server.url()).await;
 }
 
 async fn wait_for(condition: impl Fn() -> bool) {

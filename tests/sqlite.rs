@@ -4,6 +4,8 @@
 
 #[path = "support/damage.rs"]
 mod damage;
+#[path = "support/databases.rs"]
+mod databases;
 #[path = "support/faults.rs"]
 mod faults;
 #[path = "support/nodes.rs"]
@@ -12,6 +14,8 @@ mod nodes;
 mod proxy;
 #[path = "support/servers.rs"]
 mod servers;
+#[path = "support/sweeps.rs"]
+mod sweeps;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -69,6 +73,25 @@ async fn two_nodes_lose_nothing_and_end_together() {
 async fn damaged_records_open_nothing_and_are_kept() {
     let file = Directory::new("sqlite");
     damage::damaged_records_open_nothing_and_are_kept(file.open().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_that_sweep_at_once_delete_what_has_expired_and_nothing_else() {
+    let file = Directory::new("sqlite");
+    let (one, other) = (file.open().await, file.open().await);
+    sweeps::two_nodes_that_sweep_at_once_delete_what_has_expired_and_nothing_else(one, other).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_clock_is_hours_off_ends_nobodys_session() {
+    let file = Directory::new("sqlite");
+    sweeps::a_node_whose_clock_is_hours_off_ends_nobodys_session(async || file.open().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_quickstart_keeps_its_sessions_here() {
+    let file = Directory::new("sqlite");
+    databases::the_quickstart_keeps_its_sessions_here(&url(&file)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use axum::extract::Path;
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::routing::post;
 use http_body_util::BodyExt;
-use sessile::{Error, Event, Session, SessionLayer, Sessions, Store};
+use sessile::{Clock, Error, Event, Session, SessionLayer, Sessions, Store};
 use tower::ServiceExt;
 
 /// One node: an application with a layer of its own.
@@ -32,15 +32,20 @@ pub struct Answer {
 
 impl Node {
     pub fn over(store: impl Store) -> Self {
+        Self::with_clock(store, Clock::system())
+    }
+
+    pub fn with_clock(store: impl Store, clock: impl Into<Clock>) -> Self {
         let report = |event: &Event<'_>| {
             if let Some(error) = event.error {
                 eprintln!("{:?}: {error:?}", event.kind);
             }
         };
-        let layer = SessionLayer::builder(store).with_event_hook(report).build().unwrap();
+        let layer = SessionLayer::builder(store).with_event_hook(report).with_clock(clock).build().unwrap();
         let sessions = layer.sessions();
         let app = Router::new()
             .route("/count", post(count))
+            .route("/read", post(async |session: Option<Session>| session.is_some().to_string()))
             .route("/set/{key}", post(set))
             .route("/sign-in", post(async |session: Session| session.sign_in("user:1")))
             .route("/sign-out", post(async |session: Session| session.sign_out()))

@@ -19,7 +19,21 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A directory that goes with its owner.
-pub struct Directory(PathBuf);
+pub struct Directory {
+    path: PathBuf,
+    /// How much it holds.
+    room: Room,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// As much as its disk.
+    Plenty,
+    /// Little: it is a disk of its own, in memory.
+    Disk,
+    /// Its disk is large, but no file in it may be larger than so many bytes. What there is without a permission to mount.
+    Files(u64),
+}
 
 impl Directory {
     pub fn new(name: &str) -> Self {
@@ -29,17 +43,38 @@ impl Directory {
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        Self(path)
+        Self { path, room: Room::Plenty }
+    }
+
+    /// One of so many megabytes, or, where nothing can be mounted, with files of so many megabytes less.
+    pub fn small(name: &str, megabytes: u64, less: u64) -> Self {
+        let mut directory = Self::new(name);
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o"]).arg(format!("size={megabytes}m")).arg("none").arg(&directory.path);
+        let mounted = mount.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+        directory.room = if mounted { Room::Disk } else { Room::Files((megabytes - less) << 20) };
+        if !mounted {
+            eprintln!("nothing can be mounted here, so the disk is not small: its files are (ulimit -f)");
+        }
+        fs::set_permissions(&directory.path, fs::Permissions::from_mode(0o755)).unwrap();
+        directory
     }
 
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
+    }
+
+    pub fn room(&self) -> Room {
+        self.room
     }
 }
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        if self.room == Room::Disk {
+            let _ = Command::new("umount").arg("--lazy").arg(&self.path).status();
+        }
+        let _ = fs::remove_dir_all(&self.path);
     }
 }
 
@@ -62,7 +97,10 @@ impl Server {
     }
 
     pub fn postgres_with(settings: &[&str]) -> Self {
-        let directory = Directory::new("postgres");
+        Self::postgres_in(Directory::new("postgres"), settings)
+    }
+
+    pub fn postgres_in(directory: Directory, settings: &[&str]) -> Self {
         let user = unprivileged("postgres");
         hand_over(directory.path(), user);
         let data = directory.path().join("data");
@@ -95,11 +133,14 @@ impl Server {
     }
 
     pub fn mariadb_with(settings: &[&str]) -> Self {
-        let directory = Directory::new("mariadb");
+        Self::mariadb_in(Directory::new("mariadb"), settings)
+    }
+
+    pub fn mariadb_in(directory: Directory, settings: &[&str]) -> Self {
         let user = unprivileged("mysql");
         let path = directory.path().display().to_string();
         let grants = "CREATE DATABASE IF NOT EXISTS app;\n\
-                      CREATE USER IF NOT EXISTS app@'%' IDENTIFIED BY '';\nGRANT ALL ON *.* TO app@'%';\n";
+                      CREATE USER IF NOT EXISTS app@'%' IDENTIFIED BY '';\nGRANT ALL ON *.* TO app@'%' WITH GRANT OPTION;\n";
         fs::write(directory.path().join("grants.sql"), grants).unwrap();
         hand_over(directory.path(), user);
         let mut install = Command::new(program("mariadb-install-db", "mariadb-server"));
@@ -133,7 +174,10 @@ impl Server {
     }
 
     pub fn redis_with(settings: &[&str]) -> Self {
-        let directory = Directory::new("redis");
+        Self::redis_in(Directory::new("redis"), settings)
+    }
+
+    pub fn redis_in(directory: Directory, settings: &[&str]) -> Self {
         let port = free_port();
         let path = directory.path().display().to_string();
         let port_text = port.to_string();
@@ -192,7 +236,16 @@ impl Server {
         let started = Instant::now();
         loop {
             let log = File::options().create(true).append(true).open(self.directory.path().join("log")).unwrap();
-            let mut command = Command::new(&self.program);
+            let mut command = match self.directory.room() {
+                Room::Files(most) => {
+                    let mut limited = Command::new("sh");
+                    // In blocks of 512 bytes. The servers are to see an error and not the signal.
+                    limited.arg("-c").arg(format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", most / 512));
+                    limited.arg(&self.program);
+                    limited
+                }
+                _ => Command::new(&self.program),
+            };
             command.args(&self.arguments).current_dir(self.directory.path()).stdin(Stdio::null());
             command.stdout(log.try_clone().unwrap()).stderr(log);
             self.child = Some(as_user(&mut command, self.user).spawn().unwrap());
@@ -236,8 +289,8 @@ impl Server {
         self.url_at(self.port)
     }
 
-    pub fn directory(&self) -> &Path {
-        self.directory.path()
+    pub fn directory(&self) -> &Directory {
+        &self.directory
     }
 
     fn log(&self) -> String {

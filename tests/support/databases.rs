@@ -1,0 +1,86 @@
+//! The quickstart example as its users run it with `DATABASE_URL`: the real program, over a real database.
+
+#![allow(dead_code, reason = "each test binary compiles all of it and uses a part")]
+#![allow(unreachable_pub, missing_debug_implementations, reason = "nothing outside of the test binary sees it")]
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use axum::http::header::{COOKIE, SET_COOKIE};
+
+/// A session that one process of the quickstart begins, another goes on with.
+pub async fn the_quickstart_keeps_its_sessions_here(url: &str) {
+    let program = build();
+    let mut site = Site::start(&program, url);
+    let (first, cookie) = site.visit(None).await;
+    assert_eq!(first, "visit 1\n");
+    let cookie = cookie.expect("a new session sets its cookie");
+    assert_eq!(site.visit(Some(&cookie)).await.0, "visit 2\n");
+    site = Site::start(&program, url);
+    assert_eq!(site.visit(Some(&cookie)).await.0, "visit 3\n");
+}
+
+struct Site {
+    program: Child,
+    address: String,
+}
+
+impl Site {
+    fn start(program: &PathBuf, url: &str) -> Self {
+        let mut command = Command::new(program);
+        let mut program = command.env("PORT", "0").env("DATABASE_URL", url).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(program.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        // From here on, dropping the site ends the program, whatever it said.
+        let mut site = Self { program, address: String::new() };
+        site.address = line.trim().strip_prefix("listening on ").expect("it says where it listens").to_owned();
+        site
+    }
+
+    /// What the page says, and the cookie that it sets.
+    async fn visit(&self, cookie: Option<&str>) -> (String, Option<String>) {
+        let mut request = reqwest::Client::new().get(&self.address);
+        if let Some(cookie) = cookie {
+            request = request.header(COOKIE, cookie);
+        }
+        let response = request.send().await.unwrap();
+        let set = response.headers().get(SET_COOKIE);
+        let cookie = set.map(|set| set.to_str().unwrap().split(';').next().unwrap().to_owned());
+        (response.text().await.unwrap(), cookie)
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
+
+/// Builds the example with every store; says where it lies.
+fn build() -> PathBuf {
+    let mut cargo = Command::new(env!("CARGO"));
+    // What cargo tells this test of its package, build scripts of others would take for a change.
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_") && !is_a_users(name)) {
+        cargo.env_remove(name);
+    }
+    let output = cargo
+        .args(["build", "--all-features", "--example", "quickstart", "--message-format", "json"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "the example builds");
+    let messages = output.stdout.lines().map(|line| serde_json::from_str::<serde_json::Value>(&line.unwrap()).unwrap());
+    let executables = messages.filter(|message| message["target"]["name"] == "quickstart");
+    let executables = executables.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
+    executables.last().expect("the example is a program")
+}
+
+fn is_a_users(name: &str) -> bool {
+    ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_BUILD_", "CARGO_NET_", "CARGO_ENCODED_RUSTFLAGS"]
+        .iter()
+        .any(|kept| name.starts_with(kept))
+}

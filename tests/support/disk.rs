@@ -1,0 +1,98 @@
+//! What must hold when the disk of a server is full.
+
+#![allow(dead_code, reason = "each test binary compiles all of it and uses a part")]
+#![allow(unreachable_pub, missing_debug_implementations, reason = "nothing outside of the test binary sees it")]
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use sessile::{Expected, Outcome, Record, Store, StoreErrorKind};
+
+use crate::damage;
+use crate::servers::{Room, Server};
+
+/// How long no test waits: what has not happened by then does not happen.
+const PATIENCE: Duration = Duration::from_secs(60);
+const MEGABYTE: usize = 1 << 20;
+
+/// A file that leaves so many megabytes of a disk free; the rest comes back when it goes.
+struct Ballast(PathBuf);
+
+impl Ballast {
+    fn leaving(megabytes: usize, directory: &Path) -> Self {
+        let path = directory.join("ballast");
+        let mut file = File::create(&path).unwrap();
+        let mut written = 0;
+        while let Ok(more @ 1..) = file.write(&[7; MEGABYTE]) {
+            written += more;
+        }
+        file.set_len((written - megabytes * MEGABYTE) as u64).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Ballast {
+    fn drop(&mut self) {
+        fs::remove_file(&self.0).unwrap();
+    }
+}
+
+/// Records of a megabyte are written until the disk is full. The store says so, has what it acknowledged, and takes more as
+/// soon as there is room. `revive` brings a server back that such a thing ends.
+pub async fn a_full_disk_is_unavailable_and_loses_nothing(
+    mut server: Server,
+    store: impl Store,
+    revive: impl Fn(&mut Server),
+) {
+    let room = server.directory().room();
+    let ballast = (room == Room::Disk).then(|| Ballast::leaving(4, server.directory().path()));
+    let mut written = Vec::new();
+    let full = loop {
+        let record = large(written.len() as u128 + 1);
+        match store.set(&record, Expected::Absent).await {
+            Ok(outcome) => assert_eq!(outcome, Outcome::Written),
+            Err(error) => break error,
+        }
+        written.push(record);
+        assert!(written.len() < 500, "the disk does not fill up");
+    };
+    eprintln!("full after {} records of a megabyte: {full:?}", written.len());
+    assert!(!written.is_empty());
+    match room {
+        Room::Disk => assert_eq!(full.kind(), StoreErrorKind::Unavailable, "{full:?}"),
+        // What a server says of a file that may not grow is not what it says of a full disk.
+        _ => assert_ne!(full.kind(), StoreErrorKind::Corrupt, "{full:?}"),
+    }
+    drop(ballast);
+    revive(&mut server);
+    if room == Room::Disk {
+        let started = Instant::now();
+        let more = large(written.len() as u128 + 1);
+        while let Err(error) = store.set(&more, Expected::Absent).await {
+            assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}");
+            assert!(started.elapsed() < PATIENCE, "there is room again, and it is not used: {error:?}");
+        }
+        written.push(more);
+    }
+    for record in written {
+        assert_eq!(store.get(record.id()).await.unwrap().as_ref(), Some(&record), "what was acknowledged is there");
+    }
+}
+
+/// A record that no server can make smaller.
+fn large(id: u128) -> Record {
+    let mut parts = damage::record(id, None).into_parts();
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64 ^ u64::try_from(id).unwrap();
+    parts.state = std::iter::repeat_with(|| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed.to_le_bytes()[3]
+    })
+    .take(MEGABYTE)
+    .collect();
+    Record::from_parts(parts)
+}
