@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, StoreError};
-use crate::record::{Data, Frame, Header, Record, Version, filled};
+use crate::record::{Data, Frame, Header, Record, Version, filled, new_commit_name};
 use crate::session::{decode, encode};
 use crate::store::{ErasedStore, Expected, Outcome, Store};
 use crate::token::{SessionId, Verifier};
@@ -73,7 +73,7 @@ impl Transient {
         for attempt in 1..=MOST_TRIES {
             let stored = self.store.get(&id).await?;
             let (version, expected) = match &stored {
-                Some(record) => (record.version().next(), Expected::Version(record.version())),
+                Some(record) => (record.version().next(new_commit_name()), Expected::Version(record.version())),
                 None => (Version::FIRST, Expected::Absent),
             };
             let record = self.record(id, version, &frame, time_to_live);

@@ -97,7 +97,7 @@ impl CommitNames {
 
     /// Whether every commit after `version` is named, in a record that is now of version `now`.
     pub(crate) fn reach_back_to(&self, version: Version, now: Version) -> bool {
-        now.get() - version.get().min(now.get()) <= self.count as u64
+        now.count().saturating_sub(version.count()) <= self.count as u64
     }
 
     fn as_slice(&self) -> &[CommitName] {

@@ -20,16 +20,20 @@ use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::token::SessionId;
 
-/// The version of a record: grows by one with each [`Store::set`](crate::Store::set).
+/// The version of a record: grows with each [`Store::set`](crate::Store::set), and no two writes make the same one.
 ///
-/// It fits a signed 64-bit column.
+/// It counts the writes, and carries a mark of the write that made it. So a request that has seen a write which the server
+/// then lost in a crash cannot take another for it. It fits a signed 64-bit column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(u64);
 
 impl Version {
     /// The version of what is not there.
     pub(crate) const NONE: Self = Self(0);
-    pub(crate) const FIRST: Self = Self(1);
+    pub(crate) const FIRST: Self = Self(1 << Self::MARK);
+
+    /// How many bits the mark has; the count has the rest.
+    const MARK: u32 = 20;
 
     /// The version of this number, as a store has read it.
     #[must_use]
@@ -43,8 +47,20 @@ impl Version {
         self.0
     }
 
-    pub(crate) const fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
+    /// The version that a commit of this name makes of a record of this one.
+    pub(crate) const fn next(self, name: CommitName) -> Self {
+        let mark = u64::from_be_bytes(name) & ((1 << Self::MARK) - 1);
+        Self(((self.count() + 1) << Self::MARK) | mark)
+    }
+
+    /// How many writes made it.
+    pub(crate) const fn count(self) -> u64 {
+        self.0 >> Self::MARK
+    }
+
+    /// Whether it was made by a write that one who knows `other` has not seen.
+    pub(crate) const fn is_news_to(self, other: Self) -> bool {
+        self.count() > other.count() || (self.count() == other.count() && self.0 != other.0)
     }
 }
 

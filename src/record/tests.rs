@@ -294,6 +294,7 @@ proptest! {
         }
         prop_assert!(!names.contains(&count.to_be_bytes()));
         let since = now.saturating_sub(version);
-        prop_assert_eq!(names.reach_back_to(Version::new(version), Version::new(now)), since <= count.min(8));
+        let after = |writes| (0..writes).fold(Version::NONE, |version: Version, n: u64| version.next(n.to_be_bytes()));
+        prop_assert_eq!(names.reach_back_to(after(version), after(now)), since <= count.min(8));
     }
 }

@@ -243,12 +243,12 @@ impl Update<'_> {
         if found.header.ended {
             return Ok(Standing::Ended);
         }
-        if let Some(tried) = self.attempt.in_doubt.filter(|tried| *tried < now_at) {
+        if let Some(tried) = self.attempt.in_doubt.filter(|tried| *tried != now_at) {
             if !commits.reach_back_to(tried, now_at) {
                 // Ours may be among the commits whose names are forgotten.
                 return Err(StoreError::unavailable("it cannot be told whether the write took effect").into());
             }
-            // The version has moved on without it, so it can no longer take effect by itself.
+            // The version is another by now, so it can no longer take effect by itself.
             self.attempt.in_doubt = None;
         }
         Ok(Standing::Again(found))
@@ -258,7 +258,7 @@ impl Update<'_> {
     fn draft(&self, onto: &Found) -> Result<Option<Found>, Error> {
         let (changes, loaded) = (&*self.changes, &self.loaded.found);
         let now = self.config.clock.now();
-        let version = onto.record.version().next();
+        let version = onto.record.version().next(self.attempt.name);
         let mut owner = onto.record.owner_shared().cloned();
         match &changes.sign_in {
             Some(sign_in) if owner.as_ref().is_some_and(|present| *present != sign_in.owner) => return Ok(None),
@@ -276,7 +276,7 @@ impl Update<'_> {
             header.secrets.promote(presented, now);
         }
         match (&changes.sign_in, new) {
-            (Some(_), Some(new)) if header.signed_in > loaded.record.version() => {
+            (Some(_), Some(new)) if header.signed_in.is_news_to(loaded.record.version()) => {
                 header.secrets.add_sibling(new, now);
             }
             (Some(sign_in), Some(new)) => {
@@ -293,7 +293,7 @@ impl Update<'_> {
             // rotation holds a secret that it has retired.
             (None, Some(new))
                 if changes.rotate
-                    && header.rotated <= loaded.record.version()
+                    && !header.rotated.is_news_to(loaded.record.version())
                     && self.loaded.presented != Presented::Replaced =>
             {
                 header.secrets.replace_all(new, now, false);
