@@ -5,7 +5,7 @@
 //! cargo bench --bench stores --features sqlite,postgres,mysql,redis
 //! ```
 //!
-//! `SESSILE_BENCH_SECONDS` is how long each figure is measured for. Default: 2.
+//! The two take turns, a quarter of a second each, and each figure is the median of nine turns (`SESSILE_BENCH_WINDOWS`).
 
 #![allow(clippy::unwrap_used, reason = "in a benchmark, a panic is the report")]
 
@@ -39,25 +39,34 @@ fn record(id: u128, version: u64) -> Record {
     })
 }
 
-fn seconds() -> Duration {
-    Duration::from_secs(std::env::var("SESSILE_BENCH_SECONDS").map_or(2, |seconds| seconds.parse().unwrap()))
+/// How long one window is: ours and the bare one take turns, so that what else the machine does hits both.
+const WINDOW: Duration = Duration::from_millis(250);
+
+/// How many windows each has: `SESSILE_BENCH_WINDOWS`, or nine.
+fn windows() -> usize {
+    std::env::var("SESSILE_BENCH_WINDOWS").map_or(9, |windows| windows.parse().unwrap())
 }
 
-/// Runs `work(client, round)` over and over from that many clients; calls a second.
+/// The version of each client's record.
+type Versions = Arc<Vec<AtomicU64>>;
+
+/// Runs `work(client, version)` over and over from that many clients, for a window; calls a second.
 async fn measure<F: Future<Output = ()> + Send>(
     clients: usize,
+    versions: &Versions,
+    writes: bool,
     work: impl Fn(u128, u64) -> F + Clone + Send + 'static,
 ) -> f64 {
     let calls = Arc::new(AtomicU64::new(0));
-    let (started, until) = (Instant::now(), Instant::now() + seconds());
+    let (started, until) = (Instant::now(), Instant::now() + WINDOW);
     let mut tasks = tokio::task::JoinSet::new();
-    for client in 1..=clients as u128 {
-        let (calls, work) = (Arc::clone(&calls), work.clone());
+    for client in 1..=clients {
+        let (calls, versions, work) = (Arc::clone(&calls), Arc::clone(versions), work.clone());
         tasks.spawn(async move {
-            let mut round = 1;
             while Instant::now() < until {
-                work(client, round).await;
-                round += 1;
+                let version = versions[client].load(Ordering::Relaxed);
+                work(client as u128, version).await;
+                versions[client].store(version + u64::from(writes), Ordering::Relaxed);
                 calls.fetch_add(1, Ordering::Relaxed);
             }
         });
@@ -67,21 +76,21 @@ async fn measure<F: Future<Output = ()> + Send>(
 }
 
 /// Records for as many clients as there may be, at version 1.
-async fn reset(store: &impl Store) {
+async fn reset(store: &impl Store) -> Versions {
     for id in 1..=128 {
         let _ = store.delete(&SessionId::from(Uuid::from_u128(id))).await.unwrap();
         assert_eq!(store.set(&record(id, 1), Expected::Absent).await.unwrap(), Outcome::Written);
     }
+    Arc::new((0..=128).map(|_| AtomicU64::new(1)).collect())
 }
 
-fn say(store: &str, what: &str, clients: usize, ours: f64, bare: f64) {
-    println!(
-        "{store:<10} {what:<4} {clients:>4} at once {ours:>10.0}/s  bare {bare:>10.0}/s  ratio {:.2}",
-        ours / bare
-    );
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_unstable_by(f64::total_cmp);
+    figures[figures.len() / 2]
 }
 
-/// Measures the store against two bare statements: one that reads a record, one that writes it at its version.
+/// Measures the store against two bare statements: one that reads a record, one that writes it at its version. The ratio is
+/// the median of those of two windows, one after the other.
 async fn compare<S, G, W>(
     name: &str,
     store: S,
@@ -92,34 +101,52 @@ async fn compare<S, G, W>(
     G: Future<Output = ()> + Send,
     W: Future<Output = ()> + Send,
 {
+    let versions = reset(&store).await;
     for clients in AT_ONCE {
-        reset(&store).await;
-        let get = |store: S| {
-            move |client, _| {
-                let store = store.clone();
-                async move {
-                    let id = SessionId::from(Uuid::from_u128(client));
-                    assert!(store.get(&id).await.unwrap().is_some());
+        for what in ["get", "set"] {
+            let mut figures = Vec::new();
+            // The first two warm up.
+            for window in 0..windows() + 1 {
+                let (bare_get, bare_set) = (bare_get.clone(), bare_set.clone());
+                let (bare, ours) = if what == "get" {
+                    let bare = measure(clients, &versions, false, move |client, _| bare_get(client)).await;
+                    (bare, measure(clients, &versions, false, get(store.clone())).await)
+                } else {
+                    let bare = measure(clients, &versions, true, bare_set).await;
+                    (bare, measure(clients, &versions, true, set(store.clone())).await)
+                };
+                if window > 0 {
+                    figures.push((ours, bare));
                 }
             }
-        };
-        let bare = bare_get.clone();
-        let bare = measure(clients, move |client, _| bare(client)).await;
-        say(name, "get", clients, measure(clients, get(store.clone())).await, bare);
+            let ours = median(figures.iter().map(|(ours, _)| *ours).collect());
+            let bare = median(figures.iter().map(|(_, bare)| *bare).collect());
+            let ratio = median(figures.iter().map(|(ours, bare)| ours / bare).collect());
+            println!("{name:<10} {what:<4} {clients:>4} at once {ours:>8.0}/s  bare {bare:>8.0}/s  ratio {ratio:.2}");
+        }
+    }
+}
 
-        let bare = measure(clients, bare_set.clone()).await;
-        reset(&store).await;
-        let set = |store: S| {
-            move |client, round| {
-                let store = store.clone();
-                async move {
-                    let expected = Expected::Version(Version::new(round));
-                    let outcome = store.set(&record(client, round + 1), expected).await.unwrap();
-                    assert_eq!(outcome, Outcome::Written);
-                }
-            }
-        };
-        say(name, "set", clients, measure(clients, set(store.clone())).await, bare);
+type Call = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+fn get<S: Store + Clone>(store: S) -> impl Fn(u128, u64) -> Call + Clone + Send + 'static {
+    move |client, _| {
+        let store = store.clone();
+        Box::pin(async move {
+            let id = SessionId::from(Uuid::from_u128(client));
+            assert!(store.get(&id).await.unwrap().is_some());
+        })
+    }
+}
+
+fn set<S: Store + Clone>(store: S) -> impl Fn(u128, u64) -> Call + Clone + Send + 'static {
+    move |client, version| {
+        let store = store.clone();
+        Box::pin(async move {
+            let next = record(client, version + 1);
+            let outcome = store.set(&next, Expected::Version(Version::new(version))).await.unwrap();
+            assert_eq!(outcome, Outcome::Written);
+        })
     }
 }
 

@@ -1,18 +1,12 @@
 //! Sessions in PostgreSQL.
 
-use std::time::Duration;
-
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgArguments, PgConnection, PgPool, PgQueryResult, PgRow, Postgres};
 use sqlx::{AssertSqlSafe, SqlStr};
 
-use super::backoff::pause;
-use super::sql::{BATCH, Column, Dialect, Fault, Missing, Running, Sql, Statements, Table, store_error};
-use super::{Expected, Outcome, Store, Touch};
+use super::sql::{BATCH, Column, Dialect, Fault, Missing, Running, Sql, Statements, Table, sql_store, store_error};
 use crate::config::ConfigError;
 use crate::error::StoreError;
-use crate::record::{Record, Version};
-use crate::token::SessionId;
 
 /// Now by the database's clock, in milliseconds since the Unix epoch. It stands still during a statement, so that an
 /// index on the expiry serves.
@@ -81,17 +75,6 @@ impl PostgresStore {
         Self { sql: Sql::sharing(pool, statements(&table)), table }
     }
 
-    /// Names the table. Default: `sessile_sessions`.
-    ///
-    /// # Errors
-    ///
-    /// Where the name has anything but ASCII letters, digits and underscores, begins with a digit, or is longer than 48.
-    pub fn with_table(mut self, name: &str) -> Result<Self, ConfigError> {
-        self.table = self.table.with_name(name)?;
-        self.sql.set_statements(statements(&self.table));
-        Ok(self)
-    }
-
     /// Names the schema that the table is in. It must exist. Default: the first of the search path.
     ///
     /// # Errors
@@ -101,26 +84,6 @@ impl PostgresStore {
         self.table = self.table.with_schema(schema)?;
         self.sql.set_statements(statements(&self.table));
         Ok(self)
-    }
-
-    /// How long an operation may take, waiting for a connection included. Default: 2 seconds.
-    #[must_use]
-    pub fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.sql.set_deadline(deadline);
-        self
-    }
-
-    /// The pool.
-    #[must_use]
-    pub fn pool(&self) -> &PgPool {
-        self.sql.pool()
-    }
-
-    #[cfg(feature = "testing")]
-    #[doc(hidden)]
-    #[must_use]
-    pub fn statements(&self) -> Vec<(&'static str, String)> {
-        self.sql.statements()
     }
 
     /// Creates the table, or adds what a table of an older release lacks. Several nodes may do so at once, and a table
@@ -160,35 +123,7 @@ impl PostgresStore {
     }
 }
 
-impl Store for PostgresStore {
-    async fn get(&self, id: &SessionId) -> Result<Option<Record>, StoreError> {
-        self.sql.get(id).await
-    }
-
-    async fn set(&self, record: &Record, expected: Expected) -> Result<Outcome, StoreError> {
-        self.sql.set(record, expected).await
-    }
-
-    async fn touch(&self, id: &SessionId, version: Version, touch: Touch) -> Result<bool, StoreError> {
-        self.sql.touch(id, version, touch).await
-    }
-
-    async fn delete(&self, id: &SessionId) -> Result<bool, StoreError> {
-        self.sql.delete(id).await
-    }
-
-    async fn owned_by(&self, owner: &str) -> Result<Vec<Record>, StoreError> {
-        self.sql.owned_by(owner).await
-    }
-
-    async fn delete_expired(&self) -> Result<u64, StoreError> {
-        self.sql.delete_expired().await
-    }
-
-    async fn pause(&self, attempt: u32) {
-        pause(attempt).await;
-    }
-}
+sql_store!(PostgresStore, Postgres);
 
 impl Dialect for Postgres {
     fn execute(connection: &mut PgConnection, sql: SqlStr, arguments: PgArguments) -> Running<'_, PgQueryResult> {

@@ -1,7 +1,6 @@
 //! Sessions in a SQLite file.
 
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::error::DatabaseError;
@@ -11,17 +10,11 @@ use sqlx::sqlite::{
     SqliteRow,
 };
 use sqlx::{AssertSqlSafe, Connection, SqlStr};
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::backoff::pause;
-use super::late::Late;
-use super::sql::{BATCH, Column, Dialect, Fault, Missing, Running, Sql, Statements, Table, store_error};
-use super::{Expected, Outcome, Store, Touch};
-use crate::config::ConfigError;
+use super::sql::{BATCH, Column, Dialect, Fault, Missing, Running, Sql, Statements, Table, sql_store, store_error};
 use crate::error::{StoreError, StoreErrorKind};
-use crate::record::{Record, Version};
-use crate::token::SessionId;
 
 /// Now by this machine's clock, in milliseconds since the Unix epoch. A Julian day begins at noon; 2440587.5 is midnight
 /// of 1 January 1970.
@@ -64,9 +57,6 @@ const COLUMNS: [Column; 6] = [
 pub struct SqliteStore {
     sql: Sql<Sqlite>,
     table: Table,
-    /// SQLite has one writer at a time. Its own queue is not fair: who waits long may wait for ever.
-    writer: Arc<Semaphore>,
-    deadline: Duration,
 }
 
 impl SqliteStore {
@@ -102,39 +92,7 @@ impl SqliteStore {
     fn over(sql: fn(SqlitePool, Statements) -> Sql<Sqlite>, pool: SqlitePool) -> Self {
         let table = Table::new('"');
         let sql = sql(pool, statements(&table));
-        Self { sql, table, writer: Arc::new(Semaphore::new(1)), deadline: Sql::<Sqlite>::DEADLINE }
-    }
-
-    /// Names the table. Default: `sessile_sessions`.
-    ///
-    /// # Errors
-    ///
-    /// Where the name has anything but ASCII letters, digits and underscores, begins with a digit, or is longer than 48.
-    pub fn with_table(mut self, name: &str) -> Result<Self, ConfigError> {
-        self.table = self.table.with_name(name)?;
-        self.sql.set_statements(statements(&self.table));
-        Ok(self)
-    }
-
-    /// How long an operation may take, waiting for the file included. Default: 2 seconds.
-    #[must_use]
-    pub fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.sql.set_deadline(deadline);
-        self.deadline = deadline;
-        self
-    }
-
-    /// The pool.
-    #[must_use]
-    pub fn pool(&self) -> &SqlitePool {
-        self.sql.pool()
-    }
-
-    #[cfg(feature = "testing")]
-    #[doc(hidden)]
-    #[must_use]
-    pub fn statements(&self) -> Vec<(&'static str, String)> {
-        self.sql.statements()
+        Self { sql, table }
     }
 
     /// Creates the table, or adds what a table of an older release lacks. Several processes may do so at once.
@@ -178,57 +136,13 @@ impl SqliteStore {
         let indexes: Vec<String> = indexes.bind(self.table.name()).fetch_all(connection).await.map_err(failed)?;
         Ok(steps(&self.table, &Missing::of(&columns, &COLUMNS)?, &indexes))
     }
-
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, StoreError> {
-        let turn = timeout(self.deadline, self.writer.acquire()).await;
-        turn.map_err(|_| StoreError::unavailable(Late(self.deadline)))?.map_err(StoreError::other)
-    }
 }
 
-impl Store for SqliteStore {
-    async fn get(&self, id: &SessionId) -> Result<Option<Record>, StoreError> {
-        self.sql.get(id).await
-    }
-
-    async fn set(&self, record: &Record, expected: Expected) -> Result<Outcome, StoreError> {
-        let _turn = self.turn().await?;
-        self.sql.set(record, expected).await
-    }
-
-    async fn touch(&self, id: &SessionId, version: Version, touch: Touch) -> Result<bool, StoreError> {
-        let _turn = self.turn().await?;
-        self.sql.touch(id, version, touch).await
-    }
-
-    async fn delete(&self, id: &SessionId) -> Result<bool, StoreError> {
-        let _turn = self.turn().await?;
-        self.sql.delete(id).await
-    }
-
-    async fn owned_by(&self, owner: &str) -> Result<Vec<Record>, StoreError> {
-        self.sql.owned_by(owner).await
-    }
-
-    async fn delete_expired(&self) -> Result<u64, StoreError> {
-        let mut deleted = 0;
-        loop {
-            // Between two batches others have their turn.
-            let turn = self.turn().await?;
-            let batch = self.sql.sweep().await?;
-            drop(turn);
-            deleted += batch;
-            if batch < BATCH {
-                return Ok(deleted);
-            }
-        }
-    }
-
-    async fn pause(&self, attempt: u32) {
-        pause(attempt).await;
-    }
-}
+sql_store!(SqliteStore, Sqlite);
 
 impl Dialect for Sqlite {
+    const ONE_WRITER: bool = true;
+
     fn execute(
         connection: &mut SqliteConnection,
         sql: SqlStr,

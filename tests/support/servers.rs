@@ -334,7 +334,7 @@ pub fn cluster() -> Vec<Server> {
 }
 
 /// Where a program is. Debian keeps some of PostgreSQL's out of the path.
-fn program(name: &str, package: &str) -> PathBuf {
+pub fn program(name: &str, package: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut places: Vec<PathBuf> = std::env::split_paths(&path).collect();
     places.extend(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
@@ -346,7 +346,7 @@ fn program(name: &str, package: &str) -> PathBuf {
 }
 
 /// Who a server runs as that refuses to run as root.
-fn unprivileged(name: &str) -> Option<(u32, u32)> {
+pub fn unprivileged(name: &str) -> Option<(u32, u32)> {
     let id = |arguments: &[&str]| {
         let output = Command::new("id").args(arguments).output().unwrap();
         String::from_utf8(output.stdout).unwrap().trim().parse::<u32>().ok()
@@ -358,7 +358,7 @@ fn unprivileged(name: &str) -> Option<(u32, u32)> {
     Some(user.unwrap_or_else(|| panic!("there is no user {name} here: install the server's Debian package")))
 }
 
-fn hand_over(path: &Path, user: Option<(u32, u32)>) {
+pub fn hand_over(path: &Path, user: Option<(u32, u32)>) {
     if let Some((user, group)) = user {
         chown(path, Some(user), Some(group)).unwrap();
     }
@@ -371,7 +371,7 @@ fn as_user(command: &mut Command, user: Option<(u32, u32)>) -> &mut Command {
     }
 }
 
-fn run(command: &mut Command) {
+pub fn run(command: &mut Command) {
     let output = command.stdin(Stdio::null()).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     assert!(output.status.success(), "{command:?} failed:\n{}", String::from_utf8_lossy(&text));

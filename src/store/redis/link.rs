@@ -114,6 +114,17 @@ impl Link {
     }
 }
 
+/// Settles which cryptography TLS uses, where the application has not: rustls panics where more than one is linked in.
+pub(super) fn settle_cryptography(urls: &[&str]) {
+    #[cfg(feature = "tls-rustls")]
+    if urls.iter().any(|url| url.starts_with("rediss:") || url.starts_with("valkeys:")) {
+        // It fails where the application has settled it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+    #[cfg(not(feature = "tls-rustls"))]
+    let _ = urls;
+}
+
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.to {

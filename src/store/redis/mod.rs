@@ -13,7 +13,7 @@ use redis::{Client, Cmd, FromRedisValue, Value, from_redis_value};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use self::link::Link;
+use self::link::{Link, settle_cryptography};
 use self::script::{DELETE, Fault, INDEX, OWNED, SET, Stored, TOUCH, store_error};
 use super::backoff::pause;
 use super::late::Late;
@@ -74,6 +74,7 @@ impl RedisStore {
     ///
     /// Where the URL is none, or the server cannot be reached within two seconds.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        settle_cryptography(&[url]);
         let client = Client::open(url).map_err(StoreError::other)?;
         Self::new(client).connected().await
     }
@@ -84,6 +85,7 @@ impl RedisStore {
     ///
     /// Where a URL is none, or the master cannot be reached within two seconds.
     pub async fn connect_sentinel(urls: &[&str], master: &str) -> Result<Self, StoreError> {
+        settle_cryptography(urls);
         let master: String = master.into();
         let client = SentinelClient::build(urls.to_vec(), master, None, SentinelServerType::Master);
         Self::with_sentinel(client.map_err(StoreError::other)?).connected().await
@@ -95,10 +97,12 @@ impl RedisStore {
     ///
     /// Where a URL is none, or no node can be reached within two seconds.
     pub async fn connect_cluster(urls: &[&str]) -> Result<Self, StoreError> {
+        settle_cryptography(urls);
         Self::with_cluster(ClusterClientBuilder::new(urls.to_vec()))?.connected().await
     }
 
-    /// On the server of a client that the application has already. It connects when it is first used.
+    /// On the server of a client that the application has already. It connects when it is first used. Over TLS, an
+    /// application that links more than one rustls provider must have installed one as the default by then.
     #[must_use]
     pub fn new(client: Client) -> Self {
         Self::over(Link::to_server(client))

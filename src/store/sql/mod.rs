@@ -3,6 +3,7 @@
 mod connections;
 mod error;
 mod schema;
+mod store;
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,12 +12,14 @@ use std::time::Duration;
 use sqlx::error::BoxDynError;
 use sqlx::{Arguments, AssertSqlSafe, ColumnIndex, Database, Decode, Encode, Pool, Row, SqlStr, Type};
 use sqlx::{SqlSafeStr, pool::PoolOptions};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
 use self::connections::Connections;
 pub(super) use self::error::{Fault, store_error};
 pub(super) use self::schema::{Column, Missing, Table};
+pub(super) use self::store::sql_store;
 use super::backoff::pause;
 use super::late::Late;
 use super::{Expected, Outcome, Touch};
@@ -26,7 +29,7 @@ use crate::record::{Record, Version};
 use crate::token::SessionId;
 
 /// How many records one statement of a sweep deletes, so that none holds its locks for long.
-pub(super) const BATCH: u64 = 1_000;
+pub(super) const BATCH: u64 = 200;
 /// How often a statement is run again after the database has undone it because it met another.
 const MOST_RERUNS: u32 = 10;
 
@@ -35,6 +38,12 @@ pub(super) type Running<'c, T> = std::pin::Pin<Box<dyn Future<Output = Result<T,
 
 /// What the databases do differently.
 pub(super) trait Dialect: Database {
+    /// Whether there is one writer at a time, whose queue is not fair: who waits long may wait for ever. Then ours is.
+    const ONE_WRITER: bool = false;
+
+    /// The longest owner, in bytes.
+    const LONGEST_OWNER: usize = usize::MAX;
+
     /// Runs a statement for its effect.
     fn execute(
         connection: &mut Self::Connection,
@@ -82,10 +91,12 @@ pub(super) struct Statements {
 pub(super) struct Sql<D: Database> {
     connections: Arc<Connections<D>>,
     statements: Statements,
+    /// Where there is one writer at a time.
+    writer: Option<Arc<Semaphore>>,
     deadline: Duration,
 }
 
-impl<D: Database> Sql<D> {
+impl<D: Dialect> Sql<D> {
     /// How long an operation may take unless it is told otherwise.
     pub(super) const DEADLINE: Duration = Duration::from_secs(2);
 
@@ -103,7 +114,8 @@ impl<D: Database> Sql<D> {
 
     fn over(pool: Pool<D>, share: u32, statements: Statements) -> Self {
         let connections = Arc::new(Connections::new(pool, usize::try_from(share).unwrap_or(0)));
-        Self { connections, statements, deadline: Self::DEADLINE }
+        let writer = D::ONE_WRITER.then(|| Arc::new(Semaphore::new(1)));
+        Self { connections, statements, writer, deadline: Self::DEADLINE }
     }
 
     pub(super) fn pool(&self) -> &Pool<D> {
@@ -147,6 +159,10 @@ where
     }
 
     pub(super) async fn set(&self, record: &Record, expected: Expected) -> Result<Outcome, StoreError> {
+        if record.owner().is_some_and(|owner| owner.len() > D::LONGEST_OWNER) {
+            // A server that is not strict would cut it off.
+            return Err(StoreError::unsupported(format!("an owner is longer than {} bytes", D::LONGEST_OWNER)));
+        }
         let written = match expected {
             Expected::Absent => {
                 let result = self.execute(&self.statements.add, |arguments| bind(arguments, record)).await?;
@@ -183,34 +199,37 @@ where
         rows.iter().map(|row| read(row.try_get::<Uuid, _>(5).map_err(store_error::<D>)?.into(), row)).collect()
     }
 
-    /// One batch; says how many there were.
-    pub(super) async fn sweep(&self) -> Result<u64, StoreError> {
-        let result = self.execute(&self.statements.sweep, |_| Ok(())).await?;
-        Ok(D::affected(&result))
-    }
-
-    /// Batch after batch until one is not full.
-    #[cfg_attr(
-        not(any(feature = "postgres", feature = "mysql")),
-        allow(dead_code, reason = "SQLite's writers queue up")
-    )]
+    /// Batch after batch until one is not full. After each it rests for as long as it has worked, so that requests have the
+    /// database for themselves at least half of the time.
     pub(super) async fn delete_expired(&self) -> Result<u64, StoreError> {
         let mut deleted = 0;
         loop {
-            let batch = self.sweep().await?;
+            let started = Instant::now();
+            let result = self.execute(&self.statements.sweep, |_| Ok(())).await?;
+            let batch = D::affected(&result);
             deleted += batch;
             if batch < BATCH {
                 return Ok(deleted);
             }
+            tokio::time::sleep(started.elapsed()).await;
         }
     }
 
     async fn execute(&self, sql: &Arc<str>, bind: impl Bind<D>) -> Result<D::QueryResult, StoreError> {
+        let _turn = self.turn().await?;
         self.run(sql, bind, false, |connection, sql, arguments| D::execute(connection, sql, arguments)).await
     }
 
     async fn fetch(&self, sql: &Arc<str>, bind: impl Bind<D>) -> Result<Vec<D::Row>, StoreError> {
         self.run(sql, bind, true, |connection, sql, arguments| D::fetch(connection, sql, arguments)).await
+    }
+
+    /// The turn to write, where there is one writer at a time.
+    async fn turn(&self) -> Result<Option<SemaphorePermit<'_>>, StoreError> {
+        let Some(writer) = &self.writer else { return Ok(None) };
+        let turn = timeout(self.deadline, writer.acquire()).await;
+        let turn = turn.map_err(|_| StoreError::unavailable(Late(self.deadline)))?;
+        turn.map(Some).map_err(StoreError::other)
     }
 
     /// Runs a statement on a connection of its own, before the deadline. It runs again only where the database says that
@@ -270,7 +289,8 @@ where
 impl<D: Database> Clone for Sql<D> {
     fn clone(&self) -> Self {
         let connections = Arc::clone(&self.connections);
-        Self { connections, statements: self.statements.clone(), deadline: self.deadline }
+        let (statements, writer) = (self.statements.clone(), self.writer.clone());
+        Self { connections, statements, writer, deadline: self.deadline }
     }
 }
 
