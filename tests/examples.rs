@@ -43,6 +43,37 @@ async fn login_knows_its_users_and_what_they_may() {
     assert_eq!(grace.get("/me").await.0, 200);
 }
 
+/// The token in the first form of a page.
+fn form_token(page: &str) -> String {
+    page.split("name=\"csrf_token\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn forms_take_what_their_own_pages_send_and_say_what_came_of_it() {
+    let site = Site::start("forms");
+    let mut ada = site.visitor();
+    let (_, page) = ada.get("/").await;
+    let token = form_token(&page);
+    assert_eq!(ada.post_form("/sign-in", "name=ada".to_owned()).await.0, 403);
+    assert_eq!(ada.post_form("/sign-in", format!("name=%3Cada%3E&csrf_token={token}")).await.0, 303);
+    let (_, page) = ada.get("/").await;
+    assert!(page.contains("<p class=\"info\">Welcome, &lt;ada&gt;.</p>"), "{page}");
+
+    assert_eq!(ada.post_form("/note", format!("text=x&csrf_token={token}")).await.0, 403, "the sign-in renewed it");
+    let token = form_token(&page);
+    assert_eq!(ada.post_form("/note", format!("text=milk+%26+bread&csrf_token={token}")).await.0, 303);
+    let (_, page) = ada.get("/").await;
+    assert!(page.contains("<li>milk &amp; bread</li>") && page.contains("Noted."), "{page}");
+    assert!(!ada.get("/").await.1.contains("Noted."), "it is shown once");
+
+    let mut eve = site.visitor();
+    let (_, page) = eve.get("/").await;
+    assert_eq!(ada.post_form("/sign-out", format!("csrf_token={}", form_token(&page))).await.0, 403);
+    assert_eq!(ada.post_form("/sign-out", format!("csrf_token={token}")).await.0, 303);
+    let (_, page) = ada.get("/").await;
+    assert!(page.contains("You are signed out.") && page.contains("Sign in"), "{page}");
+}
+
 fn location(response: &Response) -> String {
     response.headers()["location"].to_str().unwrap().to_owned()
 }

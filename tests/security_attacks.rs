@@ -104,6 +104,15 @@ async fn attack_a_prefix_bypassed_by_unicode_whitespace_is_another_name() {
             assert_eq!(ask(&app, &[&format!("{cookie}; {victim}")]).await.text(), "ada", "{name:?}");
         }
     }
+    // Nor the bytes that are such a space in another encoding.
+    for byte in [0x80, 0x85, 0xa0, 0xad, 0xff] {
+        let token = attacker.token().unwrap();
+        let before = [&[byte][..], COOKIE_NAME.as_bytes(), b"=", token.as_bytes()].concat();
+        let after = [COOKIE_NAME.as_bytes(), &[byte], b"=", token.as_bytes()].concat();
+        for cookie in [before, after] {
+            assert_eq!(send(&app, request_with_cookies("/", &[&cookie])).await.text(), "nobody", "{byte:x}");
+        }
+    }
     let cookie = format!(" \t {COOKIE_NAME}\t= {} ", attacker.token().unwrap());
     assert_eq!(ask(&app, &[&cookie]).await.text(), "eve", "a space and a tab are what may be around");
 }

@@ -113,6 +113,13 @@ impl Visitor {
         self.send(request).await.status().as_u16()
     }
 
+    pub async fn post_form(&mut self, path: &str, form: String) -> (u16, String) {
+        let request =
+            self.http.post(self.url(path)).header("content-type", "application/x-www-form-urlencoded").body(form);
+        let response = self.send(request).await;
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
     pub async fn get_json(&mut self, path: &str) -> Value {
         self.request(Method::GET, path, "").await.json().await.unwrap()
     }
