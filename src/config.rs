@@ -10,12 +10,12 @@ use http::{HeaderValue, StatusCode};
 use crate::clock::Clock;
 use crate::event::Events;
 use crate::session::{Lifetime, Turns};
-use crate::store::{ErasedStore, Store};
+use crate::store::{AnyStore, Store};
 use crate::transport::CookieTemplate;
 
 #[derive(Clone)]
 pub(crate) struct Config {
-    pub(crate) store: Arc<dyn ErasedStore>,
+    pub(crate) store: AnyStore,
     pub(crate) clock: Clock,
     pub(crate) lifetime: Lifetime,
     /// In bytes of encoded keys and values.
@@ -44,7 +44,7 @@ impl Config {
     /// The defaults, over a store.
     pub(crate) fn new(store: impl Store) -> Self {
         Self {
-            store: Arc::new(store),
+            store: AnyStore::new(store),
             clock: Clock::system(),
             lifetime: Lifetime::new(),
             size_limit: Self::SIZE_LIMIT,

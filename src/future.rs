@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, SET_COOKIE, VARY};
+use http::header::{CACHE_CONTROL, Entry, HeaderMap, HeaderValue, SET_COOKIE, VARY};
 use http::{Response, StatusCode};
 use pin_project_lite::pin_project;
 
@@ -153,8 +153,16 @@ fn vary_by_cookie(headers: &mut HeaderMap) {
         let listed = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
         listed.into_iter().any(|name| name == b"*" || name.eq_ignore_ascii_case(b"cookie"))
     };
-    if !headers.get_all(VARY).iter().any(names) {
-        headers.append(VARY, HeaderValue::from_static("cookie"));
+    let cookie = HeaderValue::from_static("cookie");
+    match headers.entry(VARY) {
+        Entry::Vacant(vary) => {
+            vary.insert(cookie);
+        }
+        Entry::Occupied(mut vary) => {
+            if !vary.iter().any(names) {
+                vary.append(cookie);
+            }
+        }
     }
 }
 
@@ -170,6 +178,9 @@ fn forbid_storing(headers: &mut HeaderMap) {
 /// What was made from a session is for nobody else: `public` and `s-maxage` become `private`. All else that the handler
 /// said stays.
 fn make_private(headers: &mut HeaderMap) {
+    if !headers.contains_key(CACHE_CONTROL) {
+        return;
+    }
     let is_shared = |directive: &&[u8]| {
         let name = directive.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii();
         name.eq_ignore_ascii_case(b"public") || name.eq_ignore_ascii_case(b"s-maxage")

@@ -79,6 +79,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod base64url;
 mod clock;
 mod config;
 mod csrf;

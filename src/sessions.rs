@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::config::{Config, ConfigError};
 use crate::error::{Error, ErrorKind};
 use crate::event::{EndReason, EventKind};
-use crate::record::{Data, Frame, Header, Record};
+use crate::record::Frame;
 use crate::session::{Base, Found, Key, Lifetime, Presented, RequestSession, Session, Work};
 use crate::session::{MOST_DEPTH, NOTES, decode, delete, encode, find, owned_by};
 use crate::store::Store;
@@ -290,46 +290,44 @@ impl Sessions {
 /// It serialises, as a map of its times, owner and values, so that an operator can print it as JSON. It holds no token.
 #[derive(Clone)]
 pub struct StoredSession {
-    record: Record,
-    header: Header,
-    data: Data,
+    found: Found,
 }
 
 impl StoredSession {
     /// The id.
     #[must_use]
-    pub const fn id(&self) -> SessionId {
-        *self.record.id()
+    pub fn id(&self) -> SessionId {
+        *self.found.record.id()
     }
 
     /// Who it belongs to; `None` while nobody is signed in.
     #[must_use]
     pub fn owner(&self) -> Option<&str> {
-        self.record.owner()
+        self.found.record.owner()
     }
 
     /// When it was created.
     #[must_use]
     pub fn created_at(&self) -> OffsetDateTime {
-        self.id().created_at().unwrap_or_else(|| self.header.started_at.into())
+        self.id().created_at().unwrap_or_else(|| self.found.header.started_at.into())
     }
 
     /// When it was last used, to a tenth of its idle time.
     #[must_use]
     pub fn last_seen(&self) -> OffsetDateTime {
-        self.record.last_seen()
+        self.found.record.last_seen()
     }
 
     /// When it ends, unless it is used before.
     #[must_use]
     pub fn expires_at(&self) -> OffsetDateTime {
-        self.record.expires_at()
+        self.found.record.expires_at()
     }
 
     /// When its owner signed in.
     #[must_use]
     pub fn authenticated_at(&self) -> Option<OffsetDateTime> {
-        self.header.authenticated_at.map(Into::into)
+        self.found.header.authenticated_at.map(Into::into)
     }
 
     /// The value of a key; `None` where there is none.
@@ -339,7 +337,7 @@ impl StoredSession {
     /// [`Type`](ErrorKind::Type) where the value is of another type.
     pub fn get<T: DeserializeOwned>(&self, key: impl Key<T>) -> Result<Option<T>, Error> {
         let key = key.name();
-        self.data.get(key).map(|value| decode(key, value.as_bytes())).transpose()
+        self.found.data.get(key).map(|value| decode(key, value.as_bytes())).transpose()
     }
 
     /// What the application [noted](Session::note) of it, by name: the user agent, say.
@@ -368,12 +366,12 @@ impl StoredSession {
     /// The keys that have a value.
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
-        self.data.frames().map(|frame| frame.key()).collect()
+        self.found.data.frames().map(|frame| frame.key()).collect()
     }
 
     fn values(&self) -> impl Iterator<Item = (String, Result<rmpv::Value, rmpv::decode::Error>)> {
-        self.data.frames().map(|frame| {
-            let mut bytes = self.data.bytes(frame.value.clone());
+        self.found.data.frames().map(|frame| {
+            let mut bytes = self.found.data.bytes(frame.value.clone());
             (frame.key(), rmpv::decode::read_value_with_max_depth(&mut bytes, MOST_DEPTH))
         })
     }
@@ -381,7 +379,7 @@ impl StoredSession {
 
 impl From<Found> for StoredSession {
     fn from(found: Found) -> Self {
-        Self { record: found.record, header: found.header, data: found.data }
+        Self { found }
     }
 }
 
@@ -413,7 +411,7 @@ impl fmt::Debug for StoredSession {
     /// Names the session and its keys; no value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoredSession")
-            .field("record", &self.record)
+            .field("record", &self.found.record)
             .field("keys", &self.keys())
             .finish_non_exhaustive()
     }

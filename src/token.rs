@@ -4,14 +4,13 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::base64url;
 use crate::clock::Timestamp;
 
 /// The public name of a session: a UUIDv7.
@@ -126,12 +125,7 @@ impl Token {
     /// UUIDv7. Anything else is `None`.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
-        if text.len() != Self::LENGTH {
-            return None;
-        }
-        // The decoder asks for room for a whole last group.
-        let mut bytes = [0; 33];
-        URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
+        let bytes = base64url::decode(text.try_into().ok()?)?;
         let id = Uuid::from_bytes(*bytes.first_chunk()?);
         let secret = *bytes[16..].first_chunk()?;
         let well_formed = id.get_version_num() == 7 && id.get_variant() == uuid::Variant::RFC4122;
@@ -156,8 +150,7 @@ impl Token {
         let mut bytes = [0; 32];
         bytes[..16].copy_from_slice(self.id.0.as_bytes());
         bytes[16..].copy_from_slice(&self.secret.0);
-        let mut encoded = [0; Self::LENGTH];
-        URL_SAFE_NO_PAD.encode_slice(bytes, &mut encoded).expect("32 bytes are 43 characters");
+        let encoded = base64url::encode(&bytes);
         text.push_str(std::str::from_utf8(&encoded).expect("base64 is ASCII"));
     }
 
@@ -222,7 +215,13 @@ impl Verifier {
 
     /// Compares in constant time.
     pub(crate) fn matches(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        self.words().ct_eq(&other.words()).into()
+    }
+
+    /// By words, a comparison takes an eighth of what it takes by bytes.
+    fn words(&self) -> [u64; 4] {
+        let (words, _) = self.0.as_chunks();
+        std::array::from_fn(|at| u64::from_ne_bytes(words[at]))
     }
 }
 

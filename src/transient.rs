@@ -1,7 +1,6 @@
 //! Values under string keys, for a while.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -11,7 +10,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, StoreError};
 use crate::record::{Data, Frame, Header, Record, Version, filled, new_commit_name};
 use crate::session::{decode, encode};
-use crate::store::{ErasedStore, Expected, Outcome, Store};
+use crate::store::{AnyStore, Expected, Outcome, Store};
 use crate::token::{SessionId, Verifier};
 
 /// How often a write is tried against others of the same key.
@@ -38,7 +37,7 @@ const VALUE: &str = "value";
 /// ```
 #[derive(Clone)]
 pub struct Transient {
-    store: Arc<dyn ErasedStore>,
+    store: AnyStore,
     clock: Clock,
 }
 
@@ -46,12 +45,12 @@ impl Transient {
     /// Values in this store, by the system's clock.
     #[must_use]
     pub fn new(store: impl Store) -> Self {
-        Self { store: Arc::new(store), clock: Clock::system() }
+        Self { store: AnyStore::new(store), clock: Clock::system() }
     }
 
     #[cfg(feature = "migrate")]
     pub(crate) fn of(config: &crate::config::Config) -> Self {
-        Self { store: Arc::clone(&config.store), clock: config.clock.clone() }
+        Self { store: config.store.clone(), clock: config.clock.clone() }
     }
 
     /// Goes by this clock. Default: the system's.

@@ -1,5 +1,6 @@
 //! Finding the session that a client's tokens open.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use super::rotation::Presented;
@@ -98,9 +99,14 @@ async fn end_replayed(config: &Config, found: Found) {
     }
 }
 
-/// A record that was read and has not ended.
+/// A record that was read and has not ended. Cloning and moving it moves a pointer: on its way through the futures of a
+/// request it is moved many times.
 #[derive(Clone, Debug)]
-pub(crate) struct Found {
+pub(crate) struct Found(Arc<Parts>);
+
+/// A record, and what can be read in it.
+#[derive(Debug)]
+pub(crate) struct Parts {
     pub(crate) record: Record,
     pub(crate) header: Header,
     pub(crate) data: Data,
@@ -118,12 +124,16 @@ impl Found {
         let start = header.write();
         let state = view.state(&start);
         let data = Data::of(Arc::clone(&state), start.len());
-        Self { record: Record::new(id, version, owner, times, state), header, data }
+        Self::of(Record::new(id, version, owner, times, state), header, data)
     }
 
-    pub(super) fn read(record: Record) -> Result<Self, StoreError> {
+    pub(crate) fn read(record: Record) -> Result<Self, StoreError> {
         let (header, data) = record.open()?;
-        Ok(Self { record, header, data })
+        Ok(Self::of(record, header, data))
+    }
+
+    fn of(record: Record, header: Header, data: Data) -> Self {
+        Self(Arc::new(Parts { record, header, data }))
     }
 
     /// What a client's token is to the session by now, for a request that it has opened the session to. If it was
@@ -157,6 +167,14 @@ impl Found {
     }
 }
 
+impl Deref for Found {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
 /// The session of this id, if it has not ended.
 pub(crate) async fn find(config: &Config, id: &SessionId, now: Timestamp) -> Result<Option<Found>, Error> {
     match seek(config, id, now).await? {
@@ -165,7 +183,6 @@ pub(crate) async fn find(config: &Config, id: &SessionId, now: Timestamp) -> Res
     }
 }
 
-#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
 enum Sought {
     Found(Found),
     /// The store has no such session.

@@ -1,15 +1,96 @@
-//! The object-safe twin of [`Store`], so that a session is not generic over its store.
+//! A store of any type, so that a session is not generic over its store.
 
+use std::any::Any;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
-use super::{Expected, Outcome, Store, Touch};
+use super::{Expected, MemoryStore, Outcome, Store, Touch};
 use crate::error::StoreError;
 use crate::record::{Record, Version};
 use crate::token::SessionId;
 
+/// A store of any type. Cloning shares it.
+///
+/// The one in memory is known by its name: it answers at once, so a box for each answer would be much of what an
+/// operation costs.
+#[derive(Clone)]
+pub(crate) enum AnyStore {
+    Memory(MemoryStore),
+    Other(Arc<dyn ErasedStore>),
+}
+
+impl AnyStore {
+    pub(crate) fn new(store: impl Store) -> Self {
+        match (&store as &dyn Any).downcast_ref::<MemoryStore>() {
+            Some(memory) => Self::Memory(memory.clone()),
+            None => Self::Other(Arc::new(store)),
+        }
+    }
+
+    pub(crate) async fn get(&self, id: &SessionId) -> Result<Option<Record>, StoreError> {
+        match self {
+            Self::Memory(store) => Store::get(store, id).await,
+            Self::Other(store) => store.get(id).await,
+        }
+    }
+
+    pub(crate) async fn set(&self, record: &Record, expected: Expected) -> Result<Outcome, StoreError> {
+        match self {
+            Self::Memory(store) => Store::set(store, record, expected).await,
+            Self::Other(store) => store.set(record, expected).await,
+        }
+    }
+
+    pub(crate) async fn touch(&self, id: &SessionId, version: Version, touch: Touch) -> Result<bool, StoreError> {
+        match self {
+            Self::Memory(store) => Store::touch(store, id, version, touch).await,
+            Self::Other(store) => store.touch(id, version, touch).await,
+        }
+    }
+
+    pub(crate) async fn delete(&self, id: &SessionId) -> Result<bool, StoreError> {
+        match self {
+            Self::Memory(store) => Store::delete(store, id).await,
+            Self::Other(store) => store.delete(id).await,
+        }
+    }
+
+    pub(crate) async fn owned_by(&self, owner: &str) -> Result<Vec<Record>, StoreError> {
+        match self {
+            Self::Memory(store) => Store::owned_by(store, owner).await,
+            Self::Other(store) => store.owned_by(owner).await,
+        }
+    }
+
+    pub(crate) async fn delete_expired(&self) -> Result<u64, StoreError> {
+        match self {
+            Self::Memory(store) => Store::delete_expired(store).await,
+            Self::Other(store) => store.delete_expired().await,
+        }
+    }
+
+    pub(crate) async fn pause(&self, attempt: u32) {
+        match self {
+            Self::Memory(store) => Store::pause(store, attempt).await,
+            Self::Other(store) => store.pause(attempt).await,
+        }
+    }
+}
+
+impl fmt::Debug for AnyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory(store) => store.fmt(f),
+            Self::Other(_) => f.write_str("Store"),
+        }
+    }
+}
+
 type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// The object-safe twin of [`Store`].
 pub(crate) trait ErasedStore: Send + Sync + 'static {
     fn get<'a>(&'a self, id: &'a SessionId) -> Answer<'a, Result<Option<Record>, StoreError>>;
     fn set<'a>(&'a self, record: &'a Record, expected: Expected) -> Answer<'a, Result<Outcome, StoreError>>;

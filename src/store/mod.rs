@@ -17,13 +17,12 @@ mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
-use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-pub(crate) use self::erased::ErasedStore;
+pub(crate) use self::erased::AnyStore;
 pub use self::memory::MemoryStore;
 #[cfg(feature = "mysql")]
 pub use self::mysql::MySqlStore;
@@ -211,10 +210,4 @@ pub(crate) async fn yield_now() {
         std::task::Poll::Pending
     })
     .await;
-}
-
-impl fmt::Debug for dyn ErasedStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Store")
-    }
 }
