@@ -33,6 +33,11 @@ impl Client {
         client
     }
 
+    /// The cookie that its requests carry.
+    pub(crate) fn cookie(&self) -> Option<&str> {
+        self.cookie.as_deref()
+    }
+
     /// Requests `path` and keeps the cookie that the response sets.
     pub(crate) async fn sign_on(&mut self, path: &str) {
         let request = self.request(path);

@@ -5,6 +5,7 @@
 //! cargo run --release -- bare             the same, the router called without its state given first
 //! cargo run --release -- sites [bare]     where sessile allocates in a request of each row
 //! cargo run --release -- races            the last table alone: requests that run in parallel
+//! cargo run --release -- sockets [FILE]   whole requests over loopback sockets: a table, and a plot in FILE
 //! cargo run --release -- rows             the names of the rows, in their order
 //! cargo run --release -- send C R N       one candidate's requests of one row, N of them: for a profiler, and for
 //!                                         benches/instructions, which counts what they take
@@ -21,6 +22,7 @@ mod requests;
 mod scaling;
 mod send;
 mod sites;
+mod sockets;
 mod stats;
 mod workload;
 
@@ -30,6 +32,10 @@ fn main() -> std::io::Result<()> {
     let has = |name: &str| std::env::args().skip(1).any(|argument| argument == name);
     if has("races") {
         return races();
+    }
+    if has("sockets") {
+        let path = std::env::args().nth(2).unwrap_or_else(|| "sockets.svg".to_owned());
+        return sockets::run(&path);
     }
     if has("rows") {
         workload::ROWS.iter().for_each(|row| println!("{}", row.name));
