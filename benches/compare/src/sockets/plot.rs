@@ -14,8 +14,8 @@ const TOP: usize = 64;
 pub(super) fn svg(all: &[Measured]) -> String {
     let height = TOP + all.len() * GROUP + 10;
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 740 {height}\" font-family=\"sans-serif\" \
-         font-size=\"12\">\n<rect width=\"740\" height=\"{height}\" fill=\"#fff\"/>\n"
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 800 {height}\" font-family=\"sans-serif\" \
+         font-size=\"12\">\n<rect width=\"800\" height=\"{height}\" fill=\"#fff\"/>\n"
     );
     text(&mut svg, 10, 20, "Requests a second over loopback sockets, in proportion to the bare router's");
     for (index, (candidate, colour)) in CANDIDATES.iter().zip(COLOURS).enumerate() {
