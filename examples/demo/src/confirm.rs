@@ -8,7 +8,6 @@ use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 use sessile::CsrfToken;
-use time::OffsetDateTime;
 
 use crate::authenticate::authenticate;
 use crate::destination::{Destination, To};
@@ -25,11 +24,10 @@ impl FromRequestParts<App> for Confirmed {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
         let member = Member::from_request_parts(parts, app).await?;
-        let proved = member.session().authenticated_at();
-        if proved.is_some_and(|at| OffsetDateTime::now_utc() - at < app.confirm_within) {
-            return Ok(Self(member));
+        match member.session().require_recent(app.confirm_within) {
+            Ok(()) => Ok(Self(member)),
+            Err(_) => Err(Failure::ConfirmFirst(Destination::of_path(parts.uri.path()))),
         }
-        Err(Failure::ConfirmFirst(Destination::of_path(parts.uri.path())))
     }
 }
 
@@ -50,8 +48,8 @@ pub struct Proof {
 /// `POST /confirm`
 pub async fn submit(member: Member, State(app): State<App>, Form(sent): Form<Proof>) -> Result<Response, Failure> {
     match authenticate(&app, &member.user.name, sent.password).await? {
-        Ok(user) => {
-            member.session().sign_in(&user.owner())?;
+        Ok(_) => {
+            member.session().reauthenticate()?;
             Ok(Redirect::to(sent.to.path()).into_response())
         }
         Err(wrong) => {

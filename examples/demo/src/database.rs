@@ -4,7 +4,7 @@ use std::error::Error;
 use std::str::FromStr;
 use std::time::Duration;
 
-use sessile::{SessionLayer, SqliteStore};
+use sessile::{ConfigError, SessionLayer, SiteData, SqliteStore, Store};
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 
@@ -19,31 +19,41 @@ pub async fn open(settings: &Settings) -> Result<(Users, SessionLayer), Box<dyn 
     let users = Users::new(pool.clone());
     users.migrate().await?;
 
-    // An application has one of these. Its defaults: an hour idle and a day in all, and a cookie `__Host-id` that is
-    // `Secure`, `HttpOnly` and `SameSite=Lax`.
+    // An application has one of these.
     let layer = match url.split(':').next().unwrap_or_default() {
         "sqlite" => {
             let store = SqliteStore::new(pool);
             store.migrate().await?;
-            SessionLayer::new(store)
+            layer_over(store)?
         }
         #[cfg(feature = "postgres")]
         "postgres" | "postgresql" => {
             let store = sessile::PostgresStore::connect(url).await?;
             store.migrate().await?;
-            SessionLayer::new(store)
+            layer_over(store)?
         }
         #[cfg(feature = "mysql")]
         "mysql" | "mariadb" => {
             let store = sessile::MySqlStore::connect(url).await?;
             store.migrate().await?;
-            SessionLayer::new(store)
+            layer_over(store)?
         }
         #[cfg(feature = "redis")]
-        "redis" | "rediss" | "valkey" | "valkeys" => SessionLayer::new(sessile::RedisStore::connect(url).await?),
+        "redis" | "rediss" | "valkey" | "valkeys" => layer_over(sessile::RedisStore::connect(url).await?)?,
         other => return Err(format!("no store for {other}: run it with --features {other}, if there is one").into()),
     };
     Ok((users, layer))
+}
+
+/// The defaults of the layer are an hour idle and a day in all, and a cookie `__Host-id` that is `Secure`, `HttpOnly` and
+/// `SameSite=Lax`. A shop wants some more.
+fn layer_over(store: impl Store) -> Result<SessionLayer, ConfigError> {
+    SessionLayer::builder(store)
+        // Who signs in on an eleventh device is signed out on the one that signed in first.
+        .with_owner_limit(10)
+        // What a browser has kept of a member's pages goes with the session.
+        .with_clear_site_data([SiteData::Cache, SiteData::Storage])
+        .build()
 }
 
 /// One pool for users and sessions. The store asks for WAL mode and for a busy timeout.

@@ -3,7 +3,7 @@
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
-use sessile::{CsrfToken, Field, FlashLevel, SessionId, StoredSession};
+use sessile::{CsrfToken, FlashLevel, SessionId, StoredSession};
 
 use crate::failure::Failure;
 use crate::form::csrf_field;
@@ -11,8 +11,8 @@ use crate::moment;
 use crate::site::App;
 use crate::visitor::Member;
 
-/// What the browser called itself when it signed in.
-pub const DEVICE: Field<String> = Field::new("device");
+/// A note on each session: what its browser called itself when it signed in.
+pub const DEVICE: &str = "device";
 
 /// `GET /devices`
 pub async fn show(member: Member, State(app): State<App>) -> Result<Response, Failure> {
@@ -41,7 +41,7 @@ pub async fn show(member: Member, State(app): State<App>) -> Result<Response, Fa
 }
 
 fn card(device: &StoredSession, is_this: bool, token: &CsrfToken) -> Markup {
-    let name = device.get(DEVICE).ok().flatten().unwrap_or_else(|| "Unknown device".to_owned());
+    let name = device.notes().unwrap_or_default().remove(DEVICE).unwrap_or_else(|| "Unknown device".to_owned());
     html! {
         div .what {
             h2 { (name) @if is_this { " " span .badge { "This device" } } }
@@ -65,9 +65,7 @@ pub async fn end(member: Member, State(app): State<App>, Path(id): Path<String>)
         return Ok(Redirect::to("/signed-out").into_response());
     }
     // An id is no secret: what it names must be one's own.
-    let own = app.sessions.owned_by(&member.user.owner()).await?;
-    if own.iter().any(|device| device.id() == id) {
-        app.sessions.delete(&id).await?;
+    if app.sessions.delete_owned(&member.user.owner(), &id).await? {
         member.session().flash(FlashLevel::Success, "The device is signed out.")?;
     } else {
         member.session().flash(FlashLevel::Info, "That device was signed out already.")?;

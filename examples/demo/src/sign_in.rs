@@ -75,7 +75,7 @@ pub async fn submit(
 /// token: one that somebody else may have planted there opens nothing any more.
 pub fn begin(session: &Session, user: &User, headers: &HeaderMap, remember: bool) -> Result<(), sessile::Error> {
     session.sign_in(&user.owner())?;
-    session.insert(DEVICE, &user_agent::describe(headers))?;
+    session.note(DEVICE, &user_agent::describe(headers))?;
     if remember {
         session.set_lifetime(REMEMBERED)?;
     }
