@@ -35,6 +35,9 @@ pub(crate) struct Config {
     pub(crate) commit_on: CommitOn,
     pub(crate) events: Events,
     pub(crate) cookie: CookieTemplate,
+    /// Looks out for a cookie that the browser will drop.
+    #[cfg(feature = "tracing")]
+    pub(crate) watch: Arc<crate::plain_http::Watch>,
 }
 
 impl Config {
@@ -58,6 +61,8 @@ impl Config {
             commit_on: CommitOn::default(),
             events: Events::default(),
             cookie: CookieTemplate::default(),
+            #[cfg(feature = "tracing")]
+            watch: Arc::default(),
         }
     }
 

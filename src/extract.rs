@@ -167,15 +167,21 @@ impl IntoResponse for Error {
 pub(crate) fn handle<M: 'static>(parts: &Parts) -> Result<&SessionHandle<M>, Error> {
     parts.extensions.get().ok_or_else(|| {
         let marker = std::any::type_name::<M>();
-        log_missing_layer(marker);
-        Error::new(ErrorKind::MissingLayer).at(format!("add a SessionLayer<{marker}> around it"))
+        let is_main = std::any::TypeId::of::<M>() == std::any::TypeId::of::<Main>();
+        let with_marker = if is_main { String::new() } else { format!(".with_marker::<{marker}>()") };
+        let advice = format!(
+            "add .layer(SessionLayer::new(store){with_marker}) after the routes, and after every layer that uses the \
+             session: a layer added later runs earlier"
+        );
+        log_missing_layer(marker, &advice);
+        Error::new(ErrorKind::MissingLayer).at(advice)
     })
 }
 
 #[cfg(feature = "tracing")]
-fn log_missing_layer(marker: &str) {
-    tracing::error!("a handler takes a session, but no SessionLayer<{marker}> is around it: the layer is missing");
+fn log_missing_layer(marker: &str, advice: &str) {
+    tracing::error!("a session is asked for, but no SessionLayer<{marker}> is around whoever asks: {advice}");
 }
 
 #[cfg(not(feature = "tracing"))]
-fn log_missing_layer(_: &str) {}
+fn log_missing_layer(_: &str, _: &str) {}

@@ -129,7 +129,10 @@ fn finish<B>(mut response: Response<B>, session: &RequestSession) -> Response<B>
     let cookie = &session.config().cookie;
     let set_cookie = match session.outgoing() {
         Outgoing::Nothing => None,
-        Outgoing::Set { token, max_age } => Some(cookie.set(&token, max_age)),
+        Outgoing::Set { token, max_age } => {
+            warn_of_plain_http(session);
+            Some(cookie.set(&token, max_age))
+        }
         Outgoing::Clear => {
             if let Some(data) = &session.config().clear_site_data {
                 headers.insert("clear-site-data", data.clone());
@@ -200,8 +203,28 @@ fn make_private(headers: &mut HeaderMap) {
 
 #[cfg(feature = "tracing")]
 fn log_misconfiguration(cookie: &str) {
-    tracing::error!(cookie, "two session layers, one inside the other, use one cookie: give one of them another name");
+    tracing::error!(
+        cookie,
+        "two session layers, one inside the other, use one cookie: give one of them another name (with_name)"
+    );
 }
+
+#[cfg(feature = "tracing")]
+fn warn_of_plain_http(session: &RequestSession) {
+    let config = session.config();
+    if config.cookie.is_secure() && config.watch.is_worth_a_warning(session.way()) {
+        let cookie = config.cookie.name();
+        tracing::warn!(
+            cookie,
+            "a session cookie that is Secure goes out over plain http, as it seems, and to another machine: its browser will \
+             drop it, and every request begins a new session. Serve https (a proxy before this says so in \
+             X-Forwarded-Proto), use http://localhost, or, in a network of your own, with_secure(false)"
+        );
+    }
+}
+
+#[cfg(not(feature = "tracing"))]
+fn warn_of_plain_http(_: &RequestSession) {}
 
 #[cfg(not(feature = "tracing"))]
 fn log_misconfiguration(_: &str) {}

@@ -94,6 +94,8 @@ pub mod guide;
 mod layer;
 #[cfg(feature = "migrate")]
 pub mod migrate;
+#[cfg(feature = "tracing")]
+mod plain_http;
 mod record;
 mod service;
 mod session;

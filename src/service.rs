@@ -46,7 +46,10 @@ where
         if outer.as_ref().is_some_and(|outer| outer.uses_cookie(name)) {
             return ResponseFuture::misconfigured(name);
         }
-        let session = Arc::new(RequestSession::new(Arc::clone(&self.config), candidates, outer));
+        let session = RequestSession::new(Arc::clone(&self.config), candidates, outer);
+        #[cfg(feature = "tracing")]
+        let session = session.came(self.config.watch.look(request.uri(), request.headers()));
+        let session = Arc::new(session);
         announce::<M>(request.extensions_mut(), &session);
         ResponseFuture::new(self.inner.call(request), session)
     }

@@ -23,6 +23,8 @@ use crate::transport::Candidates;
 pub(crate) struct RequestSession {
     config: Arc<Config>,
     candidates: Candidates,
+    #[cfg(feature = "tracing")]
+    way: crate::plain_http::Way,
     /// That of the layer around this request's layer, if there is one.
     outer: Option<Arc<RequestSession>>,
     /// Detached from its request: it outlives the response, and can change no token.
@@ -41,12 +43,27 @@ impl RequestSession {
         Self {
             config,
             candidates,
+            #[cfg(feature = "tracing")]
+            way: crate::plain_http::Way::default(),
             outer,
             detached: false,
             closed: AtomicBool::new(false),
             work: OnceLock::new(),
             turn: tokio::sync::Mutex::new(()),
         }
+    }
+
+    /// Says which way the request came.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn came(mut self, way: crate::plain_http::Way) -> Self {
+        self.way = way;
+        self
+    }
+
+    /// Which way the request came.
+    #[cfg(feature = "tracing")]
+    pub(crate) const fn way(&self) -> crate::plain_http::Way {
+        self.way
     }
 
     /// A session without a request.

@@ -52,6 +52,13 @@ use crate::token::SessionId;
 /// store.
 ///
 /// Every operation may be dropped half-way by a client that goes away; it has then happened or not.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a store of sessions",
+    label = "not a `Store`",
+    note = "take `MemoryStore::new()`, a store behind a feature of sessile (`sqlite`, `postgres`, `mysql`, `redis`), or \
+            implement `sessile::Store`",
+    note = "a layer is made of a store, `SessionLayer::new(store)`, and added to a router, `.layer(…)`"
+)]
 pub trait Store: Send + Sync + 'static {
     /// The record of this id; `None` where there is none or it has expired.
     ///

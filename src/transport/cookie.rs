@@ -143,6 +143,11 @@ impl CookieTemplate {
         &self.name
     }
 
+    #[cfg(feature = "tracing")]
+    pub(crate) fn is_secure(&self) -> bool {
+        self.attributes.contains("; Secure")
+    }
+
     /// `Set-Cookie` for a token; `max_age` in seconds, none for until the browser is closed.
     pub(crate) fn set(&self, token: &Token, max_age: Option<u64>) -> HeaderValue {
         let length = self.name.len() + 1 + Token::LENGTH + self.attributes.len();

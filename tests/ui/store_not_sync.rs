@@ -1,0 +1,29 @@
+//! A store that threads cannot share.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use sessile::{Expected, Outcome, Record, SessionId, Store, StoreError, Touch, Version};
+
+#[derive(Default)]
+struct MapStore(RefCell<HashMap<SessionId, Record>>);
+
+impl Store for MapStore {
+    async fn get(&self, id: &SessionId) -> Result<Option<Record>, StoreError> {
+        Ok(self.0.borrow().get(id).cloned())
+    }
+
+    async fn set(&self, _: &Record, _: Expected) -> Result<Outcome, StoreError> {
+        Ok(Outcome::Refused)
+    }
+
+    async fn touch(&self, _: &SessionId, _: Version, _: Touch) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn delete(&self, _: &SessionId) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+}
+
+fn main() {}

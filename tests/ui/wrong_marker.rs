@@ -1,0 +1,15 @@
+//! The session of one layer where that of another is expected.
+
+use sessile::{Error, Session};
+
+struct Admin;
+
+fn dashboard(session: &Session<Admin>) -> Result<Option<String>, Error> {
+    session.get("theme")
+}
+
+fn visitor(session: &Session) -> Result<Option<String>, Error> {
+    dashboard(session)
+}
+
+fn main() {}
