@@ -55,7 +55,7 @@ impl Way {
             return Self::Local;
         }
         let is_https = uri.scheme() == Some(&Scheme::HTTPS)
-            || text(&HeaderName::from_static("x-forwarded-proto")).is_some_and(|proto| starts_with_https(proto))
+            || text(&HeaderName::from_static("x-forwarded-proto")).is_some_and(starts_with_https)
             || text(&FORWARDED).is_some_and(|forwarded| forwarded.to_ascii_lowercase().contains("proto=https"))
             || text(&ORIGIN).is_some_and(starts_with_https)
             // Browsers send it over connections that they trust alone.
