@@ -7,8 +7,9 @@
 //! listens on 127.0.0.1:3000; `PORT` in the environment changes it, and port 0 takes any that is free. `LIMIT` is how many
 //! sessions are kept.
 //!
-//! Three bounds: an anonymous session lives for ten minutes, and one that somebody signs in to for longer; the store keeps
-//! so many, and lets the anonymous ones go first; and only so many are begun a second.
+//! Four bounds: a session whose cookie never comes back lives for a minute; an anonymous one lives for ten, and one that
+//! somebody signs in to for longer; the store keeps so many, and lets the anonymous ones go first; and only so many are
+//! begun a second.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -74,7 +75,10 @@ async fn sign_in(session: Session) -> Result<(), Error> {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let limit: usize = std::env::var("LIMIT").map_or(Ok(100_000), |limit| limit.parse())?;
     let store = MemoryStore::new().with_capacity_limit(limit);
-    let layer = SessionLayer::builder(store).with_lifetime(VISITOR).build()?;
+    let layer = SessionLayer::builder(store)
+        .with_lifetime(VISITOR)
+        .with_unconfirmed_lifetime(Duration::from_secs(60))
+        .build()?;
     let app = Router::new()
         .route("/cart", get(show).post(add))
         .route("/sign-in", post(sign_in))

@@ -5,6 +5,7 @@
 //! - [`getting_started`]: from `cargo new` to a working session
 //! - [`lifecycle`]: lifetimes, rotation, what is sent and committed when
 //! - [`concurrency`]: what merges, and how
+//! - [`accounts`]: a user's devices, limits, step-up, forms
 //! - [`stores`]: choosing and running a store
 //! - [`writing_a_store`]: the contract, and a store in 40 lines
 //! - [`testing`]: testing an application that uses sessions
@@ -22,6 +23,7 @@ macro_rules! page {
         #[doc = "[getting-started]: crate::guide::getting_started"]
         #[doc = "[lifecycle]: crate::guide::lifecycle"]
         #[doc = "[concurrency]: crate::guide::concurrency"]
+        #[doc = "[accounts]: crate::guide::accounts"]
         #[doc = "[stores]: crate::guide::stores"]
         #[doc = "[writing-a-store]: crate::guide::writing_a_store"]
         #[doc = "[testing]: crate::guide::testing"]
@@ -41,6 +43,7 @@ macro_rules! page {
 page!(getting_started, "getting-started");
 page!(lifecycle, "lifecycle");
 page!(concurrency, "concurrency");
+page!(accounts, "accounts");
 page!(stores, "stores");
 page!(writing_a_store, "writing-a-store");
 page!(testing, "testing");
