@@ -298,3 +298,31 @@ proptest! {
         prop_assert_eq!(names.reach_back_to(after(version), after(now)), since <= count.min(8));
     }
 }
+
+#[test]
+fn a_key_that_is_no_text_is_corrupt() {
+    for (key, is_good) in [(&b"\xc3\xa9"[..], true), (b"\xc3\x28", false), (b"ascii", true), (b"as\xff", false)] {
+        let mut frame = vec![u8::try_from(key.len()).expect("it is short")];
+        frame.extend_from_slice(key);
+        frame.extend_from_slice(&[1, 0xc0]);
+        let parsed = Data::parse(frame.into(), 0);
+        assert_eq!(
+            parsed.map(|_| ()).map_err(|error| error.kind()),
+            if is_good { Ok(()) } else { Err(StoreErrorKind::Corrupt) }
+        );
+    }
+}
+
+#[test]
+fn a_version_or_an_epoch_that_no_signed_number_holds_is_corrupt() {
+    let most = i64::MAX.unsigned_abs();
+    let opens = |version: u64, epoch: u64| {
+        let mut header = Header::new(Verifier::from_bytes([7; 32]), Timestamp::from_milliseconds(0));
+        header.epoch = epoch;
+        let record = record(&header.write());
+        Record { version: Version::new(version), ..record }.open().is_ok()
+    };
+    assert!(opens(most, most));
+    assert!(!opens(most + 1, most));
+    assert!(!opens(most, most + 1));
+}
