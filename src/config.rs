@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::event::Events;
 use crate::session::{Lifetime, Turns};
 use crate::store::{AnyStore, Store};
-use crate::transport::CookieTemplate;
+use crate::transport::Transport;
 
 #[derive(Clone)]
 pub(crate) struct Config {
@@ -34,7 +34,7 @@ pub(crate) struct Config {
     pub(crate) turns: Arc<Turns>,
     pub(crate) commit_on: CommitOn,
     pub(crate) events: Events,
-    pub(crate) cookie: CookieTemplate,
+    pub(crate) transport: Transport,
     /// Looks out for a cookie that the browser will drop.
     #[cfg(feature = "tracing")]
     pub(crate) watch: Arc<crate::plain_http::Watch>,
@@ -60,7 +60,7 @@ impl Config {
             turns: Arc::default(),
             commit_on: CommitOn::default(),
             events: Events::default(),
-            cookie: CookieTemplate::default(),
+            transport: Transport::default(),
             #[cfg(feature = "tracing")]
             watch: Arc::default(),
         }
@@ -73,6 +73,9 @@ impl Config {
         }
         if self.unconfirmed.is_some_and(|lifetime| lifetime < Duration::from_millis(1)) {
             return Err(ConfigError::new("the unconfirmed lifetime is zero, so that every new session has expired"));
+        }
+        if self.transport.without_cookie && self.transport.header.is_none() {
+            return Err(ConfigError::new("neither a cookie nor a header carries tokens"));
         }
         self.lifetime.check()
     }
@@ -89,7 +92,7 @@ impl fmt::Debug for Config {
             .field("unconfirmed", &self.unconfirmed)
             .field("clear_site_data", &self.clear_site_data)
             .field("commit_deadline", &self.commit_deadline)
-            .field("cookie", &self.cookie)
+            .field("transport", &self.transport)
             .finish_non_exhaustive()
     }
 }

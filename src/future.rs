@@ -6,12 +6,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::header::{CACHE_CONTROL, Entry, HeaderMap, HeaderValue, SET_COOKIE, VARY};
+use http::header::{CACHE_CONTROL, Entry, HeaderMap, HeaderValue, VARY};
 use http::{Response, StatusCode};
 use pin_project_lite::pin_project;
 
 use crate::error::Error;
 use crate::session::{Outgoing, RequestSession};
+use crate::transport::Carrier;
 
 pin_project! {
     /// The response of a [`SessionService`](crate::SessionService): it commits the session before it is ready.
@@ -125,45 +126,52 @@ fn finish<B>(mut response: Response<B>, session: &RequestSession) -> Response<B>
         return response;
     }
     let headers = response.headers_mut();
-    vary_by_cookie(headers);
-    let cookie = &session.config().cookie;
-    let set_cookie = match session.outgoing() {
-        Outgoing::Nothing => None,
+    let (transport, carrier) = (&session.config().transport, session.carrier());
+    if let Some(header) = &transport.header {
+        vary_by(headers, header.request_name().as_str());
+    }
+    if !transport.without_cookie {
+        vary_by(headers, "cookie");
+    }
+    match session.outgoing() {
+        Outgoing::Nothing => {
+            make_private(headers);
+            return response;
+        }
         Outgoing::Set { token, max_age } => {
-            warn_of_plain_http(session);
-            Some(cookie.set(&token, max_age))
+            if carrier == Carrier::Cookie {
+                warn_of_plain_http(session);
+            }
+            transport.give(headers, carrier, &token, max_age);
         }
         Outgoing::Clear => {
+            transport.take_back(headers, carrier);
             if let Some(data) = &session.config().clear_site_data {
                 headers.insert("clear-site-data", data.clone());
             }
-            Some(cookie.removal())
         }
-    };
-    match set_cookie {
-        Some(set_cookie) => {
-            headers.append(SET_COOKIE, set_cookie);
-            forbid_storing(headers);
-        }
-        None => make_private(headers),
     }
+    forbid_storing(headers);
     response
 }
 
-/// The answer rests on the cookie, so a cache must tell by it.
-fn vary_by_cookie(headers: &mut HeaderMap) {
+/// The answer rests on this header of the request, so a cache must tell by it.
+fn vary_by(headers: &mut HeaderMap, header: &str) {
     let names = |value: &HeaderValue| {
         let listed = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-        listed.into_iter().any(|name| name == b"*" || name.eq_ignore_ascii_case(b"cookie"))
+        listed.into_iter().any(|name| name == b"*" || name.eq_ignore_ascii_case(header.as_bytes()))
     };
-    let cookie = HeaderValue::from_static("cookie");
+    let value = || match header {
+        "cookie" => HeaderValue::from_static("cookie"),
+        other => HeaderValue::from_str(other).expect("the name of a header is a value"),
+    };
     match headers.entry(VARY) {
         Entry::Vacant(vary) => {
-            vary.insert(cookie);
+            vary.insert(value());
         }
         Entry::Occupied(mut vary) => {
             if !vary.iter().any(names) {
-                vary.append(cookie);
+                vary.append(value());
             }
         }
     }
@@ -202,18 +210,18 @@ fn make_private(headers: &mut HeaderMap) {
 }
 
 #[cfg(feature = "tracing")]
-fn log_misconfiguration(cookie: &str) {
+fn log_misconfiguration(name: &str) {
     tracing::error!(
-        cookie,
-        "two session layers, one inside the other, use one cookie: give one of them another name (with_name)"
+        name,
+        "two session layers, one inside the other, use one cookie or header: give one of them another name (with_name)"
     );
 }
 
 #[cfg(feature = "tracing")]
 fn warn_of_plain_http(session: &RequestSession) {
     let config = session.config();
-    if config.cookie.is_secure() && config.watch.is_worth_a_warning(session.way()) {
-        let cookie = config.cookie.name();
+    if config.transport.cookie.is_secure() && config.watch.is_worth_a_warning(session.way()) {
+        let cookie = config.transport.cookie.name();
         tracing::warn!(
             cookie,
             "a session cookie that is Secure goes out over plain http, as it seems, and to another machine: its browser will \

@@ -12,11 +12,15 @@ use crate::SameSite;
 use crate::clock::Clock;
 use crate::config::{CommitOn, Config, ConfigError, ReplayPolicy, SiteData};
 use crate::event::{Event, Events};
+#[cfg(any(feature = "signed", feature = "private"))]
+use crate::keys::KeyRing;
 use crate::service::SessionService;
 use crate::session::{Lifetime, Main};
 use crate::sessions::Sessions;
 use crate::store::Store;
-use crate::transport::CookieOptions;
+#[cfg(any(feature = "signed", feature = "private"))]
+use crate::transport::Sealing;
+use crate::transport::{CookieOptions, TokenHeader};
 
 /// Gives every request a session.
 ///
@@ -103,7 +107,15 @@ impl<M> SessionLayer<M> {
     /// The name of the cookie, with its prefix.
     #[must_use]
     pub fn cookie_name(&self) -> &str {
-        self.config.cookie.name()
+        self.config.transport.cookie.name()
+    }
+}
+
+#[cfg(feature = "testing")]
+impl<M> SessionLayer<M> {
+    /// The value of the cookie for a token.
+    pub(crate) fn cookie_value(&self, token: &crate::token::Token) -> String {
+        self.config.transport.cookie.value(token)
     }
 }
 
@@ -196,6 +208,47 @@ impl SessionLayerBuilder {
     /// [`Lifetime::with_max_age`] of the layer's lifetime.
     pub fn with_max_age(mut self, max_age: Duration) -> Self {
         self.config.lifetime = self.config.lifetime.with_max_age(max_age);
+        self
+    }
+}
+
+/// # Keys, and other carriers than the cookie
+impl SessionLayerBuilder {
+    /// Signs the cookie (HMAC-SHA-256): one that was made up or changed costs no store operation. A cookie that an old key
+    /// of the ring had signed is sent again under the first, once its session was used. Default: neither signed nor encrypted;
+    /// a token cannot be guessed either way.
+    #[cfg(feature = "signed")]
+    pub fn with_signed_cookie(mut self, keys: KeyRing) -> Self {
+        self.cookie.sealing = Some(Sealing::Signed(keys));
+        self
+    }
+
+    /// Encrypts the cookie (AES-256-GCM), so that it does not show the session's id, nor when it was created. Otherwise as
+    /// [`with_signed_cookie`](SessionLayerBuilder::with_signed_cookie), in whose place it is.
+    #[cfg(feature = "private")]
+    pub fn with_private_cookie(mut self, keys: KeyRing) -> Self {
+        self.cookie.sealing = Some(Sealing::Private(keys));
+        self
+    }
+
+    /// Also takes tokens in a header, from clients that keep no cookies. Default: the cookie alone (OWASP Session Management
+    /// Cheat Sheet).
+    ///
+    /// ```
+    /// use sessile::{MemoryStore, SessionLayer, TokenHeader};
+    ///
+    /// let layer = SessionLayer::builder(MemoryStore::new()).with_token_header(TokenHeader::bearer()).build()?;
+    /// # Ok::<(), sessile::ConfigError>(())
+    /// ```
+    pub fn with_token_header(mut self, header: TokenHeader) -> Self {
+        self.config.transport.header = Some(header);
+        self
+    }
+
+    /// Takes no tokens in cookies, and sends none: every client is answered in the
+    /// [header](SessionLayerBuilder::with_token_header), which must be given. Default: cookies are taken.
+    pub fn without_cookie(mut self) -> Self {
+        self.config.transport.without_cookie = true;
         self
     }
 }
@@ -293,7 +346,7 @@ impl SessionLayerBuilder {
     /// What user agents would reject or ignore, and lifetimes under which no session can live, with the reason.
     pub fn build(mut self) -> Result<SessionLayer, ConfigError> {
         self.config.check()?;
-        self.config.cookie = self.cookie.build()?;
+        self.config.transport.cookie = self.cookie.build()?;
         Ok(SessionLayer { config: Arc::new(self.config), marker: PhantomData })
     }
 }

@@ -72,6 +72,8 @@
 //! | `mysql` | | `MySqlStore`, for MySQL and MariaDB |
 //! | `redis` | | `RedisStore`, for Redis 6.2 and later and Valkey: one server, Sentinel or Cluster |
 //! | `tls-rustls` | | TLS for the connections of these stores, by rustls |
+//! | `sealed` | | `SealedStore`: records that are encrypted where they are stored, on any store |
+//! | `signed`, `private` | | session cookies that are signed, or encrypted, under a `KeyRing` |
 //! | `migrate` | | takes over the sessions of other crates: nobody is signed out by the move |
 //! | `testing` | | a clock that tests can move, and the conformance suite for stores |
 //!
@@ -91,6 +93,8 @@ mod flash;
 mod future;
 #[cfg(any(doc, doctest))]
 pub mod guide;
+#[cfg(feature = "_keys")]
+mod keys;
 mod layer;
 #[cfg(feature = "migrate")]
 pub mod migrate;
@@ -120,6 +124,8 @@ pub use self::event::{EndReason, Event, EventKind};
 pub use self::extract::{RecentlySignedIn, SignedIn};
 pub use self::flash::{Flash, FlashLevel};
 pub use self::future::ResponseFuture;
+#[cfg(feature = "_keys")]
+pub use self::keys::KeyRing;
 pub use self::layer::{SessionLayer, SessionLayerBuilder};
 pub use self::record::{Record, RecordParts, Version};
 pub use self::service::SessionService;
@@ -131,11 +137,14 @@ pub use self::store::MySqlStore;
 pub use self::store::PostgresStore;
 #[cfg(feature = "redis")]
 pub use self::store::RedisStore;
+#[cfg(feature = "sealed")]
+pub use self::store::SealedStore;
 #[cfg(feature = "sqlite")]
 pub use self::store::SqliteStore;
 pub use self::store::{Expected, MemoryStore, Outcome, Store, Touch};
 pub use self::token::{SessionId, Token};
 pub use self::transient::Transient;
+pub use self::transport::TokenHeader;
 
 /// The front page's code is compiled and run, too.
 #[cfg(doctest)]

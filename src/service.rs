@@ -40,10 +40,9 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let candidates = self.config.cookie.candidates(request.headers());
+        let candidates = self.config.transport.candidates(request.headers());
         let outer = innermost(request.extensions());
-        let name = self.config.cookie.name();
-        if outer.as_ref().is_some_and(|outer| outer.uses_cookie(name)) {
+        if let Some(name) = outer.as_ref().and_then(|outer| outer.conflict(&self.config.transport)) {
             return ResponseFuture::misconfigured(name);
         }
         let session = RequestSession::new(Arc::clone(&self.config), candidates, outer);

@@ -18,6 +18,7 @@ use super::form::{in_form, is_form};
 use crate::error::Error;
 use crate::extract::handle;
 use crate::session::{Main, Session};
+use crate::transport::Carrier;
 
 /// Refuses requests of unsafe methods that bring no CSRF token of their session, with 403 (OWASP ASVS 5.0 V3.5.1).
 ///
@@ -189,6 +190,10 @@ async fn check<M: 'static>(request: Request) -> Result<Request, StatusCode> {
     let (parts, body) = request.into_parts();
     let loaded = async { handle::<M>(&parts)?.load().await }.await;
     let session: Session<M> = loaded.map_err(|error| error.status())?;
+    if session.request().carrier() == Carrier::Header {
+        // No browser sends this header by itself.
+        return Ok(Request::from_parts(parts, body));
+    }
     let refuse = |error: Error| error.status();
     if in_header(&parts).is_some() || !is_form(&parts) || session.is_new() {
         session.check_csrf(in_header(&parts)).map_err(refuse)?;

@@ -66,7 +66,7 @@ where
             };
             let mut response = inner.call(request).await?;
             // Under one name, the new cookie takes the place of the old one.
-            let replaced = handle.request().config().cookie.name() == settings.cookie.name();
+            let replaced = handle.request().config().transport.cookie.name() == settings.cookie.name();
             if moved
                 && !replaced
                 && let Some(removal) = settings.removal()

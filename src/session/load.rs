@@ -37,7 +37,8 @@ pub(super) async fn load(config: &Config, candidates: &Candidates) -> Result<Bas
             }
         };
         match open(found, &tokens[place..], now) {
-            Opened::Live(live) => {
+            Opened::Live(mut live) => {
+                live.outdated = live.current_token().is_some_and(|token| candidates.is_outdated(token));
                 ambiguous |= matches!(opened, Base::Live(_));
                 opened = Base::Live(live);
             }
@@ -163,7 +164,7 @@ impl Found {
 
     /// A session that is known to be live.
     pub(crate) const fn live(self, presented: Presented, token: Option<(Token, Verifier)>) -> Live {
-        Live { found: self, presented, token, is_the_clients: false }
+        Live { found: self, presented, token, is_the_clients: false, outdated: false }
     }
 }
 

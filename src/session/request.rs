@@ -10,14 +10,14 @@ use super::limit::end_surplus;
 use super::load::{Found, load};
 use super::rotation::Presented;
 use super::view::View;
-use super::work::{Base, Batch, Ending, Outgoing, Work};
+use super::work::{Base, Batch, Ending, Live, Outgoing, Work};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::event::{EndReason, EventKind};
 use crate::store::Touch;
 use crate::token::SessionId;
-use crate::transport::Candidates;
+use crate::transport::{Candidates, Carrier, Transport};
 
 /// One request's session, loaded or not.
 pub(crate) struct RequestSession {
@@ -92,9 +92,15 @@ impl RequestSession {
         self.outer.as_ref().is_some_and(|outer| Arc::ptr_eq(outer, other) || outer.is_within(other))
     }
 
-    /// Whether a layer around this one, or this one itself, uses a cookie of that name.
-    pub(crate) fn uses_cookie(&self, name: &str) -> bool {
-        self.config.cookie.name() == name || self.outer.as_ref().is_some_and(|outer| outer.uses_cookie(name))
+    /// The name of what this layer, or one around it, would take for its own as this transport does.
+    pub(crate) fn conflict(&self, transport: &Transport) -> Option<&str> {
+        let outer = || self.outer.as_ref().and_then(|outer| outer.conflict(transport));
+        self.config.transport.conflict(transport).or_else(outer)
+    }
+
+    /// What the client's token came in.
+    pub(crate) const fn carrier(&self) -> Carrier {
+        self.candidates.carrier()
     }
 
     /// Loads the session, once for the request.
@@ -293,7 +299,8 @@ impl RequestSession {
 
     fn is_touch_due(&self, work: &Work, now: Timestamp) -> bool {
         let lifetime = work.lifetime(self.config.lifetime);
-        !work.used && (is_use_unnoted(&work.base, lifetime, now) || self.confirms(&work.base))
+        let due = || is_use_unnoted(&work.base, lifetime, now) || self.confirms(&work.base) || is_outdated(&work.base);
+        !work.used && due()
     }
 
     /// Whether the client brings the token of a session that lives for a short time only until it does.
@@ -301,12 +308,12 @@ impl RequestSession {
         matches!(base, Base::Live(live) if live.is_the_clients && live.found.is_unconfirmed(&self.config))
     }
 
-    /// Sends a persistent cookie again, under a token that is still the current one.
+    /// Sends a persistent cookie again, or one that an old key has written, under a token that is still the current one.
     fn renew_cookie(&self, work: &mut Work, lifetime: Lifetime) {
         let (Base::Live(live), Outgoing::Nothing) = (&work.base, &work.outgoing) else { return };
         let Some(token) = live.current_token() else { return };
         let max_age = lifetime.cookie_max_age(live.found.header.started_at, self.config.clock.now());
-        if max_age.is_some() {
+        if (max_age.is_some() || live.outdated) && self.carrier() == Carrier::Cookie {
             work.outgoing = Outgoing::Set { token: token.clone(), max_age };
         }
     }
@@ -427,7 +434,8 @@ impl Flight<'_> {
         work.used = true;
         let lifetime = live.found.header.lifetime.unwrap_or(config.lifetime);
         let now = config.clock.now();
-        let renewal = batch.changes.lifetime.is_some() || is_use_unnoted(&batch.base, lifetime, now);
+        let outdated = is_outdated(&batch.base);
+        let renewal = batch.changes.lifetime.is_some() || outdated || is_use_unnoted(&batch.base, lifetime, now);
         if let Some(token) = issued {
             let max_age = lifetime.cookie_max_age(live.found.header.started_at, now);
             work.outgoing = Outgoing::Set { token, max_age };
@@ -440,7 +448,7 @@ impl Flight<'_> {
         }
         // What was written meanwhile is in the view, over something else than what is stored now.
         work.view_is_exact = untouched;
-        work.rebase(live);
+        work.rebase(Live { outdated, ..live });
         if renewal {
             session.renew_cookie(&mut work, lifetime);
         }
@@ -512,6 +520,11 @@ impl Drop for Flight<'_> {
 fn is_use_unnoted(base: &Base, lifetime: Lifetime, now: Timestamp) -> bool {
     let Base::Live(live) = base else { return false };
     now.since(live.found.record.last_seen_timestamp()) >= lifetime.touch_interval()
+}
+
+/// Whether the client's cookie was written by an old key.
+const fn is_outdated(base: &Base) -> bool {
+    matches!(base, Base::Live(live) if live.outdated)
 }
 
 fn raise_events(config: &Config, batch: &Batch, issued: bool, id: SessionId) {

@@ -68,6 +68,8 @@ pub(crate) struct Live {
     pub(crate) token: Option<(Token, Verifier)>,
     /// The client came with a token of this session.
     pub(crate) is_the_clients: bool,
+    /// It came in a cookie that an old key has signed or encrypted.
+    pub(crate) outdated: bool,
 }
 
 #[derive(Clone, Debug)]

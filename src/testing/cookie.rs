@@ -21,7 +21,7 @@ use crate::token::Token;
 /// ```
 #[must_use]
 pub fn cookie<M>(layer: &SessionLayer<M>, token: &Token) -> HeaderValue {
-    let text = format!("{}={}", layer.cookie_name(), token.expose_secret());
+    let text = format!("{}={}", layer.cookie_name(), layer.cookie_value(token));
     let mut value = HeaderValue::try_from(text).expect("a cookie's name and a token are printable ASCII");
     value.set_sensitive(true);
     value

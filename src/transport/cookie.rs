@@ -6,6 +6,8 @@ use std::fmt::Write;
 use http::header::{COOKIE, HeaderMap, HeaderValue};
 use tower_cookies::cookie::{Cookie, SameSite};
 
+use super::Carrier;
+use super::protection::{Opened, Protection, Sealing};
 use crate::config::ConfigError;
 use crate::token::Token;
 
@@ -25,6 +27,7 @@ pub(crate) struct CookieOptions {
     pub(crate) http_prefix: bool,
     pub(crate) same_site: SameSite,
     pub(crate) partitioned: bool,
+    pub(crate) sealing: Option<Sealing>,
 }
 
 impl Default for CookieOptions {
@@ -38,6 +41,7 @@ impl Default for CookieOptions {
             http_prefix: false,
             same_site: SameSite::Lax,
             partitioned: false,
+            sealing: None,
         }
     }
 }
@@ -57,8 +61,11 @@ impl CookieOptions {
         if self.http_prefix && (insecure || !self.http_only) {
             return Err(ConfigError::new("the Http prefix without both Secure and HttpOnly: user agents reject it"));
         }
-        let template = self.render();
-        if template.name.len() + Token::LENGTH > LONGEST_COOKIE {
+        let mut template = self.render();
+        if let Some(sealing) = self.sealing {
+            template.protection = Some(sealing.build(&template.name)?);
+        }
+        if template.name.len() + template.value_length() > LONGEST_COOKIE {
             return Err(ConfigError::new("the cookie's name and value exceed 4,096 bytes (RFC 6265bis §5.6)"));
         }
         Ok(template)
@@ -125,7 +132,7 @@ impl CookieOptions {
         let attributes = cookie.to_string()[name.len() + 1..].to_owned();
         cookie.make_removal();
         let removal = header_value(cookie.to_string());
-        CookieTemplate { name, attributes, removal }
+        CookieTemplate { name, attributes, removal, protection: None }
     }
 }
 
@@ -136,6 +143,8 @@ pub(crate) struct CookieTemplate {
     /// All attributes but `Max-Age`, each with its semicolon before it.
     attributes: String,
     removal: HeaderValue,
+    /// What signs or encrypts its value.
+    protection: Option<Protection>,
 }
 
 impl CookieTemplate {
@@ -150,11 +159,14 @@ impl CookieTemplate {
 
     /// `Set-Cookie` for a token; `max_age` in seconds, none for until the browser is closed.
     pub(crate) fn set(&self, token: &Token, max_age: Option<u64>) -> HeaderValue {
-        let length = self.name.len() + 1 + Token::LENGTH + self.attributes.len();
+        let length = self.name.len() + 1 + self.value_length() + self.attributes.len();
         let mut text = String::with_capacity(length + max_age.map_or(0, |_| 24));
         text.push_str(&self.name);
         text.push('=');
-        token.write_to(&mut text);
+        match &self.protection {
+            None => token.write_to(&mut text),
+            Some(protection) => text.push_str(&protection.seal(&self.name, token.expose_secret())),
+        }
         text.push_str(&self.attributes);
         if let Some(seconds) = max_age {
             write!(text, "; Max-Age={seconds}").expect("a string takes all that is written to it");
@@ -172,12 +184,39 @@ impl CookieTemplate {
         let mut found = Candidates::default();
         for header in headers.get_all(COOKIE) {
             for pair in header.as_bytes().split(|&byte| byte == b';') {
-                if let Some(value) = value_of(pair, self.name.as_bytes()) {
-                    found.add(value);
+                let Some(value) = value_of(pair, self.name.as_bytes()) else { continue };
+                match &self.protection {
+                    None => found.add(value),
+                    Some(protection) => self.open(protection, value, &mut found),
                 }
             }
         }
         found
+    }
+
+    /// Takes in what a protected cookie carried, if it is one of ours. How many are looked at is bounded.
+    fn open(&self, protection: &Protection, value: &[u8], found: &mut Candidates) {
+        if value.len() != self.value_length() || found.opened >= Candidates::MOST_OPENED {
+            return;
+        }
+        found.opened += 1;
+        let Some(Opened { value, outdated }) = protection.open(&self.name, value) else { return };
+        found.add(value.as_bytes());
+        if let (true, Ok(candidate)) = (outdated, Candidate::try_from(value.as_bytes())) {
+            found.outdated.push(candidate);
+        }
+    }
+
+    /// How long the cookie's value is.
+    fn value_length(&self) -> usize {
+        self.protection.as_ref().map_or(Token::LENGTH, |protection| protection.length(Token::LENGTH))
+    }
+
+    /// The cookie's value for a token.
+    #[cfg(feature = "testing")]
+    pub(crate) fn value(&self, token: &Token) -> String {
+        let value = token.expose_secret();
+        self.protection.as_ref().map_or_else(|| value.clone(), |protection| protection.seal(&self.name, value.clone()))
     }
 }
 
@@ -215,12 +254,39 @@ pub(crate) struct Candidates {
     first: Option<Candidate>,
     /// Few requests have more than one.
     more: Vec<Candidate>,
+    /// Those that an old key had signed or encrypted.
+    outdated: Vec<Candidate>,
+    /// How many protected cookies were looked at.
+    opened: u8,
+    carrier: Carrier,
 }
 
 type Candidate = [u8; Token::LENGTH];
 
 impl Candidates {
     const MOST: usize = 4;
+    /// How many protected cookies are looked at.
+    const MOST_OPENED: u8 = 16;
+
+    /// What came in a header.
+    pub(crate) fn in_header(value: &[u8]) -> Self {
+        let mut found = Self { carrier: Carrier::Header, ..Self::default() };
+        found.add(value);
+        found
+    }
+
+    /// What they came in.
+    pub(crate) const fn carrier(&self) -> Carrier {
+        self.carrier
+    }
+
+    /// Whether this token came in a cookie that an old key had written.
+    pub(crate) fn is_outdated(&self, token: &Token) -> bool {
+        !self.outdated.is_empty() && {
+            let token = token.expose_secret();
+            self.outdated.iter().any(|candidate| candidate == token.as_bytes())
+        }
+    }
 
     /// The tokens among them.
     pub(crate) fn tokens(&self) -> [Option<Token>; Self::MOST] {
