@@ -14,7 +14,7 @@ use proptest::prelude::ProptestConfig;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use sessile::{PostgresStore, RedisStore, Store};
 
-use self::accounts::{Over, csrf_rules, flash_rules};
+use self::accounts::{Over, csrf_rules, flash_rules, owners_rules};
 use self::servers::Server;
 
 /// How many runs of the attacker: each step of them is some round trips.
@@ -42,6 +42,7 @@ fn all<S: Store + Clone>(open: impl AsyncFnOnce() -> S) {
     runtime.block_on(async {
         csrf_rules!(one_after_another store =>);
         flash_rules!(one_after_another store =>);
+        owners_rules!(one_after_another store =>);
     });
     let config = ProptestConfig { cases: RUNS, failure_persistence: None, ..ProptestConfig::default() };
     let random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);

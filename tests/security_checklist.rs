@@ -513,6 +513,43 @@ async fn item_27_an_owner_s_sessions_are_listed_and_ended_one_by_one_all_others_
 }
 
 #[tokio::test]
+async fn item_28_the_sign_in_beyond_the_limit_ends_the_oldest() {
+    let world = World::with(|layer| layer.with_owner_limit(3));
+    let app = app(world.layer.clone());
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let mut client = Client::new(&app);
+        client.post("/sign-in").await;
+        clients.push(client);
+        world.advance(SECOND);
+    }
+    let mut answers = Vec::new();
+    for client in &mut clients {
+        answers.push(client.get("/members").await.status.as_u16());
+    }
+    assert_eq!(answers, [401, 200, 200, 200]);
+}
+
+#[tokio::test]
+async fn item_29_a_stale_proof_is_refused_until_there_is_another() {
+    let world = World::new();
+    let app = Router::new()
+        .route("/sign-in", post(async |session: Session| session.sign_in("ada")))
+        .route("/again", post(async |session: Session| session.reauthenticate()))
+        .route("/pay", post(async |session: Session| session.require_recent(5 * MINUTE)))
+        .layer(world.layer.clone());
+    let mut client = Client::new(&app);
+    client.post("/sign-in").await;
+    assert_eq!(client.post("/pay").await.status, StatusCode::OK);
+    world.advance(6 * MINUTE);
+    assert_eq!(client.post("/pay").await.status, StatusCode::UNAUTHORIZED);
+    let behind = client.clone();
+    client.post("/again").await.set_cookie();
+    assert_eq!(client.post("/pay").await.status, StatusCode::OK);
+    assert_eq!(behind.clone().post("/pay").await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
 async fn item_30_a_mere_visit_begins_no_session_and_a_provider_s_lifetime_can_be_taken_over() {
     let world = World::new();
     let app = app(world.layer.clone());

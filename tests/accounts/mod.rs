@@ -7,6 +7,7 @@
 
 pub mod csrf;
 pub mod flash;
+pub mod owners;
 
 use std::sync::Arc;
 
@@ -107,4 +108,19 @@ macro_rules! flash_rules {
     };
 }
 
-pub(crate) use {csrf_rules, flash_rules, in_memory, one_after_another};
+/// The rules of `owners.rs`, done with as the caller says.
+macro_rules! owners_rules {
+    ($do:ident $($with:tt)*) => {
+        crate::accounts::$do! {
+            $($with)* owners:
+            a_sign_in_beyond_the_limit_ends_the_oldest,
+            sign_ins_at_once_converge_to_the_limit,
+            what_asks_for_a_recent_proof_is_refused_until_there_is_another,
+            a_replay_ends_the_session_where_that_is_the_policy,
+            a_session_that_is_not_confirmed_lives_ten_minutes,
+            the_browser_is_asked_to_forget_with_the_sign_out_alone,
+        }
+    };
+}
+
+pub(crate) use {csrf_rules, flash_rules, in_memory, one_after_another, owners_rules};
