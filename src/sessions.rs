@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::config::{Config, ConfigError};
 use crate::error::{Error, ErrorKind};
 use crate::event::{EndReason, EventKind};
-use crate::record::Frame;
+use crate::record::{Frame, FrameRef};
 use crate::session::{Base, Found, Key, Lifetime, Presented, RequestSession, Session, Work};
 use crate::session::{MOST_DEPTH, NOTES, decode, delete, encode, find, owned_by};
 use crate::store::Store;
@@ -287,7 +287,7 @@ impl Sessions {
 
 /// A session as it is stored, read outside of a request.
 ///
-/// It serialises, as a map of its times, owner and values, so that an operator can print it as JSON. It holds no token.
+/// It serialises, as a map of its times, owner, notes and values, so that an operator can print it as JSON. It holds no token.
 #[derive(Clone)]
 pub struct StoredSession {
     found: Found,
@@ -366,11 +366,16 @@ impl StoredSession {
     /// The keys that have a value.
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
-        self.found.data.frames().map(|frame| frame.key()).collect()
+        self.frames().map(|frame| frame.key()).collect()
+    }
+
+    /// Those of the values: not the notes.
+    fn frames(&self) -> impl Iterator<Item = FrameRef<'_>> {
+        self.found.data.frames().filter(|frame| frame.key != NOTES.name().as_bytes())
     }
 
     fn values(&self) -> impl Iterator<Item = (String, Result<rmpv::Value, rmpv::decode::Error>)> {
-        self.found.data.frames().map(|frame| {
+        self.frames().map(|frame| {
             let mut bytes = self.found.data.bytes(frame.value.clone());
             (frame.key(), rmpv::decode::read_value_with_max_depth(&mut bytes, MOST_DEPTH))
         })
@@ -386,13 +391,14 @@ impl From<Found> for StoredSession {
 impl Serialize for StoredSession {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let text = |at: OffsetDateTime| at.format(&Rfc3339).map_err(S::Error::custom);
-        let mut map = serializer.serialize_map(Some(7))?;
+        let mut map = serializer.serialize_map(Some(8))?;
         map.serialize_entry("id", &self.id())?;
         map.serialize_entry("owner", &self.owner())?;
         map.serialize_entry("created_at", &text(self.created_at())?)?;
         map.serialize_entry("last_seen", &text(self.last_seen())?)?;
         map.serialize_entry("expires_at", &text(self.expires_at())?)?;
         map.serialize_entry("authenticated_at", &self.authenticated_at().map(text).transpose()?)?;
+        map.serialize_entry("notes", &self.notes().unwrap_or_default())?;
         map.serialize_entry("values", &Values(self))?;
         map.end()
     }

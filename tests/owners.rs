@@ -166,3 +166,34 @@ async fn notes_of_parallel_requests_are_all_kept() {
     }
     assert_eq!(notes(&world, &token).await.len(), names.len());
 }
+
+#[tokio::test]
+async fn notes_are_beside_the_values() {
+    let world = World::new();
+    let token = world.begin_signed_in("ada").await;
+    note(&world, &token, "user_agent", "Firefox".to_owned()).await.assert_ok();
+    world.insert(&token, "n", 1).await.assert_ok();
+    let slow = world
+        .hold(&token, |session, gate| async move {
+            assert_eq!(session.keys(), ["n"]);
+            session.clear()?;
+            assert!(session.keys().is_empty());
+            gate.wait().await;
+            Ok(())
+        })
+        .await;
+    // So that the clearing is applied again, to what is stored by then.
+    note(&world, &token, "address", "192.0.2.1".to_owned()).await.assert_ok();
+    slow.finish().await.assert_ok();
+    let noted = notes(&world, &token).await;
+    assert_eq!(
+        noted.into_iter().collect::<Vec<_>>(),
+        [("address".to_owned(), "192.0.2.1".to_owned()), ("user_agent".to_owned(), "Firefox".to_owned())]
+    );
+    let stored = world.sessions().get(&session_of(&token)).await.unwrap().unwrap();
+    assert!(stored.keys().is_empty());
+    assert!(stored.to::<BTreeMap<String, u32>>().unwrap().is_empty());
+    // Where there is nothing to clear, nothing is written.
+    let (_, counts) = world.cost(world.send(&token, |session| async move { session.clear() })).await;
+    assert_eq!(counts, Counts::gets(1));
+}

@@ -128,3 +128,26 @@ async fn the_extractor_answers_401_until_the_owner_has_proved_it_again() {
         StatusCode::INTERNAL_SERVER_ERROR
     );
 }
+
+#[tokio::test]
+async fn one_in_a_session_that_is_ended_meanwhile_begins_no_other() {
+    for again in [true, false] {
+        let world = World::new();
+        let token = world.begin_signed_in("ada").await;
+        let slow = world
+            .hold(&token, move |session, gate| async move {
+                if again {
+                    session.reauthenticate()?
+                } else {
+                    session.sign_in("ada")?
+                }
+                gate.wait().await;
+                Ok(())
+            })
+            .await;
+        assert_eq!(world.sessions().delete_owned_by("ada").await.unwrap(), 1);
+        let answer = slow.finish().await;
+        assert_eq!(answer.given().is_none(), again, "a sign-in begins another");
+        assert_eq!(world.memory.is_empty(), again);
+    }
+}

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-pub(crate) use self::data::{Data, Frame, Value, filled};
+pub(crate) use self::data::{Data, Frame, FrameRef, Value, filled};
 pub(crate) use self::header::{CommitName, Header, Pending, Retired, RetiredBy, Secrets, new_commit_name};
 
 use self::wire::{Reader, Writer};

@@ -34,6 +34,8 @@ pub(crate) struct SignIn {
     pub(crate) at: Timestamp,
     /// How many of the changes were made before.
     pub(crate) after: usize,
+    /// The session's owner proves again who it is: that begins no other session where this one has ended.
+    pub(crate) again: bool,
 }
 
 /// The two halves of a periodic rotation.
@@ -46,6 +48,11 @@ pub(crate) struct Upkeep {
 }
 
 impl Changes {
+    /// Whether another session is begun where this one has ended.
+    pub(crate) fn may_begin_another(&self) -> bool {
+        self.sign_in.as_ref().is_some_and(|sign_in| !sign_in.again)
+    }
+
     /// Whether the handler changed nothing.
     pub(crate) fn is_empty(&self) -> bool {
         self.data.is_empty() && self.sign_in.is_none() && !self.rotate && self.lifetime.is_none() && !self.end
@@ -98,7 +105,7 @@ impl Change {
                 Ok(())
             }
             Self::Clear => {
-                *view = View::empty();
+                *view = view.cleared();
                 Ok(())
             }
             Self::Nothing => Ok(()),

@@ -179,10 +179,10 @@ impl Update<'_> {
                         return Ok(Some(Committed { live: own.live(Presented::Replaced, token), issued: None }));
                     }
                     Standing::Again(found) => Some(found),
-                    Standing::Ended if self.changes.sign_in.is_some() && self.attempt.in_doubt.is_none() => {
+                    Standing::Ended if self.changes.may_begin_another() && self.attempt.in_doubt.is_none() => {
                         return Ok(None);
                     }
-                    Standing::Ended if self.changes.sign_in.is_some() => {
+                    Standing::Ended if self.changes.may_begin_another() => {
                         return Err(StoreError::unavailable("it cannot be told whether the sign-in took effect").into());
                     }
                     Standing::Ended => return Err(self.ended()),

@@ -142,17 +142,18 @@ impl<M> Session<M> {
         Ok(true)
     }
 
-    /// Removes every value. The session itself stays, with its id, its owner and its token.
+    /// Removes every value. The session itself stays, with its id, its owner, its token and its [notes](Session::note).
     ///
     /// # Errors
     ///
     /// [`Closed`](ErrorKind::Closed) and [`Superseded`](ErrorKind::Superseded), as for [`insert`](Session::insert).
     pub fn clear(&self) -> Result<(), Error> {
         let mut work = self.request.work_for_write()?;
-        if work.view.len() == 0 {
+        let cleared = work.view.cleared();
+        if cleared.len() == work.view.len() {
             return Ok(());
         }
-        work.view = view::View::empty();
+        work.view = cleared;
         work.record(Change::Clear);
         Ok(())
     }
@@ -168,7 +169,9 @@ impl<M> Session<M> {
     /// All keys that have a value.
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
-        self.request.work().view.keys()
+        let mut keys = self.request.work().view.keys();
+        keys.retain(|key| key != NOTES.name());
+        keys
     }
 
     /// Changes a value in the light of what it is; where there is none, it starts from the default.
@@ -320,14 +323,17 @@ impl<M> Session<M> {
     /// Notes that the owner has proved again who it is, before something that asks for it: gives the client a new token, and
     /// restarts both lifetimes (NIST SP 800-63B-4 §5.2; OWASP ASVS 5.0 V7.5.3). The session keeps its id and its data.
     ///
-    /// Its effect is that of [`sign_in`](Session::sign_in) by the owner that the session has.
+    /// Its effect is that of [`sign_in`](Session::sign_in) by the owner that the session has, but for one thing: where the
+    /// session is ended meanwhile, no other is begun, and the response sets no cookie.
     ///
     /// # Errors
     ///
     /// [`SignedOut`](ErrorKind::SignedOut) where nobody is signed in, and those of [`sign_in`](Session::sign_in).
     pub fn reauthenticate(&self) -> Result<(), Error> {
-        let owner = self.owner().ok_or_else(|| Error::new(ErrorKind::SignedOut))?;
-        self.sign_in(&owner)
+        let now = self.request.config().clock.now();
+        let mut work = self.request.work_for_rotation()?;
+        work.writable()?;
+        work.reauthenticate(now)
     }
 
     /// Makes sure that the owner has proved who it is not longer ago than `age`.
@@ -369,7 +375,9 @@ impl<M> Session<M> {
     /// Ends the session and removes the client's cookie. Nothing brings it back: what other requests still write to
     /// it is dropped.
     ///
-    /// It is done with the response, whatever its status. What is written after this call begins a new session.
+    /// It is done with the response, whatever its status, or at once by [`commit`](Session::commit). Where a service within the
+    /// layer fails instead of answering, as some timeouts do, there is no response, and it is not done. What is written after
+    /// this call begins a new session.
     ///
     /// # Errors
     ///
@@ -415,6 +423,11 @@ impl<M> Session<M> {
     }
 
     /// Writes what was done so far, now, rather than with the response; it is not undone by the response's status.
+    ///
+    /// All parts of a handler share what was done so far, futures that run beside this one included: it is written together, and
+    /// where that fails it is dropped together, and only the part that has called this is told. A token that is issued goes out
+    /// with the response: where another request rotates again before that, the browser may keep the older, which is dead. So
+    /// [`rotate`](Session::rotate) late in a slow handler.
     ///
     /// # Errors
     ///

@@ -21,7 +21,8 @@ impl<M> Session<M> {
     /// signed in, or where from. Nothing is noted unless it is asked for: both are personal data.
     ///
     /// A note that is there already costs nothing. Control characters become spaces; what exceeds 256 bytes, the name
-    /// included, is cut, and of more than eight notes the last by name go. They are kept under the key `sessile.notes`.
+    /// included, is cut, and of more than eight notes the last by name go. They are beside the values: [`keys`](Session::keys) does
+    /// not name them, and [`clear`](Session::clear) leaves them.
     ///
     /// ```
     /// # use sessile::{Error, Session};

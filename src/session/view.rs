@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::notes::NOTES;
 use crate::record::{Data, Frame, Value, filled};
 
 /// After how many edits they are worked into the data, so that a look-up does not walk a long list.
@@ -56,6 +57,17 @@ impl View {
 
     pub(crate) fn empty() -> Self {
         Self::new(Data::empty())
+    }
+
+    /// What is left of it when everything is removed: the notes.
+    pub(crate) fn cleared(&self) -> Self {
+        let mut cleared = Self::empty();
+        if let Some(notes) = self.get(NOTES.name()) {
+            let frame = Frame::new(NOTES.name(), notes.as_bytes());
+            let length = frame.as_bytes().len();
+            cleared.set(Place::Base(0..0), Replacement::Put(frame), length);
+        }
+        cleared
     }
 
     /// The bytes of all keys and values with their lengths.

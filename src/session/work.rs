@@ -291,8 +291,20 @@ impl Work {
         self.owner = Some(Arc::clone(&owner));
         self.authenticated_at = Some(now);
         self.changes.rotate = false;
-        self.changes.sign_in = Some(SignIn { owner, at: now, after: self.changes.data.len() });
+        self.changes.sign_in = Some(SignIn { owner, at: now, after: self.changes.data.len(), again: false });
         self.edits += 1;
+    }
+
+    /// The owner has proved again who it is.
+    pub(crate) fn reauthenticate(&mut self, now: Timestamp) -> Result<(), Error> {
+        let owner = self.owner.clone().ok_or_else(|| Error::new(ErrorKind::SignedOut))?;
+        // What this request has signed in is a sign-in still.
+        let again = self.changes.sign_in.is_none();
+        self.sign_in(&owner, now);
+        if let Some(sign_in) = &mut self.changes.sign_in {
+            sign_in.again = again;
+        }
+        Ok(())
     }
 
     /// Ends the session; what is written after that begins another, but not under a token that was just retired.
