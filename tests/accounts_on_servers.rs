@@ -10,11 +10,14 @@ mod attacker;
 mod servers;
 mod support;
 
+use std::time::Duration;
+
 use proptest::prelude::ProptestConfig;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
-use sessile::{PostgresStore, RedisStore, Store};
+use sessile::testing::conformance::{Fixture, Task, check};
+use sessile::{KeyRing, PostgresStore, RedisStore, SealedStore, Store};
 
-use self::accounts::{Over, csrf_rules, flash_rules, owners_rules};
+use self::accounts::{Over, csrf_rules, flash_rules, owners_rules, protected_rules};
 use self::servers::Server;
 
 /// How many runs of the attacker: each step of them is some round trips.
@@ -36,6 +39,65 @@ fn on_postgres() {
     });
 }
 
+/// A store whose records are sealed, on a server.
+struct Sealed<S> {
+    store: SealedStore<S>,
+    expires_by_itself: bool,
+}
+
+impl<S: Store + Clone> Sealed<S> {
+    fn new(store: S, expires_by_itself: bool) -> Self {
+        Self { store: SealedStore::new(store, &KeyRing::new([7; 32])).unwrap(), expires_by_itself }
+    }
+}
+
+impl<S: Store + Clone> Fixture for Sealed<S> {
+    type Store = SealedStore<S>;
+
+    async fn open(&self) -> Self::Store {
+        self.store.clone()
+    }
+
+    async fn another(&self, store: &Self::Store) -> Self::Store {
+        store.clone()
+    }
+
+    fn spawn(&self, task: Task) {
+        tokio::spawn(task);
+    }
+
+    async fn advance(&self, by: Duration) {
+        tokio::time::sleep(by).await;
+    }
+
+    fn sweeps(&self) -> bool {
+        !self.expires_by_itself
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sealed_records_on_redis() {
+    let server = Server::redis();
+    let store = RedisStore::connect(&server.url()).await.unwrap().with_deadline(Duration::from_secs(20));
+    let sealed = Sealed::new(store, true);
+    check(&sealed).await.assert();
+    let store = sealed.store;
+    owners_rules!(one_after_another store =>);
+    protected_rules!(one_after_another store =>);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sealed_records_on_postgres() {
+    let server = Server::postgres();
+    let store = PostgresStore::connect(&server.url()).await.unwrap().with_deadline(Duration::from_secs(20));
+    store.migrate().await.unwrap();
+    let sealed = Sealed::new(store, false);
+    check(&sealed).await.assert();
+    let store = sealed.store;
+    owners_rules!(one_after_another store =>);
+    protected_rules!(one_after_another store =>);
+}
+
 fn all<S: Store + Clone>(open: impl AsyncFnOnce() -> S) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
     let store = runtime.block_on(open());
@@ -43,6 +105,7 @@ fn all<S: Store + Clone>(open: impl AsyncFnOnce() -> S) {
         csrf_rules!(one_after_another store =>);
         flash_rules!(one_after_another store =>);
         owners_rules!(one_after_another store =>);
+        protected_rules!(one_after_another store =>);
     });
     let config = ProptestConfig { cases: RUNS, failure_persistence: None, ..ProptestConfig::default() };
     let random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);

@@ -15,7 +15,8 @@ use axum::routing::{get, post};
 use http::{Method, StatusCode};
 use sessile::testing::ManualClock;
 use sessile::{
-    Csrf, Error, EventKind, FlashLevel, Lifetime, MemoryStore, Session, SessionHandle, SessionLayer, SignedIn,
+    Csrf, Error, EventKind, FlashLevel, KeyRing, Lifetime, MemoryStore, SealedStore, Session, SessionHandle,
+    SessionLayer, SignedIn, TokenHeader,
 };
 use support::client::{COOKIE_NAME, Client, EventLog, request, request_with_cookies, send, session_of};
 use support::store::{Fault, FaultyStore, Op};
@@ -160,6 +161,41 @@ async fn a_flow_that_is_logged_at_the_finest_level_shows_no_token() {
 }
 
 #[tokio::test]
+async fn neither_tokens_of_a_header_nor_private_cookies_nor_keys_are_logged_or_shown() {
+    log_everything();
+    let key = *b"a key that nobody is to see at a";
+    let store = SealedStore::new(MemoryStore::new(), &KeyRing::new(key)).unwrap();
+    let builder = SessionLayer::builder(store.clone()).with_token_header(TokenHeader::bearer());
+    let builder = builder.with_private_cookie(KeyRing::new(key).with_old([9; 32]));
+    let mut shown = format!("{store:?} {builder:?} {:?} {:?}", KeyRing::new(key), TokenHeader::bearer());
+    let layer = builder.build().unwrap();
+    shown += &format!("{layer:?}");
+    let app = app(layer);
+    let (mut tokens, mut token) = (Vec::new(), String::new());
+    for path in ["/set", "/shown", "/sign-in", "/shown", "/leave", "/set"] {
+        let mut request = request(Method::POST, path);
+        request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        let reply = send(&app, request).await;
+        shown += &format!("{} {:?}", reply.text(), reply.headers);
+        if let Some(given) = reply.header("session-token") {
+            token = given.to_owned();
+            tokens.extend((!given.is_empty()).then(|| given.to_owned()));
+        }
+    }
+    let mut browser = Client::new(&app);
+    for path in ["/set", "/sign-in", "/shown"] {
+        shown += browser.post(path).await.text();
+        tokens.extend(browser.token());
+    }
+    assert!(tokens.len() >= 6, "{tokens:?}");
+    assert_hidden(&logged(), &tokens);
+    assert_hidden(&shown, &tokens);
+    for text in [logged(), shown] {
+        assert!(!text.contains("nobody is to see") && !text.contains("97, 32, 107"), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn what_an_operator_must_act_on_is_a_warning_and_all_else_is_not() {
     log_everything();
     let store = FaultyStore::new(MemoryStore::new());
@@ -192,7 +228,7 @@ async fn a_handler_without_its_layer_is_told_so_in_the_log_and_not_in_the_answer
         assert_eq!((reply.status, reply.text()), (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"));
         let log = logged();
         let line = log.lines().last().unwrap();
-        assert!(line.contains("ERROR") && line.contains("layer is missing") && line.contains(marker), "{line}");
+        assert!(line.contains("ERROR") && line.contains("no SessionLayer") && line.contains(marker), "{line}");
     }
 }
 

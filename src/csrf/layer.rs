@@ -29,7 +29,8 @@ use crate::transport::Carrier;
 ///
 /// Put it inside the [`SessionLayer`](crate::SessionLayer), and around the routes that it is to protect; leave those
 /// outside that other servers call, such as webhooks, and those that take multipart forms without a script, which ask
-/// [`Session::verify_csrf`] themselves. A sign-in form is to be protected, too: the page that shows it asks for a token
+/// [`Session::verify_csrf`] themselves. Clients that present their token in a [header](crate::TokenHeader) pass, since no
+/// browser sends that by itself. A sign-in form is to be protected, too: the page that shows it asks for a token
 /// and so begins a session.
 ///
 /// Beside the tokens, `tower_http::csrf::CsrfLayer` refuses what a browser says comes from elsewhere, by `Sec-Fetch-Site`

@@ -8,6 +8,7 @@
 pub mod csrf;
 pub mod flash;
 pub mod owners;
+pub mod protected;
 
 use std::sync::Arc;
 
@@ -108,6 +109,17 @@ macro_rules! flash_rules {
     };
 }
 
+/// The rules of `protected.rs`, done with as the caller says.
+macro_rules! protected_rules {
+    ($do:ident $($with:tt)*) => {
+        crate::accounts::$do! {
+            $($with)* protected:
+            a_client_of_the_header_signs_in_and_out,
+            a_private_cookie_of_an_old_key_is_sent_again_and_works,
+        }
+    };
+}
+
 /// The rules of `owners.rs`, done with as the caller says.
 macro_rules! owners_rules {
     ($do:ident $($with:tt)*) => {
@@ -123,4 +135,4 @@ macro_rules! owners_rules {
     };
 }
 
-pub(crate) use {csrf_rules, flash_rules, in_memory, one_after_another, owners_rules};
+pub(crate) use {csrf_rules, flash_rules, in_memory, one_after_another, owners_rules, protected_rules};
