@@ -5,7 +5,7 @@
 //! - [`getting_started`]: from `cargo new` to a working session
 //! - [`lifecycle`]: lifetimes, rotation, what is sent and committed when
 //! - [`concurrency`]: what merges, and how
-//! - [`accounts`]: a user's devices, limits, step-up, forms
+//! - [`accounts`]: a user's devices, limits, step-up, forms, tokens in headers, keys
 //! - [`stores`]: choosing and running a store
 //! - [`writing_a_store`]: the contract, and a store in 40 lines
 //! - [`testing`]: testing an application that uses sessions
