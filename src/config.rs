@@ -27,7 +27,7 @@ pub(crate) struct Config {
     /// How long a new anonymous session lives until its token comes back.
     pub(crate) unconfirmed: Option<Duration>,
     /// What to say in `Clear-Site-Data` where a session was ended.
-    pub(crate) clear_site_data: Option<HeaderValue>,
+    pub(crate) clear_site_data: Vec<SiteData>,
     /// How long a commit may go on trying.
     pub(crate) commit_deadline: Duration,
     /// In which order commits go on that have lost a race.
@@ -55,7 +55,7 @@ impl Config {
             owner_limit: None,
             replay_policy: ReplayPolicy::Report,
             unconfirmed: None,
-            clear_site_data: None,
+            clear_site_data: Vec::new(),
             commit_deadline: Self::COMMIT_DEADLINE,
             turns: Arc::default(),
             commit_on: CommitOn::default(),
@@ -161,8 +161,8 @@ impl SiteData {
     }
 
     /// The value of the header; `None` where it would say nothing.
-    pub(crate) fn header(data: impl IntoIterator<Item = Self>) -> Option<HeaderValue> {
-        let directives: Vec<_> = data.into_iter().map(Self::directive).collect();
+    pub(crate) fn header<'a>(data: impl IntoIterator<Item = &'a Self>) -> Option<HeaderValue> {
+        let directives: Vec<_> = data.into_iter().map(|data| data.directive()).collect();
         let text = directives.join(", ");
         (!text.is_empty()).then(|| HeaderValue::try_from(text).expect("the directives are plain text"))
     }

@@ -10,6 +10,7 @@ use http::header::{CACHE_CONTROL, Entry, HeaderMap, HeaderValue, VARY};
 use http::{Response, StatusCode};
 use pin_project_lite::pin_project;
 
+use crate::config::SiteData;
 use crate::error::Error;
 use crate::session::{Outgoing, RequestSession};
 use crate::transport::Carrier;
@@ -133,7 +134,8 @@ fn finish<B>(mut response: Response<B>, session: &RequestSession) -> Response<B>
     if !transport.without_cookie {
         vary_by(headers, "cookie");
     }
-    match session.outgoing() {
+    let outgoing = session.outgoing();
+    match &outgoing {
         Outgoing::Nothing => {
             make_private(headers);
             return response;
@@ -142,14 +144,13 @@ fn finish<B>(mut response: Response<B>, session: &RequestSession) -> Response<B>
             if carrier == Carrier::Cookie {
                 warn_of_plain_http(session);
             }
-            transport.give(headers, carrier, &token, max_age);
+            transport.give(headers, carrier, token, *max_age);
         }
-        Outgoing::Clear => {
-            transport.take_back(headers, carrier);
-            if let Some(data) = &session.config().clear_site_data {
-                headers.insert("clear-site-data", data.clone());
-            }
-        }
+        Outgoing::Clear => transport.take_back(headers, carrier),
+    }
+    if session.ended_the_clients() {
+        let begins_another = matches!(outgoing, Outgoing::Set { .. });
+        clear_site_data(headers, &session.config().clear_site_data, begins_another);
     }
     forbid_storing(headers);
     response
@@ -174,6 +175,14 @@ fn vary_by(headers: &mut HeaderMap, header: &str) {
                 vary.append(value());
             }
         }
+    }
+}
+
+/// The session has ended: the browser is to forget what it has of it, but not the cookie of another that begins.
+fn clear_site_data(headers: &mut HeaderMap, data: &[SiteData], begins_another: bool) {
+    let kept = |data: &&SiteData| !(begins_another && **data == SiteData::Cookies);
+    if let Some(value) = SiteData::header(data.iter().filter(kept)) {
+        headers.insert("clear-site-data", value);
     }
 }
 

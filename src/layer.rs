@@ -299,7 +299,7 @@ impl SessionLayerBuilder {
     }
 
     /// Has the browser remove more than the session cookie, in the response that ends the session (OWASP ASVS 5.0 V14.3.1;
-    /// W3C Clear Site Data). Default: nothing more.
+    /// W3C Clear Site Data). Where that response begins another session, its cookie stays. Default: nothing more.
     ///
     /// ```
     /// use sessile::{MemoryStore, SessionLayer, SiteData};
@@ -308,7 +308,7 @@ impl SessionLayerBuilder {
     /// # Ok::<(), sessile::ConfigError>(())
     /// ```
     pub fn with_clear_site_data(mut self, data: impl IntoIterator<Item = SiteData>) -> Self {
-        self.config.clear_site_data = SiteData::header(data);
+        self.config.clear_site_data = data.into_iter().collect();
         self
     }
 

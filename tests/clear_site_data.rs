@@ -18,6 +18,11 @@ fn app(data: &[SiteData]) -> Router {
         Ok(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
+    async fn goodbye(session: Session) -> Result<(), Error> {
+        session.sign_out()?;
+        session.insert("goodbye", &true)
+    }
+
     let layer = SessionLayer::builder(MemoryStore::new()).with_clear_site_data(data.iter().copied()).build().unwrap();
     Router::new()
         .route("/sign-in", get(async |session: Session| session.sign_in("ada")))
@@ -25,6 +30,8 @@ fn app(data: &[SiteData]) -> Router {
         .route("/rotate", get(async |session: Session| session.rotate()))
         .route("/sign-out", get(async |session: Session| session.sign_out()))
         .route("/failing", get(failing))
+        .route("/bob", get(async |session: Session| session.sign_in("bob")))
+        .route("/goodbye", get(goodbye))
         .layer(layer)
 }
 
@@ -47,6 +54,18 @@ async fn it_goes_with_the_end_of_the_session_whatever_the_status() {
     client.get("/sign-in").await;
     let reply = client.get("/failing").await;
     assert_eq!((reply.status, reply.header(HEADER)), (StatusCode::INTERNAL_SERVER_ERROR, Some("\"cache\"")));
+}
+
+#[tokio::test]
+async fn a_response_that_begins_another_session_leaves_its_cookie() {
+    let app = app(&[SiteData::Cache, SiteData::Cookies]);
+    for path in ["/goodbye", "/bob"] {
+        let mut client = Client::new(&app);
+        client.get("/sign-in").await;
+        let reply = client.get(path).await;
+        assert!(!reply.set_cookie().is_removal());
+        assert_eq!(reply.header(HEADER), Some("\"cache\""), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -412,6 +412,24 @@ async fn middleware_that_has_loaded_the_session_before_is_no_hindrance() {
 }
 
 #[tokio::test]
+async fn the_old_cookie_opens_nothing_to_a_client_that_is_answered_in_a_header() {
+    let store = MemoryStore::new();
+    let header = || over(&store).with_token_header(sessile::TokenHeader::bearer());
+    for settings in [header(), header().without_cookie()] {
+        let old = OldTable::with(OLD, &old_data());
+        let app = app(&old, settings);
+        let mut browser = comes_with_the_old_cookie(&app);
+        let mut request = request(Method::GET, "/");
+        request.headers_mut().insert("authorization", "Bearer".parse().unwrap());
+        let reply = browser.send(request).await;
+        assert_eq!(reply.header("session-token"), None);
+        reply.assert_no_cookie();
+        assert!(old.has(OLD));
+    }
+    assert!(store.is_empty());
+}
+
+#[tokio::test]
 async fn the_layers_in_the_wrong_order_are_refused() {
     let old = OldTable::default();
     let app = routes().layer(SessionLayer::new(MemoryStore::new())).layer(migration(&old));

@@ -414,3 +414,16 @@ async fn a_browser_that_loses_any_of_its_responses_stays_signed_in() {
         assert!(world.events.count(EventKind::Refreshed) > 5);
     }
 }
+
+#[tokio::test]
+async fn a_cookie_is_not_renewed_after_a_periodic_rotation_has_sent_another() {
+    let lifetime = Lifetime::new().with_rotation(PERIOD).with_max_age(10 * MINUTE);
+    let world = World::with(|layer| layer.with_lifetime(lifetime));
+    let old = due(&world).await;
+    let write = |session: sessile::Session| async move { session.insert("n", &1) };
+    let read = |session: sessile::Session| async move { session.get::<u32>("n").map(|_| ()) };
+    let (slow, quick) = world.overtake(&old, write, read).await;
+    assert_ne!(quick.token(), old);
+    slow.assert_silent(StatusCode::OK);
+    assert_eq!(world.read::<u32>(&quick.token(), "n").await, Some(1));
+}

@@ -199,6 +199,16 @@ async fn a_record_that_cannot_be_opened_is_an_event_in_the_list_of_its_owner_and
 }
 
 #[tokio::test]
+async fn a_plain_record_that_somebody_wrote_beneath_is_not_read_in_the_list_of_an_owner() {
+    let (store, memory, id) = sealed(&KeyRing::new(NEW)).await;
+    let plain = store.get(&id).await.unwrap().unwrap();
+    put(&memory, plain).await;
+    let sessions = Sessions::new(store);
+    assert!(sessions.owned_by("ada").await.unwrap().is_empty());
+    assert_eq!(sessions.delete_owned_by("ada").await.unwrap(), 1);
+}
+
+#[tokio::test]
 async fn string_keys_are_sealed_too() {
     let memory = MemoryStore::new();
     let transient = Transient::new(SealedStore::new(memory.clone(), &KeyRing::new(NEW)).unwrap());

@@ -108,3 +108,19 @@ async fn a_read_that_was_overtaken_before_a_first_commit_still_counts_for_a_late
     slow.await.unwrap().assert_silent(StatusCode::CONFLICT);
     assert_eq!(world.read::<String>(&token, "theme").await.as_deref(), Some("quick"));
 }
+
+#[tokio::test]
+async fn what_a_request_has_cleared_itself_is_no_stale_read() {
+    let world = World::with(|layer| layer.with_strict_writes(true));
+    let token = world.begin().await;
+    let clear_and_insert = |session: sessile::Session| async move {
+        session.clear()?;
+        assert_eq!(session.get::<String>("theme")?, None);
+        session.insert("theme", "slow")
+    };
+    let insert = |session: sessile::Session| async move { session.insert("theme", "quick") };
+    let (slow, _) = world.overtake(&token, clear_and_insert, insert).await;
+    slow.assert_silent(StatusCode::OK);
+    assert_eq!(world.events.count(EventKind::Conflict), 0);
+    assert_eq!(world.read::<String>(&token, "theme").await.as_deref(), Some("slow"));
+}

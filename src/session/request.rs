@@ -127,6 +127,9 @@ impl RequestSession {
     /// Only for a request whose client has no session, before anything is written.
     #[cfg(feature = "migrate")]
     pub(crate) async fn adopt(&self, token: crate::token::Token) -> Result<bool, Error> {
+        if self.carrier() == Carrier::Header {
+            return Ok(false);
+        }
         let _turn = self.turn.lock().await;
         let now = self.config.clock.now();
         let Some(found) = super::load::find(&self.config, &token.id(), now).await? else { return Ok(false) };
@@ -273,6 +276,11 @@ impl RequestSession {
         self.work().outgoing.clone()
     }
 
+    /// Whether this request has ended the session that its client came with.
+    pub(crate) fn ended_the_clients(&self) -> bool {
+        self.work().ended_the_clients
+    }
+
     /// Notes that the session was used, unless that was done lately. A failure costs the client nothing.
     async fn touch_if_due(&self) {
         let now = self.config.clock.now();
@@ -312,6 +320,10 @@ impl RequestSession {
     fn renew_cookie(&self, work: &mut Work, lifetime: Lifetime) {
         let (Base::Live(live), Outgoing::Nothing) = (&work.base, &work.outgoing) else { return };
         let Some(token) = live.current_token() else { return };
+        if !live.found.header.secrets.may_refresh(self.config.clock.now()) {
+            // A periodic rotation has just sent another, which this must not come after.
+            return;
+        }
         let max_age = lifetime.cookie_max_age(live.found.header.started_at, self.config.clock.now());
         if (max_age.is_some() || live.outdated) && self.carrier() == Carrier::Cookie {
             work.outgoing = Outgoing::Set { token: token.clone(), max_age };

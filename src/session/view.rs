@@ -61,7 +61,8 @@ impl View {
 
     /// What is left of it when everything is removed: the notes.
     pub(crate) fn cleared(&self) -> Self {
-        let mut cleared = Self::empty();
+        // What is not there any more is this request's doing, and not what was loaded.
+        let mut cleared = Self { compacted: true, ..Self::empty() };
         if let Some(notes) = self.get(NOTES.name()) {
             let frame = Frame::new(NOTES.name(), notes.as_bytes());
             let length = frame.as_bytes().len();

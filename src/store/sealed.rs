@@ -19,8 +19,8 @@ use crate::token::{SessionId, random};
 /// The state of each record is sealed with XChaCha20-Poly1305 under the first key of the ring, and bound to the session's id, its
 /// version and its owner: a state that was moved to another session, truncated, or written without the key is
 /// [`Corrupt`](crate::StoreErrorKind::Corrupt), and so opens for nobody. What a database needs to find and to expire
-/// records stays readable: id, version, owner and times. That an older record of the same session was put back whole, cannot be
-/// told.
+/// records stays readable, and the times can be moved: id, version, owner and times. That an older record of the same session was
+/// put back whole, cannot be told.
 ///
 /// A state that was sealed under a key that the ring does not have is [`Unsupported`](crate::StoreErrorKind::Unsupported): a 503
 /// rather than a sign-out, as nodes whose keys are older must not take for absent what is there.
@@ -126,6 +126,11 @@ fn bound(record: &Record) -> Vec<u8> {
     bound
 }
 
+/// The same record without a state that anybody could read: nobody with a key has written it.
+fn unreadable(record: Record) -> Record {
+    Record::from_parts(RecordParts { state: [FORMAT].into(), ..record.into_parts() })
+}
+
 fn truncated() -> StoreError {
     StoreError::corrupt("the sealed record is truncated")
 }
@@ -147,10 +152,10 @@ impl<S: Store> Store for SealedStore<S> {
         self.inner.delete(id).await
     }
 
-    /// What cannot be opened is listed as it is stored, so that it is seen and can be ended.
+    /// What cannot be opened is listed without what it holds, so that it is seen and can be ended.
     async fn owned_by(&self, owner: &str) -> Result<Vec<Record>, StoreError> {
         let records = self.inner.owned_by(owner).await?;
-        Ok(records.into_iter().map(|record| self.open(record.clone()).unwrap_or(record)).collect())
+        Ok(records.into_iter().map(|record| self.open(record.clone()).unwrap_or_else(|_| unreadable(record))).collect())
     }
 
     async fn delete_expired(&self) -> Result<u64, StoreError> {
