@@ -115,7 +115,8 @@ impl Drop for OpenSession {
     }
 }
 
-fn refusal<B: Default>(status: StatusCode) -> Response<B> {
+/// An empty response of this status, in the place of a service's own.
+pub(crate) fn refusal<B: Default>(status: StatusCode) -> Response<B> {
     let mut response = Response::new(B::default());
     *response.status_mut() = status;
     response

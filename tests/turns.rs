@@ -8,7 +8,9 @@ use std::pin::pin;
 use std::time::Duration;
 
 use serde_json::json;
-use sessile::{Expected, MemoryStore, Outcome, Record, SessionId, Sessions, Store, StoreError, Touch, Version};
+use sessile::{
+    Expected, MemoryStore, Outcome, Record, Session, SessionId, Sessions, Store, StoreError, Touch, Version,
+};
 use support::store::{CountingStore, Counts};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -67,16 +69,22 @@ async fn none_of_a_hundred_writers_is_refused_more_than_once() {
     assert_eq!(sessions.get(&id).await.unwrap().unwrap().get::<u32>("count").unwrap(), Some(100));
 }
 
+/// The session, opened three times; each has written a key of its own and not committed it.
+async fn three_writers(sessions: &Sessions, id: &SessionId) -> Vec<Session> {
+    let mut opened = Vec::new();
+    for place in 0..3 {
+        let session = sessions.open(id).await.unwrap().unwrap();
+        session.insert(&format!("key {place}"), &place).unwrap();
+        opened.push(session);
+    }
+    opened
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_is_left_alone_in_the_middle_of_its_turn_holds_nobody_up() {
     let sessions = Sessions::new(Distant(MemoryStore::new()));
     let (id, _) = sessions.create(&json!({})).await.unwrap();
-    let mut opened = Vec::new();
-    for place in 0..3 {
-        let session = sessions.open(&id).await.unwrap().unwrap();
-        session.insert(&format!("key {place}"), &place).unwrap();
-        opened.push(session);
-    }
+    let opened = three_writers(&sessions, &id).await;
     opened[0].commit().await.unwrap();
     let mut left_alone = pin!(opened[1].commit());
     timeout(TRIP * 3 / 2, &mut left_alone).await.expect_err("it has lost a race, and waits to try again");
@@ -89,12 +97,7 @@ async fn a_commit_that_is_left_alone_in_the_middle_of_its_turn_holds_nobody_up()
 async fn a_commit_that_is_given_up_in_the_middle_of_its_turn_passes_it_on() {
     let sessions = Sessions::new(Distant(MemoryStore::new()));
     let (id, _) = sessions.create(&json!({})).await.unwrap();
-    let mut opened = Vec::new();
-    for place in 0..3 {
-        let session = sessions.open(&id).await.unwrap().unwrap();
-        session.insert(&format!("key {place}"), &place).unwrap();
-        opened.push(session);
-    }
+    let opened = three_writers(&sessions, &id).await;
     opened[0].commit().await.unwrap();
     let mut given_up = Box::pin(opened[1].commit());
     timeout(TRIP * 3 / 2, &mut given_up).await.expect_err("it has lost a race, and waits to try again");

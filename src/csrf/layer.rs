@@ -17,6 +17,7 @@ use super::extract::in_header;
 use super::form::{in_form, is_form};
 use crate::error::Error;
 use crate::extract::handle;
+use crate::future::refusal;
 use crate::session::{Main, Session};
 use crate::transport::Carrier;
 
@@ -204,10 +205,4 @@ async fn check<M: 'static>(request: Request) -> Result<Request, StatusCode> {
     let body = body.map_err(|rejection| rejection.status())?;
     session.check_csrf(in_form(&body).as_deref()).map_err(refuse)?;
     Ok(Request::from_parts(parts, Body::from(body)))
-}
-
-fn refusal<B: Default>(status: StatusCode) -> Response<B> {
-    let mut response = Response::new(B::default());
-    *response.status_mut() = status;
-    response
 }

@@ -13,6 +13,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::moving::Settings;
+use crate::future::refusal;
 use crate::session::{Main, SessionHandle};
 use crate::transport::Carrier;
 
@@ -132,12 +133,6 @@ impl<F, R, E> fmt::Debug for MigrationFuture<F, R, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MigrationFuture")
     }
-}
-
-fn refusal<B: Default>(status: StatusCode) -> Response<B> {
-    let mut response = Response::new(B::default());
-    *response.status_mut() = status;
-    response
 }
 
 #[cfg(feature = "tracing")]

@@ -130,7 +130,7 @@ impl RequestSession {
         if self.carrier() == Carrier::Header {
             return Ok(false);
         }
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn().await;
         let now = self.config.clock.now();
         let Some(found) = super::load::find(&self.config, &token.id(), now).await? else { return Ok(false) };
         let verifier = token.verifier();
@@ -320,11 +320,12 @@ impl RequestSession {
     fn renew_cookie(&self, work: &mut Work, lifetime: Lifetime) {
         let (Base::Live(live), Outgoing::Nothing) = (&work.base, &work.outgoing) else { return };
         let Some(token) = live.current_token() else { return };
-        if !live.found.header.secrets.may_refresh(self.config.clock.now()) {
+        let now = self.config.clock.now();
+        if !live.found.header.secrets.may_refresh(now) {
             // A periodic rotation has just sent another, which this must not come after.
             return;
         }
-        let max_age = lifetime.cookie_max_age(live.found.header.started_at, self.config.clock.now());
+        let max_age = lifetime.cookie_max_age(live.found.header.started_at, now);
         if (max_age.is_some() || live.outdated) && self.carrier() == Carrier::Cookie {
             work.outgoing = Outgoing::Set { token: token.clone(), max_age };
         }
