@@ -2,22 +2,20 @@
 
 use axum::Form;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use maud::{Markup, html};
+use maud::html;
 use serde::Deserialize;
-use sessile::{CsrfToken, FlashLevel};
+use sessile::FlashLevel;
 
 use crate::confirm::Confirmed;
 use crate::failure::Failure;
-use crate::form::{Text, csrf_field, problem};
+use crate::form::{FormPage, new_password_field};
 use crate::passwords;
 use crate::site::App;
 
 /// `GET /password`
 pub async fn show(Confirmed(member): Confirmed) -> Result<Response, Failure> {
-    let token = member.session().csrf_token().await?;
-    member.visitor.page("Change your password", form(&token, None)).await
+    member.visitor.ask(form(), None).await
 }
 
 #[derive(Deserialize)]
@@ -33,11 +31,9 @@ pub async fn submit(
 ) -> Result<Response, Failure> {
     let session = member.session();
     if let Err(wrong) = passwords::check_new(&sent.password, &member.user.name) {
-        let token = session.csrf_token().await?;
-        let content = form(&token, Some(wrong));
-        return member.visitor.page_with(StatusCode::UNPROCESSABLE_ENTITY, "Change your password", content).await;
+        return member.visitor.ask(form(), Some(wrong)).await;
     }
-    let hash = app.passwords.hash(sent.password).await?;
+    let hash = app.passwords.hash(&sent.password).await?;
     app.users.set_password(&member.user, &hash).await?;
 
     // Whoever knew the old password is out (OWASP ASVS 5.0 V7.4.3), and this browser is given a new token.
@@ -55,25 +51,13 @@ pub async fn submit(
     Ok(Redirect::to("/devices").into_response())
 }
 
-fn form(token: &CsrfToken, wrong: Option<&str>) -> Markup {
-    let password = Text {
-        name: "password",
-        label: "New password",
-        autocomplete: "new-password",
-        value: "",
-        hint: Some(passwords::HINT),
-        is_password: true,
-    };
-    html! {
-        section .narrow {
-            h1 { "Change your password" }
-            p { "Your other devices will be signed out." }
-            (problem(wrong))
-            form .stack method="post" action="/password" {
-                (csrf_field(token))
-                (password.show())
-                button type="submit" { "Change the password" }
-            }
-        }
+fn form() -> FormPage<'static> {
+    FormPage {
+        title: "Change your password",
+        lead: html! { p { "Your other devices will be signed out." } },
+        action: "/password",
+        fields: new_password_field("New password"),
+        button: "Change the password",
+        instead: html! {},
     }
 }

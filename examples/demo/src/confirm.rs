@@ -2,17 +2,15 @@
 
 use axum::Form;
 use axum::extract::{FromRequestParts, Query, State};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
-use maud::{Markup, html};
+use maud::html;
 use serde::Deserialize;
-use sessile::CsrfToken;
 
 use crate::authenticate::authenticate;
 use crate::destination::{Destination, To};
 use crate::failure::Failure;
-use crate::form::{Text, csrf_field, problem};
+use crate::form::{FormPage, destination_field, password_field};
 use crate::site::App;
 use crate::visitor::Member;
 
@@ -33,9 +31,7 @@ impl FromRequestParts<App> for Confirmed {
 
 /// `GET /confirm`
 pub async fn show(member: Member, Query(To { to }): Query<To>) -> Result<Response, Failure> {
-    let token = member.session().csrf_token().await?;
-    let content = form(&token, &member.user.name, to, None);
-    member.visitor.page("Confirm that it is you", content).await
+    member.visitor.ask(form(&member.user.name, to), None).await
 }
 
 #[derive(Deserialize)]
@@ -47,41 +43,27 @@ pub struct Proof {
 
 /// `POST /confirm`
 pub async fn submit(member: Member, State(app): State<App>, Form(sent): Form<Proof>) -> Result<Response, Failure> {
-    match authenticate(&app, &member.user.name, sent.password).await? {
+    match authenticate(&app, &member.user.name, &sent.password).await? {
         Ok(_) => {
             member.session().reauthenticate()?;
             Ok(Redirect::to(sent.to.path()).into_response())
         }
-        Err(wrong) => {
-            let token = member.session().csrf_token().await?;
-            let content = form(&token, &member.user.name, sent.to, Some(wrong));
-            member.visitor.page_with(StatusCode::UNPROCESSABLE_ENTITY, "Confirm that it is you", content).await
-        }
+        Err(wrong) => member.visitor.ask(form(&member.user.name, sent.to), Some(wrong)).await,
     }
 }
 
-fn form(token: &CsrfToken, name: &str, to: Destination, wrong: Option<&str>) -> Markup {
-    let password = Text {
-        name: "password",
-        label: "Password",
-        autocomplete: "current-password",
-        value: "",
-        hint: None,
-        is_password: true,
-    };
-    html! {
-        section .narrow {
-            h1 { "Confirm that it is you" }
-            p { "You are signed in as " strong { (name) } ". To go on, please enter your password once more." }
-            (problem(wrong))
-            form .stack method="post" action="/confirm" {
-                (csrf_field(token))
-                input type="hidden" name="to" value=(to.name());
-                // For password managers, which look for the name beside the password.
-                input type="text" name="name" value=(name) autocomplete="username" hidden readonly;
-                (password.show())
-                button type="submit" { "Confirm" }
-            }
-        }
+fn form(name: &str, to: Destination) -> FormPage<'static> {
+    FormPage {
+        title: "Confirm that it is you",
+        lead: html! { p { "You are signed in as " strong { (name) } ". To go on, please enter your password once more." } },
+        action: "/confirm",
+        fields: html! {
+            (destination_field(to))
+            // For password managers, which look for the name beside the password.
+            input type="text" name="name" value=(name) autocomplete="username" hidden readonly;
+            (password_field())
+        },
+        button: "Confirm",
+        instead: html! {},
     }
 }

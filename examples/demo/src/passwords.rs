@@ -41,27 +41,44 @@ pub struct Passwords {
     /// The hash of no user, checked in place of one that is not there: so that an answer takes as long for an unknown name as
     /// for a wrong password.
     nobody: Arc<str>,
+    /// The hashes that passwords were compared with, one after the other.
+    #[cfg(test)]
+    pub verified: Arc<std::sync::Mutex<Vec<String>>>,
 }
 
 impl Passwords {
     pub fn new() -> Result<Self, Error> {
         let turns = std::thread::available_parallelism().map_or(1, usize::from);
         let nobody = Argon2::default().hash_password(b"nobody")?.to_string();
-        Ok(Self { turns: Arc::new(Semaphore::new(turns)), nobody: nobody.into() })
+        Ok(Self {
+            turns: Arc::new(Semaphore::new(turns)),
+            nobody: nobody.into(),
+            #[cfg(test)]
+            verified: Arc::default(),
+        })
     }
 
-    pub async fn hash(&self, password: String) -> Result<String, Failure> {
+    pub async fn hash(&self, password: &str) -> Result<String, Failure> {
+        let password = password.to_owned();
         self.run(move || Ok(Argon2::default().hash_password(password.as_bytes())?.to_string())).await
     }
 
     /// Whether the password is the one of this hash. It never is where there is no hash, which takes as long.
-    pub async fn check(&self, password: String, hash: Option<String>) -> Result<bool, Failure> {
+    pub async fn check(&self, password: &str, hash: Option<String>) -> Result<bool, Failure> {
         let is_somebody = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.nobody.to_string());
-        let matches = move || match Argon2::default().verify_password(password.as_bytes(), &PasswordHash::new(&hash)?) {
-            Ok(()) => Ok(true),
-            Err(Error::PasswordInvalid) => Ok(false),
-            Err(error) => Err(error),
+        let password = password.to_owned();
+        #[cfg(test)]
+        let verified = Arc::clone(&self.verified);
+        let matches = move || {
+            let matches = match Argon2::default().verify_password(password.as_bytes(), &PasswordHash::new(&hash)?) {
+                Ok(()) => true,
+                Err(Error::PasswordInvalid) => false,
+                Err(error) => return Err(error),
+            };
+            #[cfg(test)]
+            verified.lock().expect("no test panics here").push(hash);
+            Ok(matches)
         };
         Ok(self.run(matches).await? && is_somebody)
     }

@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use axum::Form;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
-use sessile::{CsrfToken, FlashLevel, Lifetime, Session};
+use sessile::{FlashLevel, Lifetime, Session};
 
 use crate::authenticate::authenticate;
 use crate::destination::{Destination, To};
 use crate::devices::DEVICE;
 use crate::failure::Failure;
-use crate::form::{Text, csrf_field, problem};
+use crate::form::{FormPage, destination_field, name_field, password_field};
 use crate::site::App;
 use crate::user_agent;
 use crate::users::User;
@@ -32,21 +32,18 @@ const REMEMBERED: Lifetime = Lifetime::new()
 
 /// `GET /sign-in`
 pub async fn show(visitor: Visitor, Query(To { to }): Query<To>) -> Result<Response, Failure> {
-    if visitor.user.is_some() {
-        return Ok(Redirect::to(to.path()).into_response());
-    }
-    let token = visitor.session.csrf_token().await?;
-    visitor.page("Sign in", form(&token, to, "", None)).await
+    visitor.ask_a_stranger(form(to, ""), to).await
 }
 
+/// What the forms of this page and of the one to sign up send.
 #[derive(Deserialize)]
 pub struct Credentials {
-    name: String,
-    password: String,
+    pub name: String,
+    pub password: String,
     /// A box that is not ticked is not sent.
     remember: Option<String>,
     #[serde(default)]
-    to: Destination,
+    pub to: Destination,
 }
 
 /// `POST /sign-in`
@@ -56,30 +53,28 @@ pub async fn submit(
     headers: HeaderMap,
     Form(sent): Form<Credentials>,
 ) -> Result<Response, Failure> {
-    let name = sent.name.trim();
-    match authenticate(&app, name, sent.password).await? {
-        Ok(user) => {
-            begin(&visitor.session, &user, &headers, sent.remember.is_some())?;
-            visitor.session.flash(FlashLevel::Success, format!("Welcome back, {}.", user.name))?;
-            Ok(Redirect::to(sent.to.path()).into_response())
-        }
-        Err(wrong) => {
-            let token = visitor.session.csrf_token().await?;
-            let content = form(&token, sent.to, name, Some(wrong));
-            visitor.page_with(StatusCode::UNPROCESSABLE_ENTITY, "Sign in", content).await
-        }
+    match authenticate(&app, sent.name.trim(), &sent.password).await? {
+        Ok(user) => begin(&visitor.session, &user, &headers, &sent, "Welcome back"),
+        Err(wrong) => visitor.ask(form(sent.to, sent.name.trim()), Some(wrong)).await,
     }
 }
 
 /// Hands the session over to a user who has proved who they are. It keeps what is in the cart, and the browser is given a new
 /// token: one that somebody else may have planted there opens nothing any more.
-pub fn begin(session: &Session, user: &User, headers: &HeaderMap, remember: bool) -> Result<(), sessile::Error> {
+pub fn begin(
+    session: &Session,
+    user: &User,
+    headers: &HeaderMap,
+    sent: &Credentials,
+    greeting: &str,
+) -> Result<Response, Failure> {
     session.sign_in(&user.owner())?;
     session.note(DEVICE, &user_agent::describe(headers))?;
-    if remember {
+    if sent.remember.is_some() {
         session.set_lifetime(REMEMBERED)?;
     }
-    Ok(())
+    session.flash(FlashLevel::Success, format!("{greeting}, {}.", user.name))?;
+    Ok(Redirect::to(sent.to.path()).into_response())
 }
 
 /// `POST /sign-out`
@@ -101,31 +96,14 @@ pub async fn done(visitor: Visitor) -> Result<Response, Failure> {
     visitor.page("Signed out", content).await
 }
 
-fn form(token: &CsrfToken, to: Destination, name: &str, wrong: Option<&str>) -> Markup {
-    let user =
-        Text { name: "name", label: "Name", autocomplete: "username", value: name, hint: None, is_password: false };
-    let password = Text {
-        name: "password",
-        label: "Password",
-        autocomplete: "current-password",
-        value: "",
-        hint: None,
-        is_password: true,
-    };
-    html! {
-        section .narrow {
-            h1 { "Sign in" }
-            (problem(wrong))
-            form .stack method="post" action="/sign-in" {
-                (csrf_field(token))
-                input type="hidden" name="to" value=(to.name());
-                (user.show())
-                (password.show())
-                (remember_box())
-                button type="submit" { "Sign in" }
-            }
-            p .note { "New here? " a href={ "/sign-up?to=" (to.name()) } { "Sign up" } "." }
-        }
+fn form(to: Destination, name: &str) -> FormPage<'static> {
+    FormPage {
+        title: "Sign in",
+        lead: html! {},
+        action: "/sign-in",
+        fields: html! { (destination_field(to)) (name_field(name)) (password_field()) (remember_box()) },
+        button: "Sign in",
+        instead: html! { p .note { "New here? " a href={ "/sign-up?to=" (to.name()) } { "Sign up" } "." } },
     }
 }
 

@@ -2,17 +2,15 @@
 
 use axum::Form;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Redirect, Response};
-use maud::{Markup, html};
-use serde::Deserialize;
-use sessile::{CsrfToken, FlashLevel};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use maud::html;
 
 use crate::destination::{Destination, To};
 use crate::failure::Failure;
-use crate::form::{Text, csrf_field, problem};
+use crate::form::{FormPage, destination_field, name_field, new_password_field};
 use crate::passwords;
-use crate::sign_in::{begin, remember_box};
+use crate::sign_in::{Credentials, begin, remember_box};
 use crate::site::App;
 use crate::visitor::Visitor;
 
@@ -20,20 +18,7 @@ const LONGEST_NAME: usize = 32;
 
 /// `GET /sign-up`
 pub async fn show(visitor: Visitor, Query(To { to }): Query<To>) -> Result<Response, Failure> {
-    if visitor.user.is_some() {
-        return Ok(Redirect::to(to.path()).into_response());
-    }
-    let token = visitor.session.csrf_token().await?;
-    visitor.page("Sign up", form(&token, to, "", None)).await
-}
-
-#[derive(Deserialize)]
-pub struct Account {
-    name: String,
-    password: String,
-    remember: Option<String>,
-    #[serde(default)]
-    to: Destination,
+    visitor.ask_a_stranger(form(to, ""), to).await
 }
 
 /// `POST /sign-up`
@@ -41,28 +26,20 @@ pub async fn submit(
     visitor: Visitor,
     State(app): State<App>,
     headers: HeaderMap,
-    Form(sent): Form<Account>,
+    Form(sent): Form<Credentials>,
 ) -> Result<Response, Failure> {
     let name = sent.name.trim();
     let user = match check_name(name).and_then(|()| passwords::check_new(&sent.password, name)) {
         Ok(()) => {
-            let hash = app.passwords.hash(sent.password).await?;
+            let hash = app.passwords.hash(&sent.password).await?;
             // That a name is taken cannot be kept secret where people choose their own.
             app.users.add(name, &hash).await?.ok_or("This name is taken. Please choose another.")
         }
         Err(wrong) => Err(wrong),
     };
     match user {
-        Ok(user) => {
-            begin(&visitor.session, &user, &headers, sent.remember.is_some())?;
-            visitor.session.flash(FlashLevel::Success, format!("Welcome, {}.", user.name))?;
-            Ok(Redirect::to(sent.to.path()).into_response())
-        }
-        Err(wrong) => {
-            let token = visitor.session.csrf_token().await?;
-            let content = form(&token, sent.to, name, Some(wrong));
-            visitor.page_with(StatusCode::UNPROCESSABLE_ENTITY, "Sign up", content).await
-        }
+        Ok(user) => begin(&visitor.session, &user, &headers, &sent, "Welcome"),
+        Err(wrong) => visitor.ask(form(sent.to, name), Some(wrong)).await,
     }
 }
 
@@ -73,30 +50,17 @@ fn check_name(name: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn form(token: &CsrfToken, to: Destination, name: &str, wrong: Option<&str>) -> Markup {
-    let user =
-        Text { name: "name", label: "Name", autocomplete: "username", value: name, hint: None, is_password: false };
-    let password = Text {
-        name: "password",
-        label: "Password",
-        autocomplete: "new-password",
-        value: "",
-        hint: Some(passwords::HINT),
-        is_password: true,
-    };
-    html! {
-        section .narrow {
-            h1 { "Sign up" }
-            (problem(wrong))
-            form .stack method="post" action="/sign-up" {
-                (csrf_field(token))
-                input type="hidden" name="to" value=(to.name());
-                (user.show())
-                (password.show())
-                (remember_box())
-                button type="submit" { "Sign up" }
-            }
+fn form(to: Destination, name: &str) -> FormPage<'static> {
+    FormPage {
+        title: "Sign up",
+        lead: html! {},
+        action: "/sign-up",
+        fields: html! {
+            (destination_field(to)) (name_field(name)) (new_password_field("Password")) (remember_box())
+        },
+        button: "Sign up",
+        instead: html! {
             p .note { "You have an account? " a href={ "/sign-in?to=" (to.name()) } { "Sign in" } "." }
-        }
+        },
     }
 }

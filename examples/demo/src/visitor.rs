@@ -3,12 +3,13 @@
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use maud::Markup;
 use sessile::Session;
 
 use crate::destination::Destination;
 use crate::failure::Failure;
+use crate::form::FormPage;
 use crate::layout;
 use crate::shop::CART;
 use crate::site::App;
@@ -39,7 +40,22 @@ impl Visitor {
         self.page_with(StatusCode::OK, title, content).await
     }
 
-    pub async fn page_with(&self, status: StatusCode, title: &str, content: Markup) -> Result<Response, Failure> {
+    /// A page with a form: to be filled in, or once more, where something is wrong with what was sent.
+    pub async fn ask(&self, form: FormPage<'_>, wrong: Option<&str>) -> Result<Response, Failure> {
+        let token = self.session.csrf_token().await?;
+        let status = if wrong.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+        self.page_with(status, form.title, form.show(&token, wrong)).await
+    }
+
+    /// A page for those who are not signed in; who is goes on.
+    pub async fn ask_a_stranger(&self, form: FormPage<'_>, to: Destination) -> Result<Response, Failure> {
+        match self.user {
+            Some(_) => Ok(Redirect::to(to.path()).into_response()),
+            None => self.ask(form, None).await,
+        }
+    }
+
+    async fn page_with(&self, status: StatusCode, title: &str, content: Markup) -> Result<Response, Failure> {
         let frame = layout::Frame {
             user: self.user.as_ref(),
             in_cart: self.session.get(CART)?.unwrap_or_default().count(),
