@@ -12,7 +12,7 @@ const WARM_UP: usize = 500;
 /// Sends what the arguments say: the candidate by its name, the row by its number, and how many.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let [candidate, row, count] = arguments else { return Err(usage("send takes a candidate, a row and a number")) };
-    let candidate = Candidate::ALL.into_iter().find(|of| of.name() == candidate).ok_or_else(|| usage(candidate))?;
+    let candidate = Candidate::named(candidate).ok_or_else(|| usage(candidate))?;
     let row = row.parse().ok().and_then(|row: usize| ROWS.get(row)).ok_or_else(|| usage(row))?;
     let count = count.parse().map_err(|_| usage(count))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;

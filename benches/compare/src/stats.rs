@@ -1,9 +1,23 @@
-//! The one statistic used: the median, which a few disturbed samples do not move.
+//! The statistics used: the median, which a few disturbed samples do not move, and the quartiles beside it, which say how much
+//! the samples differ.
+
+/// A quarter of the samples is below `low`, and a quarter above `high`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quartiles {
+    pub(crate) low: f64,
+    pub(crate) median: f64,
+    pub(crate) high: f64,
+}
 
 /// The median of some samples. NaN where there are none.
 pub(crate) fn median(samples: impl IntoIterator<Item = f64>) -> f64 {
+    quartiles(samples).median
+}
+
+/// The quartiles of some samples. NaN where there are none.
+pub(crate) fn quartiles(samples: impl IntoIterator<Item = f64>) -> Quartiles {
     let mut samples: Vec<f64> = samples.into_iter().collect();
     samples.sort_by(f64::total_cmp);
-    let middle = samples.len() / 2;
-    samples.get(middle).copied().unwrap_or(f64::NAN)
+    let quarter = |quarters: usize| samples.get(samples.len() * quarters / 4).copied().unwrap_or(f64::NAN);
+    Quartiles { low: quarter(1), median: quarter(2), high: quarter(3) }
 }

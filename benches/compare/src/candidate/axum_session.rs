@@ -1,15 +1,14 @@
 //! axum_session with its null pool: sessions live in its in-memory map alone.
 
+use std::fmt::Debug;
 use std::hint::black_box;
 use std::time::Duration;
 
 use axum::{Router, routing::get};
-use axum_session::{SessionConfig, SessionLayer, SessionNullPool, SessionStore};
+use axum_session::{DatabasePool, Session, SessionConfig, SessionLayer, SessionNullPool, SessionStore};
 use tokio::task::yield_now;
 
 use crate::workload::{THEME, User, padding};
-
-type Session = axum_session::Session<SessionNullPool>;
 
 pub(crate) async fn app(lifetime: Option<Duration>) -> Router {
     let mut config = SessionConfig::default();
@@ -23,14 +22,23 @@ pub(crate) async fn app(lifetime: Option<Duration>) -> Router {
     }
     let store =
         SessionStore::<SessionNullPool>::new(None, config).await.expect("a store without a database cannot fail");
+    with_layer(store).await
+}
+
+/// What the layer and its handlers ask of a database.
+pub(crate) trait Pool: DatabasePool + Clone + Debug + Send + Sync + 'static {}
+
+impl<P: DatabasePool + Clone + Debug + Send + Sync + 'static> Pool for P {}
+
+pub(crate) async fn with_layer<P: Pool>(store: SessionStore<P>) -> Router {
     let app = Router::new()
         .route("/untouched", get(untouched))
-        .route("/counter", get(counter))
-        .route("/user", get(user))
-        .route("/increment", get(increment))
-        .route("/create", get(create))
-        .route("/seed", get(seed))
-        .route("/seed-large", get(seed_large))
+        .route("/counter", get(counter::<P>))
+        .route("/user", get(user::<P>))
+        .route("/increment", get(increment::<P>))
+        .route("/create", get(create::<P>))
+        .route("/seed", get(seed::<P>))
+        .route("/seed-large", get(seed_large::<P>))
         .layer(SessionLayer::new(store));
     // Its layer has spawned a task for each route, and each keeps the store alive. All but the first of the
     // process end as soon as they are let run: before the measurement, not during it.
@@ -40,31 +48,31 @@ pub(crate) async fn app(lifetime: Option<Duration>) -> Router {
 
 async fn untouched() {}
 
-async fn counter(session: Session) -> String {
+async fn counter<P: Pool>(session: Session<P>) -> String {
     session.get::<u64>("counter").unwrap_or(0).to_string()
 }
 
-async fn user(session: Session) -> String {
+async fn user<P: Pool>(session: Session<P>) -> String {
     let user = session.get::<User>("user");
     black_box(user).map_or(0, |user| user.id).to_string()
 }
 
-async fn increment(session: Session) {
+async fn increment<P: Pool>(session: Session<P>) {
     let n = session.get::<u64>("counter").unwrap_or(0);
     session.set("counter", n + 1);
 }
 
-async fn create(session: Session) {
+async fn create<P: Pool>(session: Session<P>) {
     session.set("counter", 0_u64);
 }
 
-async fn seed(session: Session) {
+async fn seed<P: Pool>(session: Session<P>) {
     session.set("counter", 0_u64);
     session.set("user", User::sample());
     session.set("theme", THEME);
 }
 
-async fn seed_large(session: Session) {
+async fn seed_large<P: Pool>(session: Session<P>) {
     for (key, value) in padding() {
         session.set(&key, value);
     }

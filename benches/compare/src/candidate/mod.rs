@@ -11,11 +11,12 @@
 //! | `/seed` | writes the three keys | nothing |
 //! | `/seed-large` | writes all 52 keys | nothing |
 
-mod axum_session;
+pub(crate) mod axum_session;
 mod minimal;
-mod noop;
-mod sessile;
-mod tower_sessions;
+pub(crate) mod noop;
+pub(crate) mod sessile;
+pub(crate) mod tower_sessions;
+pub(crate) mod tower_sessions_of;
 
 use std::time::Duration;
 
@@ -71,6 +72,10 @@ impl Candidate {
         }
     }
 
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|candidate| candidate.name() == name)
+    }
+
     /// A new application with a store of its own, of the candidate's default lifetime or of the one given.
     pub(crate) async fn app(self, serving: Serving, lifetime: Option<Duration>) -> Router {
         let app = match self {
@@ -83,6 +88,17 @@ impl Candidate {
         match serving {
             Serving::Served => app.with_state(()),
             Serving::Bare => app,
+        }
+    }
+
+    /// A new application as it is served, with the defaults: on the Redis server of this URL or, without one, in memory.
+    pub(crate) async fn app_on(self, redis: Option<&str>) -> Router {
+        match redis {
+            None => self.app(Serving::Served, None).await,
+            #[cfg(feature = "redis")]
+            Some(url) => crate::redis::apps::requested(self, url).await,
+            #[cfg(not(feature = "redis"))]
+            Some(_) => panic!("built without the feature redis"),
         }
     }
 

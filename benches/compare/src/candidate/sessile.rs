@@ -13,7 +13,10 @@ pub(crate) fn app(lifetime: Option<Duration>) -> Router {
     if let Some(idle) = lifetime {
         layer = layer.with_lifetime(Lifetime::new().with_idle(idle));
     }
-    let layer: SessionLayer = layer.build().expect("an idle time below the absolute one");
+    routes().layer(layer.build().expect("an idle time below the absolute one"))
+}
+
+pub(crate) fn routes() -> Router {
     Router::new()
         .route("/untouched", get(untouched))
         .route("/counter", get(counter))
@@ -22,7 +25,6 @@ pub(crate) fn app(lifetime: Option<Duration>) -> Router {
         .route("/create", get(create))
         .route("/seed", get(seed))
         .route("/seed-large", get(seed_large))
-        .layer(layer)
 }
 
 async fn untouched() {}

@@ -4,9 +4,9 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use axum::{Router, http::StatusCode, routing::get};
-use tower_sessions::session::Error;
-use tower_sessions::{Expiry, MemoryStore, Session, SessionManagerLayer};
+use tower_sessions::{Expiry, MemoryStore, SessionManagerLayer};
 
+use crate::candidate::tower_sessions_of::Session;
 use crate::workload::{THEME, User, padding};
 
 pub(crate) fn app(lifetime: Option<Duration>) -> Router {
@@ -15,52 +15,50 @@ pub(crate) fn app(lifetime: Option<Duration>) -> Router {
         let lifetime = time::Duration::try_from(lifetime).expect("a lifetime of seconds");
         layer = layer.with_expiry(Expiry::OnInactivity(lifetime));
     }
+    routes::<tower_sessions::Session>().layer(layer)
+}
+
+pub(crate) fn routes<S: Session>() -> Router {
     Router::new()
         .route("/untouched", get(untouched))
-        .route("/counter", get(counter))
-        .route("/user", get(user))
-        .route("/increment", get(increment))
-        .route("/create", get(create))
-        .route("/seed", get(seed))
-        .route("/seed-large", get(seed_large))
-        .layer(layer)
+        .route("/counter", get(counter::<S>))
+        .route("/user", get(user::<S>))
+        .route("/increment", get(increment::<S>))
+        .route("/create", get(create::<S>))
+        .route("/seed", get(seed::<S>))
+        .route("/seed-large", get(seed_large::<S>))
 }
 
 async fn untouched() {}
 
-async fn counter(session: Session) -> Result<String, StatusCode> {
-    let n = session.get::<u64>("counter").await.map_err(failed)?;
+async fn counter<S: Session>(session: S) -> Result<String, StatusCode> {
+    let n = session.get::<u64>("counter").await?;
     Ok(n.unwrap_or(0).to_string())
 }
 
-async fn user(session: Session) -> Result<String, StatusCode> {
-    let user = session.get::<User>("user").await.map_err(failed)?;
+async fn user<S: Session>(session: S) -> Result<String, StatusCode> {
+    let user = session.get::<User>("user").await?;
     Ok(black_box(user).map_or(0, |user| user.id).to_string())
 }
 
-async fn increment(session: Session) -> Result<(), StatusCode> {
-    let n = session.get::<u64>("counter").await.map_err(failed)?;
-    session.insert("counter", n.unwrap_or(0) + 1).await.map_err(failed)
+async fn increment<S: Session>(session: S) -> Result<(), StatusCode> {
+    let n = session.get::<u64>("counter").await?;
+    session.insert("counter", n.unwrap_or(0) + 1).await
 }
 
-async fn create(session: Session) -> Result<(), StatusCode> {
-    session.insert("counter", 0_u64).await.map_err(failed)
+async fn create<S: Session>(session: S) -> Result<(), StatusCode> {
+    session.insert("counter", 0_u64).await
 }
 
-async fn seed(session: Session) -> Result<(), StatusCode> {
-    session.insert("counter", 0_u64).await.map_err(failed)?;
-    session.insert("user", User::sample()).await.map_err(failed)?;
-    session.insert("theme", THEME).await.map_err(failed)
+async fn seed<S: Session>(session: S) -> Result<(), StatusCode> {
+    session.insert("counter", 0_u64).await?;
+    session.insert("user", User::sample()).await?;
+    session.insert("theme", THEME).await
 }
 
-async fn seed_large(session: Session) -> Result<(), StatusCode> {
+async fn seed_large<S: Session>(session: S) -> Result<(), StatusCode> {
     for (key, value) in padding() {
-        session.insert(&key, value).await.map_err(failed)?;
+        session.insert(&key, value).await?;
     }
     seed(session).await
-}
-
-/// Its errors are no responses: an application maps them.
-fn failed(_: Error) -> StatusCode {
-    StatusCode::INTERNAL_SERVER_ERROR
 }

@@ -16,13 +16,14 @@
 //! They stand apart from those of [`crate::candidate`], whose measurements they would change: axum_session
 //! starts a task for every route.
 
-mod axum_session;
+pub(crate) mod axum_session;
 mod client;
 mod invented;
 mod meeting;
-mod sessile;
-mod tower_sessions;
+pub(crate) mod sessile;
+pub(crate) mod tower_sessions;
 
+use axum::Router;
 use axum::http::StatusCode;
 
 use crate::candidate::Candidate;
@@ -56,45 +57,54 @@ pub(crate) struct Parallel {
     pub(crate) kept: u64,
 }
 
-/// Runs the races of every candidate, on more threads than one, as a server has.
-pub(crate) fn measure() -> std::io::Result<Vec<(Candidate, Outcome)>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build()?;
+/// Where the candidates keep their sessions, and by how many processes they are served: each is an application of its own.
+#[derive(Clone, Copy, Debug)]
+struct Deployment<'a> {
+    /// The Redis server of this URL. Without one, sessions are in the memory of the one process.
+    redis: Option<&'a str>,
+    nodes: usize,
+}
+
+/// Runs the races of every candidate, on more threads than one, as a server has: on the Redis server of this URL, by so
+/// many processes, or in the memory of one.
+pub(crate) fn measure(redis: Option<&str>, nodes: usize) -> std::io::Result<Vec<(Candidate, Outcome)>> {
+    let on = Deployment { redis, nodes };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     Ok(runtime.block_on(async {
         let mut outcomes = Vec::new();
         for candidate in Candidate::LAYERS {
-            outcomes.push((candidate, race(candidate).await));
+            outcomes.push((candidate, race(candidate, on).await));
         }
         outcomes
     }))
 }
 
-async fn race(candidate: Candidate) -> Outcome {
-    let (slow_answer, revived) = spanned_sign_out(candidate).await;
+async fn race(candidate: Candidate, on: Deployment<'_>) -> Outcome {
+    let (slow_answer, revived) = spanned_sign_out(candidate, on).await;
     Outcome {
-        keys: parallel(candidate, |n| format!("/set/{}", key(n)), "/keys").await,
-        increments: parallel(candidate, |_| "/increment".to_owned(), "/counter").await,
+        keys: parallel(candidate, on, |n| format!("/set/{}", key(n)), "/keys").await,
+        increments: parallel(candidate, on, |_| "/increment".to_owned(), "/counter").await,
         slow_answer,
         revived,
-        adopted: adopts(candidate).await,
+        adopted: adopts(candidate, on).await,
     }
 }
 
-/// A client with a session, in a new application.
-async fn seeded(candidate: Candidate) -> Client {
-    let app = match candidate {
-        Candidate::TowerSessions => tower_sessions::app(),
-        Candidate::AxumSession => axum_session::app().await,
-        Candidate::Sessile => sessile::app(),
-        Candidate::Noop | Candidate::Minimal => unreachable!("{} is nothing to deploy", candidate.name()),
-    };
-    let client = Client::seeded(app).await;
+/// A client with a session, in new applications.
+async fn seeded(candidate: Candidate, on: Deployment<'_>) -> Client {
+    let mut nodes = Vec::new();
+    for _ in 0..on.nodes {
+        nodes.push(app(candidate, on.redis).await);
+    }
+    let reader = if on.nodes == 1 { nodes[0].clone() } else { app(candidate, on.redis).await };
+    let client = Client::seeded(nodes, reader).await;
     // One that finds no session loses and revives none either.
-    assert_eq!(client.read("/counter").await, "0", "{}", candidate.name());
+    assert_eq!(client.read_at_first("/counter").await, "0", "{}", candidate.name());
     client
 }
 
-async fn parallel(candidate: Candidate, path: impl Fn(usize) -> String, found: &str) -> Parallel {
-    let client = seeded(candidate).await;
+async fn parallel(candidate: Candidate, on: Deployment<'_>, path: impl Fn(usize) -> String, found: &str) -> Parallel {
+    let client = seeded(candidate, on).await;
     let meeting = Meeting::of(PARALLEL);
     let requests: Vec<_> = (0..PARALLEL).map(|n| client.spawn(&path(n), &meeting)).collect();
     let mut answered = 0;
@@ -106,8 +116,8 @@ async fn parallel(candidate: Candidate, path: impl Fn(usize) -> String, found: &
     Parallel { answered, kept }
 }
 
-async fn spanned_sign_out(candidate: Candidate) -> (StatusCode, bool) {
-    let client = seeded(candidate).await;
+async fn spanned_sign_out(candidate: Candidate, on: Deployment<'_>) -> (StatusCode, bool) {
+    let client = seeded(candidate, on).await;
     let meeting = Meeting::of(2);
     let slow = client.spawn("/slow", &meeting);
     meeting.arrive().await;
@@ -118,12 +128,25 @@ async fn spanned_sign_out(candidate: Candidate) -> (StatusCode, bool) {
     (answer, !client.read("/counter").await.is_empty())
 }
 
-async fn adopts(candidate: Candidate) -> bool {
-    let client = seeded(candidate).await.with_cookie_value(&invented::value(candidate));
+async fn adopts(candidate: Candidate, on: Deployment<'_>) -> bool {
+    let client = seeded(candidate, on).await.with_cookie_value(&invented::value(candidate));
     let alone = Meeting::of(1);
     let answer = client.spawn(&format!("/set/{}", key(0)), &alone).await.expect("no handler panics");
     assert_eq!(answer, StatusCode::OK, "{} writes, under whichever id", candidate.name());
     client.read("/keys").await == "1"
+}
+
+async fn app(candidate: Candidate, redis: Option<&str>) -> Router {
+    match (redis, candidate) {
+        #[cfg(feature = "redis")]
+        (Some(url), _) => crate::redis::apps::racing(candidate, url).await,
+        #[cfg(not(feature = "redis"))]
+        (Some(_), _) => unreachable!("built without the feature redis"),
+        (None, Candidate::TowerSessions) => tower_sessions::app(),
+        (None, Candidate::AxumSession) => axum_session::app().await,
+        (None, Candidate::Sessile) => sessile::app(),
+        (None, Candidate::Noop | Candidate::Minimal) => unreachable!("{} is nothing to deploy", candidate.name()),
+    }
 }
 
 /// The key that the request of this number writes.

@@ -8,7 +8,10 @@ use crate::races::meeting::Meeting;
 use crate::races::{PARALLEL, key};
 
 pub(crate) fn app() -> Router {
-    let layer: SessionLayer = SessionLayer::builder(MemoryStore::new()).build().expect("the defaults are valid");
+    routes().layer(SessionLayer::new(MemoryStore::new())).with_state(())
+}
+
+pub(crate) fn routes() -> Router {
     Router::new()
         .route("/seed", get(seed))
         .route("/set/{key}", get(set))
@@ -17,8 +20,6 @@ pub(crate) fn app() -> Router {
         .route("/end", get(end))
         .route("/counter", get(counter))
         .route("/keys", get(keys))
-        .layer(layer)
-        .with_state(())
 }
 
 async fn seed(session: Session) -> Result<(), Error> {

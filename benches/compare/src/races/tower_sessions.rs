@@ -3,70 +3,68 @@
 use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::{Extension, Router, routing::get};
-use tower_sessions::session::Error;
-use tower_sessions::{MemoryStore, Session, SessionManagerLayer};
+use tower_sessions::{MemoryStore, SessionManagerLayer};
 
+use crate::candidate::tower_sessions_of::Session;
 use crate::races::meeting::Meeting;
 use crate::races::{PARALLEL, key};
 
 pub(crate) fn app() -> Router {
+    let layer = SessionManagerLayer::new(MemoryStore::default());
+    routes::<tower_sessions::Session>().layer(layer).with_state(())
+}
+
+pub(crate) fn routes<S: Session>() -> Router {
     Router::new()
-        .route("/seed", get(seed))
-        .route("/set/{key}", get(set))
-        .route("/increment", get(increment))
-        .route("/slow", get(slow))
-        .route("/end", get(end))
-        .route("/counter", get(counter))
-        .route("/keys", get(keys))
-        .layer(SessionManagerLayer::new(MemoryStore::default()))
-        .with_state(())
+        .route("/seed", get(seed::<S>))
+        .route("/set/{key}", get(set::<S>))
+        .route("/increment", get(increment::<S>))
+        .route("/slow", get(slow::<S>))
+        .route("/end", get(end::<S>))
+        .route("/counter", get(counter::<S>))
+        .route("/keys", get(keys::<S>))
 }
 
-async fn seed(session: Session) -> Result<(), StatusCode> {
-    session.insert("counter", 0_u64).await.map_err(failed)
+async fn seed<S: Session>(session: S) -> Result<(), StatusCode> {
+    session.insert("counter", 0_u64).await
 }
 
-async fn set(
+async fn set<S: Session>(
     Path(key): Path<String>,
     Extension(meeting): Extension<Meeting>,
-    session: Session,
+    session: S,
 ) -> Result<(), StatusCode> {
-    session.get::<u64>("counter").await.map_err(failed)?;
+    session.get::<u64>("counter").await?;
     meeting.arrive().await;
-    session.insert(&key, 1_u64).await.map_err(failed)
+    session.insert(&key, 1_u64).await
 }
 
-async fn increment(Extension(meeting): Extension<Meeting>, session: Session) -> Result<(), StatusCode> {
-    let n = session.get::<u64>("counter").await.map_err(failed)?;
+async fn increment<S: Session>(Extension(meeting): Extension<Meeting>, session: S) -> Result<(), StatusCode> {
+    let n = session.get::<u64>("counter").await?;
     meeting.arrive().await;
-    session.insert("counter", n.unwrap_or(0) + 1).await.map_err(failed)
+    session.insert("counter", n.unwrap_or(0) + 1).await
 }
 
-async fn slow(Extension(meeting): Extension<Meeting>, session: Session) -> Result<(), StatusCode> {
-    session.get::<u64>("counter").await.map_err(failed)?;
+async fn slow<S: Session>(Extension(meeting): Extension<Meeting>, session: S) -> Result<(), StatusCode> {
+    session.get::<u64>("counter").await?;
     meeting.arrive().await;
     meeting.arrive().await;
-    session.insert("counter", 1_u64).await.map_err(failed)
+    session.insert("counter", 1_u64).await
 }
 
-async fn end(session: Session) -> Result<(), StatusCode> {
-    session.flush().await.map_err(failed)
+async fn end<S: Session>(session: S) -> Result<(), StatusCode> {
+    session.flush().await
 }
 
-async fn counter(session: Session) -> Result<String, StatusCode> {
-    let n = session.get::<u64>("counter").await.map_err(failed)?;
+async fn counter<S: Session>(session: S) -> Result<String, StatusCode> {
+    let n = session.get::<u64>("counter").await?;
     Ok(n.map_or_else(String::new, |n| n.to_string()))
 }
 
-async fn keys(session: Session) -> Result<String, StatusCode> {
+async fn keys<S: Session>(session: S) -> Result<String, StatusCode> {
     let mut found = 0;
     for n in 0..PARALLEL {
-        found += usize::from(session.get::<u64>(&key(n)).await.map_err(failed)?.is_some());
+        found += usize::from(session.get::<u64>(&key(n)).await?.is_some());
     }
     Ok(found.to_string())
-}
-
-/// Its errors are no responses: an application maps them.
-fn failed(_: Error) -> StatusCode {
-    StatusCode::INTERNAL_SERVER_ERROR
 }

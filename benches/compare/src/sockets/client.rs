@@ -12,42 +12,74 @@ const THREADS: usize = 2;
 /// Connections of each thread, with one request under way on each.
 const CONNECTIONS: usize = 16;
 
-/// The requests a second that the server answers, over so long.
-pub(super) fn rate(server: SocketAddr, path: &str, cookie: Option<&str>, time: Duration) -> Result<f64> {
-    let cookie = cookie.map_or_else(String::new, |cookie| format!("cookie: {cookie}\r\n"));
-    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{cookie}\r\n");
-    // Connections are made, and code is warm, before the time runs.
-    send(server, request.as_bytes(), time / 10)?;
-    thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(|| send(server, request.as_bytes(), time))).collect();
-        let mut sum = 0.0;
-        for thread in threads {
-            sum += thread.join().map_err(|_| Error::other("a client's thread panicked"))??;
-        }
-        Ok(sum)
-    })
+/// Connections of all threads.
+pub(super) const ALL: usize = THREADS * CONNECTIONS;
+
+/// Connections to one server.
+pub(super) struct Client {
+    connections: Vec<Connection>,
 }
 
-fn send(server: SocketAddr, request: &[u8], time: Duration) -> Result<f64> {
-    let mut connections = Vec::new();
-    for _ in 0..CONNECTIONS {
-        let connection = TcpStream::connect(server)?;
-        connection.set_nodelay(true)?;
-        connections.push(connection);
+/// A connection, and the request that is sent on it.
+struct Connection {
+    stream: TcpStream,
+    request: Vec<u8>,
+}
+
+/// What was answered, in how long.
+pub(super) struct Sent {
+    pub(super) answered: f64,
+    pub(super) seconds: f64,
+}
+
+impl Client {
+    /// Connects. The cookies are those of the connections, in turn.
+    pub(super) fn connect(server: SocketAddr, path: &str, cookies: &[String]) -> Result<Self> {
+        let mut connections = Vec::new();
+        for number in 0..ALL {
+            let cookie = cookies.get(number % cookies.len().max(1));
+            let cookie = cookie.map_or_else(String::new, |cookie| format!("cookie: {cookie}\r\n"));
+            let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{cookie}\r\n").into_bytes();
+            let stream = TcpStream::connect(server)?;
+            stream.set_nodelay(true)?;
+            connections.push(Connection { stream, request });
+        }
+        Ok(Self { connections })
     }
+
+    /// Sends requests for so long.
+    pub(super) fn send(&mut self, time: Duration) -> Result<Sent> {
+        let start = Instant::now();
+        let answered: Result<u32> = thread::scope(|scope| {
+            let threads: Vec<_> = self
+                .connections
+                .chunks_mut(CONNECTIONS)
+                .map(|connections| scope.spawn(move || send(connections, time)))
+                .collect();
+            let mut sum = 0;
+            for thread in threads {
+                sum += thread.join().map_err(|_| Error::other("a client's thread panicked"))??;
+            }
+            Ok(sum)
+        });
+        Ok(Sent { answered: f64::from(answered?), seconds: start.elapsed().as_secs_f64() })
+    }
+}
+
+fn send(connections: &mut [Connection], time: Duration) -> Result<u32> {
     let start = Instant::now();
     let mut answered = 0;
     let mut buffer = [0; 4096];
     while start.elapsed() < time {
-        for connection in &mut connections {
-            connection.write_all(request)?;
+        for connection in &mut *connections {
+            connection.stream.write_all(&connection.request)?;
         }
-        for connection in &mut connections {
-            answer(connection, &mut buffer)?;
+        for connection in &mut *connections {
+            answer(&mut connection.stream, &mut buffer)?;
             answered += 1;
         }
     }
-    Ok(f64::from(answered) / start.elapsed().as_secs_f64())
+    Ok(answered)
 }
 
 /// Reads one answer to its end.

@@ -1,107 +1,157 @@
 //! Whole requests over loopback sockets: a server of one and of two worker threads, and clients that keep their
 //! connections, as a proxy does.
+//!
+//! A server is a process of its own, so that its processor time is its own: unlike the requests a second, it says little
+//! of what else the machine does. Those of all candidates wait side by side, and have short turns one after another.
 
 mod client;
 mod plot;
+pub(crate) mod server;
 
 use std::io::Result;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
-
-use crate::candidate::{Candidate, Serving};
-use crate::client::Client;
-use crate::stats::median;
-use crate::workload::{ROWS, Row};
+use crate::candidate::Candidate;
+use crate::sockets::client::Client;
+use crate::sockets::server::Server;
+use crate::stats::{Quartiles, median, quartiles};
+use crate::workload::ROWS;
 
 /// The worker threads of the servers.
 const WORKERS: [usize; 2] = [1, 2];
 
-/// The rows that are sent, by their numbers.
-const SENT: [usize; 5] = [1, 2, 4, 5, 7];
+/// What is sent.
+const SENT: [Sent; 6] = [
+    Sent { name: ROWS[1].name, row: 1, sessions: client::ALL },
+    Sent { name: ROWS[2].name, row: 2, sessions: client::ALL },
+    Sent { name: ROWS[4].name, row: 4, sessions: client::ALL },
+    Sent { name: ROWS[5].name, row: 5, sessions: client::ALL },
+    Sent { name: "increment, all in one session", row: 5, sessions: 1 },
+    Sent { name: ROWS[7].name, row: 7, sessions: 0 },
+];
 
-/// Rounds, each with new applications; in each, the candidates have their turns.
-const ROUNDS: usize = 9;
+/// A row, and how many sessions the connections have: each its own, or all the same.
+struct Sent {
+    name: &'static str,
+    row: usize,
+    sessions: usize,
+}
+
+/// How often new servers are started: two processes of one program differ a little in where their memory lies.
+const STARTS: usize = 5;
+
+/// Rounds of each start; in each, the candidates have their turns.
+const ROUNDS: usize = 16;
 
 /// How long one turn is.
-const TURN: Duration = Duration::from_millis(150);
+const TURN: Duration = Duration::from_millis(40);
 
 /// Who is measured: the layer that does nothing is the bare router.
 const CANDIDATES: [Candidate; 4] =
     [Candidate::Noop, Candidate::TowerSessions, Candidate::AxumSession, Candidate::Sessile];
 
-/// Requests a second of one row.
+/// What one row has shown.
 struct Measured {
-    row: &'static Row,
+    name: &'static str,
     workers: usize,
-    /// In the order of [`CANDIDATES`].
-    rates: Vec<f64>,
-    /// The former, over that of the bare router in the same round.
-    shares: Vec<f64>,
+    /// Processor time of the server for a request, in microseconds.
+    cost: Series,
+    /// Requests a second.
+    rate: Series,
 }
 
-/// Measures, prints the table, and writes the plot to `path`.
-pub(crate) fn run(path: &str) -> Result<()> {
+/// A figure of each candidate, in the order of [`CANDIDATES`].
+struct Series {
+    medians: Vec<f64>,
+    /// In proportion to the bare router's in the same round.
+    shares: Vec<Quartiles>,
+}
+
+/// Measures, on the Redis server of this URL or in memory, prints the tables, and writes the plot to `path`.
+pub(crate) fn run(redis: Option<&str>, path: &str) -> Result<()> {
     let mut all = Vec::new();
     for workers in WORKERS {
-        for row in SENT.map(|number| &ROWS[number]) {
-            eprintln!("measuring: {} on {workers}", row.name);
-            all.push(measure(row, workers)?);
+        for sent in &SENT {
+            eprintln!("measuring: {} on {workers}", sent.name);
+            all.push(measure(redis, sent, workers)?);
         }
     }
-    print(&all);
+    println!("\nProcessor time of the server for a request, over the bare router's\n");
+    print(&all, |measured| &measured.cost, " µs");
+    println!("\nRequests a second, over the bare router's\n");
+    print(&all, |measured| &measured.rate, " /s");
     std::fs::write(path, plot::svg(&all))
 }
 
-fn measure(row: &'static Row, workers: usize) -> Result<Measured> {
-    let mut rounds = Vec::new();
-    for round in 0..ROUNDS {
-        let mut rates = vec![0.0; CANDIDATES.len()];
-        for turn in 0..CANDIDATES.len() {
-            let index = (turn + round) % CANDIDATES.len();
-            rates[index] = rate(CANDIDATES[index], row, workers)?;
+fn measure(redis: Option<&str>, sent: &Sent, workers: usize) -> Result<Measured> {
+    let mut costs = Vec::new();
+    let mut rates = Vec::new();
+    for _ in 0..STARTS {
+        let mut turns = Vec::new();
+        for candidate in CANDIDATES {
+            turns.push(Turns::start(redis, candidate, sent, workers)?);
         }
-        rounds.push(rates);
+        for round in 0..ROUNDS {
+            let mut cost = [0.0; CANDIDATES.len()];
+            let mut rate = cost;
+            for turn in 0..CANDIDATES.len() {
+                let index = (turn + round) % CANDIDATES.len();
+                (cost[index], rate[index]) = turns[index].take()?;
+            }
+            costs.push(cost);
+            rates.push(rate);
+        }
     }
-    let each = |of: fn(&[f64], usize) -> f64| {
-        (0..CANDIDATES.len()).map(|index| median(rounds.iter().map(|rates| of(rates, index)))).collect()
-    };
-    let rates = each(|rates, index| rates[index]);
-    let shares = each(|rates, index| rates[index] / rates[0]);
-    Ok(Measured { row, workers, rates, shares })
+    Ok(Measured { name: sent.name, workers, cost: series(&costs), rate: series(&rates) })
 }
 
-/// The requests a second that a new server of this candidate answers.
-fn rate(candidate: Candidate, row: &Row, workers: usize) -> Result<f64> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
-    let (address, cookie) = runtime.block_on(serve(&runtime, candidate, row))?;
-    let rate = client::rate(address, row.path, cookie.as_deref(), TURN);
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    rate
+/// A server and its client.
+struct Turns {
+    server: Server,
+    client: Client,
 }
 
-async fn serve(runtime: &Runtime, candidate: Candidate, row: &Row) -> Result<(SocketAddr, Option<String>)> {
-    let app = candidate.app(Serving::Served, None).await;
-    let mut client = Client::new(app.clone());
-    if let Some(seed) = row.seed {
-        client.sign_on(seed).await;
+impl Turns {
+    fn start(redis: Option<&str>, candidate: Candidate, sent: &Sent, workers: usize) -> Result<Self> {
+        let server = Server::start(redis, candidate, sent.row, workers, sent.sessions)?;
+        let mut client = Client::connect(server.address(), ROWS[sent.row].path, server.cookies())?;
+        // Code is warm, and connections to a database are made, before anything is measured.
+        client.send(TURN)?;
+        Ok(Self { server, client })
     }
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
-    runtime.spawn(async move { axum::serve(listener, app).await });
-    Ok((address, client.cookie().map(str::to_owned)))
+
+    /// What a request takes of the server, in microseconds, and how many it answers in a second.
+    fn take(&mut self) -> Result<(f64, f64)> {
+        let before = self.server.processor_time()?;
+        let sent = self.client.send(TURN)?;
+        let spent = self.server.processor_time()? - before;
+        Ok((spent.as_secs_f64() * 1e6 / sent.answered, sent.answered / sent.seconds))
+    }
 }
 
-fn print(all: &[Measured]) {
+fn series(rounds: &[[f64; CANDIDATES.len()]]) -> Series {
+    Series {
+        medians: (0..CANDIDATES.len()).map(|index| median(rounds.iter().map(|round| round[index]))).collect(),
+        shares: (0..CANDIDATES.len())
+            .map(|index| quartiles(rounds.iter().map(|round| round[index] / round[0])))
+            .collect(),
+    }
+}
+
+fn print(all: &[Measured], of: fn(&Measured) -> &Series, unit: &str) {
     print!("| request | workers |");
     CANDIDATES.iter().for_each(|candidate| print!(" {} |", name(*candidate)));
     println!("\n|---|---|{}", "---|".repeat(CANDIDATES.len()));
-    for Measured { row, workers, rates, shares } in all {
-        print!("| {} | {workers} |", row.name);
-        for (rate, share) in rates.iter().zip(shares) {
-            print!(" {:.2} ({:.0} /s) |", share, rate);
+    for measured in all {
+        print!("| {} | {} |", measured.name, measured.workers);
+        let series = of(measured);
+        for (index, share) in series.shares.iter().enumerate() {
+            if index == 0 {
+                let digits = if series.medians[0] < 100.0 { 1 } else { 0 };
+                print!(" {:.digits$}{unit} |", series.medians[0]);
+            } else {
+                print!(" {:.2} ({:.2}–{:.2}) |", share.median, share.low, share.high);
+            }
         }
         println!();
     }

@@ -1,51 +1,77 @@
-//! The table as bars, in SVG.
+//! The tables as bars, in SVG: processor time on the left, requests a second on the right. A line at the end of a bar spans
+//! the quartiles.
 
 use std::fmt::Write;
 
-use super::{CANDIDATES, Measured, name};
+use super::{CANDIDATES, Measured, Series, name};
 
 const COLOURS: [&str; 4] = ["#9aa0a6", "#d9843b", "#8a6fb0", "#2f7fb8"];
 const BAR: usize = 13;
-const LEFT: usize = 250;
-const FULL: f64 = 420.0;
 const GROUP: usize = CANDIDATES.len() * BAR + 16;
-const TOP: usize = 64;
+const TOP: usize = 84;
+const WIDTH: f64 = 980.0;
+/// The length of the longest bar.
+const FULL: f64 = 290.0;
+
+struct Panel {
+    title: &'static str,
+    left: f64,
+    of: fn(&Measured) -> &Series,
+}
+
+const PANELS: [Panel; 2] = [
+    Panel { title: "Processor time of the server: less is better", left: 210.0, of: |measured| &measured.cost },
+    Panel { title: "Requests a second: more is better", left: 600.0, of: |measured| &measured.rate },
+];
 
 pub(super) fn svg(all: &[Measured]) -> String {
     let height = TOP + all.len() * GROUP + 10;
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 800 {height}\" font-family=\"sans-serif\" \
-         font-size=\"12\">\n<rect width=\"800\" height=\"{height}\" fill=\"#fff\"/>\n"
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" \
+         font-size=\"12\">\n<rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#fff\"/>\n"
     );
-    text(&mut svg, 10, 20, "Requests a second over loopback sockets, in proportion to the bare router's");
+    text(&mut svg, 10.0, 20, "In proportion to the bare router's, the median and the quartiles");
     for (index, (candidate, colour)) in CANDIDATES.iter().zip(COLOURS).enumerate() {
-        let x = LEFT + index * 120;
+        let x = 210.0 + index as f64 * 130.0;
         bar(&mut svg, x, 32, 10.0, colour);
-        text(&mut svg, x + 15, 42, name(*candidate));
+        text(&mut svg, x + 15.0, 42, name(*candidate));
     }
     for (index, measured) in all.iter().enumerate() {
         let y = TOP + index * GROUP;
         let threads = if measured.workers == 1 { "1 thread" } else { "2 threads" };
-        text(&mut svg, 10, y + 22, measured.row.name);
-        text(&mut svg, 10, y + 38, threads);
-        for (index, (share, colour)) in measured.shares.iter().zip(COLOURS).enumerate() {
-            let y = y + index * BAR;
-            bar(&mut svg, LEFT, y, share * FULL, colour);
-            let end = LEFT + (share * FULL).round().clamp(0.0, 480.0) as usize;
-            text(&mut svg, end + 5, y + 10, &format!("{share:.2}"));
-        }
+        text(&mut svg, 10.0, y + 22, measured.name);
+        text(&mut svg, 10.0, y + 38, threads);
     }
+    PANELS.iter().for_each(|each| panel(&mut svg, each, all));
     svg.push_str("</svg>\n");
     svg
 }
 
-fn bar(svg: &mut String, x: usize, y: usize, width: f64, colour: &str) {
-    let height = BAR - 2;
-    writeln!(svg, "<rect x=\"{x}\" y=\"{y}\" width=\"{width:.1}\" height=\"{height}\" fill=\"{colour}\"/>")
-        .expect("a string takes all that is written to it");
+fn panel(svg: &mut String, panel: &Panel, all: &[Measured]) {
+    text(svg, panel.left, 70, panel.title);
+    let shares = || all.iter().map(|measured| &(panel.of)(measured).shares);
+    let most = shares().flatten().map(|share| share.high).fold(1.0, f64::max);
+    let length = |share: f64| share / most * FULL;
+    for (index, shares) in shares().enumerate() {
+        for (place, (share, colour)) in shares.iter().zip(COLOURS).enumerate() {
+            let y = TOP + index * GROUP + place * BAR;
+            bar(svg, panel.left, y, length(share.median), colour);
+            let [low, high] = [share.low, share.high].map(|end| panel.left + length(end));
+            let middle = y as f64 + 5.5;
+            write!(svg, "<path d=\"M{low:.1} {middle}H{high:.1}\" stroke=\"#222\"/>").expect(WRITES);
+            text(svg, high + 5.0, y + 10, &format!("{:.2}", share.median));
+        }
+    }
 }
 
-fn text(svg: &mut String, x: usize, y: usize, text: &str) {
-    writeln!(svg, "<text x=\"{x}\" y=\"{y}\" fill=\"#222\">{text}</text>")
-        .expect("a string takes all that is written to it");
+const WRITES: &str = "a string takes all that is written to it";
+
+fn bar(svg: &mut String, x: f64, y: usize, width: f64, colour: &str) {
+    let height = BAR - 2;
+    writeln!(svg, "<rect x=\"{x}\" y=\"{y}\" width=\"{width:.1}\" height=\"{height}\" fill=\"{colour}\"/>")
+        .expect(WRITES);
+}
+
+fn text(svg: &mut String, x: f64, y: usize, text: &str) {
+    writeln!(svg, "<text x=\"{x:.1}\" y=\"{y}\" fill=\"#222\">{text}</text>").expect(WRITES);
 }
