@@ -170,6 +170,18 @@ async fn the_same_cookie_twice_is_one() {
 }
 
 #[tokio::test]
+async fn neither_one_planted_cookie_many_times_nor_junk_crowds_the_real_one_out() {
+    let site = Site::new();
+    let good = pair(&site.visitor("ada").await);
+    let planted = pair(&invented(1));
+    let junk = pair(&"!".repeat(sessile::Token::LENGTH));
+    for filler in [&planted, &junk] {
+        let cookies = format!("{planted}; {}{good}", format!("{filler}; ").repeat(8));
+        Site::assert_seen(&site.ask(&[cookies.as_bytes()]).await, "ada", Counts::gets(2));
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_secret_beside_the_right_one_of_the_same_session_costs_nothing_more() {
     let site = Site::new();
     let token = site.visitor("ada").await;

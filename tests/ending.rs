@@ -202,6 +202,30 @@ async fn a_sign_out_that_finds_nothing_to_end_removes_no_cookie() {
 }
 
 #[tokio::test]
+async fn a_sign_out_that_finds_nothing_to_end_is_no_error_and_what_is_written_after_it_is_kept() {
+    for signed_in in [false, true] {
+        let world = World::new();
+        let token = begin(&world, signed_in).await;
+        let [told, untold] = [true, false].map(|commits| {
+            world.hold(&token, move |session, gate| async move {
+                gate.wait().await;
+                session.sign_out()?;
+                if commits {
+                    session.commit().await?;
+                }
+                session.insert("flash", "good bye")
+            })
+        });
+        let (told, untold) = (told.await, untold.await);
+        sign_out(&world, &token).await.assert_ok();
+        for slow in [told, untold] {
+            let new = slow.finish().await.assert_ok().token();
+            assert_eq!(world.opens(&new).await.unwrap().keys, ["flash"]);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_sign_out_of_nobody_does_nothing() {
     let world = World::new();
     let (answer, counts) = world.cost(world.send(NOBODY, |session| async move { session.sign_out() })).await;

@@ -5,6 +5,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 use sessile::{EventKind, Lifetime};
@@ -13,7 +14,8 @@ use support::race::{Answer, DAY, HOUR, Held, MINUTE, SECOND, World};
 use support::store::{Counts, Fault, Op, random};
 use tokio::sync::Barrier;
 
-const PERIOD: std::time::Duration = MINUTE;
+const PERIOD: Duration = MINUTE;
+const MILLISECOND: Duration = Duration::from_millis(1);
 
 fn world() -> World {
     World::with(|layer| layer.with_lifetime(Lifetime::new().with_rotation(PERIOD)))
@@ -107,7 +109,7 @@ async fn the_new_token_takes_over_when_it_is_seen_and_the_old_one_has_a_grace() 
     assert_eq!(counts, Counts::gets(1).and_sets(1));
     read(&world, &new).await.assert_silent(StatusCode::OK);
 
-    world.advance(30 * SECOND - std::time::Duration::from_millis(1));
+    world.advance(30 * SECOND - MILLISECOND);
     read(&world, &old).await.assert_silent(StatusCode::OK);
     world.insert(&old, "late", 1).await.assert_silent(StatusCode::OK);
     assert_eq!(world.opens(&new).await.unwrap().keys, ["start", "late"]);
@@ -115,7 +117,7 @@ async fn the_new_token_takes_over_when_it_is_seen_and_the_old_one_has_a_grace() 
     world.send(&old, |session| async move { session.sign_in("ada") }).await.assert_silent(StatusCode::CONFLICT);
     assert!(!world.saw(EventKind::Replayed));
 
-    world.advance(std::time::Duration::from_millis(1));
+    world.advance(MILLISECOND);
     assert!(!world.is_live(&old).await);
     assert_eq!(world.events.count(EventKind::Replayed), 1);
     assert!(world.is_live(&new).await);
@@ -132,6 +134,38 @@ async fn a_replaced_token_that_comes_back_is_a_replay_each_time() {
     }
     let events = world.events.take();
     assert!(events.contains(&(EventKind::Replayed, Some(session_of(&new)))));
+}
+
+#[tokio::test]
+async fn of_the_tokens_that_were_replaced_the_last_eight_are_told_as_replays() {
+    let world = world();
+    let mut token = world.begin().await;
+    let mut replaced = Vec::new();
+    for _ in 0..12 {
+        world.advance(PERIOD);
+        let new = read(&world, &token).await.token();
+        read(&world, &new).await.assert_silent(StatusCode::OK);
+        replaced.push(std::mem::replace(&mut token, new));
+    }
+    world.advance(31 * SECOND);
+    for (newer, old) in replaced.iter().rev().enumerate() {
+        let before = world.events.count(EventKind::Replayed);
+        assert!(!world.is_live(old).await);
+        assert_eq!(world.events.count(EventKind::Replayed) - before, usize::from(newer < 8), "{newer} are newer");
+    }
+    assert!(world.is_live(&token).await);
+}
+
+#[tokio::test]
+async fn a_token_that_was_replaced_thirty_seconds_before_a_rotation_is_a_replay_after_it_and_one_of_later_is_not() {
+    for (waited, replays) in [(30 * SECOND - MILLISECOND, 0), (30 * SECOND, 1)] {
+        let world = world();
+        let (old, new) = replaced(&world).await;
+        world.advance(waited);
+        world.send(&new, |session| async move { session.rotate() }).await.token();
+        assert!(!world.is_live(&old).await);
+        assert_eq!(world.events.count(EventKind::Replayed), replays);
+    }
 }
 
 #[tokio::test]

@@ -96,6 +96,31 @@ async fn a_forged_or_foreign_cookie_costs_no_store_operation() {
     }
 }
 
+/// The cookie with one character changed: as long as the real one, and no longer one of ours.
+fn forged(cookie: &str) -> String {
+    let mut bytes = cookie.to_owned().into_bytes();
+    let place = bytes.len() - 10;
+    bytes[place] = if bytes[place] == b'A' { b'B' } else { b'A' };
+    String::from_utf8(bytes).unwrap()
+}
+
+#[tokio::test]
+async fn however_many_protected_cookies_come_sixteen_are_looked_at() {
+    for way in WAYS {
+        let app = World::new(way).app(KeyRing::new(NEW));
+        let cookie = Client::new(&app).get("/write").await.set_cookie().value;
+        let after = |others: usize, other: String| {
+            let header = format!("{COOKIE_NAME}={other}; ").repeat(others) + &format!("{COOKIE_NAME}={cookie}");
+            let app = &app;
+            async move { send(app, request_with_cookies("/read", &[header.as_bytes()])).await.text().to_owned() }
+        };
+        assert_eq!(after(15, forged(&cookie)).await, "Some(7)");
+        assert_eq!(after(16, forged(&cookie)).await, "None");
+        // What is not as long as ours is not looked at, and so does not count.
+        assert_eq!(after(100, forged(&cookie) + "A").await, "Some(7)");
+    }
+}
+
 #[tokio::test]
 async fn a_cookie_of_an_old_key_is_read_and_written_again_with_the_newest() {
     for way in WAYS {

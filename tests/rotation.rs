@@ -5,7 +5,7 @@
 mod support;
 
 use http::StatusCode;
-use sessile::{ErrorKind, EventKind, Lifetime};
+use sessile::{ErrorKind, EventKind, Lifetime, Store};
 use support::client::session_of;
 use support::race::{Answer, DAY, HOUR, MINUTE, NOBODY, SECOND, World};
 use support::store::Op;
@@ -346,6 +346,24 @@ async fn a_rotation_that_was_dropped_cannot_be_asked_for_again_in_the_same_reque
     let answer = slow.finish().await;
     assert_eq!(answer.given(), None, "one of them takes place: {answer:?}");
     assert!(world.is_live(&new).await);
+}
+
+#[tokio::test]
+async fn what_was_retired_leaves_the_record_after_thirty_seconds() {
+    let mut lengths = Vec::new();
+    for period in [30 * SECOND, 31 * SECOND, 50 * MINUTE] {
+        let world = World::new();
+        let mut token = world.begin().await;
+        for times in 1..=20 {
+            world.advance(period);
+            token = rotate(&world, &token).await.token();
+            if times >= 10 {
+                let record = world.memory.get(&session_of(&token)).await.unwrap().unwrap();
+                lengths.push(record.encode().len());
+            }
+        }
+    }
+    assert!(lengths.iter().all(|length| *length == lengths[0]), "{lengths:?}");
 }
 
 #[tokio::test]

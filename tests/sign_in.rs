@@ -5,12 +5,13 @@
 mod support;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 use sessile::{ErrorKind, EventKind, Lifetime, Session};
 use support::client::session_of;
 use support::race::{Answer, DAY, HOUR, MINUTE, NOBODY, SECOND, World};
-use support::store::{Fault, Op};
+use support::store::{Fault, Gate, Op};
 use tokio::sync::Barrier;
 
 const ROUNDS: usize = 60;
@@ -289,6 +290,25 @@ async fn of_sign_ins_at_once_every_token_works_and_goes_on_working_while_the_oth
     };
     assert_eq!(live, 1, "the one that was used last is the browser's");
     assert!(!world.saw(EventKind::Replayed), "none of them was stolen");
+}
+
+#[tokio::test]
+async fn of_sign_ins_at_once_a_token_that_was_not_used_for_thirty_seconds_goes_when_another_is() {
+    for (waited, works) in [(30 * SECOND - Duration::from_millis(1), true), (30 * SECOND, false)] {
+        let world = World::new();
+        let old = world.begin().await;
+        let slow = |session: Session, gate: Gate| async move {
+            gate.wait().await;
+            session.sign_in("ada")
+        };
+        let (second, third) = (world.hold(&old, slow).await, world.hold(&old, slow).await);
+        let first = sign_in(&world, &old, "ada").await.token();
+        let (second, third) = (second.finish().await.token(), third.finish().await.token());
+        assert!(world.is_live(&first).await);
+        world.advance(waited);
+        assert!(world.is_live(&second).await);
+        assert_eq!(world.is_live(&third).await, works);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
