@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use http::StatusCode;
-use sessile::{Error, ErrorKind, EventKind, Session};
+use sessile::{Error, ErrorKind, EventKind, Session, Store};
 use support::client::session_of;
 use support::race::{MINUTE, NOBODY, World};
 use support::store::{Counts, Fault, Op, random};
@@ -194,6 +194,23 @@ async fn a_rotation_or_a_sign_in_whose_answer_is_lost_still_gives_its_token() {
 }
 
 #[tokio::test]
+async fn a_sign_in_of_which_nobody_can_tell_whether_it_took_effect_is_a_503() {
+    for fault in [Fault::Before, Fault::After, Fault::Late] {
+        let world = World::new();
+        let token = world.begin().await;
+        world.faults.fail(Op::Set, 1, fault);
+        let looks = world.faults.hold_before(Op::Get, 2);
+        let request = world.spawn(&token, |session| async move { session.sign_in("ada") });
+        looks.reached().await;
+        // Whoever it was, the visitor or ada, has signed out meanwhile.
+        assert!(world.memory.delete(&session_of(&token)).await.unwrap());
+        looks.release();
+        request.await.unwrap().assert_silent(StatusCode::SERVICE_UNAVAILABLE);
+        assert!(world.memory.is_empty());
+    }
+}
+
+#[tokio::test]
 async fn a_touch_that_fails_is_an_event_and_nothing_to_the_client() {
     for fault in [Fault::Before, Fault::After] {
         let world = World::new();
@@ -253,6 +270,18 @@ async fn an_anonymous_session_that_cannot_be_deleted_is_dead_all_the_same() {
     assert_eq!(world.events.count(EventKind::UpkeepFailed), 1);
     assert!(!world.is_live(&token).await);
     assert!(world.sessions().get(&session_of(&token)).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_session_that_cannot_be_deleted_holds_no_data() {
+    let world = World::new();
+    let token = world.begin().await;
+    world.insert(&token, "note", "for nobody else").await;
+    world.faults.fail_always(Op::Delete, Fault::Before);
+    world.send(&token, |session| async move { session.sign_out() }).await.assert_ok();
+    let left = world.memory.get(&session_of(&token)).await.unwrap().unwrap().encode();
+    let holds = |text: &[u8]| left.windows(text.len()).any(|bytes| bytes == text);
+    assert!(!holds(b"note") && !holds(b"for nobody else"));
 }
 
 #[tokio::test]
