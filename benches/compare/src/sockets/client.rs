@@ -23,6 +23,7 @@ pub(super) struct Client {
 /// A connection, and the request that is sent on it.
 struct Connection {
     stream: TcpStream,
+    cookie: String,
     request: Vec<u8>,
 }
 
@@ -39,10 +40,10 @@ impl Client {
         for number in 0..ALL {
             let cookie = cookies.get(number % cookies.len().max(1));
             let cookie = cookie.map_or_else(String::new, |cookie| format!("cookie: {cookie}\r\n"));
-            let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{cookie}\r\n").into_bytes();
+            let request = request(path, &cookie);
             let stream = TcpStream::connect(server)?;
             stream.set_nodelay(true)?;
-            connections.push(Connection { stream, request });
+            connections.push(Connection { stream, cookie, request });
         }
         Ok(Self { connections })
     }
@@ -64,6 +65,20 @@ impl Client {
         });
         Ok(Sent { answered: f64::from(answered?), seconds: start.elapsed().as_secs_f64() })
     }
+
+    /// The number that `path` answers in the session of the first connection.
+    pub(super) fn number(&mut self, path: &str) -> Result<f64> {
+        let Connection { stream, cookie, .. } = &mut self.connections[0];
+        stream.write_all(&request(path, cookie))?;
+        let mut buffer = [0; 4096];
+        let length = answer(stream, &mut buffer)?;
+        let text = std::str::from_utf8(&buffer[..length]).map_err(Error::other)?;
+        text.lines().last().unwrap_or_default().parse().map_err(Error::other)
+    }
+}
+
+fn request(path: &str, cookie: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{cookie}\r\n").into_bytes()
 }
 
 fn send(connections: &mut [Connection], time: Duration) -> Result<u32> {
@@ -82,8 +97,8 @@ fn send(connections: &mut [Connection], time: Duration) -> Result<u32> {
     Ok(answered)
 }
 
-/// Reads one answer to its end.
-fn answer(connection: &mut TcpStream, buffer: &mut [u8]) -> Result<()> {
+/// Reads one answer to its end. Says how long it is.
+fn answer(connection: &mut TcpStream, buffer: &mut [u8]) -> Result<usize> {
     let mut read = 0;
     loop {
         let more = connection.read(&mut buffer[read..])?;
@@ -94,7 +109,7 @@ fn answer(connection: &mut TcpStream, buffer: &mut [u8]) -> Result<()> {
         if let Some(length) = length(&buffer[..read])?
             && read >= length
         {
-            return Ok(());
+            return Ok(length);
         }
     }
 }

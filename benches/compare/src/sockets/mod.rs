@@ -58,6 +58,8 @@ struct Measured {
     cost: Series,
     /// Requests a second.
     rate: Series,
+    /// Where all increments are of one session: of those that were answered with success, the share that is in the counter.
+    kept: Option<[f64; CANDIDATES.len()]>,
 }
 
 /// A figure of each candidate, in the order of [`CANDIDATES`].
@@ -80,12 +82,16 @@ pub(crate) fn run(redis: Option<&str>, path: &str) -> Result<()> {
     print(&all, |measured| &measured.cost, " µs");
     println!("\nRequests a second, over the bare router's\n");
     print(&all, |measured| &measured.rate, " /s");
+    println!("\nOf the increments of one session that were answered 200, those that are in the counter afterwards\n");
+    print_kept(&all);
     std::fs::write(path, plot::svg(&all))
 }
 
 fn measure(redis: Option<&str>, sent: &Sent, workers: usize) -> Result<Measured> {
     let mut costs = Vec::new();
     let mut rates = Vec::new();
+    let mut counted = [0.0; CANDIDATES.len()];
+    let mut answered = counted;
     for _ in 0..STARTS {
         let mut turns = Vec::new();
         for candidate in CANDIDATES {
@@ -101,14 +107,23 @@ fn measure(redis: Option<&str>, sent: &Sent, workers: usize) -> Result<Measured>
             costs.push(cost);
             rates.push(rate);
         }
+        if sent.sessions == 1 {
+            for (index, turns) in turns.iter_mut().enumerate() {
+                counted[index] += turns.client.number("/counter")?;
+                answered[index] += turns.answered;
+            }
+        }
     }
-    Ok(Measured { name: sent.name, workers, cost: series(&costs), rate: series(&rates) })
+    let kept = (sent.sessions == 1).then(|| std::array::from_fn(|index| counted[index] / answered[index]));
+    Ok(Measured { name: sent.name, workers, cost: series(&costs), rate: series(&rates), kept })
 }
 
 /// A server and its client.
 struct Turns {
     server: Server,
     client: Client,
+    /// All requests so far.
+    answered: f64,
 }
 
 impl Turns {
@@ -116,8 +131,8 @@ impl Turns {
         let server = Server::start(redis, candidate, sent.row, workers, sent.sessions)?;
         let mut client = Client::connect(server.address(), ROWS[sent.row].path, server.cookies())?;
         // Code is warm, and connections to a database are made, before anything is measured.
-        client.send(TURN)?;
-        Ok(Self { server, client })
+        let answered = client.send(TURN)?.answered;
+        Ok(Self { server, client, answered })
     }
 
     /// What a request takes of the server, in microseconds, and how many it answers in a second.
@@ -125,6 +140,7 @@ impl Turns {
         let before = self.server.processor_time()?;
         let sent = self.client.send(TURN)?;
         let spent = self.server.processor_time()? - before;
+        self.answered += sent.answered;
         Ok((spent.as_secs_f64() * 1e6 / sent.answered, sent.answered / sent.seconds))
     }
 }
@@ -139,9 +155,7 @@ fn series(rounds: &[[f64; CANDIDATES.len()]]) -> Series {
 }
 
 fn print(all: &[Measured], of: fn(&Measured) -> &Series, unit: &str) {
-    print!("| request | workers |");
-    CANDIDATES.iter().for_each(|candidate| print!(" {} |", name(*candidate)));
-    println!("\n|---|---|{}", "---|".repeat(CANDIDATES.len()));
+    print_heading();
     for measured in all {
         print!("| {} | {} |", measured.name, measured.workers);
         let series = of(measured);
@@ -155,6 +169,21 @@ fn print(all: &[Measured], of: fn(&Measured) -> &Series, unit: &str) {
         }
         println!();
     }
+}
+
+fn print_kept(all: &[Measured]) {
+    print_heading();
+    for (measured, kept) in all.iter().filter_map(|measured| Some((measured, measured.kept?))) {
+        print!("| {} | {} | |", measured.name, measured.workers);
+        kept[1..].iter().for_each(|share| print!(" {:.1} % |", share * 100.0));
+        println!();
+    }
+}
+
+fn print_heading() {
+    print!("| request | workers |");
+    CANDIDATES.iter().for_each(|candidate| print!(" {} |", name(*candidate)));
+    println!("\n|---|---|{}", "---|".repeat(CANDIDATES.len()));
 }
 
 fn name(candidate: Candidate) -> &'static str {
