@@ -29,6 +29,7 @@ impl Site {
         let app = Router::new()
             .route("/", get(who))
             .route("/be/{name}", post(be).get(be))
+            .route("/rotate", post(async |session: Session| session.rotate()))
             .route("/sign-out", post(async |session: Session| session.sign_out()))
             .layer(layer);
         Self { app, store, events }
@@ -47,6 +48,16 @@ impl Site {
         client.post("/be/gone").await;
         let token = client.token().unwrap();
         client.post("/sign-out").await;
+        self.forget();
+        token
+    }
+
+    /// A token that was rotated out a moment ago.
+    async fn retired(&self) -> String {
+        let mut client = Client::new(&self.app);
+        client.post("/be/eve").await;
+        let token = client.token().unwrap();
+        client.post("/rotate").await;
         self.forget();
         token
     }
@@ -167,6 +178,15 @@ async fn the_same_cookie_twice_is_one() {
     let own = pair(&site.visitor("ada").await);
     let both = format!("{own}; {own}");
     Site::assert_seen(&site.ask(&[both.as_bytes(), own.as_bytes()]).await, "ada", Counts::gets(1));
+}
+
+#[tokio::test]
+async fn a_cookie_that_was_just_rotated_out_beside_the_real_one_changes_nothing_in_any_order() {
+    let site = Site::new();
+    let (good, retired) = (pair(&site.visitor("ada").await), pair(&site.retired().await));
+    for cookies in [[&good, &retired], [&retired, &good]] {
+        Site::assert_seen(&site.ask(&cookies.map(|cookie| cookie.as_bytes())).await, "ada", Counts::gets(2));
+    }
 }
 
 #[tokio::test]

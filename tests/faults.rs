@@ -270,6 +270,7 @@ async fn an_anonymous_session_that_cannot_be_deleted_is_dead_all_the_same() {
     assert_eq!(world.events.count(EventKind::UpkeepFailed), 1);
     assert!(!world.is_live(&token).await);
     assert!(world.sessions().get(&session_of(&token)).await.unwrap().is_none());
+    assert!(!world.saw(EventKind::Expired), "it was ended");
 }
 
 #[tokio::test]

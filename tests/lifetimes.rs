@@ -203,6 +203,14 @@ async fn a_lifetime_set_before_a_sign_in_or_a_rotation_stays() {
 }
 
 #[tokio::test]
+async fn a_use_extends_a_session_by_the_idle_time_of_its_own_lifetime() {
+    let world = World::new();
+    let token = world.begin().await;
+    world.send(&token, remember_me).await.assert_ok();
+    assert_eq!(lives_for(&world, &token, 13 * DAY, 365 * DAY).await, 91 * DAY);
+}
+
+#[tokio::test]
 async fn a_shorter_lifetime_of_its_own_holds_at_once() {
     let world = World::new();
     let token = world.begin().await;

@@ -412,6 +412,17 @@ async fn middleware_that_has_loaded_the_session_before_is_no_hindrance() {
 }
 
 #[tokio::test]
+async fn middleware_that_has_signed_somebody_in_before_is_not_overruled() {
+    let (old, store) = (OldTable::with(OLD, &old_data()), MemoryStore::new());
+    let sign_in = axum::middleware::from_fn(async |session: Session, request, next: axum::middleware::Next| {
+        session.sign_in("user:1").unwrap();
+        next.run(request).await
+    });
+    let app = routes().layer(migration(&old)).layer(sign_in).layer(SessionLayer::new(store));
+    assert_eq!(comes_with_the_old_cookie(&app).get("/account").await.text(), "user:1");
+}
+
+#[tokio::test]
 async fn the_old_cookie_opens_nothing_to_a_client_that_is_answered_in_a_header() {
     let store = MemoryStore::new();
     let header = || over(&store).with_token_header(sessile::TokenHeader::bearer());

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use http::StatusCode;
-use sessile::{ErrorKind, Session};
+use sessile::{Error, ErrorKind, Session};
 use support::client::session_of;
 use support::race::{NOBODY, World};
 use support::store::{Fault, Op};
@@ -47,6 +47,85 @@ async fn a_closure_that_runs_while_a_commit_lands_runs_again_on_what_landed() {
     let mut keys = sessions.get(&id).await.unwrap().unwrap().keys();
     keys.sort();
     assert_eq!(keys, ["mine", "n", "start", "theirs"]);
+}
+
+/// Counts in `n`, by a closure beside which another part of the request does this when it first runs.
+fn count_beside(session: &Session, other: fn(&Session)) -> Result<(), Error> {
+    let (same, done) = (session.clone(), Arc::new(AtomicBool::new(false)));
+    session.update("n", move |n: &mut u64| {
+        *n += 1;
+        if !done.swap(true, Ordering::SeqCst) {
+            other(&same);
+        }
+    })
+}
+
+#[tokio::test]
+async fn a_closure_runs_again_on_what_its_request_did_to_the_session_meanwhile() {
+    let world = World::new();
+    let token = world.begin().await;
+    let insert = |session: &Session| session.insert("n", &10).unwrap();
+    world
+        .send(&token, move |session| async move { count_beside(&session, insert) })
+        .await
+        .assert_silent(StatusCode::OK);
+    assert_eq!(world.read::<u64>(&token, "n").await, Some(11));
+
+    let sign_out = |session: &Session| session.sign_out().unwrap();
+    let new = world.send(&token, move |session| async move { count_beside(&session, sign_out) }).await.token();
+    assert_eq!(world.stored(&new).await.unwrap(), BTreeMap::from([("n".to_owned(), 1)]));
+}
+
+#[tokio::test]
+async fn a_closure_runs_again_where_a_commit_beside_it_was_refused_and_dropped_what_it_saw() {
+    let world = World::with(|layer| layer.with_strict_writes(true));
+    let token = world.begin().await;
+    let commit = |session: &Session| {
+        let session = session.clone();
+        let commit = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(session.commit()).unwrap_err().kind()
+        });
+        assert_eq!(commit.join().unwrap(), ErrorKind::Conflict);
+    };
+    let slow = world
+        .hold(&token, move |session, gate| async move {
+            session.get::<u64>("read")?;
+            gate.wait().await;
+            session.insert("read", &1)?;
+            count_beside(&session, commit)?;
+            assert_eq!(session.get::<u64>("read")?, None);
+            Ok(())
+        })
+        .await;
+    world.insert(&token, "read", 2).await.assert_ok();
+    slow.finish().await.assert_silent(StatusCode::OK);
+    assert_eq!(world.read::<u64>(&token, "read").await, Some(2));
+    assert_eq!(world.read::<u64>(&token, "n").await, Some(1));
+}
+
+/// A session that was detached by the request that had yet to store it, and its token.
+async fn promised(world: &World) -> (Session, String) {
+    let (kept, place) = place();
+    let answer = world.send(NOBODY, move |session| async move {
+        session.insert("seen", &1)?;
+        *kept.lock().unwrap() = Some(session.detach());
+        Ok(())
+    });
+    let token = answer.await.token();
+    let detached = place.lock().unwrap().take().unwrap();
+    (detached, token)
+}
+
+#[tokio::test]
+async fn one_that_ends_so_and_cannot_be_deleted_is_dead_all_the_same() {
+    let world = World::new();
+    let (detached, token) = promised(&world).await;
+    world.faults.fail_always(Op::Delete, Fault::Before);
+    detached.sign_out().unwrap();
+    detached.commit().await.unwrap();
+    assert!(!world.is_live(&token).await);
+    assert_eq!(world.memory.len(), 1);
 }
 
 #[tokio::test]

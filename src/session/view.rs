@@ -16,8 +16,18 @@ pub(crate) struct View {
     edits: Vec<Edit>,
     /// The bytes of all frames, were they written now.
     length: usize,
-    /// The base holds edits too.
-    compacted: bool,
+    origin: Origin,
+}
+
+/// What the base is.
+#[derive(Clone, Debug)]
+enum Origin {
+    /// What was loaded.
+    Loaded,
+    /// That with edits worked in; this is what it was before.
+    Edited(Data),
+    /// All of it is this request's doing.
+    Own,
 }
 
 #[derive(Clone, Debug)]
@@ -52,7 +62,7 @@ impl Edit {
 impl View {
     pub(crate) fn new(base: Data) -> Self {
         let length = base.len();
-        Self { base, edits: Vec::new(), length, compacted: false }
+        Self { base, edits: Vec::new(), length, origin: Origin::Loaded }
     }
 
     pub(crate) fn empty() -> Self {
@@ -62,7 +72,7 @@ impl View {
     /// What is left of it when everything is removed: the notes.
     pub(crate) fn cleared(&self) -> Self {
         // What is not there any more is this request's doing, and not what was loaded.
-        let mut cleared = Self { compacted: true, ..Self::empty() };
+        let mut cleared = Self { origin: Origin::Own, ..Self::empty() };
         if let Some(notes) = self.get(NOTES.name()) {
             let frame = Frame::new(NOTES.name(), notes.as_bytes());
             let length = frame.as_bytes().len();
@@ -86,9 +96,14 @@ impl View {
         }
     }
 
-    /// Whether this key's value is known to be what was loaded, rather than what this request made of it.
+    /// Whether this key's value is what was loaded, rather than what this request made of it.
     pub(crate) fn is_as_loaded(&self, key: &str) -> bool {
-        !self.compacted && self.edit(key).is_none()
+        let in_base = match &self.origin {
+            Origin::Loaded => true,
+            Origin::Edited(loaded) => self.base.get(key) == loaded.get(key),
+            Origin::Own => false,
+        };
+        in_base && self.edit(key).is_none()
     }
 
     /// Puts a frame in, unless the view would be longer than `limit`: then it says how long.
@@ -157,9 +172,12 @@ impl View {
             }
         }
         if self.edits.len() > MOST_EDITS {
-            self.base = Data::of(self.state(&[]), 0);
+            let edited = Data::of(self.state(&[]), 0);
+            let before = std::mem::replace(&mut self.base, edited);
             self.edits.clear();
-            self.compacted = true;
+            if let Origin::Loaded = self.origin {
+                self.origin = Origin::Edited(before);
+            }
         }
     }
 }
