@@ -2,16 +2,18 @@
 
 mod owners;
 mod shard;
+mod sync;
 
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use self::owners::Owners;
 use self::shard::Shards;
+use self::sync::{AtomicUsize, Mutex, MutexGuard};
 use super::{Expected, Outcome, Store, Touch};
 use crate::clock::{Clock, Timestamp};
 use crate::error::StoreError;
@@ -94,34 +96,38 @@ impl MemoryStore {
     }
 }
 
+// Each operation looks at the clock while it holds the lock: one that looked before, and had to wait, would take for live what
+// has expired meanwhile, and what another has been told of.
 impl Store for MemoryStore {
     async fn get(&self, id: &SessionId) -> Result<Option<Record>, StoreError> {
-        let now = self.clock.now();
         let slot = self.inner.shards.of(id);
-        let (found, next) = slot.with(|shard| (shard.live(id, now).cloned(), shard.next_to_visit()));
+        let (found, next, now) = slot.with(|shard| {
+            let now = self.clock.now();
+            (shard.live(id, now).cloned(), shard.next_to_visit(), now)
+        });
         self.inner.free_in_passing(next, now);
         Ok(found)
     }
 
     async fn set(&self, record: &Record, expected: Expected) -> Result<Outcome, StoreError> {
-        let now = self.clock.now();
         let adds = expected == Expected::Absent;
         if adds {
-            self.inner.reserve(self.limit, now)?;
+            self.inner.reserve(self.limit, &self.clock)?;
         }
         let slot = self.inner.shards.of(record.id());
-        let (outcome, added, next) = slot.with(|shard| {
+        let (outcome, added, next, now) = slot.with(|shard| {
+            let now = self.clock.now();
             let found = match shard.live(record.id(), now) {
                 None => Expected::Absent,
                 Some(stored) => Expected::Version(stored.version()),
             };
             let next = shard.next_to_visit();
             if found != expected {
-                return (Outcome::Refused, false, next);
+                return (Outcome::Refused, false, next, now);
             }
             let old = shard.insert(record.clone());
             self.inner.owners.follow(old.as_ref(), Some(record));
-            (Outcome::Written, old.is_none(), next)
+            (Outcome::Written, old.is_none(), next, now)
         });
         if adds && !added {
             self.inner.records.fetch_sub(1, Ordering::Relaxed);
@@ -131,33 +137,33 @@ impl Store for MemoryStore {
     }
 
     async fn touch(&self, id: &SessionId, version: Version, touch: Touch) -> Result<bool, StoreError> {
-        let now = self.clock.now();
         let slot = self.inner.shards.of(id);
-        let (touched, next) = slot.with(|shard| {
+        let (touched, next, now) = slot.with(|shard| {
+            let now = self.clock.now();
             let same = shard.live(id, now).is_some_and(|stored| stored.version() == version);
-            (same && shard.touch(id, touch), shard.next_to_visit())
+            (same && shard.touch(id, touch), shard.next_to_visit(), now)
         });
         self.inner.free_in_passing(next, now);
         Ok(touched)
     }
 
     async fn delete(&self, id: &SessionId) -> Result<bool, StoreError> {
-        let now = self.clock.now();
         let slot = self.inner.shards.of(id);
-        let (deleted, next) = slot.with(|shard| {
+        let (deleted, next, now) = slot.with(|shard| {
+            let now = self.clock.now();
             let deleted = shard.remove(id);
             self.inner.forget(deleted.as_ref());
-            (deleted.is_some_and(|record| now < record.expiry()), shard.next_to_visit())
+            (deleted.is_some_and(|record| now < record.expiry()), shard.next_to_visit(), now)
         });
         self.inner.free_in_passing(next, now);
         Ok(deleted)
     }
 
     async fn owned_by(&self, owner: &str) -> Result<Vec<Record>, StoreError> {
-        let now = self.clock.now();
         let ids = self.inner.owners.sessions_of(owner);
         let record = |id| {
-            let live = self.inner.shards.of(&id).with(|shard| shard.live(&id, now).cloned())?;
+            let slot = self.inner.shards.of(&id);
+            let live = slot.with(|shard| shard.live(&id, self.clock.now()).cloned())?;
             (live.owner() == Some(owner)).then_some(live)
         };
         Ok(ids.into_iter().filter_map(record).collect())
@@ -178,8 +184,8 @@ impl Store for MemoryStore {
 
 impl Inner {
     /// Counts one record more; where the store is full, makes room for it first.
-    fn reserve(&self, limit: usize, now: Timestamp) -> Result<(), StoreError> {
-        if self.records.fetch_add(1, Ordering::Relaxed) < limit || self.make_room(now) {
+    fn reserve(&self, limit: usize, clock: &Clock) -> Result<(), StoreError> {
+        if self.records.fetch_add(1, Ordering::Relaxed) < limit || self.make_room(clock.now()) {
             return Ok(());
         }
         self.records.fetch_sub(1, Ordering::Relaxed);

@@ -1,14 +1,15 @@
 //! Which sessions an owner has.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex};
+use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use super::lock;
+use super::sync::{Mutex, RandomState, parts};
 use crate::record::Record;
 use crate::token::SessionId;
 
-const SHARDS: usize = 64;
+const SHARDS: usize = parts(64);
 
 /// The index of owners. It is changed while the record's own shard is locked, so it is exact.
 pub(super) struct Owners {
@@ -27,11 +28,12 @@ impl Owners {
         if was == is {
             return;
         }
-        if let (Some(was), Some(old)) = (was, old) {
-            self.remove(&was, old.id());
-        }
+        // First to the new owner: between the two, who asks for both sees it with one, where it waits for the record's lock.
         if let (Some(is), Some(new)) = (is, new) {
             self.add(is, *new.id());
+        }
+        if let (Some(was), Some(old)) = (was, old) {
+            self.remove(&was, old.id());
         }
     }
 
@@ -73,6 +75,6 @@ impl Owners {
 
 impl Default for Owners {
     fn default() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), hasher: RandomState::new() }
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), hasher: RandomState::default() }
     }
 }

@@ -1,18 +1,18 @@
 //! One part of the store: the records, and when they expire.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::lock;
+use super::sync::{AtomicI64, Mutex, parts};
 use crate::clock::Timestamp;
 use crate::record::Record;
 use crate::store::Touch;
 use crate::token::SessionId;
 
 /// How many shards there are: one for each value of an id's last byte, which is random.
-const COUNT: usize = 256;
+const COUNT: usize = parts(256);
 
 /// How far a record's expiry may run ahead of its place in the index, so that a busy session is not moved by each use.
 const COARSE: Duration = Duration::from_secs(60);

@@ -1,0 +1,24 @@
+//! What the store's threads meet at: the standard library's, except in `tests/schedules`, where a scheduler decides at each of
+//! them which thread goes on.
+
+#[cfg(not(shuttle))]
+pub(super) use std::{
+    hash::RandomState,
+    sync::atomic::{AtomicI64, AtomicUsize},
+    sync::{Mutex, MutexGuard},
+};
+
+#[cfg(shuttle)]
+pub(super) use shuttle::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicI64, AtomicUsize},
+};
+
+/// The same in each run, so that a schedule can be run again.
+#[cfg(shuttle)]
+pub(super) type RandomState = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
+
+/// So many parts a thing is divided into, each behind a lock; there two, so that threads meet.
+pub(super) const fn parts(usual: usize) -> usize {
+    if cfg!(shuttle) { 2 } else { usual }
+}
