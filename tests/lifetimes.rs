@@ -221,6 +221,17 @@ async fn a_shorter_lifetime_of_its_own_holds_at_once() {
 }
 
 #[tokio::test]
+async fn a_session_that_a_shorter_lifetime_of_the_layer_has_ended_is_not_listed_as_its_owners() {
+    let world = World::new();
+    world.begin_signed_in("ada").await;
+    world.advance(30 * MINUTE);
+    assert_eq!(world.sessions().owned_by("ada").await.unwrap().len(), 1);
+    let shorter = Lifetime::new().with_idle(10 * MINUTE);
+    let redeployed = world.redeployed(|layer| layer.with_lifetime(shorter));
+    assert!(redeployed.sessions().owned_by("ada").await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_lifetime_that_cannot_work_is_refused_and_changes_nothing() {
     let world = World::new();
     let token = world.begin().await;

@@ -42,6 +42,15 @@ fn visitor_with(layer: &SessionLayer, token: &Token) -> Visitor {
 }
 
 #[tokio::test]
+async fn an_id_is_the_same_after_the_way_through_a_uuid_or_a_text() {
+    let (id, _) = sessions().create(&json!({})).await.unwrap();
+    assert_eq!(uuid::Uuid::from(id), *id.as_uuid());
+    assert_eq!(SessionId::from(uuid::Uuid::from(id)), id);
+    assert_eq!(id.to_string().parse::<SessionId>().unwrap(), id);
+    assert_eq!(id.to_string(), id.as_uuid().to_string());
+}
+
+#[tokio::test]
 async fn what_is_created_is_found_by_id_and_by_token() {
     let sessions = sessions();
     let (id, token) = sessions.create(&visit()).await.unwrap();

@@ -337,3 +337,17 @@ fn a_lifetime_of_no_time_at_all_is_refused() {
         assert_eq!(read.is_ok(), lifetime == Lifetime::new(), "{lifetime:?}");
     }
 }
+
+#[test]
+fn a_version_counts_the_writes_and_bears_the_mark_of_the_last() {
+    assert_eq!((Version::NONE.count(), Version::FIRST.count()), (0, 1));
+    let mut version = Version::FIRST;
+    for (before, name) in (1..).zip([0, 1, 0xf_ffff, 0x10_0000, u64::MAX, 0x1234_5678_9abc_def0]) {
+        let next = version.next(name.to_be_bytes());
+        assert_eq!(next.count(), before + 1);
+        for bit in 0..20 {
+            assert_ne!(next, version.next((name ^ 1 << bit).to_be_bytes()), "bit {bit} of {name:x}");
+        }
+        version = next;
+    }
+}
