@@ -69,13 +69,7 @@ pub async fn page(response: Response) -> Response {
         status if status.is_server_error() => ("Something went wrong", "It is our fault. Please try again."),
         _ => ("This cannot be done", "The request is not one that this site knows."),
     };
-    let content = html! {
-        section .narrow {
-            h1 { (title) }
-            p { (text) }
-            p { a .button href="/" { "To the teas" } }
-        }
-    };
+    let content = layout::notice(title, text, &html! { a .button href="/" { "To the teas" } });
     // What the answer says in its headers stays: cookies, above all.
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(CONTENT_TYPE);

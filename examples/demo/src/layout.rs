@@ -25,7 +25,7 @@ pub fn page(title: &str, frame: &Frame<'_>, content: &Markup) -> Markup {
                     div .bar {
                         (logo())
                         (account(frame))
-                        (navigation(frame))
+                        (navigation(title, frame))
                     }
                 }
                 main #content {
@@ -79,18 +79,20 @@ fn logo() -> Markup {
     }
 }
 
-fn navigation(frame: &Frame<'_>) -> Markup {
+fn navigation(title: &str, frame: &Frame<'_>) -> Markup {
+    // The page that is shown is marked among them.
+    let current = |page: &str| (page == title).then_some("page");
     html! {
         nav .site aria-label="Site" {
-            a href="/" { "Teas" }
-            a href="/cart" {
+            a href="/" aria-current=[current("Teas")] { "Teas" }
+            a href="/cart" aria-current=[current("Your cart")] {
                 "Cart "
                 span #in-cart .badge { (frame.in_cart) }
                 span .unseen { " packets" }
             }
             @if frame.user.is_some() {
-                a href="/devices" { "Devices" }
-                a href="/password" { "Password" }
+                a href="/devices" aria-current=[current("Your devices")] { "Devices" }
+                a href="/password" aria-current=[current("Change your password")] { "Password" }
             }
         }
     }
@@ -118,6 +120,18 @@ fn footer() -> Markup {
     html! {
         footer {
             p { "A demonstration of " strong { "sessile" } ". Nothing here is sold, and nothing leaves this machine." }
+        }
+    }
+}
+
+/// What a page says that has nothing to show: an empty cart, an error.
+pub fn notice(title: &str, text: &str, ways_on: &Markup) -> Markup {
+    html! {
+        section .narrow .card .notice {
+            (cup("none"))
+            h1 { (title) }
+            p { (text) }
+            p .actions { (ways_on) }
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::cart::Cart;
 use crate::catalogue::{self, TEAS, Tea, price};
 use crate::failure::Failure;
 use crate::form::csrf_field;
-use crate::layout::cup;
+use crate::layout::{cup, notice};
 use crate::visitor::{Member, Visitor};
 
 /// A key of the session that knows the type of its value.
@@ -83,13 +83,7 @@ struct Added {
 pub async fn cart(visitor: Visitor) -> Result<Response, Failure> {
     let cart = visitor.session.get(CART)?.unwrap_or_default();
     let content = if cart.count() == 0 {
-        html! {
-            section .narrow {
-                h1 { "Your cart" }
-                p { "There is nothing in it yet." }
-                p { a .button href="/" { "To the teas" } }
-            }
-        }
+        notice("Your cart", "There is nothing in it yet.", &html! { a .button href="/" { "To the teas" } })
     } else {
         let token = visitor.session.csrf_token().await?;
         html! {

@@ -15,6 +15,7 @@ use crate::destination::{Destination, To};
 use crate::devices::DEVICE;
 use crate::failure::Failure;
 use crate::form::{FormPage, destination_field, name_field, password_field};
+use crate::layout::notice;
 use crate::site::App;
 use crate::user_agent;
 use crate::users::User;
@@ -86,13 +87,8 @@ pub async fn out(member: Member) -> Result<Redirect, Failure> {
 
 /// `GET /signed-out`: that it is done is to be seen (OWASP ASVS 5.0 V7.4.4).
 pub async fn done(visitor: Visitor) -> Result<Response, Failure> {
-    let content = html! {
-        section .narrow {
-            h1 { "You are signed out" }
-            p { "This browser holds no session any more." }
-            p .actions { a .button href="/sign-in" { "Sign in again" } a href="/" { "To the teas" } }
-        }
-    };
+    let ways_on = html! { a .button href="/sign-in" { "Sign in again" } a href="/" { "To the teas" } };
+    let content = notice("You are signed out", "This browser holds no session any more.", &ways_on);
     visitor.page("Signed out", content).await
 }
 

@@ -12,6 +12,9 @@ use super::driver::Driver;
 /// Answers what is wrong with the page, as a list of sentences.
 const LOOK: &str = include_str!("accessibility.js");
 
+/// As long as a name may be, and without a space to break at.
+const NAME: &str = "Wilhelmina-Philippina-Antoinette";
+
 #[tokio::test]
 async fn every_page_can_be_read_and_used_at_every_width_by_day_and_by_night() {
     let (mut demo, driver) = (Demo::start(), Driver::start());
@@ -28,6 +31,12 @@ async fn every_page_can_be_read_and_used_at_every_width_by_day_and_by_night() {
     browser.press("Sign in").await;
     browser.until_says("do not match").await;
     gallery.add("sign-in-refused").await;
+    browser.open(&demo, "/sign-up").await;
+    browser.fill("name", NAME).await;
+    browser.fill("password", "password").await;
+    browser.press("Sign up").await;
+    browser.until_says("first that others would try").await;
+    gallery.add("sign-up-refused").await;
 
     browser.open(&demo, "/").await;
     for tea in ["Assam", "Sencha", "Sencha", "Lapsang Souchong"] {
@@ -37,15 +46,18 @@ async fn every_page_can_be_read_and_used_at_every_width_by_day_and_by_night() {
     gallery.add("teas-added").await;
     browser.open(&demo, "/cart").await;
     gallery.add("cart").await;
-    browser.sign_up(&demo, "ada").await;
+    browser.sign_up(&demo, NAME).await;
     gallery.add("teas-signed-in").await;
     browser.open(&demo, "/cart").await;
     gallery.add("cart-signed-in").await;
 
     let phone = Browser::start_phone(&driver).await;
-    phone.sign_in(&demo, "ada").await;
+    phone.sign_in(&demo, NAME).await;
     browser.open(&demo, "/devices").await;
     gallery.add("devices").await;
+    browser.press("Sign out all other devices").await;
+    browser.until_says("All other devices are signed out.").await;
+    gallery.add("devices-alone").await;
     browser.open(&demo, "/password").await;
     gallery.add("password").await;
     demo.restart_with(&[("CONFIRM_WITHIN", "0")]);
@@ -56,6 +68,13 @@ async fn every_page_can_be_read_and_used_at_every_width_by_day_and_by_night() {
     gallery.add("signed-out").await;
     browser.open(&demo, "/nowhere").await;
     gallery.add("not-found").await;
+    browser.open(&demo, "/sign-in").await;
+    browser.run("document.querySelector('[name=csrf_token]').remove()").await;
+    browser.fill("name", NAME).await;
+    browser.fill("password", "wrong").await;
+    browser.press("Sign in").await;
+    browser.until_says("This form is out of date").await;
+    gallery.add("forbidden").await;
 
     assert!(gallery.wrong.is_empty(), "{:#?}", gallery.wrong);
     phone.close().await;
@@ -98,7 +117,7 @@ impl Gallery<'_> {
     }
 
     async fn keep(&self, file: &str, width: u32) {
-        let height = self.browser.run("return document.documentElement.scrollHeight").await;
+        let height = self.browser.run("scrollTo(0, 0); return document.documentElement.scrollHeight").await;
         let clip = json!({ "x": 0, "y": 0, "width": width, "height": height, "scale": 1 });
         let picture = json!({ "format": "png", "captureBeyondViewport": true, "clip": clip });
         let picture = self.browser.devtools("Page.captureScreenshot", picture).await;
