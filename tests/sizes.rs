@@ -74,6 +74,7 @@ async fn the_part_of_a_record_that_is_not_the_application_s_is_bounded_as_the_gu
     let layer = SessionLayer::builder(store.clone()).with_clock(&clock).build().unwrap();
     let mut browser = Visitor::new(&layer);
     browser.visit(async |session: Session| session.sign_in("user:1234")).await;
+    assert_eq!(browser.jar.header().unwrap().len(), 53, "the guide to proxies says so");
     let id = session_of(&browser.token().unwrap());
     let size = async || store.get(&id).await.unwrap().unwrap().encode().len();
 
@@ -127,6 +128,9 @@ async fn sessions_on_postgres() {
     let asked = "SELECT pg_total_relation_size('sessile_sessions')";
     let bytes: i64 = sqlx::query_scalar(asked).fetch_one(store.pool()).await.unwrap();
     assert_in_guide("PostgreSQL, the table and its indexes", bytes.unsigned_abs() / SESSIONS);
+    // The advice of the guide is something that the server takes.
+    let advice = GUIDE.split("```sql\n").nth(1).unwrap().split("```").next().unwrap();
+    store.pool().execute(advice).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
