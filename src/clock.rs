@@ -39,6 +39,15 @@ impl Clock {
         self.now().into()
     }
 
+    /// Whether both always show the same.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Source::System, Source::System) => true,
+            (Source::Manual(one), Source::Manual(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         match &self.0 {
             Source::System => {

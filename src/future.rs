@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 
 use crate::config::SiteData;
 use crate::error::Error;
-use crate::session::{Outgoing, RequestSession};
+use crate::session::{Farewell, Leave, Outgoing, RequestSession};
 use crate::transport::Carrier;
 
 pin_project! {
@@ -28,8 +28,9 @@ pin_project! {
     enum State<F, B> {
         /// The inner service is at work.
         Inner { #[pin] inner: F, session: OpenSession },
-        /// It has answered, and the session is being committed.
-        Commit { commit: Commit, response: Option<Response<B>>, session: OpenSession },
+        /// It has answered, and the session is being committed. The response is in a box, so that the future of every
+        /// request is not larger for it.
+        Commit { commit: Commit, response: Option<Box<Response<B>>>, session: OpenSession },
         /// The layers cannot work.
         Misconfigured { cookie: Box<str> },
         Done,
@@ -40,7 +41,7 @@ type Commit = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
 impl<F, B> ResponseFuture<F, B> {
     pub(crate) fn new(inner: F, session: Arc<RequestSession>) -> Self {
-        Self { state: State::Inner { inner, session: OpenSession(session) } }
+        Self { state: State::Inner { inner, session: OpenSession { session, open: true } } }
     }
 
     pub(crate) fn misconfigured(cookie: &str) -> Self {
@@ -59,32 +60,32 @@ where
         let mut state = self.project().state;
         loop {
             match state.as_mut().project() {
-                StateProjection::Inner { inner, session } => {
+                StateProjection::Inner { inner, session: open } => {
                     let response = ready!(inner.poll(context))?;
-                    let commits = session.0.config().commit_on.allows(response.status());
-                    // The head goes out now: a write from here on would be lost.
-                    session.0.close();
-                    if !commits {
-                        session.0.discard();
-                    }
-                    if !session.0.is_loaded() || !session.0.needs_settling(commits) {
-                        return Poll::Ready(Ok(finish(response, &session.0)));
-                    }
-                    let shared = Arc::clone(&session.0);
+                    let session = &open.session;
                     let status = response.status();
+                    let commits = session.config().commit_on.allows(status);
+                    // The head goes out now: a write from here on would be lost.
+                    open.open = false;
+                    match session.leave(commits) {
+                        Leave::NotLoaded => return Poll::Ready(Ok(response)),
+                        Leave::Settled(farewell) => return Poll::Ready(Ok(finish(response, session, farewell))),
+                        Leave::Unsettled => {}
+                    }
                     let claims_success = !status.is_client_error() && !status.is_server_error();
+                    if let Some(settled) = session.settle_at_once(commits, claims_success) {
+                        return Poll::Ready(Ok(conclude(response, session, settled)));
+                    }
+                    let session = Arc::clone(session);
+                    let shared = Arc::clone(&session);
                     let commit: Commit = Box::pin(async move { shared.settle(commits, claims_success).await });
-                    let session = OpenSession(Arc::clone(&session.0));
-                    state.set(State::Commit { commit, response: Some(response), session });
+                    let session = OpenSession { session, open: false };
+                    state.set(State::Commit { commit, response: Some(Box::new(response)), session });
                 }
-                StateProjection::Commit { commit, response, session } => {
-                    let committed = ready!(commit.as_mut().poll(context));
+                StateProjection::Commit { commit, response, session: open } => {
+                    let settled = ready!(commit.as_mut().poll(context));
                     let response = response.take().expect("a response is taken once");
-                    let response = match committed {
-                        Ok(()) => response,
-                        Err(error) => refusal(error.status()),
-                    };
-                    let response = finish(response, &session.0);
+                    let response = conclude(*response, &open.session, settled);
                     state.set(State::Done);
                     return Poll::Ready(Ok(response));
                 }
@@ -107,11 +108,16 @@ impl<F, B> fmt::Debug for ResponseFuture<F, B> {
 
 /// A session that closes with its response: also when the client goes away before there is one, so that work which
 /// is still under way is told rather than lost.
-struct OpenSession(Arc<RequestSession>);
+struct OpenSession {
+    session: Arc<RequestSession>,
+    open: bool,
+}
 
 impl Drop for OpenSession {
     fn drop(&mut self) {
-        self.0.close();
+        if self.open {
+            self.session.close();
+        }
     }
 }
 
@@ -122,11 +128,17 @@ pub(crate) fn refusal<B: Default>(status: StatusCode) -> Response<B> {
     response
 }
 
+/// The response of a session whose commit has come to its end.
+fn conclude<B: Default>(response: Response<B>, session: &RequestSession, settled: Result<(), Error>) -> Response<B> {
+    let response = match settled {
+        Ok(()) => response,
+        Err(error) => refusal(error.status()),
+    };
+    finish(response, session, session.farewell())
+}
+
 /// Says in the head what the session has done.
-fn finish<B>(mut response: Response<B>, session: &RequestSession) -> Response<B> {
-    if !session.is_loaded() {
-        return response;
-    }
+fn finish<B>(mut response: Response<B>, session: &RequestSession, farewell: Farewell) -> Response<B> {
     let headers = response.headers_mut();
     let (transport, carrier) = (&session.config().transport, session.carrier());
     if let Some(header) = &transport.header {
@@ -135,7 +147,7 @@ fn finish<B>(mut response: Response<B>, session: &RequestSession) -> Response<B>
     if !transport.without_cookie {
         vary_by(headers, "cookie");
     }
-    let outgoing = session.outgoing();
+    let outgoing = farewell.outgoing;
     match &outgoing {
         Outgoing::Nothing => {
             make_private(headers);
@@ -149,7 +161,7 @@ fn finish<B>(mut response: Response<B>, session: &RequestSession) -> Response<B>
         }
         Outgoing::Clear => transport.take_back(headers, carrier),
     }
-    if session.ended_the_clients() {
+    if farewell.ended_the_clients {
         let begins_another = matches!(outgoing, Outgoing::Set { .. });
         clear_site_data(headers, &session.config().clear_site_data, begins_another);
     }

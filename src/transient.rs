@@ -131,8 +131,8 @@ impl Transient {
         if now >= record.expiry() {
             return Ok(None);
         }
-        let (_, data) = record.open()?;
-        Ok(Some(data))
+        let start = record.open(&mut Header::blank())?;
+        Ok(Some(record.data(start)))
     }
 }
 

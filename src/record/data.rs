@@ -18,9 +18,9 @@ pub(crate) struct Data {
 }
 
 impl Data {
-    /// Takes the frames from `start` to the end of the state, after checking that they are whole.
-    pub(crate) fn parse(state: Arc<[u8]>, start: usize) -> Result<Self, StoreError> {
-        let mut input = Reader::starting_at(&state, start);
+    /// Makes sure that from `start` to the end of the state there are whole frames.
+    pub(crate) fn check(state: &[u8], start: usize) -> Result<(), StoreError> {
+        let mut input = Reader::starting_at(state, start);
         while !input.is_at_end() {
             let key = input.length()?;
             let key = input.take(key)?;
@@ -30,12 +30,16 @@ impl Data {
             let value = input.length()?;
             input.take(value)?;
         }
-        Ok(Self { state, start })
+        Ok(())
     }
 
-    /// The frames of a state that was just put together.
+    /// The frames from `start` to the end of a state of which they are known to be whole.
     pub(crate) const fn of(state: Arc<[u8]>, start: usize) -> Self {
         Self { state, start }
+    }
+
+    pub(crate) const fn begin_at(&mut self, start: usize) {
+        self.start = start;
     }
 
     pub(crate) fn empty() -> Self {
@@ -110,7 +114,7 @@ impl<'a> Iterator for Frames<'a> {
         if self.input.is_at_end() {
             return None;
         }
-        // What is broken was refused by `Data::parse`.
+        // What is broken was refused by `Data::check`.
         let start = self.input.position();
         let length = self.input.length().ok()?;
         let key = self.input.take(length).ok()?;

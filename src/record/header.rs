@@ -169,8 +169,15 @@ impl Header {
         out.into_vec()
     }
 
-    /// The header, and where the data begins.
-    pub(crate) fn read(state: &[u8]) -> Result<(Self, usize), StoreError> {
+    /// A header of nothing, to [read](Self::read) one into.
+    pub(crate) fn blank() -> Self {
+        Self::new(Verifier::from_bytes([0; 32]), Timestamp::from_milliseconds(0))
+    }
+
+    /// Reads a header into this one, whatever it was; says where the data begins. After an error it is of no use.
+    ///
+    /// In place, since a header is read by nearly every request and moving it takes longer than reading it.
+    pub(crate) fn read(&mut self, state: &[u8]) -> Result<usize, StoreError> {
         let mut input = Reader::new(state);
         match input.byte()? {
             Self::FORMAT => {}
@@ -181,32 +188,22 @@ impl Header {
         if flags & !(Self::ENDED | Self::AUTHENTICATED | Self::LIFETIME | Self::CSRF) != 0 {
             return Err(StoreError::corrupt("unknown flags"));
         }
-        let epoch = input.varint()?;
-        let started_at = input.timestamp()?;
-        let authenticated_at = if flags & Self::AUTHENTICATED != 0 { Some(input.timestamp()?) } else { None };
-        let lifetime = if flags & Self::LIFETIME != 0 { Some(read_lifetime(&mut input)?) } else { None };
-        let rotated = Version::new(input.varint()?);
-        let signed_in = Version::new(input.varint()?);
-        let secrets = Secrets::read(&mut input, flags & Self::CSRF != 0)?;
-        let mut commits = CommitNames { count: input.length()?, ..CommitNames::default() };
-        if commits.count > CommitNames::KEPT {
+        self.ended = flags & Self::ENDED != 0;
+        self.epoch = input.varint()?;
+        self.started_at = input.timestamp()?;
+        self.authenticated_at = if flags & Self::AUTHENTICATED != 0 { Some(input.timestamp()?) } else { None };
+        self.lifetime = if flags & Self::LIFETIME != 0 { Some(read_lifetime(&mut input)?) } else { None };
+        self.rotated = Version::new(input.varint()?);
+        self.signed_in = Version::new(input.varint()?);
+        self.secrets.read(&mut input, flags & Self::CSRF != 0)?;
+        self.commits.count = input.length()?;
+        let Some(names) = self.commits.names.get_mut(..self.commits.count) else {
             return Err(StoreError::corrupt("too many commits"));
-        }
-        for name in &mut commits.names[..commits.count] {
+        };
+        for name in names {
             *name = input.array()?;
         }
-        let header = Self {
-            ended: flags & Self::ENDED != 0,
-            epoch,
-            started_at,
-            authenticated_at,
-            lifetime,
-            rotated,
-            signed_in,
-            secrets,
-            commits,
-        };
-        Ok((header, input.position()))
+        Ok(input.position())
     }
 
     /// Enough for a header without lists; more is found when it is needed.
@@ -236,13 +233,13 @@ impl Secrets {
         }
     }
 
-    fn read(input: &mut Reader<'_>, has_csrf: bool) -> Result<Self, StoreError> {
-        let current = Verifier::from_bytes(input.array()?);
-        let since = input.timestamp()?;
-        let csrf = if has_csrf { Some(Verifier::from_bytes(input.array()?)) } else { None };
-        let mut pending = Vec::new();
+    fn read(&mut self, input: &mut Reader<'_>, has_csrf: bool) -> Result<(), StoreError> {
+        self.current = Verifier::from_bytes(input.array()?);
+        self.since = input.timestamp()?;
+        self.csrf = if has_csrf { Some(Verifier::from_bytes(input.array()?)) } else { None };
+        self.pending.clear();
         for _ in 0..input.length()? {
-            pending.push(Pending {
+            self.pending.push(Pending {
                 verifier: Verifier::from_bytes(input.array()?),
                 issued_at: input.timestamp()?,
                 by_sign_in: match input.byte()? {
@@ -252,9 +249,9 @@ impl Secrets {
                 },
             });
         }
-        let mut retired = Vec::new();
+        self.retired.clear();
         for _ in 0..input.length()? {
-            retired.push(Retired {
+            self.retired.push(Retired {
                 verifier: Verifier::from_bytes(input.array()?),
                 at: input.timestamp()?,
                 by: match input.byte()? {
@@ -265,7 +262,7 @@ impl Secrets {
                 },
             });
         }
-        Ok(Self { current, since, csrf, pending, retired })
+        Ok(())
     }
 }
 

@@ -17,7 +17,7 @@ use crate::transport::Candidates;
 /// What the tokens of one request open: at most one `get` for each of their ids.
 ///
 /// One live session is taken. Two are none: somebody has planted a cookie, and there is no telling which is whose.
-pub(super) async fn load(config: &Config, candidates: &Candidates) -> Result<Base, Error> {
+pub(super) async fn load(config: &Config, candidates: &Candidates, mut now: Timestamp) -> Result<Base, Error> {
     let tokens = candidates.tokens();
     let mut opened = Base::Fresh;
     let mut ambiguous = false;
@@ -27,7 +27,10 @@ pub(super) async fn load(config: &Config, candidates: &Candidates) -> Result<Bas
         if tokens[..place].iter().flatten().any(|earlier| earlier.id() == id) {
             continue;
         }
-        let now = config.clock.now();
+        if place > 0 {
+            // The one before may have taken its time.
+            now = config.clock.now();
+        }
         let found = match seek(config, &id, now).await? {
             Sought::Found(found) => found,
             Sought::Over => continue,
@@ -38,7 +41,8 @@ pub(super) async fn load(config: &Config, candidates: &Candidates) -> Result<Bas
         };
         match open(found, &tokens[place..], now) {
             Opened::Live(mut live) => {
-                live.outdated = live.current_token().is_some_and(|token| candidates.is_outdated(token));
+                live.outdated = candidates.some_are_outdated()
+                    && live.current_token().is_some_and(|token| candidates.is_outdated(token));
                 ambiguous |= matches!(opened, Base::Live(_));
                 opened = Base::Live(live);
             }
@@ -125,16 +129,16 @@ impl Found {
         let start = header.write();
         let state = view.state(&start);
         let data = Data::of(Arc::clone(&state), start.len());
-        Self::of(Record::new(id, version, owner, times, state), header, data)
+        let record = Record::new(id, version, owner, times, state).known_to_be_whole();
+        Self(Arc::new(Parts { record, header, data }))
     }
 
     pub(crate) fn read(record: Record) -> Result<Self, StoreError> {
-        let (header, data) = record.open()?;
-        Ok(Self::of(record, header, data))
-    }
-
-    fn of(record: Record, header: Header, data: Data) -> Self {
-        Self(Arc::new(Parts { record, header, data }))
+        let data = record.data(0);
+        let mut found = Arc::new(Parts { record, header: Header::blank(), data });
+        let Parts { record, header, data } = Arc::get_mut(&mut found).expect("nobody else has it yet");
+        data.begin_at(record.open(header)?);
+        Ok(Self(found))
     }
 
     /// What a client's token is to the session by now, for a request that it has opened the session to. If it was
@@ -193,7 +197,7 @@ enum Sought {
 }
 
 async fn seek(config: &Config, id: &SessionId, now: Timestamp) -> Result<Sought, Error> {
-    let got = config.store.get(id).await;
+    let got = config.store.get_as_of(id, (now, &config.clock)).await;
     let found = match got.and_then(|record| record.map(Found::read).transpose()) {
         Ok(Some(found)) => found,
         Ok(None) => return Ok(Sought::Absent),

@@ -17,6 +17,8 @@ use crate::token::{Secret, SessionId, Token, Verifier};
 #[derive(Debug)]
 pub(crate) struct Work {
     pub(crate) base: Base,
+    /// When the request loaded it.
+    pub(super) loaded_at: Option<Timestamp>,
     pub(crate) view: View,
     /// The view is the base with exactly `changes` applied, so that a first commit need not run them again.
     pub(crate) view_is_exact: bool,
@@ -188,6 +190,27 @@ pub(crate) enum Outgoing {
     Clear,
 }
 
+/// What the head of a response says of a session that is settled.
+#[derive(Debug)]
+pub(crate) struct Farewell {
+    pub(crate) outgoing: Outgoing,
+    /// The request has ended the session that its client came with.
+    pub(crate) ended_the_clients: bool,
+}
+
+impl Base {
+    /// Whether the last use that the store knows of was too long ago.
+    pub(super) fn is_use_unnoted(&self, lifetime: Lifetime, now: Timestamp) -> bool {
+        let Self::Live(live) = self else { return false };
+        now.since(live.found.record.last_seen_timestamp()) >= lifetime.touch_interval()
+    }
+
+    /// Whether the client's cookie was written by an old key.
+    pub(super) const fn is_outdated(&self) -> bool {
+        matches!(self, Self::Live(live) if live.outdated)
+    }
+}
+
 impl Work {
     pub(crate) fn new(base: Base) -> Self {
         let (view, owner, authenticated_at) = match &base {
@@ -200,6 +223,7 @@ impl Work {
         };
         Self {
             base,
+            loaded_at: None,
             view,
             view_is_exact: true,
             owner,
@@ -218,6 +242,10 @@ impl Work {
             ends: 0,
             reads: Reads::default(),
         }
+    }
+
+    pub(super) fn farewell(&self) -> Farewell {
+        Farewell { outgoing: self.outgoing.clone(), ended_the_clients: self.ended_the_clients }
     }
 
     /// Refuses a write where there is nothing that it could be written to.

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::{Expected, MemoryStore, Outcome, Store, Touch};
+use crate::clock::{Clock, Timestamp};
 use crate::error::StoreError;
 use crate::record::{Record, Version};
 use crate::token::SessionId;
@@ -29,10 +30,28 @@ impl AnyStore {
         }
     }
 
+    /// Whether its operations are over when they are first polled.
+    pub(crate) const fn answers_at_once(&self) -> bool {
+        matches!(self, Self::Memory(_))
+    }
+
     pub(crate) async fn get(&self, id: &SessionId) -> Result<Option<Record>, StoreError> {
         match self {
             Self::Memory(store) => Store::get(store, id).await,
             Self::Other(store) => store.get(id).await,
+        }
+    }
+
+    /// [Gets](Self::get) a record at a time that was just read from a clock, which spares a store that goes by the same one another
+    /// look.
+    pub(crate) async fn get_as_of(
+        &self,
+        id: &SessionId,
+        (now, clock): (Timestamp, &Clock),
+    ) -> Result<Option<Record>, StoreError> {
+        match self {
+            Self::Memory(store) if store.goes_by(clock) => Ok(store.record(id, now)),
+            _ => self.get(id).await,
         }
     }
 

@@ -183,7 +183,7 @@ impl CookieTemplate {
     pub(crate) fn candidates(&self, headers: &HeaderMap) -> Candidates {
         let mut found = Candidates::default();
         for header in headers.get_all(COOKIE) {
-            for pair in header.as_bytes().split(|&byte| byte == b';') {
+            for pair in pairs(header.as_bytes()) {
                 let Some(value) = value_of(pair, self.name.as_bytes()) else { continue };
                 match &self.protection {
                     None => found.add(value),
@@ -203,7 +203,7 @@ impl CookieTemplate {
         let Some(Opened { value, outdated }) = protection.open(&self.name, value) else { return };
         found.add(value.as_bytes());
         if let (true, Ok(candidate)) = (outdated, Candidate::try_from(value.as_bytes())) {
-            found.outdated.push(candidate);
+            found.more.get_or_insert_default().outdated.push(candidate);
         }
     }
 
@@ -224,6 +224,27 @@ impl Default for CookieTemplate {
     fn default() -> Self {
         CookieOptions::default().render()
     }
+}
+
+/// The pairs of a `Cookie` header. Browsers send the cookies of the whole site, so this looks at sixteen bytes at a time.
+fn pairs(header: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(header);
+    std::iter::from_fn(move || {
+        let here = rest.take()?;
+        let Some(end) = first_semicolon(here) else { return Some(here) };
+        rest = Some(&here[end + 1..]);
+        Some(&here[..end])
+    })
+}
+
+fn first_semicolon(bytes: &[u8]) -> Option<usize> {
+    let (chunks, rest) = bytes.as_chunks::<16>();
+    let has_one = |chunk: &[u8; 16]| chunk.iter().fold(false, |found, &byte| found | (byte == b';'));
+    let (before, chunk) = match chunks.iter().position(has_one) {
+        Some(at) => (at * 16, chunks[at].as_slice()),
+        None => (chunks.len() * 16, rest),
+    };
+    chunk.iter().position(|&byte| byte == b';').map(|at| before + at)
 }
 
 /// The value of a cookie pair of this name. Only spaces and tabs are trimmed: a name that merely looks the same
@@ -252,13 +273,19 @@ fn header_value(text: String) -> HeaderValue {
 #[derive(Clone, Default)]
 pub(crate) struct Candidates {
     first: Option<Candidate>,
-    /// Few requests have more than one.
-    more: Vec<Candidate>,
-    /// Those that an old key had signed or encrypted.
-    outdated: Vec<Candidate>,
+    /// What few requests have.
+    more: Option<Box<More>>,
     /// How many protected cookies were looked at.
     opened: u8,
     carrier: Carrier,
+}
+
+#[derive(Clone, Default)]
+struct More {
+    /// Those after the first.
+    others: Vec<Candidate>,
+    /// Those that an old key had signed or encrypted.
+    outdated: Vec<Candidate>,
 }
 
 type Candidate = [u8; Token::LENGTH];
@@ -280,17 +307,26 @@ impl Candidates {
         self.carrier
     }
 
+    /// Whether an old key had written any of them.
+    pub(crate) const fn some_are_outdated(&self) -> bool {
+        self.more.is_some()
+    }
+
     /// Whether this token came in a cookie that an old key had written.
     pub(crate) fn is_outdated(&self, token: &Token) -> bool {
-        !self.outdated.is_empty() && {
+        self.more.as_ref().is_some_and(|more| {
             let token = token.expose_secret();
-            self.outdated.iter().any(|candidate| candidate == token.as_bytes())
-        }
+            more.outdated.iter().any(|candidate| candidate == token.as_bytes())
+        })
     }
 
     /// The tokens among them.
     pub(crate) fn tokens(&self) -> [Option<Token>; Self::MOST] {
-        let mut tokens = self.iter().filter_map(|candidate| Token::parse(candidate));
+        let first = self.first.as_ref().and_then(|candidate| Token::parse(candidate));
+        if self.more.is_none() {
+            return [first, None, None, None];
+        }
+        let mut tokens = first.into_iter().chain(self.others().iter().filter_map(|candidate| Token::parse(candidate)));
         std::array::from_fn(|_| tokens.next())
     }
 
@@ -303,16 +339,17 @@ impl Candidates {
         // Where there are several, those that are no tokens must not crowd out the one that is.
         if Token::parse(&first).is_none() {
             self.first = Some(candidate);
-        } else if self.iter().count() < Self::MOST
-            && self.iter().all(|known| *known != candidate)
+        } else if 1 + self.others().len() < Self::MOST
+            && candidate != first
+            && !self.others().contains(&candidate)
             && Token::parse(&candidate).is_some()
         {
-            self.more.push(candidate);
+            self.more.get_or_insert_default().others.push(candidate);
         }
     }
 
-    fn iter(&self) -> impl Iterator<Item = &Candidate> {
-        self.first.iter().chain(&self.more)
+    fn others(&self) -> &[Candidate] {
+        self.more.as_ref().map_or(&[], |more| &more.others)
     }
 }
 

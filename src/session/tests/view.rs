@@ -70,7 +70,7 @@ proptest! {
     ) {
         let mut state = header.clone();
         state.extend_from_slice(&frames_of(&base));
-        let mut view = View::new(Data::parse(state.into(), header.len()).expect("it is whole"));
+        let mut view = View::new(Data::of(state.into(), header.len()));
         let mut model = base;
         let mut length = view.len();
         assert_same(&view, &model, &[])?;
@@ -111,7 +111,8 @@ proptest! {
         assert_same(&view, &model, &[])?;
         let written = view.state(&header);
         prop_assert_eq!(&written[..header.len()], header.as_slice());
-        let data = Data::parse(written, header.len()).expect("it is whole");
+        Data::check(&written, header.len()).expect("it is whole");
+        let data = Data::of(written, header.len());
         prop_assert_eq!(data.frames().count(), model.len());
         prop_assert_eq!(model_of(&data), model);
     }
