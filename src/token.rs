@@ -19,6 +19,8 @@ use crate::clock::Timestamp;
 /// nothing. What opens a session is its [`Token`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
+// Moved by whole words: bytes of no alignment are moved in pieces that overlap, and each waits for the one before.
+#[repr(align(8))]
 pub struct SessionId(Uuid);
 
 impl SessionId {
@@ -171,6 +173,7 @@ impl fmt::Debug for Token {
 
 /// The half of a token that is worth stealing.
 #[derive(Clone)]
+#[repr(align(8))]
 pub(crate) struct Secret([u8; 16]);
 
 impl Secret {
@@ -218,6 +221,7 @@ impl fmt::Debug for Secret {
 
 /// The SHA-256 of a secret: all that a record keeps of it.
 #[derive(Clone, Copy)]
+#[repr(align(8))]
 pub(crate) struct Verifier([u8; 32]);
 
 impl Verifier {

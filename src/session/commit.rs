@@ -50,7 +50,7 @@ impl Batch {
                 changes,
                 result,
                 attempt,
-                started: Instant::now(),
+                begun: None,
                 tries: 0,
                 faults: 0,
                 turn: None,
@@ -145,7 +145,8 @@ struct Update<'a> {
     changes: &'a mut Changes,
     result: &'a mut Option<View>,
     attempt: &'a mut Attempt,
-    started: Instant,
+    /// When it began to try again.
+    begun: Option<Instant>,
     tries: u32,
     faults: u32,
     /// The place among the commits of this process that have lost a race for the session, once this one has.
@@ -171,7 +172,9 @@ impl Update<'_> {
         loop {
             if tried.is_some() || self.attempt.in_doubt.is_some() {
                 newer = match self.look().await? {
-                    Standing::Done(found) if self.is_still_this(&found) => return Ok(Some(self.committed(found))),
+                    Standing::Done(found) if self.is_still_this(&found) => {
+                        return Ok(Some(self.committed(found, self.config.clock.now())));
+                    }
                     // It took effect, and the session changed hands or ended after: this request goes on with what was.
                     Standing::Done(_) => {
                         let own = tried.unwrap_or_else(|| self.loaded.found.clone());
@@ -200,7 +203,10 @@ impl Update<'_> {
             };
             let in_doubt = self.attempt.in_doubt.replace(version);
             match self.config.store.set(&draft.record, Expected::Version(version)).await {
-                Ok(Outcome::Written) => return Ok(Some(self.committed(draft))),
+                Ok(Outcome::Written) => {
+                    let now = draft.record.last_seen_timestamp();
+                    return Ok(Some(self.committed(draft, now)));
+                }
                 Ok(Outcome::Refused) => {
                     self.attempt.in_doubt = in_doubt;
                     let id = *self.loaded.found.record.id();
@@ -358,8 +364,8 @@ impl Update<'_> {
         Ok(())
     }
 
-    fn committed(&self, found: Found) -> Committed {
-        let (id, now) = (*found.record.id(), self.config.clock.now());
+    fn committed(&self, found: Found, now: Timestamp) -> Committed {
+        let id = *found.record.id();
         let secrets = &found.header.secrets;
         let issued = self.attempt.secret.as_ref().map(|secret| (Token::new(id, secret.clone()), secret.verifier()));
         // Dropped in favour of another rotation, it is none of the session's.
@@ -405,6 +411,7 @@ impl Update<'_> {
     /// Waits for the next try: for our turn, if others of this process are before us, and otherwise a little, so that other
     /// processes have theirs.
     async fn wait(&mut self) -> Result<(), Error> {
+        self.begun.get_or_insert_with(Instant::now);
         let (mut pauses, mut idle) = (0, 0);
         while let Some(turn) = &self.turn
             && let before @ Progress::Passed(_) = turn.progress()
@@ -426,7 +433,7 @@ impl Update<'_> {
     }
 
     fn check_deadline(&self) -> Result<(), Error> {
-        if self.started.elapsed() <= self.config.commit_deadline {
+        if self.begun.is_none_or(|begun| begun.elapsed() <= self.config.commit_deadline) {
             return Ok(());
         }
         Err(StoreError::unavailable("the commit lost too many races").into())

@@ -21,14 +21,14 @@ impl RequestSession {
             return Some(self.flight(Job::End(ending), &work));
         }
         if let Some(stalled) = work.stalled.take() {
-            return Some(self.flight(Job::Commit(*stalled), &work));
+            return Some(self.flight(Job::Commit(stalled), &work));
         }
         let changes = Changes { upkeep, ..std::mem::take(&mut work.changes) };
         if changes.is_nothing() {
             return None;
         }
         let result = work.view_is_exact.then(|| work.view.clone());
-        let mut batch = Batch::new(work.base.clone(), changes);
+        let mut batch = Box::new(Batch::new(work.base.clone(), changes));
         batch.result = result;
         batch.attempt.new_id = work.new_id;
         Some(self.flight(Job::Commit(batch), &work))
@@ -48,9 +48,9 @@ pub(super) struct Flight<'a> {
     ends: u32,
 }
 
-#[expect(clippy::large_enum_variant, reason = "it lives for one commit, and a box would cost that an allocation")]
 enum Job {
-    Commit(Batch),
+    /// In a box: on its way through the futures of a commit it is moved many times.
+    Commit(Box<Batch>),
     End(Ending),
 }
 
@@ -97,7 +97,7 @@ impl Flight<'_> {
         }
         work.used = true;
         let lifetime = live.found.header.lifetime.unwrap_or(config.lifetime);
-        let now = config.clock.now();
+        let now = live.found.record.last_seen_timestamp();
         let outdated = batch.base.is_outdated();
         let renewal = batch.changes.lifetime.is_some() || outdated || batch.base.is_use_unnoted(lifetime, now);
         if let Some(token) = issued {
@@ -137,8 +137,9 @@ impl Flight<'_> {
     /// The commit failed, and will not be tried again by this request.
     fn fail(mut self, error: Error) -> Result<(), Error> {
         let job = self.job.take();
-        if let Some(Job::Commit(Batch { base: Base::Live(live), changes, .. })) = &job
-            && changes.is_empty()
+        if let Some(Job::Commit(batch)) = &job
+            && let Base::Live(live) = &batch.base
+            && batch.changes.is_empty()
         {
             // Upkeep alone: nobody asked for it.
             if error.kind() == ErrorKind::Unavailable {
@@ -174,7 +175,7 @@ impl Drop for Flight<'_> {
         let mut work = self.session.work();
         match job {
             Job::Commit(batch) if work.ends != self.ends => work.end_stalled(&batch),
-            Job::Commit(batch) => work.stalled = Some(Box::new(batch)),
+            Job::Commit(batch) => work.stalled = Some(batch),
             Job::End(ending) => work.endings.push(ending),
         }
     }

@@ -90,7 +90,7 @@ impl RequestSession {
 
     /// Loads the session, once for the request.
     pub(crate) async fn load(&self) -> Result<(), Error> {
-        match self.at_once(self.load_in_turn()) {
+        match self.at_once(|| self.load_in_turn()) {
             Some(loaded) => loaded,
             // Apart, so that the future of a handler does not carry it, which is moved about.
             None => Box::pin(self.load_in_turn()).await,
@@ -110,11 +110,11 @@ impl RequestSession {
 
     /// The outcome of work on the session that a store which answers at once lets come to its end without a wait. `None` where
     /// there is another store, or something to wait for: then the work is as if its client had gone away, and is begun anew.
-    pub(super) fn at_once<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    pub(super) fn at_once<F: Future>(&self, work: impl FnOnce() -> F) -> Option<F::Output> {
         if !self.config.store.answers_at_once() {
             return None;
         }
-        match pin!(work).poll(&mut Context::from_waker(Waker::noop())) {
+        match pin!(work()).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(done) => Some(done),
             Poll::Pending => None,
         }

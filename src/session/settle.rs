@@ -52,7 +52,7 @@ impl RequestSession {
         }
         let mut upkeep = Some(());
         loop {
-            let due = upkeep.take().map(|()| self.upkeep(&self.work(), self.config().clock.now()));
+            let due = upkeep.take().map(|()| self.upkeep(&self.work(), None));
             let Some(flight) = self.take_off(due.unwrap_or_default()) else { break };
             match flight.run().await {
                 Err(error) if error.kind() == ErrorKind::Ended => return Ok(()),
@@ -69,7 +69,7 @@ impl RequestSession {
 
     /// [Settles](Self::settle) a session whose store lets it come to its end without a wait.
     pub(crate) fn settle_at_once(&self, commit_changes: bool, claims_success: bool) -> Option<Result<(), Error>> {
-        self.at_once(self.settle(commit_changes, claims_success))
+        self.at_once(|| self.settle(commit_changes, claims_success))
     }
 
     /// Drops what was not committed.
@@ -107,19 +107,22 @@ impl RequestSession {
         }
         // By the time of the use that is to be noted.
         let now = work.loaded_at.unwrap_or_else(|| self.config().clock.now());
-        self.upkeep(work, now) != Upkeep::default() || self.is_touch_due(work, now)
+        self.upkeep(work, Some(now)) != Upkeep::default() || self.is_touch_due(work, now)
     }
 
     /// Notes that the session was used, unless that was done lately. A failure costs the client nothing.
     async fn touch_if_due(&self) {
-        let now = self.config().clock.now();
-        let (record, lifetime, started_at) = {
+        let (record, lifetime, started_at, now) = {
             let work = self.work();
+            if work.used {
+                return;
+            }
+            let now = self.config().clock.now();
             let Base::Live(live) = &work.base else { return };
             if !self.is_touch_due(&work, now) {
                 return;
             }
-            (live.found.record.clone(), work.lifetime(self.config().lifetime), live.found.header.started_at)
+            (live.found.record.clone(), work.lifetime(self.config().lifetime), live.found.header.started_at, now)
         };
         let touch = Touch::new(now.into(), lifetime.expires_at(started_at, now).into());
         match self.config().store.touch(record.id(), record.version(), touch).await {
@@ -148,6 +151,9 @@ impl RequestSession {
     /// Sends a persistent cookie again, or one that an old key has written, under a token that is still the current one.
     pub(super) fn renew_cookie(&self, work: &mut Work, lifetime: Lifetime) {
         let (Base::Live(live), Outgoing::Nothing) = (&work.base, &work.outgoing) else { return };
+        if !(lifetime.max_age.is_some() || live.outdated) || self.carrier() != Carrier::Cookie {
+            return;
+        }
         let Some(token) = live.current_token() else { return };
         let now = self.config().clock.now();
         if !live.found.header.secrets.may_refresh(now) {
@@ -155,23 +161,24 @@ impl RequestSession {
             return;
         }
         let max_age = lifetime.cookie_max_age(live.found.header.started_at, now);
-        if (max_age.is_some() || live.outdated) && self.carrier() == Carrier::Cookie {
-            work.outgoing = Outgoing::Set { token: token.clone(), max_age };
-        }
+        work.outgoing = Outgoing::Set { token: token.clone(), max_age };
     }
 
-    /// What the session itself has due.
-    fn upkeep(&self, work: &Work, now: Timestamp) -> Upkeep {
+    /// What the session itself has due: now, where no other time is given.
+    fn upkeep(&self, work: &Work, at: Option<Timestamp>) -> Upkeep {
         let Base::Live(live) = &work.base else { return Upkeep::default() };
         let secrets = &live.found.header.secrets;
-        let is_old = |period| now.since(secrets.since) >= period;
         let changes_token = work.changes.sign_in.is_some() || work.changes.rotate;
+        let is_old = |period| {
+            let at = at.unwrap_or_else(|| self.config().clock.now());
+            at.since(secrets.since) >= period && secrets.may_refresh(at)
+        };
         Upkeep {
             promote: !self.is_detached() && live.presented == Presented::Pending,
             refresh: !self.is_detached()
                 && !changes_token
                 && live.presented == Presented::Current
-                && live.token.as_ref().is_some_and(|_| secrets.may_refresh(now))
+                && live.token.is_some()
                 && work.lifetime(self.config().lifetime).rotation.is_some_and(is_old),
         }
     }
