@@ -7,7 +7,7 @@
 //! - [`concurrency`]: what merges, and how
 //! - [`accounts`]: a user's devices, limits, step-up, forms, tokens in headers, keys
 //! - [`stores`]: choosing and running a store
-//! - [`writing_a_store`]: the contract, and a store in 40 lines
+//! - [`writing_a_store`]: the contract, and a store in 60 lines
 //! - [`testing`]: testing an application that uses sessions
 //! - [`proxies`]: behind a proxy or load balancer
 //! - [`scaling`]: from one node to many
