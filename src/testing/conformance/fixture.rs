@@ -14,6 +14,12 @@ pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// How the suite opens a store, connects to it again, and lets its time pass.
 ///
 /// A fixture panics where it cannot do what it is asked: a test without its database is no test.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say how to open a store",
+    label = "no `Fixture`",
+    note = "the suite opens stores itself, for each rule: implement `sessile::testing::conformance::Fixture` for a type of your \
+            test, and have its `open` make the store"
+)]
 pub trait Fixture: Send + Sync {
     /// The store.
     type Store: Store;
