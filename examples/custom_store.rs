@@ -1,4 +1,4 @@
-//! A store of your own: where sessions must outlive a restart and there is one machine and no database.
+//! When no store of this crate fits: one of your own, here for one machine without a database, over files.
 //!
 //! Each record is a file in a directory, replaced by renaming, under a lock that threads and processes share. The
 //! suite of rules for stores (feature `testing`) tries it at the end of this file.

@@ -1,4 +1,4 @@
-//! Pages with forms and no script: signing in and out, CSRF tokens, messages that outlive a redirect.
+//! When pages have forms and no script: signing in and out, CSRF tokens, messages that outlive a redirect.
 //!
 //! ```sh
 //! cargo run --example forms

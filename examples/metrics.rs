@@ -1,4 +1,4 @@
-//! For operators: counts what happens to sessions, as metrics that Prometheus reads.
+//! When an operator wants to see what happens to sessions: counters, as Prometheus reads them.
 //!
 //! ```sh
 //! cargo run --example metrics
@@ -66,7 +66,7 @@ fn app(metrics: Metrics) -> Result<Router, sessile::ConfigError> {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let port = std::env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
-    println!("http://{}", listener.local_addr()?);
+    println!("listening on http://{}", listener.local_addr()?);
     axum::serve(listener, app(Metrics::default())?).await?;
     Ok(())
 }

@@ -1,8 +1,10 @@
-//! Sessions in MySQL or MariaDB: one line differs from an application that keeps them in memory.
+//! When there is a MySQL or MariaDB: one line differs from an application that keeps its sessions in memory.
 //!
 //! ```sh
 //! DATABASE_URL=mysql://root@localhost/app cargo run --example mysql --features mysql
 //! ```
+//!
+//! listens on 127.0.0.1:3000; `PORT` in the environment changes it, and port 0 takes any that is free.
 
 use std::time::Duration;
 
@@ -32,7 +34,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tokio::spawn(layer.sessions().sweep_every(Duration::from_secs(60)));
 
     let app = Router::new().route("/", get(visit)).layer(layer);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    let port: u16 = std::env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
     axum::serve(listener, app).await?;
     Ok(())

@@ -1,4 +1,4 @@
-//! A small application with one session layer. Start here.
+//! When you are new here: a small application with one session layer, and a route for each thing that a handler can do.
 //!
 //! ```sh
 //! cargo run --example quickstart

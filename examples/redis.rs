@@ -1,8 +1,10 @@
-//! Sessions in Redis or Valkey: one line differs from an application that keeps them in memory.
+//! When there is a Redis or a Valkey: one line differs from an application that keeps its sessions in memory.
 //!
 //! ```sh
 //! DATABASE_URL=redis://localhost/ cargo run --example redis --features redis
 //! ```
+//!
+//! listens on 127.0.0.1:3000; `PORT` in the environment changes it, and port 0 takes any that is free.
 
 use axum::Router;
 use axum::routing::get;
@@ -24,7 +26,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store = RedisStore::connect(&url).await?;
 
     let app = Router::new().route("/", get(visit)).layer(SessionLayer::new(store));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    let port: u16 = std::env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
     axum::serve(listener, app).await?;
     Ok(())

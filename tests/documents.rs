@@ -1,5 +1,5 @@
 //! The documents lead somewhere: each of their links to a file and a heading that exist, each of their commands to what it
-//! names.
+//! names. And whatever in the README and the guides can be run is run: each command and each piece of code by something here.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -106,7 +106,7 @@ fn every_document_is_found_from_the_readme() {
 
 /// Every command of a document that begins with one of these words, wherever it stands: in a block or within a line.
 fn commands(document: &str) -> Vec<String> {
-    let starts = |text: &str| text.split(' ').any(|word| ["cargo", "bash"].contains(&word));
+    let starts = |text: &str| text.split(' ').any(|word| ["cargo", "bash", "curl"].contains(&word));
     let (prose, blocks): (Vec<_>, Vec<_>) = document.split("```").enumerate().partition(|(n, _)| n % 2 == 0);
     let blocks = blocks.into_iter().filter_map(|(_, block)| block.strip_prefix("sh\n")).flat_map(str::lines);
     let spans = prose.iter().flat_map(|(_, text)| text.split('`').skip(1).step_by(2));
@@ -153,6 +153,156 @@ fn every_command_names_what_there_is() {
         }
     }
     assert!(seen > 30, "{seen} commands");
+}
+
+/// What the tests run of the README, of the guides, and of the page for contributors: the command; the file that runs it, or the
+/// like of it; and what to find there.
+const RUN: [(&str, &str, &str); 32] = [
+    ("bash benches/instructions/run", "tests/run", "bash benches/instructions/run"),
+    ("bash tests/fuzz 3600", "tests/run", "bash tests/fuzz 60"),
+    ("bash tests/run", ".ci/run", "exec bash tests/run"),
+    ("bash tests/run-stores", "tests/run", "bash tests/run-stores"),
+    ("cargo add --path", "tests/new_user.rs", "\"--path\""),
+    ("cargo add axum", "tests/new_user.rs", "GUIDE, \"sh\""),
+    ("cargo add http serde_json --dev", "tests/new_user.rs", "TESTING, \"sh\""),
+    ("cargo add sessile", "tests/new_user.rs", "GUIDE, \"sh\""),
+    ("cargo add sessile --dev --features testing", "tests/new_user.rs", "TESTING, \"sh\""),
+    ("cargo add time", "tests/new_user.rs", "WRITING_A_STORE, \"sh\""),
+    ("cargo add tokio --features macros,net,rt-multi-thread", "tests/new_user.rs", "GUIDE, \"sh\""),
+    ("cargo add tower --dev --features util", "tests/new_user.rs", "TESTING, \"sh\""),
+    ("cargo deny check", "tests/run", "cargo-deny --workspace --log-level error check"),
+    ("cargo doc --open", "tests/run", "cargo doc --no-deps"),
+    ("cargo install --locked cargo-deny", "tests/run", "cargo install --quiet --locked"),
+    ("cargo new", "tests/new_user.rs", "GUIDE, \"sh\""),
+    ("cargo new shop", "tests/new_user.rs", "GUIDE, \"sh\""),
+    ("cargo run", "tests/new_user.rs", "program(program)"),
+    ("cargo run --example quickstart", "tests/quickstart.rs", "Site::start(\"quickstart\")"),
+    ("cargo run --manifest-path tests/public-api/Cargo.toml -- --write", "tests/run", "tests/public-api/Cargo.toml"),
+    ("cargo run -p sessile-demo", "examples/demo/tests/browser/demo.rs", "CARGO_BIN_EXE_sessile-demo"),
+    ("cargo test", "tests/run", "\ncargo test\n"),
+    ("cargo test --all-features --doc", "tests/run", "cargo test --all-features --doc"),
+    ("cargo test --all-features --test sizes -- --nocapture", "tests/run-stores", "--test sizes"),
+    (
+        "cargo check --manifest-path tests/peers/Cargo.toml --tests",
+        "tests/run",
+        "cargo check --manifest-path tests/peers",
+    ),
+    ("cargo test --test sign_in", "tests/run", "\ncargo test\n"),
+    ("cargo test -p sessile-demo --all-features", "tests/run", "cargo test -p sessile-demo --all-features"),
+    ("cd shop", "tests/new_user.rs", "[\"cd\", name]"),
+    ("curl -b jar -c jar http://localhost:3000", "tests/new_user.rs", "starts_with(\"curl \")"),
+    (
+        "DATABASE_URL=redis://localhost/ cargo run -p sessile-demo --features redis",
+        "examples/demo/tests/browser/databases.rs",
+        "Server::redis()",
+    ),
+    (
+        "DATABASE_URL=sqlite:sessions.db cargo run --example quickstart --features sqlite",
+        "tests/sqlite.rs",
+        "the_examples_keep_their_sessions_here(&url(&file))",
+    ),
+    ("TRYBUILD=overwrite cargo test --test compile_fail", "tests/run", "\ncargo test\n"),
+];
+
+/// What nothing runs, and why.
+const BY_HAND: [(&str, &str); 3] = [
+    ("cargo run --release --manifest-path benches/", "it measures, which takes a quiet machine"),
+    ("cargo deny check advisories", "it takes the network, and what it finds is another thing every day"),
+    ("bash tests/mutants", "it takes a night"),
+];
+
+/// The README, the guides, and the page for contributors. What was measured, and how, is in the others.
+fn to_be_followed() -> Vec<(PathBuf, String)> {
+    let pages = pages();
+    let is_one = |file: &Path| {
+        let name = file.strip_prefix(root()).unwrap().display().to_string();
+        ["README.md", "CONTRIBUTING.md", "SECURITY.md"].contains(&name.as_str()) || pages.contains(&name)
+    };
+    documents().into_iter().filter(|(file, _)| is_one(file)).collect()
+}
+
+/// The guides that are pages of the crate's documentation, whose code is compiled with it.
+fn pages() -> Vec<String> {
+    let guide = fs::read_to_string(root().join("src/guide.rs")).unwrap();
+    let pages = guide.lines().filter_map(|line| line.strip_prefix("page!(")?.split('"').nth(1));
+    pages.map(|page| format!("docs/{page}.md")).collect()
+}
+
+#[test]
+fn every_command_of_the_readme_and_the_guides_is_run() {
+    let mut found = Vec::new();
+    for (file, text) in to_be_followed() {
+        for command in commands(&text).into_iter().chain(shell_lines(&text)) {
+            let is_run = RUN.iter().any(|(known, _, _)| *known == command);
+            let is_not = BY_HAND.iter().any(|(start, _)| command.starts_with(start));
+            assert!(is_run || is_not, "{}: nothing is known to run {command:?}", file.display());
+            found.push(command);
+        }
+    }
+    for (command, file, there) in RUN {
+        assert!(found.iter().any(|it| it == command), "no document says {command:?}");
+        assert!(fs::read_to_string(root().join(file)).unwrap().contains(there), "{command}: no {there:?} in {file}");
+    }
+    for (start, why) in BY_HAND {
+        assert!(found.iter().any(|command| command.starts_with(start)), "no document says {start:?}, {why}");
+    }
+}
+
+/// The lines of all blocks for a shell, whatever they begin with.
+fn shell_lines(document: &str) -> Vec<String> {
+    let blocks = document.split("```").skip(1).step_by(2).filter_map(|block| block.strip_prefix("sh\n"));
+    blocks.flat_map(str::lines).map(str::to_owned).collect()
+}
+
+/// Rust is compiled, and run where it needs no server, with the documentation; the README's is run by `new_user`. What is shown of
+/// other crates is compiled by `tests/peers`, statements are sent by the tests of their database. All else are pictures.
+#[test]
+fn every_piece_of_code_of_the_readme_and_the_guides_is_compiled_or_run() {
+    let peers = fs::read_to_string(root().join("tests/peers/build.rs")).unwrap();
+    let postgres = fs::read_to_string(root().join("tests/postgres.rs")).unwrap();
+    let (pages, mut seen) = (pages(), 0);
+    for (file, text) in documents() {
+        let name = file.strip_prefix(root()).unwrap().display().to_string();
+        for block in text.split("```").skip(1).step_by(2) {
+            let (language, code) = block.split_once('\n').unwrap();
+            seen += 1;
+            let is_seen_to = match language {
+                "rust" | "rust,no_run" => pages.contains(&name) || name == "README.md",
+                "text" => {
+                    let guide = file.file_stem().unwrap().to_str().unwrap();
+                    let is_picture = code.contains(['│', '─', '▶']);
+                    is_picture || peers.contains(&format!("\"{guide}\""))
+                }
+                "sql" => postgres.contains(&format!("include_str!(\"../{name}\")")),
+                "sh" => true,
+                _ => false,
+            };
+            assert!(is_seen_to, "{name}: nothing compiles or runs this:\n```{block}");
+        }
+    }
+    assert!(seen > 50, "{seen} pieces of code");
+}
+
+#[test]
+fn every_example_says_when_to_take_it_and_how_to_run_it() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let files = fs::read_dir(root().join("examples")).unwrap().map(|entry| entry.unwrap().path());
+    let mut seen = 0;
+    for file in files.filter(|file| file.is_file()) {
+        seen += 1;
+        let name = file.file_stem().unwrap().to_str().unwrap();
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.starts_with("//! When "), "{name} does not begin with when to take it");
+        let needs = manifest.split("[[example]]").find(|entry| entry.starts_with(&format!("\nname = \"{name}\"\n")));
+        let feature =
+            needs.and_then(|entry| entry.lines().nth(2)?.strip_prefix("required-features = [\"")?.split('"').next());
+        let features = feature.map(|feature| format!(" --features {feature}")).unwrap_or_default();
+        let is_told = |verb| text.contains(&format!("cargo {verb} --example {name}{features}\n//! ```"));
+        assert!(is_told("run") || is_told("test"), "{name} does not say how to run it");
+        assert!(readme.contains(&format!("(examples/{name}.rs)")), "the README does not lead to {name}");
+    }
+    assert!(seen > 15, "{seen} examples");
 }
 
 #[test]

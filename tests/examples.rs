@@ -235,6 +235,21 @@ async fn anonymous_sessions_are_bounded_and_make_room_for_members() {
 }
 
 #[tokio::test]
+async fn metrics_count_what_happens_to_sessions() {
+    let site = Site::start("metrics");
+    let mut ada = site.visitor();
+    ada.get("/").await;
+    assert_eq!(ada.get("/").await, ok("visit 2\n"));
+    ada.post("/sign-in", "").await;
+    ada.post("/sign-out", "").await;
+    let (_, metrics) = ada.get("/metrics").await;
+    for (kind, count) in [("Created", 1), ("SignedIn", 1)] {
+        assert!(metrics.contains(&format!("session_events_total{{kind=\"{kind}\"}} {count}\n")), "{metrics}");
+    }
+    assert!(metrics.contains("kind=\"Ended\",reason=\"SignedOut\"} 1\n"), "{metrics}");
+}
+
+#[tokio::test]
 async fn the_others_do_what_they_say() {
     let site = Site::start("typed");
     let mut visitor = site.visitor();

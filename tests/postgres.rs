@@ -74,6 +74,23 @@ async fn every_statement_uses_an_index() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_settings_that_the_guide_advises_are_taken() {
+    let guide = include_str!("../docs/stores.md");
+    let statements = guide.split("```sql\n").nth(1).unwrap().split("```").next().unwrap();
+    let server = Server::postgres();
+    let store = open(&server).await;
+    sqlx::raw_sql(statements).execute(store.pool()).await.unwrap();
+    let options: Vec<String> = sqlx::query_scalar("SELECT reloptions FROM pg_class WHERE relname = 'sessile_sessions'")
+        .fetch_one(store.pool())
+        .await
+        .unwrap();
+    assert_eq!(options, ["autovacuum_vacuum_scale_factor=0.02", "fillfactor=80"]);
+    // The migration of the next start leaves them alone.
+    store.migrate().await.unwrap();
+    assert_eq!(store.set(&damage::record(1, None), Expected::Absent).await.unwrap(), Outcome::Written);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_database_is_unavailable_to_writers_and_serves_readers() {
     let server = Server::postgres();
     let store = open(&server).await;

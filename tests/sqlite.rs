@@ -89,9 +89,9 @@ async fn a_node_whose_clock_is_hours_off_ends_nobodys_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_quickstart_keeps_its_sessions_here() {
+async fn the_examples_keep_their_sessions_here() {
     let file = Directory::new("sqlite");
-    databases::the_quickstart_keeps_its_sessions_here(&url(&file)).await;
+    databases::the_examples_keep_their_sessions_here(&url(&file)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

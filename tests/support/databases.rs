@@ -1,4 +1,4 @@
-//! The quickstart example as its users run it with `DATABASE_URL`: the real program, over a real database.
+//! The examples that take a `DATABASE_URL`, as their users run them: the real programs, over a real database.
 
 #![allow(dead_code, reason = "each test binary compiles all of it and uses a part")]
 #![allow(unreachable_pub, missing_debug_implementations, reason = "nothing outside of the test binary sees it")]
@@ -10,16 +10,20 @@ use std::process::{Child, Command, Stdio};
 
 use axum::http::header::{COOKIE, SET_COOKIE};
 
-/// A session that one process of the quickstart begins, another goes on with.
-pub async fn the_quickstart_keeps_its_sessions_here(url: &str) {
-    let program = build();
-    let mut site = Site::start(&program, url);
-    let (first, cookie) = site.visit(None).await;
-    assert_eq!(first, "visit 1\n");
-    let cookie = cookie.expect("a new session sets its cookie");
-    assert_eq!(site.visit(Some(&cookie)).await.0, "visit 2\n");
-    site = Site::start(&program, url);
-    assert_eq!(site.visit(Some(&cookie)).await.0, "visit 3\n");
+/// A session that one process begins, another goes on with: of the quickstart, and of the example that has the database's
+/// name.
+pub async fn the_examples_keep_their_sessions_here(url: &str) {
+    for example in ["quickstart", url.split(':').next().unwrap()] {
+        let program = build(example);
+        let mut site = Site::start(&program, url);
+        let (first, cookie) = site.visit(None).await;
+        assert_eq!(first, "visit 1\n", "{example}");
+        let cookie = cookie.expect("a new session sets its cookie");
+        assert_eq!(site.visit(Some(&cookie)).await.0, "visit 2\n", "{example}");
+        drop(site);
+        site = Site::start(&program, url);
+        assert_eq!(site.visit(Some(&cookie)).await.0, "visit 3\n", "{example}");
+    }
 }
 
 struct Site {
@@ -59,22 +63,22 @@ impl Drop for Site {
     }
 }
 
-/// Builds the example with every store; says where it lies.
-fn build() -> PathBuf {
+/// Builds an example with every store; says where it lies.
+fn build(example: &str) -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
     // What cargo tells this test of its package, build scripts of others would take for a change.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_") && !is_a_users(name)) {
         cargo.env_remove(name);
     }
     let output = cargo
-        .args(["build", "--all-features", "--example", "quickstart", "--message-format", "json"])
+        .args(["build", "--all-features", "--example", example, "--message-format", "json"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stderr(Stdio::inherit())
         .output()
         .unwrap();
     assert!(output.status.success(), "the example builds");
     let messages = output.stdout.lines().map(|line| serde_json::from_str::<serde_json::Value>(&line.unwrap()).unwrap());
-    let executables = messages.filter(|message| message["target"]["name"] == "quickstart");
+    let executables = messages.filter(|message| message["target"]["name"] == example);
     let executables = executables.filter_map(|message| message["executable"].as_str().map(PathBuf::from));
     executables.last().expect("the example is a program")
 }

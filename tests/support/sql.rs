@@ -122,9 +122,9 @@ macro_rules! tests_of_a_store_on_a_server {
         }
 
         #[tokio::test(flavor = "multi_thread")]
-        async fn the_quickstart_keeps_its_sessions_here() {
+        async fn the_examples_keep_their_sessions_here() {
             let server = Server::$server();
-            databases::the_quickstart_keeps_its_sessions_here(&server.url()).await;
+            databases::the_examples_keep_their_sessions_here(&server.url()).await;
         }
 
         #[tokio::test(flavor = "multi_thread")]
