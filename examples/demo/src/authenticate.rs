@@ -5,15 +5,31 @@ use crate::site::App;
 use crate::throttle;
 use crate::users::User;
 
-/// The user whose name and password these are; otherwise, what to tell whoever sent them.
-pub async fn authenticate(app: &App, name: &str, password: &str) -> Result<Result<User, &'static str>, Failure> {
+/// Why a password was not taken.
+pub enum Refused {
+    NoMatch,
+    TooOften,
+}
+
+impl Refused {
+    /// What to tell whoever sent it; a password that does not match is told in the page's own words.
+    pub fn said(&self, no_match: &'static str) -> &'static str {
+        match self {
+            Self::NoMatch => no_match,
+            Self::TooOften => throttle::SAID,
+        }
+    }
+}
+
+/// The user whose name and password these are.
+pub async fn authenticate(app: &App, name: &str, password: &str) -> Result<Result<User, Refused>, Failure> {
     if !app.throttle.admits(name) {
-        return Ok(Err(throttle::SAID));
+        return Ok(Err(Refused::TooOften));
     }
     let (user, hash) = app.users.by_name(name).await?.unzip();
     // Whether it is the name or the password is told neither by the words nor by the time that it takes.
     let matches = app.passwords.check(password, hash).await?;
-    let Some(user) = user.filter(|_| matches) else { return Ok(Err("Name and password do not match.")) };
+    let Some(user) = user.filter(|_| matches) else { return Ok(Err(Refused::NoMatch)) };
     app.throttle.forget(name);
     Ok(Ok(user))
 }

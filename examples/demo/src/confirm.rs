@@ -48,7 +48,10 @@ pub async fn submit(member: Member, State(app): State<App>, Form(sent): Form<Pro
             member.session().reauthenticate()?;
             Ok(Redirect::to(sent.to.path()).into_response())
         }
-        Err(wrong) => member.visitor.ask(form(&member.user.name, sent.to), Some(wrong)).await,
+        Err(refused) => {
+            let wrong = refused.said("This is not your password.");
+            member.visitor.ask(form(&member.user.name, sent.to), Some(wrong)).await
+        }
     }
 }
 

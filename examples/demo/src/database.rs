@@ -40,9 +40,20 @@ pub async fn open(settings: &Settings) -> Result<(Users, SessionLayer), Box<dyn 
         }
         #[cfg(feature = "redis")]
         "redis" | "rediss" | "valkey" | "valkeys" => layer_over(sessile::RedisStore::connect(url).await?)?,
-        other => return Err(format!("no store for {other}: run it with --features {other}, if there is one").into()),
+        other => return Err(no_store(other).into()),
     };
     Ok((users, layer))
+}
+
+/// What to say of a `DATABASE_URL` whose store this program was built without.
+fn no_store(scheme: &str) -> String {
+    let feature = match scheme {
+        "postgres" | "postgresql" => "postgres",
+        "mysql" | "mariadb" => "mysql",
+        "redis" | "rediss" | "valkey" | "valkeys" => "redis",
+        _ => return format!("DATABASE_URL: there is no store for {scheme:?}"),
+    };
+    format!("DATABASE_URL: for {scheme}, run it with --features {feature}")
 }
 
 /// The defaults of the layer are an hour idle and a day in all, and a cookie `__Host-id` that is `Secure`, `HttpOnly` and
@@ -63,4 +74,17 @@ async fn open_sqlite(url: &str) -> Result<SqlitePool, sqlx::Error> {
         .journal_mode(SqliteJournalMode::Wal)
         .busy_timeout(Duration::from_secs(5));
     SqlitePool::connect_with(options).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_is_not_built_in_is_told_by_its_feature() {
+        for (scheme, feature) in [("postgresql", "postgres"), ("mariadb", "mysql"), ("valkeys", "redis")] {
+            assert!(no_store(scheme).ends_with(&format!("--features {feature}")), "{}", no_store(scheme));
+        }
+        assert_eq!(no_store("oracle"), "DATABASE_URL: there is no store for \"oracle\"");
+    }
 }

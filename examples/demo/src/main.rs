@@ -43,6 +43,8 @@ mod users;
 mod visitor;
 
 use std::error::Error;
+use std::iter::successors;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -55,8 +57,18 @@ use crate::site::App;
 use crate::throttle::Throttle;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
     log_what_happens_to_sessions();
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}", in_words(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let settings = Settings::from_env()?;
 
     let (users, layer) = database::open(&settings).await?;
@@ -70,11 +82,25 @@ async fn main() -> Result<(), Box<dyn Error>> {
         sessions: layer.sessions(),
         confirm_within: settings.confirm_within,
     };
-    let listener = TcpListener::bind(("127.0.0.1", settings.port)).await?;
+    let port = settings.port;
+    let taken = |error| format!("port {port} cannot be had ({error}); PORT in the environment names another");
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.map_err(taken)?;
     // By this name: browsers take the cookie, which is for https alone, from localhost as well.
     println!("listening on http://localhost:{}", listener.local_addr()?.port());
     axum::serve(listener, site::router(app, layer)).await?;
     Ok(())
+}
+
+/// An error and its causes, but for those that it names itself.
+fn in_words(error: &(dyn Error + 'static)) -> String {
+    let mut words = error.to_string();
+    for cause in successors(error.source(), |cause| (**cause).source()).map(ToString::to_string) {
+        if !words.contains(&cause) {
+            words.push_str(": ");
+            words.push_str(&cause);
+        }
+    }
+    words
 }
 
 /// Sessions begin, change hands and end: sessile says so at `debug`, with ids and without secrets.

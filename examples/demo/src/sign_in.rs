@@ -56,7 +56,10 @@ pub async fn submit(
 ) -> Result<Response, Failure> {
     match authenticate(&app, sent.name.trim(), &sent.password).await? {
         Ok(user) => begin(&visitor.session, &user, &headers, &sent, "Welcome back"),
-        Err(wrong) => visitor.ask(form(sent.to, sent.name.trim()), Some(wrong)).await,
+        Err(refused) => {
+            let wrong = refused.said("Name and password do not match.");
+            visitor.ask(form(sent.to, sent.name.trim()), Some(wrong)).await
+        }
     }
 }
 

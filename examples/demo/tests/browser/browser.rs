@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use fantoccini::key::Key;
 use fantoccini::wd::Capabilities;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -20,7 +21,7 @@ pub struct Browser {
     client: Client,
     process: Option<u64>,
     // Removed after the browser that uses it.
-    _profile: Directory,
+    profile: Option<Directory>,
 }
 
 impl Browser {
@@ -36,7 +37,17 @@ impl Browser {
     }
 
     async fn start_with(driver: &Driver, more: &[&str]) -> Self {
-        let profile = Directory::new("profile");
+        Self::start_in(driver, Directory::new("profile"), more).await
+    }
+
+    /// Closes it and opens it again, as the next morning.
+    pub async fn reopen(mut self, driver: &Driver) -> Self {
+        let profile = self.profile.take().expect("it is taken once");
+        self.close().await;
+        Self::start_in(driver, profile, &[]).await
+    }
+
+    async fn start_in(driver: &Driver, profile: Directory, more: &[&str]) -> Self {
         let directory = format!("--user-data-dir={}", profile.path().display());
         let arguments = [
             "--headless=new",
@@ -59,7 +70,7 @@ impl Browser {
         let mut builder = ClientBuilder::new(HttpConnector::new());
         let client = builder.capabilities(capabilities).connect(&driver.url).await.unwrap();
         let process = client.capabilities().and_then(|all| all.get("goog:processID")).and_then(Value::as_u64);
-        Self { client, process, _profile: profile }
+        Self { client, process, profile: Some(profile) }
     }
 
     pub async fn open(&self, demo: &Demo, path: &str) {
@@ -97,6 +108,27 @@ impl Browser {
 
     pub async fn tick(&self, field: &str) {
         self.find(&format!("//input[@name='{field}']")).await.click().await.unwrap();
+    }
+
+    /// Types, wherever the focus is.
+    pub async fn type_keys(&self, keys: &str) {
+        self.client.active_element().await.unwrap().send_keys(keys).await.unwrap();
+    }
+
+    /// Moves the focus on, by the keyboard, to what has this name: a label's, or its own text.
+    pub async fn tab_to(&self, name: &str) {
+        let focused = "const at = document.activeElement;
+            return at.ariaLabel || at.labels?.[0]?.innerText || at.innerText";
+        let mut seen = Vec::new();
+        while seen.len() < 60 {
+            self.type_keys(&Key::Tab).await;
+            let found = self.run(focused).await;
+            if found == name {
+                return;
+            }
+            seen.push(found);
+        }
+        panic!("the focus does not come to {name:?}, but to {seen:?}");
     }
 
     async fn find(&self, xpath: &str) -> fantoccini::elements::Element {

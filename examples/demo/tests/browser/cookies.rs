@@ -61,6 +61,26 @@ async fn the_cookie_is_gone_with_the_window_unless_the_user_wants_to_be_remember
 }
 
 #[tokio::test]
+async fn who_wants_to_be_remembered_is_when_the_browser_is_closed_and_opened_again() {
+    let (demo, driver) = (Demo::start(), Driver::start());
+    for (name, remember, path) in [("ada", false, "/sign-in"), ("eve", true, "/devices")] {
+        let browser = Browser::start(&driver).await;
+        browser.open(&demo, "/sign-up").await;
+        browser.fill("name", name).await;
+        browser.fill("password", super::PASSWORD).await;
+        if remember {
+            browser.tick("remember").await;
+        }
+        browser.press("Sign up").await;
+        browser.until_says(&format!("Welcome, {name}.")).await;
+        let browser = browser.reopen(&driver).await;
+        browser.open(&demo, "/devices").await;
+        assert_eq!(browser.path().await, path, "{name}");
+        browser.close().await;
+    }
+}
+
+#[tokio::test]
 async fn signing_in_replaces_the_token_and_keeps_the_cart() {
     let (demo, driver) = (Demo::start(), Driver::start());
     let browser = Browser::start(&driver).await;

@@ -34,8 +34,12 @@ impl Demo {
         self.restart_with(&[]);
     }
 
-    pub fn restart_with(&mut self, environment: &[(&str, &str)]) {
+    pub fn stop(&mut self) {
         self.running = None;
+    }
+
+    pub fn restart_with(&mut self, environment: &[(&str, &str)]) {
+        self.stop();
         self.start_with(environment);
     }
 

@@ -15,6 +15,7 @@ mod back_button;
 mod cookies;
 mod devices;
 mod forgery;
+mod keyboard;
 mod parallel;
 mod restart;
 mod sign_in;

@@ -43,7 +43,7 @@ async fn the_password_is_asked_for_again_when_its_proof_has_grown_old() {
     let token = browser.token(&demo).await;
     browser.fill("password", "not the password").await;
     browser.press("Confirm").await;
-    browser.until_says("Name and password do not match.").await;
+    browser.until_says("This is not your password.").await;
     assert_eq!(browser.token(&demo).await, token);
     browser.fill("password", PASSWORD).await;
     browser.press("Confirm").await;
