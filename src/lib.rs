@@ -80,6 +80,8 @@
 //! Features only ever add: none changes what another does.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// Badges name features that are there to be switched on.
+#![cfg_attr(docsrs, doc(auto_cfg(hide(feature = "_keys", feature = "_network", feature = "_sql"))))]
 
 mod base64url;
 mod clock;
@@ -125,6 +127,7 @@ pub use self::extract::{RecentlySignedIn, SignedIn};
 pub use self::flash::{Flash, FlashLevel};
 pub use self::future::ResponseFuture;
 #[cfg(feature = "_keys")]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "private", feature = "sealed", feature = "signed"))))]
 pub use self::keys::KeyRing;
 pub use self::layer::{SessionLayer, SessionLayerBuilder};
 pub use self::record::{Record, RecordParts, Version};
