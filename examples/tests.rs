@@ -106,6 +106,24 @@ mod tests {
         assert_eq!(send(&app, Method::GET, "/account", Some(&cookie)).await.status(), StatusCode::UNAUTHORIZED);
     }
 
+    /// Over a socket, with a client that keeps cookies. This one takes those for https alone from a loopback address, as
+    /// browsers do; one that does not needs the other layer.
+    #[tokio::test]
+    async fn a_client_that_keeps_cookies_is_signed_in() {
+        for secure in [true, false] {
+            let layer = SessionLayer::builder(MemoryStore::new()).with_secure(secure).build().unwrap();
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = format!("http://{}", listener.local_addr().unwrap());
+            tokio::spawn(async move { axum::serve(listener, app(layer)).await });
+            let client = reqwest::Client::builder().cookie_store(true).build().unwrap();
+            client.post(format!("{address}/sign-in")).send().await.unwrap();
+            assert_eq!(client.get(format!("{address}/account")).send().await.unwrap().status(), StatusCode::OK);
+            client.post(format!("{address}/sign-out")).send().await.unwrap();
+            let after = client.get(format!("{address}/account")).send().await.unwrap();
+            assert_eq!(after.status(), StatusCode::UNAUTHORIZED);
+        }
+    }
+
     /// A store that is down.
     struct Down;
 

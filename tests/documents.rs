@@ -303,6 +303,12 @@ fn every_example_says_when_to_take_it_and_how_to_run_it() {
         assert!(readme.contains(&format!("(examples/{name}.rs)")), "the README does not lead to {name}");
     }
     assert!(seen > 15, "{seen} examples");
+    for (file, text) in documents() {
+        let named = text.split("example `").skip(1).filter_map(|rest| rest.split_once('`')).map(|(name, _)| name);
+        for name in named.filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_')) {
+            assert!(root().join(format!("examples/{name}.rs")).is_file(), "{}: no example {name}", file.display());
+        }
+    }
 }
 
 #[test]

@@ -82,8 +82,7 @@ fn program(example: &str) -> PathBuf {
     programs.get(example).unwrap_or_else(|| panic!("there is no example {example}")).clone()
 }
 
-/// A client by hand, since the cookie is for https alone: browsers make an exception for localhost, libraries do not. It
-/// follows no redirect.
+/// A client whose cookies a test can look at, copy and hand on. It follows no redirect.
 #[derive(Clone)]
 pub struct Visitor {
     http: reqwest::Client,
