@@ -284,6 +284,18 @@ fn every_piece_of_code_of_the_readme_and_the_guides_is_compiled_or_run() {
 }
 
 #[test]
+fn every_file_in_the_picture_of_the_architecture_is_there() {
+    let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let named = |word: &str| word.ends_with(".rs").then(|| word.to_owned());
+    let named: Vec<_> = page.split(|c: char| !c.is_alphanumeric() && !"._".contains(c)).filter_map(named).collect();
+    assert!(named.len() > 8, "{named:?}");
+    for file in named {
+        let places = ["src", "src/session"].map(|folder| root().join(folder).join(&file));
+        assert!(places.iter().any(|place| place.is_file()), "there is no {file}");
+    }
+}
+
+#[test]
 fn every_example_says_when_to_take_it_and_how_to_run_it() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
