@@ -185,9 +185,8 @@ impl Secret {
     /// every request does it.
     pub(crate) fn verifier(&self) -> Verifier {
         // FIPS 180-4 §5.3.3, and §5.1.1: a one after the message, and its length in bits at the end.
-        let mut state: [u32; 8] = [
-            0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19,
-        ];
+        let mut state: [u32; 8] =
+            [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
         let mut block = [0; 64];
         block[..16].copy_from_slice(&self.0);
         block[16] = 0x80;

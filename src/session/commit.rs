@@ -44,17 +44,8 @@ impl Batch {
         }
         if let Base::Live(loaded) = &self.base {
             let (changes, result, attempt) = (&mut self.changes, &mut self.result, &mut self.attempt);
-            let update = Update {
-                config,
-                loaded,
-                changes,
-                result,
-                attempt,
-                begun: None,
-                tries: 0,
-                faults: 0,
-                turn: None,
-            };
+            let update =
+                Update { config, loaded, changes, result, attempt, begun: None, tries: 0, faults: 0, turn: None };
             if let Some(committed) = update.run().await? {
                 return Ok(committed);
             }

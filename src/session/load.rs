@@ -19,8 +19,8 @@ use crate::transport::Candidates;
 /// One live session is taken. Two are none: somebody has planted a cookie, and there is no telling which is whose.
 pub(super) async fn load(config: &Config, candidates: &Candidates, mut now: Timestamp) -> Result<Base, Error> {
     let tokens = candidates.tokens();
-    let mut opened = Base::Fresh;
-    let mut ambiguous = false;
+    let mut live = None;
+    let (mut is_retired, mut is_ambiguous) = (false, false);
     for (place, token) in tokens.iter().enumerate() {
         let Some(token) = token else { break };
         let id = token.id();
@@ -39,57 +39,50 @@ pub(super) async fn load(config: &Config, candidates: &Candidates, mut now: Time
                 continue;
             }
         };
-        match open(found, &tokens[place..], now) {
-            Opened::Live(mut live) => {
-                live.outdated = candidates.some_are_outdated()
-                    && live.current_token().is_some_and(|token| candidates.is_outdated(token));
-                ambiguous |= matches!(opened, Base::Live(_));
-                opened = Base::Live(live);
+        let best = best(&found, &tokens[place..], now);
+        match best.presented {
+            Presented::Current | Presented::Pending | Presented::Replaced => {
+                is_ambiguous |= live.is_some();
+                live = Some((found, best));
             }
-            Opened::Retired if matches!(opened, Base::Fresh) => opened = Base::Retired,
-            Opened::Retired => {}
-            Opened::Replayed(found) => {
+            Presented::Retired => is_retired = true,
+            Presented::Replayed => {
                 config.events.raise(EventKind::Replayed, id);
                 if config.replay_policy == ReplayPolicy::End {
                     // Rare, and so kept out of the future of every load.
                     Box::pin(end_replayed(config, found)).await;
                 }
             }
-            Opened::Unknown => config.events.raise(EventKind::Unknown, id),
+            Presented::Unknown => config.events.raise(EventKind::Unknown, id),
         }
     }
-    if ambiguous {
+    if is_ambiguous {
         config.events.raise(EventKind::Ambiguous, None);
         return Ok(Base::Fresh);
     }
-    Ok(opened)
+    let Some((found, Best { presented, token: Some((token, verifier)) })) = live else {
+        return Ok(if is_retired { Base::Retired } else { Base::Fresh });
+    };
+    let outdated = candidates.is_outdated(token) && found.header.secrets.current.matches(&verifier);
+    Ok(Base::Live(Live { found, presented, token: Some((token.clone(), verifier)), is_the_clients: true, outdated }))
 }
 
-enum Opened {
-    Live(Live),
-    Retired,
-    Replayed(Found),
-    Unknown,
+/// What the best of several tokens is to a session.
+struct Best<'a> {
+    presented: Presented,
+    token: Option<(&'a Token, Verifier)>,
 }
 
-/// What the best of the tokens that name this session is to it.
-fn open(found: Found, tokens: &[Option<Token>], now: Timestamp) -> Opened {
-    let mut best = (Presented::Unknown, None);
+fn best<'a>(found: &Found, tokens: &'a [Option<Token>], now: Timestamp) -> Best<'a> {
+    let mut best = Best { presented: Presented::Unknown, token: None };
     for token in tokens.iter().flatten().filter(|token| token.id() == *found.record.id()) {
         let verifier = token.verifier();
         let presented = found.header.secrets.presented(&verifier, now);
-        if presented < best.0 {
-            best = (presented, Some((token.clone(), verifier)));
+        if presented < best.presented {
+            best = Best { presented, token: Some((token, verifier)) };
         }
     }
-    match best {
-        (presented, Some(token)) if presented.is_live() => {
-            Opened::Live(Live { is_the_clients: true, ..found.live(presented, Some(token)) })
-        }
-        (Presented::Retired, _) => Opened::Retired,
-        (Presented::Replayed, _) => Opened::Replayed(found),
-        _ => Opened::Unknown,
-    }
+    best
 }
 
 /// Ends a session of whose retired secret somebody has a copy. It ends what was read and nothing else: not what has changed

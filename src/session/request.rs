@@ -53,11 +53,7 @@ impl RequestSession {
 
     /// A session without a request.
     pub(crate) fn detached(config: Arc<Config>, work: Work) -> Self {
-        Self {
-            detached: true,
-            shared: Shared::loaded(work),
-            ..Self::new(config, Candidates::default(), None)
-        }
+        Self { detached: true, shared: Shared::loaded(work), ..Self::new(config, Candidates::default(), None) }
     }
 
     pub(crate) fn config(&self) -> &Config {

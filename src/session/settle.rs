@@ -89,7 +89,11 @@ impl RequestSession {
         if !commit_changes {
             work.discard();
         }
-        if busy || self.needs_settling(work, commit_changes) { Leave::Unsettled } else { Leave::Settled(work.farewell()) }
+        if busy || self.needs_settling(work, commit_changes) {
+            Leave::Unsettled
+        } else {
+            Leave::Settled(work.farewell())
+        }
     }
 
     /// What the head says of a session that is settled.

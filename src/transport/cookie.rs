@@ -307,11 +307,6 @@ impl Candidates {
         self.carrier
     }
 
-    /// Whether an old key had written any of them.
-    pub(crate) const fn some_are_outdated(&self) -> bool {
-        self.more.is_some()
-    }
-
     /// Whether this token came in a cookie that an old key had written.
     pub(crate) fn is_outdated(&self, token: &Token) -> bool {
         self.more.as_ref().is_some_and(|more| {
