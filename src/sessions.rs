@@ -104,7 +104,7 @@ impl Sessions {
     ///
     /// [`Unavailable`](ErrorKind::Unavailable) where the store fails.
     pub async fn get(&self, id: &SessionId) -> Result<Option<StoredSession>, Error> {
-        let found = find(&self.config, id, self.config.clock.now()).await?;
+        let found = find(&self.config, id).await?;
         Ok(found.map(StoredSession::from))
     }
 
@@ -115,7 +115,7 @@ impl Sessions {
     /// [`Unavailable`](ErrorKind::Unavailable) where the store fails.
     pub async fn find(&self, token: &Token) -> Result<Option<StoredSession>, Error> {
         let now = self.config.clock.now();
-        let found = find(&self.config, &token.id(), now).await?;
+        let found = find(&self.config, &token.id()).await?;
         let opens = |found: &Found| found.header.secrets.presented(&token.verifier(), now).is_live();
         Ok(found.filter(opens).map(StoredSession::from))
     }
@@ -146,7 +146,7 @@ impl Sessions {
     ///
     /// [`Unavailable`](ErrorKind::Unavailable) where the store fails.
     pub async fn open(&self, id: &SessionId) -> Result<Option<Session>, Error> {
-        let found = find(&self.config, id, self.config.clock.now()).await?;
+        let found = find(&self.config, id).await?;
         Ok(found.map(|found| self.detached(Base::Live(found.live(Presented::Current, None)))))
     }
 

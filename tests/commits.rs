@@ -293,6 +293,46 @@ async fn a_response_waits_for_the_commit_that_another_task_has_begun() {
 }
 
 #[tokio::test]
+async fn who_waited_to_load_what_another_has_loaded_takes_nobodys_turn() {
+    let store = FaultyStore::new(MemoryStore::new());
+    let (loading, writing) = (store.hold_before(Op::Get, 1), store.hold_before(Op::Set, 2));
+    let (begun, stored) = (loading.clone(), writing.clone());
+    let handler = async move |handle: SessionHandle| {
+        let second = handle.clone();
+        let mut first = Box::pin(handle.load());
+        assert!(poll_once(&mut first).await.is_none(), "the store is at work");
+        let second = tokio::spawn(async move { second.load().await.is_ok() });
+        pend(2).await;
+        begun.release();
+        let session = first.await?;
+        session.insert("n", &1)?;
+        let same = session.clone();
+        let mut commit = Box::pin(async move { same.commit().await });
+        assert!(poll_once(&mut commit).await.is_none(), "the commit is on its way");
+        assert!(second.await.expect("the task did not panic"));
+        tokio::spawn(commit);
+        stored.reached().await;
+        Ok::<_, Error>("done")
+    };
+    let create = async |session: Session| session.insert("n", &0);
+    let app = Router::new().route("/", get(handler).post(create)).layer(SessionLayer::new(store.clone()));
+    let created = app.clone().oneshot(request(Method::POST, "/")).await.unwrap();
+    let cookie = set_cookies(created.headers()).remove(0);
+    let mut asked = request(Method::GET, "/");
+    let pair = format!("{}={}", cookie.name, cookie.value);
+    asked.headers_mut().insert("cookie", pair.parse().expect("a cookie is a value"));
+    let mut response = Box::pin(app.oneshot(asked));
+    for _ in 0..100 {
+        if let Some(early) = poll_once(&mut response).await {
+            panic!("{} went out before what it acknowledges was stored", early.unwrap().status());
+        }
+        pend(1).await;
+    }
+    writing.release();
+    assert_eq!(response.await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn a_commit_that_fails_in_another_task_fails_the_response() {
     let store = FaultyStore::new(MemoryStore::new());
     let gate = store.hold_before(Op::Set, 1);

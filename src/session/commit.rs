@@ -123,8 +123,7 @@ impl Committed {
 
 /// The session that was to be stored by the request that a piece of work was detached from.
 async fn keep_promise(promised: &Promised, config: &Config) -> Result<Live, Error> {
-    let now = config.clock.now();
-    let found = find(config, &promised.id, now).await?.ok_or_else(|| Error::new(ErrorKind::Ended))?;
+    let found = find(config, &promised.id).await?.ok_or_else(|| Error::new(ErrorKind::Ended))?;
     if promised.is(&found) { Ok(found.live(Presented::Current, None)) } else { Err(Error::new(ErrorKind::Superseded)) }
 }
 
@@ -424,7 +423,7 @@ impl Update<'_> {
     }
 
     fn check_deadline(&self) -> Result<(), Error> {
-        if self.begun.is_none_or(|begun| begun.elapsed() <= self.config.commit_deadline) {
+        if self.begun.is_none_or(|begun| begun.elapsed() < self.config.commit_deadline) {
             return Ok(());
         }
         Err(StoreError::unavailable("the commit lost too many races").into())

@@ -75,7 +75,7 @@ impl<M> Session<M> {
             Base::Fresh | Base::Retired => return Ok(()),
         };
         let config = self.request.config();
-        let found = find(config, &promised.id, config.clock.now()).await?;
+        let found = find(config, &promised.id).await?;
         let found = found.ok_or_else(|| Error::new(ErrorKind::Ended))?;
         if !promised.is(&found) {
             return Err(Error::new(ErrorKind::Superseded));

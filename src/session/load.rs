@@ -17,7 +17,7 @@ use crate::transport::Candidates;
 /// What the tokens of one request open: at most one `get` for each of their ids.
 ///
 /// One live session is taken. Two are none: somebody has planted a cookie, and there is no telling which is whose.
-pub(super) async fn load(config: &Config, candidates: &Candidates, mut now: Timestamp) -> Result<Base, Error> {
+pub(super) async fn load(config: &Config, candidates: &Candidates) -> Result<Base, Error> {
     let tokens = candidates.tokens();
     let mut live = None;
     let (mut is_retired, mut is_ambiguous) = (false, false);
@@ -27,12 +27,8 @@ pub(super) async fn load(config: &Config, candidates: &Candidates, mut now: Time
         if tokens[..place].iter().flatten().any(|earlier| earlier.id() == id) {
             continue;
         }
-        if place > 0 {
-            // The one before may have taken its time.
-            now = config.clock.now();
-        }
-        let found = match seek(config, &id, now).await? {
-            Sought::Found(found) => found,
+        let (found, now) = match seek(config, &id).await? {
+            Sought::Found(found, now) => (found, now),
             Sought::Over => continue,
             Sought::Absent => {
                 config.events.raise(EventKind::Unknown, None);
@@ -64,7 +60,8 @@ pub(super) async fn load(config: &Config, candidates: &Candidates, mut now: Time
         return Ok(if is_retired { Base::Retired } else { Base::Fresh });
     };
     let outdated = candidates.is_outdated(token) && found.header.secrets.current.matches(&verifier);
-    Ok(Base::Live(Live { found, presented, token: Some((token.clone(), verifier)), is_the_clients: true, outdated }))
+    let token = Some((token.clone(), verifier));
+    Ok(Base::Live(Live { found, presented, token, is_the_clients: true, outdated }))
 }
 
 /// What the best of several tokens is to a session.
@@ -174,23 +171,24 @@ impl Deref for Found {
 }
 
 /// The session of this id, if it has not ended.
-pub(crate) async fn find(config: &Config, id: &SessionId, now: Timestamp) -> Result<Option<Found>, Error> {
-    match seek(config, id, now).await? {
-        Sought::Found(found) => Ok(Some(found)),
+pub(crate) async fn find(config: &Config, id: &SessionId) -> Result<Option<Found>, Error> {
+    match seek(config, id).await? {
+        Sought::Found(found, _) => Ok(Some(found)),
         Sought::Absent | Sought::Over => Ok(None),
     }
 }
 
 enum Sought {
-    Found(Found),
+    /// A session, and when it was read.
+    Found(Found, Timestamp),
     /// The store has no such session.
     Absent,
     /// It is over, or cannot be read.
     Over,
 }
 
-async fn seek(config: &Config, id: &SessionId, now: Timestamp) -> Result<Sought, Error> {
-    let got = config.store.get_as_of(id, (now, &config.clock)).await;
+async fn seek(config: &Config, id: &SessionId) -> Result<Sought, Error> {
+    let (got, now) = config.store.get_timed(id, &config.clock).await;
     let found = match got.and_then(|record| record.map(Found::read).transpose()) {
         Ok(Some(found)) => found,
         Ok(None) => return Ok(Sought::Absent),
@@ -210,7 +208,7 @@ async fn seek(config: &Config, id: &SessionId, now: Timestamp) -> Result<Sought,
         config.events.raise(EventKind::Expired, *id);
         return Ok(Sought::Over);
     }
-    Ok(Sought::Found(found))
+    Ok(Sought::Found(found, now))
 }
 
 impl Live {

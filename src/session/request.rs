@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use super::load::load;
 use super::shared::{Shared, WorkGuard};
 use super::work::Work;
-use crate::config::Config;
+use crate::config::{Config, ReplayPolicy};
 use crate::error::{Error, ErrorKind};
 use crate::transport::{Candidates, Carrier, Transport};
 
@@ -86,7 +86,12 @@ impl RequestSession {
 
     /// Loads the session, once for the request.
     pub(crate) async fn load(&self) -> Result<(), Error> {
-        match self.at_once(|| self.load_in_turn()) {
+        if self.is_loaded() {
+            return Ok(());
+        }
+        // What ends a session raises events before it may have to wait, and is not begun twice.
+        let loads_only = self.config.replay_policy == ReplayPolicy::Report;
+        match loads_only.then(|| self.at_once(|| self.load_in_turn())).flatten() {
             Some(loaded) => loaded,
             // Apart, so that the future of a handler does not carry it, which is moved about.
             None => Box::pin(self.load_in_turn()).await,
@@ -95,11 +100,8 @@ impl RequestSession {
 
     async fn load_in_turn(&self) -> Result<(), Error> {
         if let Some(turn) = self.shared.turn_to_load().await {
-            let now = self.config.clock.now();
-            let base = load(&self.config, &self.candidates, now).await?;
-            let mut work = Box::new(Work::new(base));
-            work.loaded_at = Some(now);
-            turn.end_with(work);
+            let base = load(&self.config, &self.candidates).await?;
+            turn.end_with(Box::new(Work::new(base)));
         }
         Ok(())
     }
@@ -133,8 +135,8 @@ impl RequestSession {
             return Ok(false);
         }
         let _turn = self.shared.turn().await;
+        let Some(found) = super::load::find(&self.config, &token.id()).await? else { return Ok(false) };
         let now = self.config.clock.now();
-        let Some(found) = super::load::find(&self.config, &token.id(), now).await? else { return Ok(false) };
         let verifier = token.verifier();
         let presented = found.header.secrets.presented(&verifier, now);
         if !presented.is_live() {

@@ -52,7 +52,7 @@ impl RequestSession {
         }
         let mut upkeep = Some(());
         loop {
-            let due = upkeep.take().map(|()| self.upkeep(&self.work(), None));
+            let due = upkeep.take().map(|()| self.upkeep(&self.work(), self.config().clock.now()));
             let Some(flight) = self.take_off(due.unwrap_or_default()) else { break };
             match flight.run().await {
                 Err(error) if error.kind() == ErrorKind::Ended => return Ok(()),
@@ -109,9 +109,8 @@ impl RequestSession {
         {
             return true;
         }
-        // By the time of the use that is to be noted.
-        let now = work.loaded_at.unwrap_or_else(|| self.config().clock.now());
-        self.upkeep(work, Some(now)) != Upkeep::default() || self.is_touch_due(work, now)
+        let now = self.config().clock.now();
+        self.upkeep(work, now) != Upkeep::default() || self.is_touch_due(work, now)
     }
 
     /// Notes that the session was used, unless that was done lately. A failure costs the client nothing.
@@ -168,15 +167,12 @@ impl RequestSession {
         work.outgoing = Outgoing::Set { token: token.clone(), max_age };
     }
 
-    /// What the session itself has due: now, where no other time is given.
-    fn upkeep(&self, work: &Work, at: Option<Timestamp>) -> Upkeep {
+    /// What the session itself has due.
+    fn upkeep(&self, work: &Work, now: Timestamp) -> Upkeep {
         let Base::Live(live) = &work.base else { return Upkeep::default() };
         let secrets = &live.found.header.secrets;
         let changes_token = work.changes.sign_in.is_some() || work.changes.rotate;
-        let is_old = |period| {
-            let at = at.unwrap_or_else(|| self.config().clock.now());
-            at.since(secrets.since) >= period && secrets.may_refresh(at)
-        };
+        let is_old = |period| now.since(secrets.since) >= period && secrets.may_refresh(now);
         Upkeep {
             promote: !self.is_detached() && live.presented == Presented::Pending,
             refresh: !self.is_detached()

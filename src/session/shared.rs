@@ -52,7 +52,8 @@ impl Shared {
             let mut state = self.lock();
             if state.work.is_some() { Poll::Ready(false) } else { state.poll_turn(context).map(|()| true) }
         });
-        is_ours.await.then_some(Turn { shared: self, work: None })
+        // Not made where it is not ours: dropped, it would end another's.
+        is_ours.await.then(|| Turn { shared: self, work: None })
     }
 }
 

@@ -17,8 +17,6 @@ use crate::token::{Secret, SessionId, Token, Verifier};
 #[derive(Debug)]
 pub(crate) struct Work {
     pub(crate) base: Base,
-    /// When the request loaded it.
-    pub(super) loaded_at: Option<Timestamp>,
     pub(crate) view: View,
     /// The view is the base with exactly `changes` applied, so that a first commit need not run them again.
     pub(crate) view_is_exact: bool,
@@ -223,7 +221,6 @@ impl Work {
         };
         Self {
             base,
-            loaded_at: None,
             view,
             view_is_exact: true,
             owner,

@@ -42,16 +42,21 @@ impl AnyStore {
         }
     }
 
-    /// [Gets](Self::get) a record at a time that was just read from a clock, which spares a store that goes by the same one another
-    /// look.
-    pub(crate) async fn get_as_of(
+    /// [Gets](Self::get) a record, and the time by this clock: a store that goes by the same one has just looked at it.
+    pub(crate) async fn get_timed(
         &self,
         id: &SessionId,
-        (now, clock): (Timestamp, &Clock),
-    ) -> Result<Option<Record>, StoreError> {
+        clock: &Clock,
+    ) -> (Result<Option<Record>, StoreError>, Timestamp) {
         match self {
-            Self::Memory(store) if store.goes_by(clock) => Ok(store.record(id, now)),
-            _ => self.get(id).await,
+            Self::Memory(store) if store.goes_by(clock) => {
+                let (found, now) = store.find(id);
+                (Ok(found), now)
+            }
+            _ => {
+                let got = self.get(id).await;
+                (got, clock.now())
+            }
         }
     }
 

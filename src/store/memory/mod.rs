@@ -102,20 +102,23 @@ impl MemoryStore {
         self.clock.is(clock)
     }
 
-    /// The record of this id as of now.
-    pub(super) fn record(&self, id: &SessionId, now: Timestamp) -> Option<Record> {
+    /// What there is of this id, and when that was.
+    pub(super) fn find(&self, id: &SessionId) -> (Option<Record>, Timestamp) {
         let slot = self.inner.shards.of(id);
-        let (found, next) = slot.with(|shard| (shard.live(id, now).cloned(), shard.next_to_visit()));
+        let (found, next, now) = slot.with(|shard| {
+            let now = self.clock.now();
+            (shard.live(id, now).cloned(), shard.next_to_visit(), now)
+        });
         self.inner.free_in_passing(next, now);
-        found
+        (found, now)
     }
 }
 
-// What writes looks at the clock while it holds the lock: had it looked before, and had to wait, it would take for live what
-// has expired meanwhile, and what another has been told of. What only reads is of the moment at which it looked.
+// Each operation looks at the clock while it holds the lock: one that looked before, and had to wait, would take for live what
+// has expired meanwhile, and what another has been told of.
 impl Store for MemoryStore {
     async fn get(&self, id: &SessionId) -> Result<Option<Record>, StoreError> {
-        Ok(self.record(id, self.clock.now()))
+        Ok(self.find(id).0)
     }
 
     async fn set(&self, record: &Record, expected: Expected) -> Result<Outcome, StoreError> {

@@ -1,7 +1,6 @@
 //! One part of the store: the records, and when they expire.
 
 use std::collections::{BTreeSet, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -97,35 +96,12 @@ impl Slot {
 /// The records of one shard.
 #[derive(Default)]
 pub(super) struct Shard {
-    entries: HashMap<SessionId, Box<Entry>, BuildHasherDefault<IdHasher>>,
+    entries: HashMap<SessionId, Box<Entry>>,
     anonymous: Index,
     owned: Index,
     reindexed: bool,
     /// Which shard the next operation here frees expired records of.
     next: usize,
-}
-
-/// Spreads the random bits of an id over those by which the map goes. No secret of its own is needed: the server makes the ids,
-/// and who presents another does no more than look for it.
-#[derive(Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn write_u64(&mut self, bits: u64) {
-        // The lowest byte is the same throughout a shard.
-        self.0 = (bits >> 8).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        // The map takes its place from the low bits, and the high bits to tell neighbours apart.
-        self.0 ^ self.0 >> 32
-    }
 }
 
 /// Records by the time from which they may have expired. Never later than they do.
