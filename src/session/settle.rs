@@ -48,7 +48,7 @@ impl RequestSession {
     pub(crate) async fn settle(&self, commit_changes: bool, claims_success: bool) -> Result<(), Error> {
         let _turn = self.shared.turn().await;
         if !commit_changes {
-            self.discard();
+            self.work().discard();
         }
         let mut upkeep = Some(());
         loop {
@@ -70,13 +70,6 @@ impl RequestSession {
     /// [Settles](Self::settle) a session whose store lets it come to its end without a wait.
     pub(crate) fn settle_at_once(&self, commit_changes: bool, claims_success: bool) -> Option<Result<(), Error>> {
         self.at_once(|| self.settle(commit_changes, claims_success))
-    }
-
-    /// Drops what was not committed.
-    pub(crate) fn discard(&self) {
-        if self.is_loaded() {
-            self.work().discard();
-        }
     }
 
     /// The head of the response is about to go out: no write from now on. Says what is left to be done before that.
