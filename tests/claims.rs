@@ -18,8 +18,10 @@ fn sources(test: &str) -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut sources = vec![root.join(format!("tests/{test}.rs"))];
     let mut folders = vec![root.join(format!("tests/{test}"))];
-    if test == "conformance" {
-        folders.push(root.join("src/testing/conformance/rules"));
+    match test {
+        "conformance" => folders.extend(["src/testing/conformance/rules", "examples"].map(|folder| root.join(folder))),
+        "browser" => folders.push(root.join("examples/demo/tests/browser")),
+        _ => {}
     }
     for folder in folders {
         sources.extend(fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()));
@@ -38,13 +40,14 @@ fn exists(file: &str, test: &str) -> bool {
 }
 
 fn document(name: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)).unwrap()
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
 }
 
 #[test]
 fn every_test_that_a_document_names_exists() {
-    for (name, least) in [("guarantees.md", 50), ("proof.md", 2), ("mutants.md", 5)] {
-        let named = named(&document(name));
+    let least = [("guarantees.md", 120), ("measurements.md", 2), ("mutants.md", 5), ("architecture.md", 5)];
+    for (name, least) in least {
+        let named = named(&document(&format!("docs/{name}")));
         for (file, test) in &named {
             assert!(exists(file, test), "{name}: {file}::{test} does not exist");
         }
@@ -54,10 +57,69 @@ fn every_test_that_a_document_names_exists() {
 
 #[test]
 fn every_guarantee_has_its_row() {
-    let table = document("guarantees.md");
+    let table = document("docs/guarantees.md");
     for number in 1..=14 {
         let row = table.lines().find(|line| line.starts_with(&format!("| {number} | ")));
         assert!(row.is_some_and(|row| !named(row).is_empty()), "guarantee {number} has no test");
+    }
+}
+
+/// The rows of the README's table beside its peers: the heading of the measurements, and the row beneath it, that each is of.
+const FIGURES: [(&str, &str, &str); 17] = [
+    (
+        "of 50 parallel requests that set a key each, keys kept",
+        "Parallel requests, beside other crates",
+        "of 50 requests that set a key each, keys kept",
+    ),
+    (
+        "a counter after 50 parallel increments",
+        "Parallel requests, beside other crates",
+        "a counter after 50 increments",
+    ),
+    (
+        "a write that spans a sign-out revives the session",
+        "Parallel requests, beside other crates",
+        "a write that spans a sign-out revives the session",
+    ),
+    ("an invented cookie is adopted", "Parallel requests, beside other crates", "an invented cookie is adopted"),
+    ("allocations: cookie sent, session not used", "Allocations", "cookie, untouched"),
+    ("allocations: read one value of 3", "Allocations", "read a u64 of 3 keys"),
+    ("allocations: read one value of 52", "Allocations", "read a u64 of 52 keys, 10 KB"),
+    ("allocations: change one value of 3", "Allocations", "increment, 3 keys"),
+    ("allocations: change one value of 52", "Allocations", "increment, 52 keys, 10 KB"),
+    ("time: cookie sent, session not used", "In proportion to tower-sessions", "cookie, untouched"),
+    ("time: read one value of 3", "In proportion to tower-sessions", "read a u64 of 3 keys"),
+    ("time: read one value of 52", "In proportion to tower-sessions", "read a u64 of 52 keys, 10 KB"),
+    ("time: change one value of 3", "In proportion to tower-sessions", "increment, 3 keys"),
+    ("time: change one value of 52", "In proportion to tower-sessions", "increment, 52 keys, 10 KB"),
+    ("time: create a session", "In proportion to tower-sessions", "create a session"),
+    ("heap bytes of a session of three values", "Memory", "live heap bytes of a session"),
+    (
+        "of that, left once all have expired and traffic goes on",
+        "Memory",
+        "of that, left once all have expired and traffic goes on",
+    ),
+];
+
+/// The cells of the tables beneath this heading and before the next.
+fn rows(document: &str, heading: &str) -> Vec<Vec<String>> {
+    let after = document.lines().skip_while(|line| line.trim_start_matches('#') != format!(" {heading}")).skip(1);
+    let rows = after.take_while(|line| !line.starts_with('#')).filter(|line| line.starts_with("| "));
+    rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
+}
+
+#[test]
+fn the_figures_of_the_readme_are_those_of_the_measurements() {
+    let (readme, measurements) = (document("README.md"), document("docs/measurements.md"));
+    let claimed = rows(&readme, "Beside its peers");
+    // The first is the names of the crates.
+    assert_eq!(claimed.len(), FIGURES.len() + 1);
+    for row in &claimed[1..] {
+        let (_, heading, name) = FIGURES.iter().find(|(claim, ..)| *claim == row[0]).unwrap();
+        let measured = rows(&measurements, heading);
+        let measured = measured.iter().find(|measured| measured[0] == *name);
+        let measured = measured.unwrap_or_else(|| panic!("{heading} has no row {name:?}"));
+        assert_eq!(row[1..4], measured[1..4], "{:?}, beneath {heading:?}", row[0]);
     }
 }
 

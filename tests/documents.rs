@@ -205,7 +205,8 @@ const RUN: [(&str, &str, &str); 32] = [
 ];
 
 /// What nothing runs, and why.
-const BY_HAND: [(&str, &str); 3] = [
+const BY_HAND: [(&str, &str); 4] = [
+    ("bash benches/times/run", "it measures, which takes a quiet machine"),
     ("cargo run --release --manifest-path benches/", "it measures, which takes a quiet machine"),
     ("cargo deny check advisories", "it takes the network, and what it finds is another thing every day"),
     ("bash tests/mutants", "it takes a night"),
