@@ -423,3 +423,66 @@ async fn clones_share_their_sessions() {
     let (id, _) = Sessions::new(store.clone()).create(&std::collections::BTreeMap::from([("n", 1)])).await.unwrap();
     assert!(Sessions::new(Arc::new(store)).get(&id).await.unwrap().is_some());
 }
+
+/// Records of all sizes that come, change, and go, in one store: few at times and many at others.
+#[test]
+fn what_is_stored_is_what_was_set_last_however_records_come_and_go() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::new().with_clock(&clock);
+    let mut model: Vec<Record> = Vec::new();
+    let mut seed = 1;
+    let mut pick = |of: usize| usize::try_from(random(&mut seed) % of as u64).unwrap();
+    for step in 0..60_000_u64 {
+        let grows = step / 20_000 != 1;
+        let state = vec![u8::try_from(step % 251).unwrap(); [pick(40), pick(400), pick(1_100), 5_000][pick(4)]];
+        let owner = [None, None, Some("ada"), Some("bob")][pick(4)];
+        let lives = HOUR + SECOND * u32::try_from(pick(3_600)).unwrap();
+        if model.is_empty() || pick(10) < if grows { 5 } else { 1 } {
+            let new = record(id(step), 1, owner, &clock, lives, &state);
+            assert_eq!(now(store.set(&new, Expected::Absent)).unwrap(), Outcome::Written);
+            model.push(new);
+            continue;
+        }
+        let number = pick(model.len());
+        let known = &mut model[number];
+        assert_eq!(now(store.get(known.id())).unwrap().as_ref(), Some(&*known));
+        match pick(10) {
+            0..5 => {
+                let next = record(*known.id(), known.version().get() + 1, owner, &clock, lives, &state);
+                assert_eq!(now(store.set(&next, Expected::Version(known.version()))).unwrap(), Outcome::Written);
+                *known = next;
+            }
+            5..7 => {
+                let touch = Touch::new(clock.now(), clock.now() + lives);
+                assert!(now(store.touch(known.id(), known.version(), touch)).unwrap());
+                known.touch(touch);
+            }
+            _ => {
+                assert!(now(store.delete(known.id())).unwrap());
+                assert!(!now(store.delete(known.id())).unwrap());
+                model.swap_remove(number);
+            }
+        }
+        assert_eq!(store.len(), model.len());
+    }
+    for owner in ["ada", "bob"] {
+        let known: BTreeSet<SessionId> =
+            model.iter().filter(|known| known.owner() == Some(owner)).map(|known| *known.id()).collect();
+        let found: BTreeSet<SessionId> = now(store.owned_by(owner)).unwrap().iter().map(|found| *found.id()).collect();
+        assert_eq!(found, known);
+    }
+    // What has expired goes, in whatever order, and the rest stays.
+    model.sort_by_key(Record::expires_at);
+    assert!(model.len() > 5_000, "{} records", model.len());
+    while let Some(last) = model.last().map(Record::expires_at) {
+        clock.advance(10 * MINUTE);
+        let before = model.len();
+        model.retain(|known| clock.now() < known.expires_at());
+        assert_eq!(now(store.delete_expired()).unwrap(), (before - model.len()) as u64);
+        assert_eq!(store.len(), model.len());
+        for known in &model {
+            assert_eq!(now(store.get(known.id())).unwrap().as_ref(), Some(known));
+        }
+        assert!(model.is_empty() || clock.now() < last);
+    }
+}

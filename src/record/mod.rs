@@ -73,12 +73,18 @@ impl Version {
 /// The state holds the SHA-256 of the session's secrets, never a secret, and begins with the version of its format.
 #[derive(Clone)]
 pub struct Record {
-    id: SessionId,
-    version: Version,
-    owner: Option<Arc<str>>,
-    last_seen: Timestamp,
-    expires_at: Timestamp,
+    columns: Columns,
     state: Arc<[u8]>,
+}
+
+/// What there is of a record beside its state.
+#[derive(Clone)]
+pub(crate) struct Columns {
+    pub(crate) id: SessionId,
+    pub(crate) version: Version,
+    pub(crate) owner: Option<Arc<str>>,
+    pub(crate) last_seen: Timestamp,
+    pub(crate) expires_at: Timestamp,
     /// The state was put together by this process and has not left it, so that its frames need not be looked at again.
     is_whole: bool,
 }
@@ -105,58 +111,46 @@ impl Record {
     /// Puts together what a store has read. Instants are kept to the millisecond.
     #[must_use]
     pub fn from_parts(parts: RecordParts) -> Self {
-        Self {
-            id: parts.id,
-            version: parts.version,
-            owner: parts.owner,
-            last_seen: parts.last_seen.into(),
-            expires_at: parts.expires_at.into(),
-            state: parts.state,
-            is_whole: false,
-        }
+        let times = (parts.last_seen.into(), parts.expires_at.into());
+        Self::new(parts.id, parts.version, parts.owner, times, parts.state)
     }
 
     /// Takes the record apart.
     #[must_use]
     pub fn into_parts(self) -> RecordParts {
-        RecordParts {
-            id: self.id,
-            version: self.version,
-            owner: self.owner,
-            last_seen: self.last_seen.into(),
-            expires_at: self.expires_at.into(),
-            state: self.state,
-        }
+        let Columns { id, version, owner, last_seen, expires_at, .. } = self.columns;
+        let (last_seen, expires_at) = (last_seen.into(), expires_at.into());
+        RecordParts { id, version, owner, last_seen, expires_at, state: self.state }
     }
 
     /// The id: the primary key.
     #[must_use]
     pub const fn id(&self) -> &SessionId {
-        &self.id
+        &self.columns.id
     }
 
     /// The version, which [`Expected`](crate::Expected) is about.
     #[must_use]
     pub const fn version(&self) -> Version {
-        self.version
+        self.columns.version
     }
 
     /// Who the session belongs to, where somebody has signed in.
     #[must_use]
     pub fn owner(&self) -> Option<&str> {
-        self.owner.as_deref()
+        self.columns.owner.as_deref()
     }
 
     /// When the session was last used.
     #[must_use]
     pub fn last_seen(&self) -> OffsetDateTime {
-        self.last_seen.into()
+        self.columns.last_seen.into()
     }
 
     /// When the record expires. It may be in the past.
     #[must_use]
     pub fn expires_at(&self) -> OffsetDateTime {
-        self.expires_at.into()
+        self.columns.expires_at.into()
     }
 
     /// The encoded state.
@@ -167,22 +161,21 @@ impl Record {
 
     /// Moves last seen and expiry as a [`Store::touch`](crate::Store::touch) must: never to an earlier instant.
     pub fn touch(&mut self, touch: crate::Touch) {
-        self.last_seen = self.last_seen.max(touch.last_seen.into());
-        self.expires_at = self.expires_at.max(touch.expires_at.into());
+        self.columns.touch(touch);
     }
 
     /// The whole record as bytes, for a store that keeps nothing else.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let owner = self.owner.as_deref().unwrap_or_default();
+        let owner = self.columns.owner.as_deref().unwrap_or_default();
         let mut out = Writer::with_capacity(self.state.len() + owner.len() + 64);
         out.byte(Self::FORMAT);
-        out.bytes(self.id.as_uuid().as_bytes());
-        out.varint(self.version.get());
-        out.timestamp(self.last_seen);
-        out.timestamp(self.expires_at);
-        out.byte(u8::from(self.owner.is_some()));
-        if self.owner.is_some() {
+        out.bytes(self.columns.id.as_uuid().as_bytes());
+        out.varint(self.columns.version.get());
+        out.timestamp(self.columns.last_seen);
+        out.timestamp(self.columns.expires_at);
+        out.byte(u8::from(self.columns.owner.is_some()));
+        if self.columns.owner.is_some() {
             out.varint(owner.len() as u64);
             out.bytes(owner.as_bytes());
         }
@@ -212,7 +205,7 @@ impl Record {
             1 => Some(input.text()?.into()),
             _ => return Err(StoreError::corrupt("an owner is there or not")),
         };
-        Ok(Self { id, version, owner, last_seen, expires_at, state: input.rest().into(), is_whole: false })
+        Ok(Self::new(id, version, owner, (last_seen, expires_at), input.rest().into()))
     }
 
     const FORMAT: u8 = 1;
@@ -226,33 +219,46 @@ impl Record {
         (last_seen, expires_at): (Timestamp, Timestamp),
         state: Arc<[u8]>,
     ) -> Self {
-        Self { id, version, owner, last_seen, expires_at, state, is_whole: false }
+        Self::of(Columns { id, version, owner, last_seen, expires_at, is_whole: false }, state)
+    }
+
+    pub(crate) const fn of(columns: Columns, state: Arc<[u8]>) -> Self {
+        Self { columns, state }
     }
 
     /// The same, of a state that was just put together.
-    pub(crate) fn known_to_be_whole(self) -> Self {
-        Self { is_whole: true, ..self }
+    pub(crate) fn known_to_be_whole(mut self) -> Self {
+        self.columns.is_whole = true;
+        self
+    }
+
+    pub(crate) const fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
+    pub(crate) const fn state_shared(&self) -> &Arc<[u8]> {
+        &self.state
     }
 
     pub(crate) fn owner_shared(&self) -> Option<&Arc<str>> {
-        self.owner.as_ref()
+        self.columns.owner.as_ref()
     }
 
     pub(crate) const fn last_seen_timestamp(&self) -> Timestamp {
-        self.last_seen
+        self.columns.last_seen
     }
 
     pub(crate) const fn expiry(&self) -> Timestamp {
-        self.expires_at
+        self.columns.expires_at
     }
 
     /// Reads the state's header into `header`; says where the data begins. Checks the data's frames, decodes no value.
     pub(crate) fn open(&self, header: &mut Header) -> Result<usize, StoreError> {
         let start = header.read(&self.state)?;
-        if i64::try_from(self.version.get()).is_err() || i64::try_from(header.epoch).is_err() {
+        if i64::try_from(self.columns.version.get()).is_err() || i64::try_from(header.epoch).is_err() {
             return Err(StoreError::corrupt("a version or an epoch beyond 63 bits"));
         }
-        if !self.is_whole {
+        if !self.columns.is_whole {
             Data::check(&self.state, start)?;
         }
         Ok(start)
@@ -264,13 +270,21 @@ impl Record {
     }
 }
 
+impl Columns {
+    /// As [`Record::touch`].
+    pub(crate) fn touch(&mut self, touch: crate::Touch) {
+        self.last_seen = self.last_seen.max(touch.last_seen.into());
+        self.expires_at = self.expires_at.max(touch.expires_at.into());
+    }
+}
+
 impl PartialEq for Record {
     fn eq(&self, other: &Self) -> bool {
-        self.id == other.id
-            && self.version == other.version
-            && self.owner == other.owner
-            && self.last_seen == other.last_seen
-            && self.expires_at == other.expires_at
+        self.columns.id == other.columns.id
+            && self.columns.version == other.columns.version
+            && self.columns.owner == other.columns.owner
+            && self.columns.last_seen == other.columns.last_seen
+            && self.columns.expires_at == other.columns.expires_at
             && self.state == other.state
     }
 }
@@ -280,9 +294,9 @@ impl Eq for Record {}
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Record")
-            .field("id", &self.id)
-            .field("version", &self.version)
-            .field("owner", &self.owner)
+            .field("id", &self.columns.id)
+            .field("version", &self.columns.version)
+            .field("owner", &self.columns.owner)
             .field("last_seen", &self.last_seen())
             .field("expires_at", &self.expires_at())
             .field("state", &format_args!("{} bytes", self.state.len()))

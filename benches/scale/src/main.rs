@@ -2,7 +2,7 @@
 //! expiry does to the requests that come after it.
 //!
 //! ```text
-//! cargo run --release --manifest-path benches/scale/Cargo.toml [most sessions]
+//! cargo run --release --manifest-path benches/scale/Cargo.toml [most sessions [least sessions]]
 //! ```
 //!
 //! Prints a table, and draws `docs/scale.svg`.
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use sessile::testing::ManualClock;
-use sessile::{Expected, MemoryStore, Record, SessionId, SessionLayer, Sessions, Store, Version};
+use sessile::{Expected, MemoryStore, Record, SessionId, SessionLayer, Sessions, Store, Touch, Version};
 
 const THREADS: [usize; 2] = [1, 2];
 
@@ -83,7 +83,9 @@ fn visitor(number: usize) -> Visitor {
 }
 
 fn main() {
-    let most: usize = std::env::args().nth(1).map_or(10_000_000, |most| most.parse().expect("a number of sessions"));
+    let argument = |number| std::env::args().nth(number).map(|value| value.parse().expect("a number of sessions"));
+    let most: usize = argument(1).unwrap_or(10_000_000);
+    let least: usize = argument(2).unwrap_or(1_000);
     let mut rows = Vec::new();
     println!(
         "| sessions | of owners | threads | bytes a session | get, ns | set, ns | longest insertion, ms | freed after, requests | \
@@ -91,7 +93,7 @@ fn main() {
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
     for owned in [false, true] {
-        let mut sessions = 1_000;
+        let mut sessions = least;
         // What has an owner is a tenth as many at most: the table is long enough.
         while sessions <= if owned { most / 10 } else { most } {
             for threads in THREADS {
@@ -122,12 +124,14 @@ fn measure(sessions: usize, owned: bool, threads: usize) -> Row {
     let layer = SessionLayer::builder(store.clone()).with_clock(&clock).build().expect("the defaults work");
     let outside = layer.sessions();
     let mut slowest_insert = Duration::ZERO;
+    let mut random = 5;
     let mut ids = Vec::with_capacity(sessions);
     let (bytes, ()) = heap::left_by(|| {
         for number in 0..sessions {
             let began = processor_time();
             ids.push(create(&outside, &store, number, owned));
             slowest_insert = slowest_insert.max(processor_time().saturating_sub(began));
+            use_once_more(&store, &clock, &ids[number], &mut random);
         }
     });
     let get = on_threads(threads, &ids, |ids| {
@@ -159,6 +163,13 @@ fn create(outside: &Sessions, store: &MemoryStore, number: usize, owned: bool) -
         let _ = now(store.set(&Record::from_parts(parts), expected)).expect("it does not fail");
     }
     id
+}
+
+/// At some time within an hour, so that sessions do not expire in the order in which they were created.
+fn use_once_more(store: &MemoryStore, clock: &ManualClock, id: &SessionId, random: &mut u64) {
+    let record = now(store.get(id)).expect("it does not fail").expect("it was just created");
+    let last_seen = clock.now() + Duration::from_millis(choose(random, 3_600_000) as u64);
+    assert!(now(store.touch(id, record.version(), Touch::new(last_seen, last_seen + HOUR))).expect("it does not fail"));
 }
 
 /// The same record, a version on.
@@ -195,7 +206,7 @@ fn on_threads(threads: usize, ids: &[SessionId], work: impl Fn(&[SessionId]) + S
 
 /// Everything expires at once; then requests come, which find nothing, until all of it is free.
 fn reclaim(store: &MemoryStore, clock: &ManualClock, ids: &[SessionId], threads: usize) -> Reclaim {
-    clock.advance(2 * HOUR);
+    clock.advance(3 * HOUR);
     let began = Instant::now();
     let each: Vec<Reclaim> = std::thread::scope(|scope| {
         // This thread is one of them: it has made the sessions, and what it frees goes back to where it came from.

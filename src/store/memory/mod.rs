@@ -1,8 +1,12 @@
 //! Sessions in this process.
 
 mod owners;
+mod pages;
+mod queue;
 mod shard;
+mod states;
 mod sync;
+mod table;
 
 #[cfg(test)]
 mod tests;
@@ -17,7 +21,7 @@ use self::sync::{AtomicUsize, Mutex, MutexGuard};
 use super::{Expected, Outcome, Store, Touch};
 use crate::clock::{Clock, Timestamp};
 use crate::error::StoreError;
-use crate::record::{Record, Version};
+use crate::record::{Columns, Record, Version};
 use crate::token::SessionId;
 
 /// How many expired records one operation frees in passing. It adds at most one, so the store cannot fall behind.
@@ -104,10 +108,10 @@ impl MemoryStore {
 
     /// What there is of this id, and when that was.
     pub(super) fn find(&self, id: &SessionId) -> (Option<Record>, Timestamp) {
-        let slot = self.inner.shards.of(id);
-        let (found, next, now) = slot.with(|shard| {
+        let key = self.inner.shards.key(id);
+        let (found, next, now) = self.inner.shards.of(&key).with(|shard| {
             let now = self.clock.now();
-            (shard.live(id, now).cloned(), shard.next_to_visit(), now)
+            (shard.get(&key, now), shard.next_to_visit(), now)
         });
         self.inner.free_in_passing(next, now);
         (found, now)
@@ -126,19 +130,19 @@ impl Store for MemoryStore {
         if adds {
             self.inner.reserve(self.limit, &self.clock)?;
         }
-        let slot = self.inner.shards.of(record.id());
-        let (outcome, added, next, now) = slot.with(|shard| {
+        let key = self.inner.shards.key(record.id());
+        let (outcome, added, next, now) = self.inner.shards.of(&key).with(|shard| {
             let now = self.clock.now();
-            let found = match shard.live(record.id(), now) {
+            let found = match shard.columns(&key, now) {
                 None => Expected::Absent,
-                Some(stored) => Expected::Version(stored.version()),
+                Some(stored) => Expected::Version(stored.version),
             };
             let next = shard.next_to_visit();
             if found != expected {
                 return (Outcome::Refused, false, next, now);
             }
-            let old = shard.insert(record.clone());
-            self.inner.owners.follow(old.as_ref(), Some(record));
+            let old = shard.insert(&key, record);
+            self.inner.owners.follow(old.as_ref(), Some(record.columns()));
             (Outcome::Written, old.is_none(), next, now)
         });
         if adds && !added {
@@ -149,23 +153,23 @@ impl Store for MemoryStore {
     }
 
     async fn touch(&self, id: &SessionId, version: Version, touch: Touch) -> Result<bool, StoreError> {
-        let slot = self.inner.shards.of(id);
-        let (touched, next, now) = slot.with(|shard| {
+        let key = self.inner.shards.key(id);
+        let (touched, next, now) = self.inner.shards.of(&key).with(|shard| {
             let now = self.clock.now();
-            let same = shard.live(id, now).is_some_and(|stored| stored.version() == version);
-            (same && shard.touch(id, touch), shard.next_to_visit(), now)
+            let same = shard.columns(&key, now).is_some_and(|stored| stored.version == version);
+            (same && shard.touch(&key, touch), shard.next_to_visit(), now)
         });
         self.inner.free_in_passing(next, now);
         Ok(touched)
     }
 
     async fn delete(&self, id: &SessionId) -> Result<bool, StoreError> {
-        let slot = self.inner.shards.of(id);
-        let (deleted, next, now) = slot.with(|shard| {
+        let key = self.inner.shards.key(id);
+        let (deleted, next, now) = self.inner.shards.of(&key).with(|shard| {
             let now = self.clock.now();
-            let deleted = shard.remove(id);
+            let deleted = shard.remove(&key);
             self.inner.forget(deleted.as_ref());
-            (deleted.is_some_and(|record| now < record.expiry()), shard.next_to_visit(), now)
+            (deleted.is_some_and(|columns| now < columns.expires_at), shard.next_to_visit(), now)
         });
         self.inner.free_in_passing(next, now);
         Ok(deleted)
@@ -174,8 +178,8 @@ impl Store for MemoryStore {
     async fn owned_by(&self, owner: &str) -> Result<Vec<Record>, StoreError> {
         let ids = self.inner.owners.sessions_of(owner);
         let record = |id| {
-            let slot = self.inner.shards.of(&id);
-            let live = slot.with(|shard| shard.live(&id, self.clock.now()).cloned())?;
+            let key = self.inner.shards.key(&id);
+            let live = self.inner.shards.of(&key).with(|shard| shard.get(&key, self.clock.now()))?;
             (live.owner() == Some(owner)).then_some(live)
         };
         Ok(ids.into_iter().filter_map(record).collect())
@@ -235,8 +239,8 @@ impl Inner {
         let mut freed = 0;
         for _ in 0..most {
             match shard.remove_expired(now) {
-                shard::Expired::Freed(record) => {
-                    self.forget(Some(&record));
+                shard::Expired::Freed(columns) => {
+                    self.forget(Some(&columns));
                     freed += 1;
                 }
                 shard::Expired::Moved => {}
@@ -246,7 +250,7 @@ impl Inner {
         freed
     }
 
-    fn forget(&self, removed: Option<&Record>) {
+    fn forget(&self, removed: Option<&Columns>) {
         if removed.is_some() {
             self.owners.follow(removed, None);
             self.records.fetch_sub(1, Ordering::Relaxed);
@@ -269,4 +273,9 @@ impl fmt::Debug for MemoryStore {
 /// A lock whose holder never runs foreign code, so that a panic cannot leave it half-done.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A number of something in one shard, of which memory has no room for more.
+fn short(number: impl TryInto<u32>) -> u32 {
+    number.try_into().ok().expect("a shard holds fewer than four billion")
 }

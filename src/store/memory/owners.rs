@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::lock;
 use super::sync::{Mutex, RandomState, parts};
-use crate::record::Record;
+use crate::record::Columns;
 use crate::token::SessionId;
 
 const SHARDS: usize = parts(64);
@@ -22,18 +22,18 @@ type Index = HashMap<Arc<str>, Vec<SessionId>>;
 
 impl Owners {
     /// Follows a record from what it was to what it is.
-    pub(super) fn follow(&self, old: Option<&Record>, new: Option<&Record>) {
-        let owner = |record: Option<&Record>| record.and_then(|record| record.owner_shared().cloned());
+    pub(super) fn follow(&self, old: Option<&Columns>, new: Option<&Columns>) {
+        let owner = |columns: Option<&Columns>| columns.and_then(|columns| columns.owner.clone());
         let (was, is) = (owner(old), owner(new));
         if was == is {
             return;
         }
         // First to the new owner: between the two, who asks for both sees it with one, where it waits for the record's lock.
         if let (Some(is), Some(new)) = (is, new) {
-            self.add(is, *new.id());
+            self.add(is, new.id);
         }
         if let (Some(was), Some(old)) = (was, old) {
-            self.remove(&was, old.id());
+            self.remove(&was, &old.id);
         }
     }
 

@@ -1,49 +1,66 @@
 //! One part of the store: the records, and when they expire.
 
-use std::collections::{BTreeSet, HashMap};
+use std::hash::BuildHasher;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::lock;
-use super::sync::{AtomicI64, Mutex, parts};
+use super::queue::Queue;
+use super::states::{Kept, Moved, States};
+use super::sync::{AtomicI64, Mutex, RandomState, parts};
+use super::table::{Links, Table};
+use super::{lock, short};
 use crate::clock::Timestamp;
-use crate::record::Record;
+use crate::record::{Columns, Record};
 use crate::store::Touch;
 use crate::token::SessionId;
 
 /// How many shards there are: one for each value of an id's last byte, which is random.
 const COUNT: usize = parts(256);
 
-/// How far a record's expiry may run ahead of its place in the index, so that a busy session is not moved by each use.
+/// How far a record's expiry may run ahead of its time in the queue, so that a busy session is not moved by each use.
 const COARSE: Duration = Duration::from_secs(60);
 
 /// All shards.
-pub(super) struct Shards(Box<[Slot]>);
+pub(super) struct Shards {
+    slots: Box<[Slot]>,
+    /// Not to be foreseen: what `Transient` keeps has the ids that its keys give it.
+    hasher: RandomState,
+}
+
+/// An id, and its hash.
+pub(super) struct Key {
+    id: SessionId,
+    hash: u32,
+}
 
 impl Shards {
-    pub(super) fn of(&self, id: &SessionId) -> &Slot {
-        self.at(usize::from(id.as_uuid().as_bytes()[15]))
+    pub(super) fn key(&self, id: &SessionId) -> Key {
+        Key { id: *id, hash: lower_half(self.hasher.hash_one(id)) }
+    }
+
+    pub(super) fn of(&self, key: &Key) -> &Slot {
+        self.at(usize::from(key.id.as_uuid().as_bytes()[15]))
     }
 
     pub(super) fn at(&self, index: usize) -> &Slot {
-        &self.0[index % COUNT]
+        &self.slots[index % COUNT]
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Slot> {
-        self.0.iter()
+        self.slots.iter()
     }
 
     /// The shard with the anonymous session that expires soonest.
     pub(super) fn soonest_anonymous(&self) -> Option<&Slot> {
         // Each is read once: others may change them at any time.
-        let soonest = self.0.iter().map(|slot| (slot.soonest_anonymous.load(Ordering::Relaxed), slot));
+        let soonest = self.slots.iter().map(|slot| (slot.soonest_anonymous.load(Ordering::Relaxed), slot));
         soonest.filter(|(at, _)| *at != NEVER).min_by_key(|(at, _)| *at).map(|(_, slot)| slot)
     }
 }
 
 impl Default for Shards {
     fn default() -> Self {
-        Self((0..COUNT).map(Slot::new).collect())
+        Self { slots: (0..COUNT).map(Slot::new).collect(), hasher: RandomState::default() }
     }
 }
 
@@ -74,8 +91,8 @@ impl Slot {
 
     fn run<T>(&self, shard: &mut Shard, work: impl FnOnce(&mut Shard) -> T) -> T {
         let done = work(shard);
-        if std::mem::take(&mut shard.reindexed) {
-            let first = |index: &Index| index.first().map_or(NEVER, |(at, _)| at.milliseconds());
+        if std::mem::take(&mut shard.queued) {
+            let first = |queue: &Queue| queue.first().map_or(NEVER, |(at, _)| at.milliseconds());
             let anonymous = first(&shard.anonymous);
             self.soonest_anonymous.store(anonymous, Ordering::Relaxed);
             self.due.store(anonymous.min(first(&shard.owned)), Ordering::Relaxed);
@@ -93,86 +110,102 @@ impl Slot {
     }
 }
 
-/// The records of one shard.
+/// The records of one shard, one a row, without gaps: where one is removed, the last one takes its row.
 #[derive(Default)]
 pub(super) struct Shard {
-    entries: HashMap<SessionId, Box<Entry>>,
-    anonymous: Index,
-    owned: Index,
-    reindexed: bool,
+    rows: Table,
+    states: States,
+    /// Who has no owner, and who has one, by the time from which they may have expired.
+    anonymous: Queue,
+    owned: Queue,
+    /// One of the queues was changed.
+    queued: bool,
     /// Which shard the next operation here frees expired records of.
     next: usize,
 }
 
-/// Records by the time from which they may have expired. Never later than they do.
-type Index = BTreeSet<(Timestamp, SessionId)>;
-
-struct Entry {
-    record: Record,
-    /// Its place in the index.
-    indexed_at: Timestamp,
+/// A record in its row.
+pub(super) struct Entry {
+    columns: Columns,
+    state: Kept,
+    /// Its place in the queue.
+    place: u32,
+    pub(super) links: Links,
 }
 
-/// What [`Shard::remove_expired`] found at the head of the index.
+/// What [`Shard::remove_expired`] found at the head of the queue.
 pub(super) enum Expired {
     /// A record that had expired.
-    Freed(Record),
-    /// One that was used since it was indexed; it has its new place now.
+    Freed(Columns),
+    /// One that was used since it was queued; it has its new place now.
     Moved,
     /// Nothing that is due.
     None,
 }
 
 impl Shard {
-    pub(super) fn live(&self, id: &SessionId, now: Timestamp) -> Option<&Record> {
-        self.entries.get(id).map(|entry| &entry.record).filter(|record| now < record.expiry())
+    /// The record, if it has not expired.
+    pub(super) fn get(&self, key: &Key, now: Timestamp) -> Option<Record> {
+        let entry = &self.rows[self.live(key, now)?];
+        Some(Record::of(entry.columns.clone(), self.states.get(&entry.state)))
+    }
+
+    /// Its columns alone.
+    pub(super) fn columns(&self, key: &Key, now: Timestamp) -> Option<&Columns> {
+        self.live(key, now).map(|row| &self.rows[row].columns)
     }
 
     /// Puts the record in the place of whatever was there.
-    pub(super) fn insert(&mut self, record: Record) -> Option<Record> {
-        let id = *record.id();
-        if let Some(entry) = self.entries.get_mut(&id) {
-            let old = std::mem::replace(&mut entry.record, record);
-            self.reindex(&id, Some(&old));
+    pub(super) fn insert(&mut self, key: &Key, record: &Record) -> Option<Columns> {
+        if let Some(row) = self.find(key) {
+            let entry = &mut self.rows[row];
+            let old = std::mem::replace(&mut entry.columns, record.columns().clone());
+            let moved = self.states.replace(&mut entry.state, record.state_shared(), row);
+            self.follow(moved);
+            self.requeue(row, old.owner.is_some());
             return Some(old);
         }
-        let indexed_at = record.expiry();
-        self.index(record.owner().is_some()).insert((indexed_at, id));
-        self.entries.insert(id, Box::new(Entry { record, indexed_at }));
+        let row = self.rows.len();
+        let columns = record.columns().clone();
+        let (at, is_owned) = (columns.expires_at, columns.owner.is_some());
+        let state = self.states.add(record.state_shared(), row);
+        self.rows.push(Entry { columns, state, place: 0, links: Links::new(key.hash) });
+        self.queue(is_owned, |queue, moved| queue.push(at, row, moved));
         None
     }
 
     /// Moves last seen and expiry; says whether the record is there.
-    pub(super) fn touch(&mut self, id: &SessionId, touch: Touch) -> bool {
-        let Some(entry) = self.entries.get_mut(id) else { return false };
-        entry.record.touch(touch);
-        self.reindex(id, None);
+    pub(super) fn touch(&mut self, key: &Key, touch: Touch) -> bool {
+        let Some(row) = self.find(key) else { return false };
+        let columns = &mut self.rows[row].columns;
+        columns.touch(touch);
+        let is_owned = columns.owner.is_some();
+        self.requeue(row, is_owned);
         true
     }
 
-    pub(super) fn remove(&mut self, id: &SessionId) -> Option<Record> {
-        let entry = self.entries.remove(id)?;
-        self.index(entry.record.owner().is_some()).remove(&(entry.indexed_at, *id));
-        self.shrink();
-        Some(entry.record)
+    pub(super) fn remove(&mut self, key: &Key) -> Option<Columns> {
+        let row = self.find(key)?;
+        self.remove_row(row)
     }
 
-    pub(super) fn remove_soonest_anonymous(&mut self) -> Option<Record> {
-        let (_, id) = *self.anonymous.first()?;
-        self.remove(&id)
+    pub(super) fn remove_soonest_anonymous(&mut self) -> Option<Columns> {
+        let (_, row) = self.anonymous.first()?;
+        self.remove_row(row)
     }
 
     pub(super) fn remove_expired(&mut self, now: Timestamp) -> Expired {
         let heads = [self.anonymous.first(), self.owned.first()];
-        let Some((at, id)) = heads.into_iter().flatten().min().copied() else { return Expired::None };
+        let Some((at, row)) = heads.into_iter().flatten().min() else { return Expired::None };
         if now < at {
             return Expired::None;
         }
-        if self.live(&id, now).is_some() {
-            self.move_to_expiry(&id);
+        let columns = &self.rows[row].columns;
+        if now < columns.expires_at {
+            self.queue_again(row, columns.owner.is_some());
             return Expired::Moved;
         }
-        self.remove(&id).map_or(Expired::None, Expired::Freed)
+        self.remove_row(row).map_or(Expired::None, Expired::Freed)
     }
 
     /// The shard whose turn it is: each in turn, so that traffic on one session frees the records of all.
@@ -181,40 +214,71 @@ impl Shard {
         self.next
     }
 
-    /// Gives a record that was changed its right place in the index; `old` is what it was before it was replaced.
-    fn reindex(&mut self, id: &SessionId, old: Option<&Record>) {
-        let Some(entry) = self.entries.get(id) else { return };
-        let owned = entry.record.owner().is_some();
-        let was_owned = old.map_or(owned, |old| old.owner().is_some());
-        let (indexed_at, expiry) = (entry.indexed_at, entry.record.expiry());
-        if owned != was_owned {
-            self.index(was_owned).remove(&(indexed_at, *id));
-            self.index(owned).insert((indexed_at, *id));
+    fn find(&self, key: &Key) -> Option<usize> {
+        self.rows.find(key.hash, |entry| entry.columns.id == key.id)
+    }
+
+    fn live(&self, key: &Key, now: Timestamp) -> Option<usize> {
+        self.find(key).filter(|row| now < self.rows[*row].columns.expires_at)
+    }
+
+    fn remove_row(&mut self, row: usize) -> Option<Columns> {
+        let entry = &self.rows[row];
+        let (place, is_owned) = (entry.place as usize, entry.columns.owner.is_some());
+        let moved = self.states.remove(&entry.state);
+        self.follow(moved);
+        self.queue(is_owned, |queue, moved| queue.remove(place, moved));
+        let removed = self.rows.swap_remove(row)?;
+        if row < self.rows.len() {
+            self.last_moved_to(row);
         }
-        if expiry < indexed_at || expiry.since(indexed_at) >= COARSE {
-            self.move_to_expiry(id);
+        Some(removed.columns)
+    }
+
+    /// Tells everybody that what was the last row is this one now.
+    fn last_moved_to(&mut self, row: usize) {
+        let entry = &self.rows[row];
+        self.states.set_row(&entry.state, row);
+        let queue = if entry.columns.owner.is_some() { &mut self.owned } else { &mut self.anonymous };
+        queue.set_row(entry.place as usize, row);
+    }
+
+    fn follow(&mut self, moved: Option<Moved>) {
+        if let Some(moved) = moved {
+            self.rows[moved.row].state.follow(&moved);
         }
     }
 
-    fn move_to_expiry(&mut self, id: &SessionId) {
-        let Some(entry) = self.entries.get_mut(id) else { return };
-        let owned = entry.record.owner().is_some();
-        let to = entry.record.expiry();
-        let from = std::mem::replace(&mut entry.indexed_at, to);
-        self.index(owned).remove(&(from, *id));
-        self.index(owned).insert((to, *id));
-    }
-
-    fn index(&mut self, owned: bool) -> &mut Index {
-        self.reindexed = true;
-        if owned { &mut self.owned } else { &mut self.anonymous }
-    }
-
-    /// Gives memory back once most of the table is empty. What it costs was paid for by the removals.
-    fn shrink(&mut self) {
-        let (used, capacity) = (self.entries.len(), self.entries.capacity());
-        if capacity > 32 && used < capacity / 8 {
-            self.entries.shrink_to(used * 2);
+    /// Gives a record that was changed its right place in the right queue.
+    fn requeue(&mut self, row: usize, was_owned: bool) {
+        let Entry { columns, place, .. } = &self.rows[row];
+        let (is_owned, expiry, place) = (columns.owner.is_some(), columns.expires_at, *place as usize);
+        if is_owned != was_owned {
+            self.queue(was_owned, |queue, moved| queue.remove(place, moved));
+            self.queue(is_owned, |queue, moved| queue.push(expiry, row, moved));
+            return;
+        }
+        let queue = if is_owned { &self.owned } else { &self.anonymous };
+        let at = queue.at(place);
+        if expiry < at || expiry.since(at) >= COARSE {
+            self.queue_again(row, is_owned);
         }
     }
+
+    fn queue_again(&mut self, row: usize, is_owned: bool) {
+        let Entry { columns, place, .. } = &self.rows[row];
+        let (expiry, place) = (columns.expires_at, *place as usize);
+        self.queue(is_owned, |queue, moved| queue.set_time(place, expiry, moved));
+    }
+
+    /// Changes a queue; the records that it moves learn their places.
+    fn queue(&mut self, owned: bool, change: impl FnOnce(&mut Queue, &mut dyn FnMut(usize, usize))) {
+        self.queued = true;
+        let queue = if owned { &mut self.owned } else { &mut self.anonymous };
+        change(queue, &mut |row, place| self.rows[row].place = short(place));
+    }
+}
+
+fn lower_half(hash: u64) -> u32 {
+    short(hash & u64::from(u32::MAX))
 }

@@ -1,1 +1,26 @@
-//! Tests.
+//! Tests of what the store is made of.
+
+use super::pages::Pages;
+
+#[test]
+fn pages_hold_what_a_vector_holds() {
+    for group in [1, 3, 32] {
+        let mut pages = Pages::new(group);
+        let mut plain = Vec::new();
+        let groups = 400_000 / group;
+        for number in 0..groups {
+            let items: Vec<usize> = (0..group).map(|item| number * group + item).collect();
+            pages.push(items.iter().copied());
+            plain.push(items);
+        }
+        for step in 0..groups {
+            assert_eq!(pages.len(), plain.len());
+            let number = step * 7_919 % plain.len();
+            assert_eq!(pages.group(number), plain[number]);
+            assert_eq!(pages[number], plain[number][0]);
+            assert_eq!(pages.swap_remove(number), Some(plain.swap_remove(number)[0]));
+        }
+        assert_eq!(pages.len(), 0);
+        assert_eq!(pages.swap_remove(0), None);
+    }
+}

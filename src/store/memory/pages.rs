@@ -1,0 +1,135 @@
+//! A sequence whose memory comes and goes in pages.
+
+use std::ops::{Index, IndexMut};
+
+/// How much memory the first pages take. The larger a sequence is, the larger are the pages that it goes on with.
+const PAGE: usize = 256;
+
+/// After two to this power of pages, pages are twice as large: none is more than a quarter of what was there before.
+const STEP: u32 = 2;
+
+/// A sequence that grows and shrinks at its end. What is there stays where it is, and what is no longer used is given back.
+///
+/// Millions of small pieces that are freed in no order are what an allocator has to sort, in one of the requests that come
+/// next; and it gives memory back to the system from its end, so that one piece there can hold back all before it, until
+/// the request that frees it pays for all. Pages are few, and freed in the reverse of the order in which they were allocated.
+///
+/// Items come in groups of so many, which lie side by side.
+pub(super) struct Pages<T> {
+    /// All are full, but for the last or the one before it; then, the last one is empty.
+    pages: Vec<Vec<T>>,
+    /// How many groups there are.
+    len: usize,
+    group: usize,
+    /// The first pages have two to this power of groups.
+    power: u32,
+}
+
+/// Where a group is.
+struct Place {
+    page: usize,
+    /// The number of its first item, in the page.
+    item: usize,
+    /// How many groups the page has when it is full.
+    full: usize,
+}
+
+impl<T> Pages<T> {
+    /// Empty, of groups of this size.
+    pub(super) const fn new(group: usize) -> Self {
+        let groups = PAGE / size_of::<T>() / group;
+        Self { pages: Vec::new(), len: 0, group, power: if groups > 1 { groups.ilog2() } else { 0 } }
+    }
+
+    /// How many groups there are.
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Adds a group.
+    pub(super) fn push(&mut self, group: impl IntoIterator<Item = T>) {
+        let place = self.place(self.len);
+        if place.page == self.pages.len() {
+            if self.pages.len() == self.pages.capacity() {
+                // Seldom: the list of pages moves to behind what is there by then.
+                self.pages.reserve_exact((3 * self.pages.len()).max(4));
+            }
+            self.pages.push(Vec::with_capacity(place.full * self.group));
+        }
+        self.pages[place.page].extend(group);
+        self.len += 1;
+    }
+
+    /// Takes a group away and puts the last one in its place. Returns the first item of what was taken away.
+    pub(super) fn swap_remove(&mut self, number: usize) -> Option<T> {
+        let last = self.len.checked_sub(1)?;
+        let place = self.place(last);
+        let mut removed = None;
+        for item in (0..self.group).rev() {
+            let end = self.pages[place.page].pop()?;
+            removed =
+                Some(if number == last { end } else { std::mem::replace(&mut self.group_mut(number)[item], end) });
+        }
+        self.len = last;
+        self.give_back(&place);
+        removed
+    }
+
+    pub(super) fn group(&self, number: usize) -> &[T] {
+        let place = self.place(number);
+        &self.pages[place.page][place.item..][..self.group]
+    }
+
+    pub(super) fn group_mut(&mut self, number: usize) -> &mut [T] {
+        let place = self.place(number);
+        &mut self.pages[place.page][place.item..][..self.group]
+    }
+
+    fn place(&self, number: usize) -> Place {
+        // In the size of the first pages, and counted so that pages of twice the size begin at each power of two.
+        let unit = (number >> self.power) + (1 << STEP);
+        let doublings = unit.ilog2() - STEP;
+        let page = unit >> doublings;
+        let begin = ((page << doublings) - (1 << STEP)) << self.power;
+        Place {
+            page: ((doublings as usize) << STEP) + page - (1 << STEP),
+            item: (number - begin) * self.group,
+            full: 1 << (self.power + doublings),
+        }
+    }
+
+    /// Frees the page after this one, which was just removed from; but not yet where a few that come would fill this one.
+    fn give_back(&mut self, removed: &Place) {
+        let used = removed.item / self.group;
+        if used + removed.full / 16 < removed.full {
+            self.pages.truncate(removed.page + 1);
+        }
+        if self.len == 0 {
+            self.pages = Vec::new();
+        }
+    }
+}
+
+/// The first item of a group: all of it, where groups have one.
+impl<T> Index<usize> for Pages<T> {
+    type Output = T;
+
+    fn index(&self, number: usize) -> &T {
+        let place = self.place(number);
+        &self.pages[place.page][place.item]
+    }
+}
+
+impl<T> IndexMut<usize> for Pages<T> {
+    fn index_mut(&mut self, number: usize) -> &mut T {
+        let place = self.place(number);
+        &mut self.pages[place.page][place.item]
+    }
+}
+
+/// Groups of one.
+impl<T> Default for Pages<T> {
+    fn default() -> Self {
+        Self::new(1)
+    }
+}
