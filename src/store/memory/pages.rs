@@ -20,7 +20,7 @@ pub(super) struct Pages<T> {
     pages: Vec<Vec<T>>,
     /// How many groups there are.
     len: usize,
-    group: usize,
+    group: u32,
     /// The first pages have two to this power of groups.
     power: u32,
 }
@@ -36,9 +36,14 @@ struct Place {
 
 impl<T> Pages<T> {
     /// Empty, of groups of this size.
-    pub(super) const fn new(group: usize) -> Self {
-        let groups = PAGE / size_of::<T>() / group;
+    pub(super) const fn new(group: u32) -> Self {
+        let groups = PAGE / size_of::<T>() / group as usize;
         Self { pages: Vec::new(), len: 0, group, power: if groups > 1 { groups.ilog2() } else { 0 } }
+    }
+
+    /// How many items a group has.
+    pub(super) const fn group_len(&self) -> usize {
+        self.group as usize
     }
 
     /// How many groups there are.
@@ -52,9 +57,9 @@ impl<T> Pages<T> {
         if place.page == self.pages.len() {
             if self.pages.len() == self.pages.capacity() {
                 // Seldom: the list of pages moves to behind what is there by then.
-                self.pages.reserve_exact((3 * self.pages.len()).max(4));
+                self.pages.reserve_exact((3 * self.pages.len()).max(1));
             }
-            self.pages.push(Vec::with_capacity(place.full * self.group));
+            self.pages.push(Vec::with_capacity(place.full * self.group_len()));
         }
         self.pages[place.page].extend(group);
         self.len += 1;
@@ -65,7 +70,7 @@ impl<T> Pages<T> {
         let last = self.len.checked_sub(1)?;
         let place = self.place(last);
         let mut removed = None;
-        for item in (0..self.group).rev() {
+        for item in (0..self.group_len()).rev() {
             let end = self.pages[place.page].pop()?;
             removed =
                 Some(if number == last { end } else { std::mem::replace(&mut self.group_mut(number)[item], end) });
@@ -75,14 +80,20 @@ impl<T> Pages<T> {
         removed
     }
 
+    /// How many items there is room for.
+    #[cfg(test)]
+    pub(super) fn allocated(&self) -> usize {
+        self.pages.iter().map(Vec::capacity).sum()
+    }
+
     pub(super) fn group(&self, number: usize) -> &[T] {
         let place = self.place(number);
-        &self.pages[place.page][place.item..][..self.group]
+        &self.pages[place.page][place.item..][..self.group_len()]
     }
 
     pub(super) fn group_mut(&mut self, number: usize) -> &mut [T] {
-        let place = self.place(number);
-        &mut self.pages[place.page][place.item..][..self.group]
+        let (place, len) = (self.place(number), self.group_len());
+        &mut self.pages[place.page][place.item..][..len]
     }
 
     fn place(&self, number: usize) -> Place {
@@ -93,14 +104,14 @@ impl<T> Pages<T> {
         let begin = ((page << doublings) - (1 << STEP)) << self.power;
         Place {
             page: ((doublings as usize) << STEP) + page - (1 << STEP),
-            item: (number - begin) * self.group,
+            item: (number - begin) * self.group_len(),
             full: 1 << (self.power + doublings),
         }
     }
 
     /// Frees the page after this one, which was just removed from; but not yet where a few that come would fill this one.
     fn give_back(&mut self, removed: &Place) {
-        let used = removed.item / self.group;
+        let used = removed.item / self.group_len();
         if used + removed.full / 16 < removed.full {
             self.pages.truncate(removed.page + 1);
         }

@@ -231,6 +231,8 @@ impl Shard {
         let removed = self.rows.swap_remove(row)?;
         if row < self.rows.len() {
             self.last_moved_to(row);
+        } else if self.rows.len() == 0 {
+            self.states = States::default();
         }
         Some(removed.columns)
     }

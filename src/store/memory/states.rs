@@ -15,7 +15,7 @@ const BACK: usize = size_of::<u32>();
 /// with those who read it: to copy it would take longer than an allocation.
 const MOST: usize = 32;
 
-/// The states: those of one chunk, those of two, and so on, without gaps between those of a size.
+/// The states: for each size that there is, those of so many chunks, without gaps between them.
 #[derive(Default)]
 pub(super) struct States(Vec<Pages<Chunk>>);
 
@@ -54,9 +54,7 @@ impl States {
         if chunks > MOST {
             return Kept::Shared(Arc::clone(state));
         }
-        let sizes = self.0.len();
-        self.0.extend((sizes..chunks).map(|one_less| Pages::new(one_less + 1)));
-        let states = &mut self.0[chunks - 1];
+        let states = self.of_size(chunks);
         let place = Place { length: short(state.len()), number: short(states.len()) };
         states.push(std::iter::repeat_n(Chunk::default(), chunks));
         let (before, after) = self.bytes_mut(place).split_at_mut(BACK);
@@ -82,7 +80,7 @@ impl States {
     /// Takes a state away. The last one of its size moves to its place.
     pub(super) fn remove(&mut self, kept: &Kept) -> Option<Moved> {
         let Kept::Here(place) = *kept else { return None };
-        let states = &mut self.0[place.chunks() - 1];
+        let states = self.of_size(place.chunks());
         let number = place.number as usize;
         states.swap_remove(number);
         let moved = (number < states.len()).then(|| states[number].first_chunk().copied())??;
@@ -105,11 +103,22 @@ impl States {
     }
 
     fn bytes(&self, place: Place) -> &[u8] {
-        self.0[place.chunks() - 1].group(place.number as usize).as_flattened()
+        let states = self.0.iter().find(|states| states.group_len() == place.chunks());
+        states.expect("where a state is, there are some of its size").group(place.number as usize).as_flattened()
     }
 
     fn bytes_mut(&mut self, place: Place) -> &mut [u8] {
-        self.0[place.chunks() - 1].group_mut(place.number as usize).as_flattened_mut()
+        self.of_size(place.chunks()).group_mut(place.number as usize).as_flattened_mut()
+    }
+
+    /// The states of so many chunks. There are few sizes: of most applications, most states are about as long.
+    fn of_size(&mut self, chunks: usize) -> &mut Pages<Chunk> {
+        let place = self.0.iter().position(|states| states.group_len() == chunks).unwrap_or_else(|| {
+            self.0.reserve_exact(1);
+            self.0.push(Pages::new(short(chunks)));
+            self.0.len() - 1
+        });
+        &mut self.0[place]
     }
 }
 

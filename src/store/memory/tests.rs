@@ -3,15 +3,17 @@
 use super::pages::Pages;
 
 #[test]
-fn pages_hold_what_a_vector_holds() {
+fn pages_hold_what_a_vector_holds_and_give_back_what_they_do_not_need() {
     for group in [1, 3, 32] {
         let mut pages = Pages::new(group);
+        let group = group as usize;
         let mut plain = Vec::new();
         let groups = 400_000 / group;
         for number in 0..groups {
             let items: Vec<usize> = (0..group).map(|item| number * group + item).collect();
             pages.push(items.iter().copied());
             plain.push(items);
+            assert!(pages.allocated() <= plain.len() * group * 2 + 64, "{} groups", plain.len());
         }
         for step in 0..groups {
             assert_eq!(pages.len(), plain.len());
@@ -19,8 +21,9 @@ fn pages_hold_what_a_vector_holds() {
             assert_eq!(pages.group(number), plain[number]);
             assert_eq!(pages[number], plain[number][0]);
             assert_eq!(pages.swap_remove(number), Some(plain.swap_remove(number)[0]));
+            assert!(pages.allocated() <= plain.len() * group * 2 + 64, "{} groups", plain.len());
         }
-        assert_eq!(pages.len(), 0);
+        assert_eq!((pages.len(), pages.allocated()), (0, 0));
         assert_eq!(pages.swap_remove(0), None);
     }
 }
