@@ -1,12 +1,11 @@
 //! One part of the store: the records, and when they expire.
 
-use std::hash::BuildHasher;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::queue::Queue;
 use super::states::{Kept, Moved, States};
-use super::sync::{AtomicI64, Mutex, RandomState, parts};
+use super::sync::{AtomicI64, Mutex, parts, seeds};
 use super::table::{Links, Table};
 use super::{lock, short};
 use crate::clock::Timestamp;
@@ -23,8 +22,7 @@ const COARSE: Duration = Duration::from_secs(60);
 /// All shards.
 pub(super) struct Shards {
     slots: Box<[Slot]>,
-    /// Not to be foreseen: what `Transient` keeps has the ids that its keys give it.
-    hasher: RandomState,
+    seeds: [u64; 2],
 }
 
 /// An id, and its hash.
@@ -35,7 +33,7 @@ pub(super) struct Key {
 
 impl Shards {
     pub(super) fn key(&self, id: &SessionId) -> Key {
-        Key { id: *id, hash: lower_half(self.hasher.hash_one(id)) }
+        Key { id: *id, hash: hash(id, self.seeds) }
     }
 
     pub(super) fn of(&self, key: &Key) -> &Slot {
@@ -60,7 +58,7 @@ impl Shards {
 
 impl Default for Shards {
     fn default() -> Self {
-        Self { slots: (0..COUNT).map(Slot::new).collect(), hasher: RandomState::default() }
+        Self { slots: (0..COUNT).map(Slot::new).collect(), seeds: seeds() }
     }
 }
 
@@ -281,6 +279,11 @@ impl Shard {
     }
 }
 
-fn lower_half(hash: u64) -> u32 {
-    short(hash & u64::from(u32::MAX))
+/// Both halves of the product of both halves of an id. With seeds that nobody knows, since clients may choose the ids of what
+/// [`Transient`](crate::Transient) keeps, by its keys: without, they could choose many of one hash.
+fn hash(id: &SessionId, seeds: [u64; 2]) -> u32 {
+    let (high, low) = id.as_uuid().as_u64_pair();
+    let product = u128::from(high ^ seeds[0]) * u128::from(low ^ seeds[1]);
+    let [.., a, b, c, d] = (product ^ (product >> 64)).to_be_bytes();
+    u32::from_be_bytes([a, b, c, d])
 }

@@ -1,6 +1,8 @@
 //! What the store's threads meet at: the standard library's, except in `tests/schedules`, where a scheduler decides at each of
 //! them which thread goes on.
 
+use crate::token::random;
+
 #[cfg(not(shuttle))]
 pub(super) use std::{
     hash::RandomState,
@@ -17,6 +19,15 @@ pub(super) use shuttle::sync::{
 /// The same in each run, so that a schedule can be run again.
 #[cfg(shuttle)]
 pub(super) type RandomState = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
+
+/// What a hash begins with.
+pub(super) fn seeds() -> [u64; 2] {
+    if cfg!(shuttle) {
+        [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9]
+    } else {
+        [random(), random()].map(u64::from_ne_bytes)
+    }
+}
 
 /// So many parts a thing is divided into, each behind a lock; there two, so that threads meet.
 pub(super) const fn parts(usual: usize) -> usize {
