@@ -412,6 +412,27 @@ async fn a_client_that_goes_away_leaves_a_session_that_is_whole() {
 }
 
 #[tokio::test]
+async fn what_goes_on_after_the_client_went_away_is_told_that_it_is_too_late() {
+    let (tell, told) = oneshot::channel::<Session>();
+    let tell = std::sync::Arc::new(std::sync::Mutex::new(Some(tell)));
+    let handler = async move |session: Session| {
+        session.insert("n", &1)?;
+        tell.lock().unwrap().take().unwrap().send(session).unwrap();
+        std::future::pending::<()>().await;
+        Ok::<_, Error>(())
+    };
+    let store = MemoryStore::new();
+    let app = Router::new().route("/", get(handler)).layer(SessionLayer::new(store.clone()));
+    let mut response = Box::pin(app.oneshot(request(Method::GET, "/")));
+    assert!(poll_once(&mut response).await.is_none());
+    drop(response);
+    let session = told.await.unwrap();
+    assert_eq!(session.insert("late", &1).unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(session.commit().await.unwrap_err().kind(), ErrorKind::Closed);
+    assert!(store.is_empty());
+}
+
+#[tokio::test]
 async fn rotating_replaces_the_token_and_keeps_the_session() {
     let layer = SessionLayer::new(MemoryStore::new());
     let mut visitor = visitor(&layer).await;
