@@ -333,6 +333,33 @@ async fn a_commit_given_up_and_then_ended_by_its_handler_leaves_no_session() {
 }
 
 #[tokio::test]
+async fn a_commit_given_up_after_its_handler_has_ended_the_session_leaves_none() {
+    for polls in 0..20 {
+        for signs_in in [false, true] {
+            let world = World::new();
+            world.faults.pend(2);
+            let answer = world
+                .send(NOBODY, move |session| async move {
+                    if signs_in {
+                        session.sign_in("ada")?
+                    } else {
+                        session.insert("a", &1)?
+                    }
+                    let mut commit = Box::pin(session.commit());
+                    let _ = poll_times(&mut commit, polls);
+                    session.sign_out()?;
+                    drop(commit);
+                    Ok(())
+                })
+                .await;
+            world.faults.heal();
+            assert_eq!(answer.assert_ok().given(), None, "given up after {polls} polls");
+            assert!(world.memory.is_empty(), "given up after {polls} polls");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_detached_commit_that_was_given_up_is_not_made_twice_however_many_others_come_between() {
     for others in [0_u32, 3, 7, 9, 12] {
         let world = World::new();

@@ -412,6 +412,27 @@ async fn a_client_that_goes_away_leaves_a_session_that_is_whole() {
 }
 
 #[tokio::test]
+async fn what_goes_on_after_the_client_went_away_is_told_that_it_is_too_late() {
+    let (tell, told) = oneshot::channel::<Session>();
+    let tell = std::sync::Arc::new(std::sync::Mutex::new(Some(tell)));
+    let handler = async move |session: Session| {
+        session.insert("n", &1)?;
+        tell.lock().unwrap().take().unwrap().send(session).unwrap();
+        std::future::pending::<()>().await;
+        Ok::<_, Error>(())
+    };
+    let store = MemoryStore::new();
+    let app = Router::new().route("/", get(handler)).layer(SessionLayer::new(store.clone()));
+    let mut response = Box::pin(app.oneshot(request(Method::GET, "/")));
+    assert!(poll_once(&mut response).await.is_none());
+    drop(response);
+    let session = told.await.unwrap();
+    assert_eq!(session.insert("late", &1).unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(session.commit().await.unwrap_err().kind(), ErrorKind::Closed);
+    assert!(store.is_empty());
+}
+
+#[tokio::test]
 async fn rotating_replaces_the_token_and_keeps_the_session() {
     let layer = SessionLayer::new(MemoryStore::new());
     let mut visitor = visitor(&layer).await;
@@ -425,4 +446,82 @@ async fn rotating_replaces_the_token_and_keeps_the_session() {
     assert_eq!(reply.status, StatusCode::CONFLICT);
     reply.assert_no_cookie();
     assert_eq!(keys_of(&mut visitor).await, "n");
+}
+
+#[tokio::test]
+async fn a_commit_that_waits_for_one_that_fails_is_told_that_what_it_was_to_write_is_dropped() {
+    let store = FaultyStore::new(MemoryStore::new());
+    let layer = SessionLayer::new(store.clone());
+    let mut visitor = visitor(&layer).await;
+    let gate = store.hold_before(Op::Set, 1);
+    store.fail_always(Op::Set, Fault::Before);
+    let reply = visitor.visit(async move |session: Session| {
+        session.insert("first", &1)?;
+        let mut first = Box::pin(session.commit());
+        assert!(poll_once(&mut first).await.is_none(), "it is on its way");
+        gate.reached().await;
+        session.insert("second", &2)?;
+        let mut second = Box::pin(session.commit());
+        assert!(poll_once(&mut second).await.is_none(), "it waits for the first");
+        gate.release();
+        assert_eq!(first.await.unwrap_err().kind(), ErrorKind::Unavailable);
+        assert_eq!(second.await.unwrap_err().kind(), ErrorKind::Unavailable);
+        Ok::<_, Error>(StatusCode::BAD_REQUEST)
+    });
+    assert_eq!(reply.await.status, StatusCode::BAD_REQUEST);
+    store.heal();
+    assert_eq!(keys_of(&mut visitor).await, "n");
+}
+
+#[tokio::test]
+async fn a_commit_after_one_that_was_refused_is_a_commit_of_its_own() {
+    let layer = SessionLayer::builder(MemoryStore::new()).with_strict_writes(true).build().unwrap();
+    let sessions = layer.sessions();
+    let mut visitor = visitor(&layer).await;
+    let reply = visitor.visit(async move |session: Session| {
+        session.get::<u32>("n")?;
+        let id = session.id().expect("it is stored");
+        sessions.update(&id, &std::collections::BTreeMap::from([("n", 2)])).await?;
+        session.insert("n", &3)?;
+        assert_eq!(session.commit().await.unwrap_err().kind(), ErrorKind::Conflict);
+        session.insert("another", &4)?;
+        session.commit().await
+    });
+    assert_eq!(reply.await.status, StatusCode::OK);
+    assert_eq!(keys_of(&mut visitor).await, "n,another");
+}
+
+#[tokio::test]
+async fn an_answer_that_claims_no_success_stands_though_a_commit_of_its_handler_has_failed() {
+    let store = FaultyStore::new(MemoryStore::new());
+    let layer = SessionLayer::new(store.clone());
+    let mut visitor = visitor(&layer).await;
+    store.fail_always(Op::Set, Fault::Before);
+    for (status, answered) in [(404, 404), (422, 422), (200, 503), (303, 503)] {
+        let [status, answered] = [status, answered].map(|status| StatusCode::from_u16(status).unwrap());
+        let reply = visitor.visit(async move |session: Session| {
+            session.insert("n", &2)?;
+            assert_eq!(session.commit().await.unwrap_err().kind(), ErrorKind::Unavailable);
+            Ok::<_, Error>(status)
+        });
+        let reply = reply.await;
+        assert_eq!(reply.status, answered);
+        reply.assert_no_cookie();
+    }
+}
+
+#[tokio::test]
+async fn an_answer_stands_though_its_handler_was_told_that_the_session_has_ended() {
+    let layer = SessionLayer::new(MemoryStore::new());
+    let sessions = layer.sessions();
+    let mut visitor = visitor(&layer).await;
+    let reply = visitor.visit(async move |session: Session| {
+        sessions.delete(&session.id().expect("it is stored")).await?;
+        session.insert("n", &2)?;
+        assert_eq!(session.commit().await.unwrap_err().kind(), ErrorKind::Ended);
+        Ok::<_, Error>("done")
+    });
+    let reply = reply.await;
+    assert_eq!((reply.status, reply.text()), (StatusCode::OK, "done"));
+    reply.assert_no_cookie();
 }

@@ -4,15 +4,17 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use http::StatusCode;
 use sessile::Session;
+use support::client::session_of;
 use support::race::{Answer, NOBODY, World};
-use support::store::Op;
+use support::store::{Fault, Op};
 use tokio::sync::Barrier;
 use tokio::task::JoinHandle;
 
@@ -316,7 +318,7 @@ async fn a_session_that_has_grown_meanwhile_still_keeps_its_limit() {
 
 #[tokio::test]
 async fn a_commit_that_keeps_losing_gives_up_at_its_deadline_and_says_so() {
-    let world = World::with(|layer| layer.with_commit_deadline(std::time::Duration::ZERO));
+    let world = World::with(|layer| layer.with_commit_deadline(Duration::ZERO));
     let token = world.begin().await;
     let (slow, _) = world
         .overtake(
@@ -327,6 +329,47 @@ async fn a_commit_that_keeps_losing_gives_up_at_its_deadline_and_says_so() {
         .await;
     slow.assert_silent(StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(world.opens(&token).await.unwrap().keys, ["start", "quick"]);
+}
+
+#[tokio::test]
+async fn a_first_try_may_take_longer_than_the_deadline() {
+    // No time at all, and so a try of any length is longer.
+    let world = World::with(|layer| layer.with_commit_deadline(Duration::ZERO));
+    let token = world.begin().await;
+    world.faults.pend(5);
+    let answer = world.send(&token, |session| async move {
+        session.insert("by the response", &1)?;
+        session.update_now("at once", |n: &mut u32| *n += 1).await
+    });
+    answer.await.assert_silent(StatusCode::OK);
+    assert_eq!(world.opens(&token).await.unwrap().keys, ["start", "by the response", "at once"]);
+}
+
+#[tokio::test]
+async fn the_deadline_of_a_commit_counts_from_its_first_failed_try() {
+    const DEADLINE: Duration = Duration::from_millis(500);
+    for fails in [false, true] {
+        let world = World::with(|layer| layer.with_commit_deadline(DEADLINE));
+        let token = world.begin().await;
+        let gate = world.faults.hold_before(Op::Set, 1);
+        if fails {
+            world.faults.fail(Op::Set, 1, Fault::Before);
+        }
+        let slow = world.spawn(&token, |session| async move { session.insert("slow", &1) });
+        gate.reached().await;
+        let begun = Instant::now();
+        if !fails {
+            // Past the store that holds the other up.
+            world.quiet().update(&session_of(&token), &BTreeMap::from([("quick", 1)])).await.unwrap();
+        }
+        while begun.elapsed() <= DEADLINE {
+            tokio::task::yield_now().await;
+        }
+        gate.release();
+        slow.await.unwrap().assert_silent(StatusCode::OK);
+        let expected = if fails { ["start", "slow"].as_slice() } else { &["start", "quick", "slow"] };
+        assert_eq!(world.opens(&token).await.unwrap().keys, expected);
+    }
 }
 
 #[tokio::test]

@@ -101,6 +101,18 @@ async fn reloading_shows_what_requests_have_written_and_keeps_what_is_not_commit
 }
 
 #[tokio::test]
+async fn reloading_shows_what_requests_have_written_where_there_is_nothing_to_commit() {
+    let layer = SessionLayer::new(MemoryStore::new());
+    let (mut visitor, detached) = detached_from(&layer).await;
+    for round in 2..5 {
+        visitor.visit(async move |session: Session| session.insert("n", &round)).await;
+        assert_eq!(detached.get::<u32>("n").unwrap(), Some(round - 1));
+        detached.reload().await.unwrap();
+        assert_eq!(detached.get::<u32>("n").unwrap(), Some(round));
+    }
+}
+
+#[tokio::test]
 async fn a_detached_session_can_change_no_token() {
     let layer = SessionLayer::new(MemoryStore::new());
     let (mut visitor, detached) = detached_from(&layer).await;

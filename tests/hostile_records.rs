@@ -7,14 +7,25 @@ mod support;
 use std::collections::BTreeMap;
 
 use http::StatusCode;
-use sessile::{Error, ErrorKind, Expected, MemoryStore, Outcome, Record, Session, SessionLayer, Store};
-use support::client::{Visitor, session_of};
+use sessile::{
+    Error, ErrorKind, EventKind, Expected, MemoryStore, Outcome, Record, Session, SessionLayer, Store, Version,
+};
+use support::client::{EventLog, Visitor, session_of};
 
 fn visitor() -> Visitor {
     Visitor::new(&SessionLayer::new(MemoryStore::new()))
 }
 
-/// Puts a frame into the stored record of a session, as a store with a broken or hostile hand in it would.
+/// Changes the stored record of a session, as a store with a broken or hostile hand in it would.
+async fn change(store: &MemoryStore, token: &str, change: impl FnOnce(&[u8]) -> Vec<u8>) {
+    let mut parts = store.get(&session_of(token)).await.unwrap().unwrap().into_parts();
+    parts.state = change(&parts.state).into();
+    let expected = Expected::Version(parts.version);
+    parts.version = Version::new(parts.version.get() + 1);
+    assert_eq!(store.set(&Record::from_parts(parts), expected).await.unwrap(), Outcome::Written);
+}
+
+/// Puts a frame into it.
 async fn plant(store: &MemoryStore, token: &str, key: &str, value: &[u8]) {
     let number = |mut number: usize| {
         let mut bytes = Vec::new();
@@ -25,12 +36,8 @@ async fn plant(store: &MemoryStore, token: &str, key: &str, value: &[u8]) {
         bytes.push(u8::try_from(number).unwrap());
         bytes
     };
-    let mut parts = store.get(&session_of(token)).await.unwrap().unwrap().into_parts();
     let frame = [number(key.len()), key.as_bytes().to_vec(), number(value.len()), value.to_vec()].concat();
-    parts.state = [&*parts.state, &frame].concat().into();
-    let expected = Expected::Version(parts.version);
-    parts.version = sessile::Version::new(parts.version.get() + 1);
-    assert_eq!(store.set(&Record::from_parts(parts), expected).await.unwrap(), Outcome::Written);
+    change(store, token, |state| [state, &frame].concat()).await;
 }
 
 // Checklist 37
@@ -117,4 +124,27 @@ async fn bytes_that_are_no_value_are_an_error_and_leave_the_rest() {
     assert_eq!(reply.await.status, StatusCode::OK);
     let reply = visitor.visit(async |session: Session| session.get::<u8>("n").map(|n| format!("{n:?}")));
     assert_eq!(reply.await.text(), "Some(2)");
+}
+
+#[tokio::test]
+async fn frames_that_a_store_broke_after_this_process_wrote_them_are_refused() {
+    let (store, events) = (MemoryStore::new(), EventLog::default());
+    let layer = SessionLayer::builder(store.clone()).with_event_hook(events.hook()).build().unwrap();
+    // The frame of the text: a length and a key, a length and a value.
+    let frame = b"\x01n\x05\xa4text".len();
+    for cut in 0..=frame {
+        let mut visitor = Visitor::new(&layer);
+        visitor.visit(async |session: Session| session.insert("n", "text")).await.set_cookie();
+        change(&store, &visitor.token().unwrap(), |state| state[..state.len() - cut].to_vec()).await;
+        events.take();
+        let reply =
+            visitor.visit(async |session: Session| format!("{:?} {:?}", session.is_new(), session.keys())).await;
+        let (text, told) = match cut {
+            0 => (r#"false ["n"]"#, vec![]),
+            whole if whole == frame => ("false []", vec![]),
+            _ => ("true []", vec![EventKind::Corrupt]),
+        };
+        assert_eq!((reply.status, reply.text()), (StatusCode::OK, text), "without the last {cut} bytes");
+        assert_eq!(events.kinds(), told, "without the last {cut} bytes");
+    }
 }

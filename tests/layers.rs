@@ -170,6 +170,12 @@ async fn one_cookie_name_in_two_layers_around_each_other_is_refused() {
         ("around a third, markers", routes().layer(admin()).layer(shop()).layer(main())),
         ("around main, markers", routes().layer(admin()).layer(layer("x")).layer(layer("id").with_marker::<Staff>())),
         ("the inner two of three", routes().layer(main()).layer(admin()).layer(shop())),
+        (
+            "the inner two of three, in main",
+            routes().layer(admin()).layer(layer("id").with_marker::<Shop>()).layer(layer("x")),
+        ),
+        ("the inner two of three, one main, in a marker", routes().layer(admin()).layer(main()).layer(shop())),
+        ("the inner two of four", routes().layer(admin()).layer(main()).layer(layer("x")).layer(shop())),
         ("the outer two of three", routes().layer(shop()).layer(main()).layer(admin())),
         ("around two others", routes().layer(main()).layer(shop()).layer(staff()).layer(admin())),
         (

@@ -7,8 +7,9 @@ mod support;
 use std::time::Duration;
 
 use http::StatusCode;
-use sessile::{ErrorKind, Lifetime, Session};
-use support::client::session_of;
+use sessile::testing::ManualClock;
+use sessile::{ErrorKind, EventKind, Lifetime, MemoryStore, Session, SessionLayer, Store};
+use support::client::{EventLog, Visitor, session_of};
 use support::race::{DAY, HOUR, MINUTE, SECOND, World};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -355,4 +356,77 @@ async fn listing_the_sessions_of_an_owner_leaves_out_those_that_have_ended() {
     let left = world.sessions().owned_by("ada").await.unwrap();
     assert_eq!(left.iter().map(|session| session.id()).collect::<Vec<_>>(), [session_of(&new)]);
     assert!(world.sessions().get(&session_of(&old)).await.unwrap().is_none());
+}
+
+/// A layer by one clock, over a store in memory by another; both show the same to begin with. A visitor with a session.
+async fn by_two_clocks() -> (ManualClock, ManualClock, MemoryStore, EventLog, Visitor) {
+    let layers = ManualClock::new();
+    let (stores, events) = (ManualClock::at(layers.now()), EventLog::default());
+    let store = MemoryStore::new().with_clock(&stores);
+    let layer = SessionLayer::builder(store.clone()).with_clock(&layers).with_event_hook(events.hook());
+    let layer = layer.with_lifetime(Lifetime::new().with_idle(HOUR).with_absolute(2 * HOUR)).build().unwrap();
+    let mut visitor = Visitor::new(&layer);
+    visitor.visit(async |session: Session| session.insert("n", &1)).await.set_cookie();
+    events.take();
+    (layers, stores, store, events, visitor)
+}
+
+async fn has_session(visitor: &mut Visitor) -> bool {
+    visitor.visit(async |session: Session| session.contains("n").to_string()).await.text() == "true"
+}
+
+#[tokio::test]
+async fn a_session_ends_by_the_clock_of_its_layer_though_that_of_the_store_has_not_moved() {
+    let (layers, stores, store, events, mut visitor) = by_two_clocks().await;
+    let id = session_of(&visitor.token().unwrap());
+    layers.advance(HOUR - MILLISECOND);
+    assert!(has_session(&mut visitor).await);
+    // The use was noted at the layer's time, from which an hour is left.
+    layers.advance(HOUR - MILLISECOND);
+    assert!(has_session(&mut visitor).await);
+    layers.advance(2 * MILLISECOND);
+    assert!(!has_session(&mut visitor).await, "two hours are its absolute lifetime");
+    assert_eq!(events.take(), [(EventKind::Expired, Some(id))]);
+    assert!(store.get(&id).await.unwrap().is_some(), "to the store it is as young as ever");
+    stores.advance(2 * HOUR);
+    assert!(store.get(&id).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_record_expires_by_the_clock_of_its_store_though_that_of_the_layer_has_not_moved() {
+    let (_, stores, store, events, mut visitor) = by_two_clocks().await;
+    let id = session_of(&visitor.token().unwrap());
+    stores.advance(HOUR - MILLISECOND);
+    assert!(has_session(&mut visitor).await);
+    assert_eq!(events.take(), []);
+    stores.advance(MILLISECOND);
+    assert!(!has_session(&mut visitor).await);
+    assert_eq!(events.take(), [(EventKind::Unknown, None)], "the layer is told that there is none");
+    assert!(store.get(&id).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_use_moves_the_expiry_by_the_clock_of_the_layer_and_that_of_the_store_is_held_against_it() {
+    let (layers, stores, store, _, mut visitor) = by_two_clocks().await;
+    let id = session_of(&visitor.token().unwrap());
+    let begun = layers.now();
+    layers.advance(30 * MINUTE);
+    assert!(has_session(&mut visitor).await);
+    let record = store.get(&id).await.unwrap().unwrap();
+    assert_eq!((record.last_seen(), record.expires_at()), (begun + 30 * MINUTE, begun + 90 * MINUTE));
+    stores.advance(90 * MINUTE - MILLISECOND);
+    assert!(has_session(&mut visitor).await);
+    stores.advance(MILLISECOND);
+    assert!(!has_session(&mut visitor).await);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_moved_counts_though_the_store_goes_by_the_systems() {
+    let clock = ManualClock::new();
+    let layer = SessionLayer::builder(MemoryStore::new()).with_clock(&clock).build().unwrap();
+    let mut visitor = Visitor::new(&layer);
+    visitor.visit(async |session: Session| session.insert("n", &1)).await.set_cookie();
+    assert!(has_session(&mut visitor).await);
+    clock.advance(HOUR);
+    assert!(!has_session(&mut visitor).await);
 }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use sessile::migrate::tower_sessions::decode;
 use sessile::migrate::{LegacySession, LegacySessions, MigrationLayer};
 use sessile::{Error, EventKind, Expected, MemoryStore, Outcome, Record, Session, SessionId, SessionLayer};
-use sessile::{SessionLayerBuilder, SignedIn, Store, StoreError, Token, Touch, Version};
+use sessile::{SessionLayerBuilder, SignedIn, SiteData, Store, StoreError, Token, Touch, Version};
 use support::client::{COOKIE_NAME, Client, EventLog, request, request_with_cookies, send, session_of};
 use support::store::{CountingStore, Counts, Fault, FaultyStore, Op, pend};
 use time::OffsetDateTime;
@@ -206,6 +206,17 @@ async fn the_first_request_of_all_can_sign_out_or_in() {
         assert_eq!(client.get("/account").await.status == StatusCode::OK, stays);
         assert_eq!(comes_with_the_old_cookie(&app).get("/account").await.status, StatusCode::UNAUTHORIZED);
     }
+}
+
+#[tokio::test]
+async fn a_client_that_signs_out_in_its_first_request_is_told_to_forget_it_all_the_same() {
+    let (old, store) = (OldTable::with(OLD, &old_data()), MemoryStore::new());
+    let app = app(&old, over(&store).with_clear_site_data([SiteData::Cache]));
+    let reply = comes_with_the_old_cookie(&app).post("/sign-out").await;
+    let cookies = reply.set_cookies();
+    let names: Vec<_> = cookies.iter().map(|cookie| (cookie.name.as_str(), cookie.is_removal())).collect();
+    assert_eq!(names, [("id", true), (COOKIE_NAME, true)]);
+    assert_eq!(reply.header("clear-site-data"), Some("\"cache\""));
 }
 
 #[tokio::test(flavor = "multi_thread")]

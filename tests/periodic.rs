@@ -461,3 +461,19 @@ async fn a_cookie_is_not_renewed_after_a_periodic_rotation_has_sent_another() {
     slow.assert_silent(StatusCode::OK);
     assert_eq!(world.read::<u32>(&quick.token(), "n").await, Some(1));
 }
+
+#[tokio::test]
+async fn a_sign_in_or_a_rotation_under_a_token_that_is_due_is_no_renewal_beside_it() {
+    for signs_in in [true, false] {
+        let world = world();
+        let old = due(&world).await;
+        world.events.take();
+        let answer = world
+            .send(&old, move |session| async move { if signs_in { session.sign_in("ada") } else { session.rotate() } });
+        let new = answer.await.assert_ok().token();
+        let told = if signs_in { &[EventKind::SignedIn, EventKind::Rotated][..] } else { &[EventKind::Rotated] };
+        assert_eq!(world.events.kinds(), told);
+        assert!(world.is_live(&new).await);
+        assert!(!world.is_live(&old).await);
+    }
+}

@@ -334,6 +334,24 @@ fn a_key_that_is_no_text_is_corrupt() {
 }
 
 #[test]
+fn a_record_that_has_left_the_process_is_looked_at_again_and_refused_where_its_frames_are_broken() {
+    let header = Header::new(Verifier::from_bytes([7; 32]), Timestamp::from_milliseconds(0)).write();
+    let frame = Frame::new("key", b"value");
+    for length in 0..=frame.as_bytes().len() {
+        let state = [&*header, &frame.as_bytes()[..length]].concat();
+        let own = record(&state).known_to_be_whole();
+        assert!(open(&own).is_ok(), "of what this process put together it is known already");
+        let read = Record::from_parts(own.clone().into_parts());
+        let decoded = Record::decode(&own.encode()).expect("what surrounds the state is whole");
+        let is_whole = length == 0 || length == frame.as_bytes().len();
+        for back in [read, decoded] {
+            let opened = open(&back).map(|_| ()).map_err(|error| error.kind());
+            assert_eq!(opened, if is_whole { Ok(()) } else { Err(StoreErrorKind::Corrupt) }, "{length} bytes");
+        }
+    }
+}
+
+#[test]
 fn a_version_or_an_epoch_that_no_signed_number_holds_is_corrupt() {
     let most = i64::MAX.unsigned_abs();
     let opens = |version: u64, epoch: u64| {

@@ -1,3 +1,4 @@
 //! Tests.
 
 mod view;
+mod waiting;

@@ -4,7 +4,7 @@ use http::header::{COOKIE, HeaderMap, HeaderValue};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{CookieOptions, CookieTemplate};
+use super::{CookieOptions, CookieTemplate, pairs, value_of};
 use crate::token::Token;
 
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -134,24 +134,28 @@ fn template(name: &str) -> CookieTemplate {
     options.build().expect("these options work")
 }
 
+/// What is left without the spaces and tabs around it, found the plain way.
+fn plainly_trimmed(bytes: &[u8]) -> Vec<u8> {
+    let is_space = |byte: &u8| *byte == b' ' || *byte == b'\t';
+    let mut bytes: Vec<u8> = bytes.iter().copied().skip_while(is_space).collect();
+    while bytes.last().is_some_and(is_space) {
+        bytes.pop();
+    }
+    bytes
+}
+
+/// The value of a pair of this name, found the plain way: what is before the first `=`, and what is after it.
+fn plain_value(pair: &[u8], name: &[u8]) -> Option<Vec<u8>> {
+    let equals = pair.iter().position(|byte| *byte == b'=')?;
+    (plainly_trimmed(&pair[..equals]) == name).then(|| plainly_trimmed(&pair[equals + 1..]))
+}
+
 /// The tokens in cookies of this name, found the plain way: by whole pairs, and with a trim of their own.
 fn reference(headers: &[Vec<u8>], name: &str) -> Vec<String> {
-    let is_space = |byte: &u8| *byte == b' ' || *byte == b'\t';
-    let trim = |bytes: &[u8]| {
-        let mut bytes: Vec<u8> = bytes.iter().copied().skip_while(is_space).collect();
-        while bytes.last().is_some_and(is_space) {
-            bytes.pop();
-        }
-        bytes
-    };
     let mut found: Vec<String> = Vec::new();
     for header in headers {
         for pair in header.split(|byte| *byte == b';') {
-            let Some(equals) = pair.iter().position(|byte| *byte == b'=') else { continue };
-            let (key, value) = (trim(&pair[..equals]), trim(&pair[equals + 1..]));
-            if key != name.as_bytes() {
-                continue;
-            }
+            let Some(value) = plain_value(pair, name.as_bytes()) else { continue };
             match Token::parse(&value).map(|token| token.expose_secret()) {
                 Some(token) if !found.contains(&token) => found.push(token),
                 _ => {}
@@ -215,8 +219,25 @@ fn pair() -> impl Strategy<Value = Vec<u8>> {
         .prop_map(|(a, name, b, c, value, d)| [a, name, b, b"=".to_vec(), c, value, d].concat())
 }
 
+/// Headers of nothing but what matters to the scanner: what separates, what is trimmed, and our name or nearly.
+fn hard_header() -> impl Strategy<Value = Vec<u8>> {
+    let separators = prop::sample::select(vec!["=", ";", "\"", " ", "\t"]);
+    let names = prop::sample::select(vec!["sid", "sid=", "si", "id", "s", "d", "xsid", "sidx", "SID", "\u{a0}", "x"]);
+    vec(prop_oneof![3 => separators, 2 => names], 0..48).prop_map(|pieces| pieces.concat().into_bytes())
+}
+
 proptest! {
     #![proptest_config(config())]
+
+    #[test]
+    fn the_pairs_of_a_header_and_their_values_are_those_of_a_plain_split(header in hard_header()) {
+        let found: Vec<&[u8]> = pairs(&header).collect();
+        let split: Vec<&[u8]> = header.split(|byte| *byte == b';').collect();
+        prop_assert_eq!(&found, &split);
+        for pair in split {
+            prop_assert_eq!(value_of(pair, b"sid").map(<[u8]>::to_vec), plain_value(pair, b"sid"), "{:?}", pair);
+        }
+    }
 
     // Four pairs at most, so that the bound on what is tried does not come into play.
     #[test]
