@@ -486,3 +486,53 @@ fn what_is_stored_is_what_was_set_last_however_records_come_and_go() {
         assert!(model.is_empty() || clock.now() < last);
     }
 }
+
+#[test]
+fn ids_that_somebody_has_chosen_to_look_alike_are_freed_like_others() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::new().with_clock(&clock);
+    for number in 0..60_000 {
+        let chosen = format!("{number:030x}42").parse().unwrap();
+        let new = record(chosen, 1, None, &clock, 60 * SECOND, b"");
+        assert_eq!(now(store.set(&new, Expected::Absent)).unwrap(), Outcome::Written);
+        clock.advance(Duration::from_millis(10));
+    }
+    assert!(store.len() < 7_000, "6,000 are live, and {} are held", store.len());
+}
+
+#[test]
+fn a_full_store_makes_no_room_for_what_it_refuses() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::new().with_clock(&clock).with_capacity_limit(2);
+    let known = [1, 2].map(|number| record(id(number), 1, None, &clock, HOUR, b"known"));
+    for known in &known {
+        assert_eq!(now(store.set(known, Expected::Absent)).unwrap(), Outcome::Written);
+    }
+    for number in [1, 2] {
+        let again = record(id(number), 1, None, &clock, 2 * HOUR, b"again");
+        assert_eq!(now(store.set(&again, Expected::Absent)).unwrap(), Outcome::Refused);
+    }
+    for known in &known {
+        assert_eq!(now(store.get(known.id())).unwrap().as_ref(), Some(known));
+    }
+}
+
+#[test]
+fn who_deletes_all_that_has_expired_lets_others_run_in_between() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::new().with_clock(&clock);
+    for number in 0..200_000 {
+        let new = record(id(number), 1, None, &clock, HOUR, b"");
+        assert_eq!(now(store.set(&new, Expected::Absent)).unwrap(), Outcome::Written);
+    }
+    clock.advance(HOUR);
+    let (mut deleting, mut waits) = (Box::pin(store.delete_expired()), 0);
+    let deleted = loop {
+        match deleting.as_mut().now_or_never() {
+            Some(deleted) => break deleted.unwrap(),
+            None => waits += 1,
+        }
+    };
+    assert_eq!((deleted, store.len()), (200_000, 0));
+    assert!(waits > 500, "it waited {waits} times");
+}

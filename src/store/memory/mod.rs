@@ -16,9 +16,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use self::owners::Owners;
-use self::shard::Shards;
+use self::shard::{Key, Shards};
 use self::sync::{AtomicUsize, Mutex, MutexGuard};
-use super::{Expected, Outcome, Store, Touch};
+use super::{Expected, Outcome, Store, Touch, yield_now};
 use crate::clock::{Clock, Timestamp};
 use crate::error::StoreError;
 use crate::record::{Columns, Record, Version};
@@ -127,10 +127,14 @@ impl Store for MemoryStore {
 
     async fn set(&self, record: &Record, expected: Expected) -> Result<Outcome, StoreError> {
         let adds = expected == Expected::Absent;
+        let key = self.inner.shards.key(record.id());
         if adds {
+            // Nobody makes room for what is refused anyway.
+            if self.len() >= self.limit && self.inner.holds(&key, &self.clock) {
+                return Ok(Outcome::Refused);
+            }
             self.inner.reserve(self.limit, &self.clock)?;
         }
-        let key = self.inner.shards.key(record.id());
         let (outcome, added, next, now) = self.inner.shards.of(&key).with(|shard| {
             let now = self.clock.now();
             let found = match shard.columns(&key, now) {
@@ -192,6 +196,10 @@ impl Store for MemoryStore {
             while slot.is_due(now) {
                 let freed = slot.with(|shard| self.inner.free_expired(shard, now, FREED_AT_ONCE));
                 deleted += freed as u64;
+                if freed == FREED_AT_ONCE {
+                    // There is more: others have their turn first.
+                    yield_now().await;
+                }
             }
         }
         Ok(deleted)
@@ -199,6 +207,10 @@ impl Store for MemoryStore {
 }
 
 impl Inner {
+    fn holds(&self, key: &Key, clock: &Clock) -> bool {
+        self.shards.of(key).with(|shard| shard.columns(key, clock.now()).is_some())
+    }
+
     /// Counts one record more; where the store is full, makes room for it first.
     fn reserve(&self, limit: usize, clock: &Clock) -> Result<(), StoreError> {
         if self.records.fetch_add(1, Ordering::Relaxed) < limit || self.make_room(clock.now()) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::queue::Queue;
 use super::states::{Kept, Moved, States};
-use super::sync::{AtomicI64, Mutex, parts, seeds};
+use super::sync::{AtomicI64, Mutex, part_of, parts, seeds};
 use super::table::{Links, Table};
 use super::{lock, short};
 use crate::clock::Timestamp;
@@ -13,7 +13,7 @@ use crate::record::{Columns, Record};
 use crate::store::Touch;
 use crate::token::SessionId;
 
-/// How many shards there are: one for each value of an id's last byte, which is random.
+/// How many shards there are: one for each value of the first byte of a hash.
 const COUNT: usize = parts(256);
 
 /// How far a record's expiry may run ahead of its time in the queue, so that a busy session is not moved by each use.
@@ -37,7 +37,7 @@ impl Shards {
     }
 
     pub(super) fn of(&self, key: &Key) -> &Slot {
-        self.at(usize::from(key.id.as_uuid().as_bytes()[15]))
+        self.at(part_of(&key.id, key.hash))
     }
 
     pub(super) fn at(&self, index: usize) -> &Slot {
@@ -279,8 +279,8 @@ impl Shard {
     }
 }
 
-/// Both halves of the product of both halves of an id. With seeds that nobody knows, since clients may choose the ids of what
-/// [`Transient`](crate::Transient) keeps, by its keys: without, they could choose many of one hash.
+/// The product of both halves of an id, folded. With seeds that nobody knows, since clients may choose the ids of what
+/// [`Transient`](crate::Transient) keeps, by its keys: without, they could have many of one hash, or of one shard.
 fn hash(id: &SessionId, seeds: [u64; 2]) -> u32 {
     let (high, low) = id.as_uuid().as_u64_pair();
     let product = u128::from(high ^ seeds[0]) * u128::from(low ^ seeds[1]);

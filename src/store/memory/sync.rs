@@ -1,7 +1,7 @@
 //! What the store's threads meet at: the standard library's, except in `tests/schedules`, where a scheduler decides at each of
 //! them which thread goes on.
 
-use crate::token::random;
+use crate::token::{SessionId, random};
 
 #[cfg(not(shuttle))]
 pub(super) use std::{
@@ -32,4 +32,9 @@ pub(super) fn seeds() -> [u64; 2] {
 /// So many parts a thing is divided into, each behind a lock; there two, so that threads meet.
 pub(super) const fn parts(usual: usize) -> usize {
     if cfg!(shuttle) { 2 } else { usual }
+}
+
+/// Which part something belongs to: as a test chooses it there, by the last byte of its id.
+pub(super) fn part_of(id: &SessionId, hash: u32) -> usize {
+    usize::from(if cfg!(shuttle) { id.as_uuid().as_bytes()[15] } else { hash.to_be_bytes()[0] })
 }

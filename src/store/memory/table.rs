@@ -20,7 +20,7 @@ pub(super) struct Links {
     hash: u32,
     /// The next row of the list that this row is in.
     next: u32,
-    /// The first row of the list of this number.
+    /// The first row of the list that has this row's number: not of the list that this row is in.
     first: u32,
 }
 
@@ -65,6 +65,7 @@ impl Table {
     pub(super) fn swap_remove(&mut self, row: usize) -> Option<Entry> {
         let last = self.len().checked_sub(1)?;
         self.redirect(row, self.links(row).next, self.len());
+        // The last list goes before the last row moves, which may be in it; what leads to that row is then led to where it will be.
         if last > 0 {
             self.deal_out(last, last);
         }
