@@ -107,8 +107,8 @@ impl Owners {
             return;
         }
         shard.remove(owner);
-        if shard.capacity() > 32 && shard.len() < shard.capacity() / 8 {
-            let used = shard.len();
+        let used = shard.len();
+        if used == 0 || (shard.capacity() > 32 && used < shard.capacity() / 8) {
             shard.shrink_to(used * 2);
         }
     }
