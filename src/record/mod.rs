@@ -278,6 +278,7 @@ impl Columns {
     }
 }
 
+/// Whether the same is stored: what only this process knows of a record does not count.
 impl PartialEq for Record {
     fn eq(&self, other: &Self) -> bool {
         self.columns.id == other.columns.id

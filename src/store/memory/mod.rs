@@ -287,7 +287,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A number of something in one shard, of which memory has no room for more.
+/// A number of rows, places or bytes of one shard, as it is kept: memory ends long before 32 bits do.
 fn short(number: impl TryInto<u32>) -> u32 {
     number.try_into().ok().expect("a shard holds fewer than four billion")
 }

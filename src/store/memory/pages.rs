@@ -11,8 +11,9 @@ const STEP: u32 = 2;
 /// A sequence that grows and shrinks at its end. What is there stays where it is, and what is no longer used is given back.
 ///
 /// Millions of small pieces that are freed in no order are what an allocator has to sort, in one of the requests that come
-/// next; and it gives memory back to the system from its end, so that one piece there can hold back all before it, until
-/// the request that frees it pays for all. Pages are few, and freed in the reverse of the order in which they were allocated.
+/// next. And some give memory back to the system from its end alone, so that one piece there can hold back all before it,
+/// until the request that frees it pays for all. Pages are few, and those of a sequence are freed in the reverse of the order
+/// in which they were allocated.
 ///
 /// Items come in groups of so many, which lie side by side.
 pub(super) struct Pages<T> {
@@ -20,7 +21,8 @@ pub(super) struct Pages<T> {
     pages: Vec<Vec<T>>,
     /// How many groups there are.
     len: usize,
-    group: u32,
+    /// How many items each has.
+    items: u32,
     /// The first pages have two to this power of groups.
     power: u32,
 }
@@ -36,14 +38,14 @@ struct Place {
 
 impl<T> Pages<T> {
     /// Empty, of groups of this size.
-    pub(super) const fn new(group: u32) -> Self {
-        let groups = PAGE / size_of::<T>() / group as usize;
-        Self { pages: Vec::new(), len: 0, group, power: if groups > 1 { groups.ilog2() } else { 0 } }
+    pub(super) const fn new(items: u32) -> Self {
+        let groups = PAGE / size_of::<T>() / items as usize;
+        Self { pages: Vec::new(), len: 0, items, power: if groups > 1 { groups.ilog2() } else { 0 } }
     }
 
     /// How many items a group has.
     pub(super) const fn group_len(&self) -> usize {
-        self.group as usize
+        self.items as usize
     }
 
     /// How many groups there are.
