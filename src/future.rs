@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::header::{CACHE_CONTROL, Entry, HeaderMap, HeaderValue, VARY};
+use http::header::{CACHE_CONTROL, Entry, HeaderMap, HeaderName, HeaderValue, VARY};
 use http::{Response, StatusCode};
 use pin_project_lite::pin_project;
 
@@ -191,6 +191,11 @@ fn vary_by(headers: &mut HeaderMap, header: &str) {
     }
 }
 
+/// Whether there is a header of this name: a response has few, and to look at each takes less than a hash of the name.
+fn has(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.keys().any(|present| present == name)
+}
+
 /// The session has ended: the browser is to forget what it has of it, but not the cookie of another that begins.
 fn clear_site_data(headers: &mut HeaderMap, data: &[SiteData], begins_another: bool) {
     let kept = |data: &&SiteData| !(begins_another && **data == SiteData::Cookies);
@@ -211,7 +216,7 @@ fn forbid_storing(headers: &mut HeaderMap) {
 /// What was made from a session is for nobody else: `public` and `s-maxage` become `private`. All else that the handler
 /// said stays.
 fn make_private(headers: &mut HeaderMap) {
-    if !headers.contains_key(CACHE_CONTROL) {
+    if !has(headers, &CACHE_CONTROL) {
         return;
     }
     let is_shared = |directive: &&[u8]| {

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, StoreError};
-use crate::record::{Data, Frame, Header, Record, Version, filled, new_commit_name};
+use crate::record::{Data, Frame, Header, Record, Sink, Version, filled, new_commit_name};
 use crate::session::{decode, encode};
 use crate::store::{AnyStore, Expected, Outcome, Store};
 use crate::token::{SessionId, Verifier};
@@ -117,9 +117,9 @@ impl Transient {
 
     fn record(&self, id: SessionId, version: Version, frame: &Frame, time_to_live: Duration) -> Record {
         let now = self.clock.now();
-        let header = Header::new(Verifier::from_bytes([0; 32]), now).write();
-        let state = filled(header.len() + frame.as_bytes().len(), |out| {
-            out.write(&header);
+        let header = Header::new(Verifier::from_bytes([0; 32]), now);
+        let state = filled(header.length() + frame.as_bytes().len(), |out| {
+            header.write_to(out);
             out.write(frame.as_bytes());
         });
         Record::new(id, version, None, (now, now.plus(time_to_live)), state)

@@ -7,7 +7,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::wire::{Reader, varint};
+use super::wire::{Reader, Sink, varint};
 use crate::error::StoreError;
 
 /// The values of one state. Cloning shares them.
@@ -205,8 +205,8 @@ pub(crate) fn filled(length: usize, fill: impl FnOnce(&mut Gap<'_>)) -> Arc<[u8]
 #[derive(Debug)]
 pub(crate) struct Gap<'a>(&'a mut [u8]);
 
-impl Gap<'_> {
-    pub(crate) fn write(&mut self, bytes: &[u8]) {
+impl Sink for Gap<'_> {
+    fn write(&mut self, bytes: &[u8]) {
         let (here, rest) = std::mem::take(&mut self.0).split_at_mut(bytes.len());
         here.copy_from_slice(bytes);
         self.0 = rest;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Version;
 use super::newer_format;
-use super::wire::{Reader, Writer};
+use super::wire::{Length, Reader, Sink, Writer};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::session::Lifetime;
@@ -134,8 +134,15 @@ impl Header {
         }
     }
 
-    pub(crate) fn write(&self) -> Vec<u8> {
-        let mut out = Writer::with_capacity(self.capacity());
+    /// How many bytes [`write_to`](Self::write_to) writes.
+    pub(crate) fn length(&self) -> usize {
+        let mut length = Length::default();
+        self.write_to(&mut length);
+        length.0
+    }
+
+    pub(crate) fn write_to(&self, out: &mut impl Sink) {
+        let mut out = Writer(out);
         out.byte(Self::FORMAT);
         let mut flags = 0;
         if self.ended {
@@ -166,7 +173,6 @@ impl Header {
         for name in self.commits.as_slice() {
             out.bytes(name);
         }
-        out.into_vec()
     }
 
     /// A header of nothing, to [read](Self::read) one into.
@@ -205,15 +211,10 @@ impl Header {
         }
         Ok(input.position())
     }
-
-    /// Enough for a header without lists; more is found when it is needed.
-    fn capacity(&self) -> usize {
-        192 + 41 * (usize::from(self.secrets.csrf.is_some()) + self.secrets.pending.len() + self.secrets.retired.len())
-    }
 }
 
 impl Secrets {
-    fn write(&self, out: &mut Writer) {
+    fn write(&self, out: &mut Writer<'_, impl Sink>) {
         out.bytes(self.current.as_bytes());
         out.timestamp(self.since);
         if let Some(csrf) = &self.csrf {
@@ -267,7 +268,7 @@ impl Secrets {
 }
 
 /// Durations as milliseconds and one more, so that 0 is "none".
-fn write_lifetime(out: &mut Writer, lifetime: Lifetime) {
+fn write_lifetime(out: &mut Writer<'_, impl Sink>, lifetime: Lifetime) {
     for part in [lifetime.idle, Some(lifetime.absolute), lifetime.rotation, lifetime.max_age] {
         let millis = part.map(|part| u64::try_from(part.as_millis()).unwrap_or(u64::MAX - 1));
         out.varint(millis.map_or(0, |millis| millis.saturating_add(1)));

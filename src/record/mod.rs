@@ -12,9 +12,10 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-pub(crate) use self::data::{Data, Frame, FrameRef, Value, filled};
+pub(crate) use self::data::{Data, Frame, FrameRef, Gap, Value, filled};
 pub(crate) use self::header::{CommitName, Header, Pending, Retired, RetiredBy, Secrets, new_commit_name};
 
+pub(crate) use self::wire::Sink;
 use self::wire::{Reader, Writer};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
@@ -168,7 +169,8 @@ impl Record {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let owner = self.columns.owner.as_deref().unwrap_or_default();
-        let mut out = Writer::with_capacity(self.state.len() + owner.len() + 64);
+        let mut bytes = Vec::with_capacity(self.state.len() + owner.len() + 64);
+        let mut out = Writer(&mut bytes);
         out.byte(Self::FORMAT);
         out.bytes(self.columns.id.as_uuid().as_bytes());
         out.varint(self.columns.version.get());
@@ -180,7 +182,7 @@ impl Record {
             out.bytes(owner.as_bytes());
         }
         out.bytes(&self.state);
-        out.into_vec()
+        bytes
     }
 
     /// Reads what [`encode`](Record::encode) has written.

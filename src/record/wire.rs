@@ -100,21 +100,38 @@ fn truncated() -> StoreError {
     StoreError::corrupt("the record is truncated")
 }
 
-/// Writes to the end of a buffer.
-#[derive(Debug)]
-pub(super) struct Writer(Vec<u8>);
+/// What takes bytes, one piece after another.
+pub(crate) trait Sink {
+    fn write(&mut self, bytes: &[u8]);
+}
 
-impl Writer {
-    pub(super) fn with_capacity(capacity: usize) -> Self {
-        Self(Vec::with_capacity(capacity))
+impl Sink for Vec<u8> {
+    fn write(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
     }
+}
 
+/// Takes nothing but their number.
+#[derive(Debug, Default)]
+pub(super) struct Length(pub(super) usize);
+
+impl Sink for Length {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 += bytes.len();
+    }
+}
+
+/// Writes to the end of what is there.
+#[derive(Debug)]
+pub(super) struct Writer<'a, S>(pub(super) &'a mut S);
+
+impl<S: Sink> Writer<'_, S> {
     pub(super) fn byte(&mut self, byte: u8) {
-        self.0.push(byte);
+        self.bytes(&[byte]);
     }
 
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
+        self.0.write(bytes);
     }
 
     pub(super) fn timestamp(&mut self, at: Timestamp) {
@@ -122,12 +139,13 @@ impl Writer {
     }
 
     pub(super) fn varint(&mut self, number: u64) {
-        let (bytes, length) = varint(number);
-        self.bytes(&bytes[..length]);
-    }
-
-    pub(super) fn into_vec(self) -> Vec<u8> {
-        self.0
+        match u8::try_from(number) {
+            Ok(byte @ 0..=0x7f) => self.byte(byte),
+            _ => {
+                let (bytes, length) = varint(number);
+                self.bytes(&bytes[..length]);
+            }
+        }
     }
 }
 

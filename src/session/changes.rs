@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use smallvec::SmallVec;
 
 use super::lifetime::Lifetime;
 use super::view::View;
@@ -17,10 +18,11 @@ use crate::record::Frame;
 /// A change set.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
-    pub(crate) data: Vec<Change>,
+    pub(crate) data: SmallVec<[Change; 1]>,
     pub(crate) sign_in: Option<SignIn>,
     pub(crate) rotate: bool,
-    pub(crate) lifetime: Option<Lifetime>,
+    /// In a box, since few requests have one, and all carry its place about.
+    pub(crate) lifetime: Option<Box<Lifetime>>,
     /// Ends the session.
     pub(crate) end: bool,
     /// Not the handler's doing: what the session itself has due.

@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, StoreError, StoreErrorKind};
 use crate::event::EventKind;
 use crate::record::{CommitName, Header, Version};
 use crate::store::{Expected, Outcome};
-use crate::token::{Secret, Token};
+use crate::token::{Token, Verifier};
 
 /// How many failures of the store one commit puts up with.
 const MOST_FAULTS: u32 = 3;
@@ -84,14 +84,14 @@ impl Batch {
     }
 
     /// The first record of a new session.
-    fn first(&self, token: &Token, now: Timestamp, config: &Config) -> Result<Found, Error> {
-        let mut header = Header::new(token.verifier(), now);
+    fn first(&self, (token, verifier): &(Token, Verifier), now: Timestamp, config: &Config) -> Result<Found, Error> {
+        let mut header = Header::new(*verifier, now);
         let owner = self.changes.sign_in.as_ref().map(|sign_in| {
             header.epoch = 1;
             header.authenticated_at = Some(sign_in.at);
             sign_in.owner.clone()
         });
-        header.lifetime = self.changes.lifetime;
+        header.lifetime = self.changes.lifetime.as_deref().copied();
         header.commits.push(self.attempt.name);
         let lifetime = header.lifetime.unwrap_or(config.lifetime);
         let rerun;
@@ -115,9 +115,9 @@ impl Batch {
 
 impl Committed {
     /// A session that was created.
-    fn new(found: Found, token: Token) -> Self {
-        let verifier = token.verifier();
-        Self { live: found.live(Presented::Current, Some((token.clone(), verifier))), issued: Some(token) }
+    fn new(found: Found, token: (Token, Verifier)) -> Self {
+        let issued = Some(token.0.clone());
+        Self { live: found.live(Presented::Current, Some(token)), issued }
     }
 }
 
@@ -266,7 +266,7 @@ impl Update<'_> {
         }
 
         let mut header = onto.header.clone();
-        let new = self.attempt.secret.as_ref().map(Secret::verifier);
+        let new = self.attempt.secret.as_ref().map(|(_, verifier)| *verifier);
         let presented = self.loaded.token.as_ref().map(|(_, verifier)| verifier);
         if let Some(presented) = presented.filter(|_| changes.upkeep.promote) {
             header.secrets.promote(presented, now);
@@ -303,8 +303,8 @@ impl Update<'_> {
             }
             _ => {}
         }
-        if let Some(lifetime) = changes.lifetime {
-            header.lifetime = Some(lifetime);
+        if let Some(lifetime) = &changes.lifetime {
+            header.lifetime = Some(**lifetime);
         }
         header.ended = changes.end;
         header.commits.push(self.attempt.name);
@@ -357,9 +357,8 @@ impl Update<'_> {
     fn committed(&self, found: Found, now: Timestamp) -> Committed {
         let id = *found.record.id();
         let secrets = &found.header.secrets;
-        let issued = self.attempt.secret.as_ref().map(|secret| (Token::new(id, secret.clone()), secret.verifier()));
         // Dropped in favour of another rotation, it is none of the session's.
-        let issued = issued.filter(|(_, verifier)| {
+        let issued = self.attempt.token_of(id).filter(|(_, verifier)| {
             matches!(secrets.presented(verifier, now), Presented::Current | Presented::Pending)
         });
         match issued {
@@ -447,9 +446,15 @@ async fn first(one: impl Future<Output = ()>, other: impl Future<Output = ()>) -
 }
 
 /// Asks whether a session was created, after the answer was lost.
-async fn find_created(token: Token, name: CommitName, error: StoreError, config: &Config) -> Result<Committed, Error> {
-    config.events.raise_failure(EventKind::StoreFailed, token.id(), &error);
-    let Some(record) = config.store.get(&token.id()).await? else { return Err(error.into()) };
+async fn find_created(
+    token: (Token, Verifier),
+    name: CommitName,
+    error: StoreError,
+    config: &Config,
+) -> Result<Committed, Error> {
+    let id = token.0.id();
+    config.events.raise_failure(EventKind::StoreFailed, id, &error);
+    let Some(record) = config.store.get(&id).await? else { return Err(error.into()) };
     let found = Found::read(record)?;
     if found.header.commits.contains(&name) { Ok(Committed::new(found, token)) } else { Err(error.into()) }
 }

@@ -116,9 +116,9 @@ impl Found {
         header: Header,
         view: &View,
     ) -> Self {
-        let start = header.write();
-        let state = view.state(&start);
-        let data = Data::of(Arc::clone(&state), start.len());
+        let start = header.length();
+        let state = view.state(start, |out| header.write_to(out));
+        let data = Data::of(Arc::clone(&state), start);
         let record = Record::new(id, version, owner, times, state).known_to_be_whole();
         Self(Arc::new(Parts { record, header, data }))
     }

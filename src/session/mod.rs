@@ -421,7 +421,7 @@ impl<M> Session<M> {
     pub fn set_lifetime(&self, lifetime: Lifetime) -> Result<(), Error> {
         lifetime.check().map_err(|error| Error::with_source(ErrorKind::Lifetime, error))?;
         let mut work = self.request.work_for_write()?;
-        work.changes.lifetime = Some(lifetime);
+        work.changes.lifetime = Some(Box::new(lifetime));
         work.edits += 1;
         Ok(())
     }

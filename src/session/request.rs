@@ -86,13 +86,11 @@ impl RequestSession {
 
     /// Loads the session, once for the request.
     pub(crate) async fn load(&self) -> Result<(), Error> {
-        if self.is_loaded() {
-            return Ok(());
-        }
         // What ends a session raises events before it may have to wait, and is not begun twice.
         let loads_only = self.config.replay_policy == ReplayPolicy::Report;
         match loads_only.then(|| self.at_once(|| self.load_in_turn())).flatten() {
             Some(loaded) => loaded,
+            None if self.is_loaded() => Ok(()),
             // Apart, so that the future of a handler does not carry it, which is moved about.
             None => Box::pin(self.load_in_turn()).await,
         }

@@ -3,8 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::notes::NOTES;
-use crate::record::{Data, Frame, Value, filled};
+use crate::record::{Data, Frame, Gap, Sink, Value, filled};
 
 /// After how many edits they are worked into the data, so that a look-up does not walk a long list.
 const MOST_EDITS: usize = 64;
@@ -13,7 +15,7 @@ const MOST_EDITS: usize = 64;
 pub(crate) struct View {
     base: Data,
     /// One for each key, in the order of the places where they apply.
-    edits: Vec<Edit>,
+    edits: SmallVec<[Edit; 1]>,
     /// The bytes of all frames, were they written now.
     length: usize,
     origin: Origin,
@@ -62,7 +64,7 @@ impl Edit {
 impl View {
     pub(crate) fn new(base: Data) -> Self {
         let length = base.len();
-        Self { base, edits: Vec::new(), length, origin: Origin::Loaded }
+        Self { base, edits: SmallVec::new(), length, origin: Origin::Loaded }
     }
 
     pub(crate) fn empty() -> Self {
@@ -125,14 +127,14 @@ impl View {
 
     /// The keys, in the order in which they will be stored.
     pub(crate) fn keys(&self) -> Vec<String> {
-        let data = Data::of(self.state(&[]), 0);
+        let data = Data::of(self.state(0, |_| {}), 0);
         data.frames().map(|frame| frame.key()).collect()
     }
 
-    /// A state: the header, and the data with all edits.
-    pub(crate) fn state(&self, header: &[u8]) -> Arc<[u8]> {
-        filled(header.len() + self.length, |out| {
-            out.write(header);
+    /// A state: a header of this length, and the data with all edits.
+    pub(crate) fn state(&self, length: usize, header: impl FnOnce(&mut Gap<'_>)) -> Arc<[u8]> {
+        filled(length + self.length, |out| {
+            header(out);
             let mut at = self.base.start();
             for edit in &self.edits {
                 out.write(self.base.bytes(at..edit.place.start));
@@ -172,7 +174,7 @@ impl View {
             }
         }
         if self.edits.len() > MOST_EDITS {
-            let edited = Data::of(self.state(&[]), 0);
+            let edited = Data::of(self.state(0, |_| {}), 0);
             let before = std::mem::replace(&mut self.base, edited);
             self.edits.clear();
             if let Origin::Loaded = self.origin {

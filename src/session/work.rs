@@ -100,8 +100,8 @@ pub(crate) struct Batch {
 #[derive(Debug)]
 pub(crate) struct Attempt {
     pub(crate) name: CommitName,
-    /// The secret that it issues, if it issues one.
-    pub(crate) secret: Option<Secret>,
+    /// The secret that it issues, if it issues one, and what the record will keep of it.
+    pub(crate) secret: Option<(Secret, Verifier)>,
     /// The id that it creates a session under, if it creates one.
     pub(crate) new_id: Option<SessionId>,
     /// The version over which a try may have been written whose answer is not known.
@@ -110,27 +110,39 @@ pub(crate) struct Attempt {
 
 impl Attempt {
     /// The token of the session that this creates, where both halves are settled.
-    pub(crate) fn token(&self) -> Option<Token> {
-        Some(Token::new(self.new_id?, self.secret.clone()?))
+    pub(crate) fn token(&self) -> Option<(Token, Verifier)> {
+        self.token_of(self.new_id?)
     }
 
     /// The same, after settling what is not.
-    pub(crate) fn settle_token(&mut self, now: Timestamp) -> Token {
+    pub(crate) fn settle_token(&mut self, now: Timestamp) -> (Token, Verifier) {
         self.token().unwrap_or_else(|| {
             let new = Token::generate(now);
             let id = *self.new_id.get_or_insert(new.id());
-            Token::new(id, self.secret.get_or_insert_with(|| new.secret().clone()).clone())
+            let (secret, verifier) = self.secret.get_or_insert_with(|| hashed(new.secret().clone()));
+            (Token::new(id, secret.clone()), *verifier)
         })
+    }
+
+    /// The token that it issues for a session.
+    pub(crate) fn token_of(&self, id: SessionId) -> Option<(Token, Verifier)> {
+        self.secret.as_ref().map(|(secret, verifier)| (Token::new(id, secret.clone()), *verifier))
     }
 }
 
 impl Batch {
     pub(crate) fn new(base: Base, changes: Changes) -> Self {
         // A session that is created has its secret made with its id.
-        let secret = (changes.may_issue() && !matches!(base, Base::Fresh)).then(Secret::generate);
+        let secret = (changes.may_issue() && !matches!(base, Base::Fresh)).then(|| hashed(Secret::generate()));
         let attempt = Attempt { name: new_commit_name(), secret, new_id: None, in_doubt: None };
         Self { base, changes, result: None, attempt }
     }
+}
+
+/// A secret with its verifier: every try of a commit needs it, and it is a hash.
+fn hashed(secret: Secret) -> (Secret, Verifier) {
+    let verifier = secret.verifier();
+    (secret, verifier)
 }
 
 /// A session to be ended.
@@ -370,7 +382,7 @@ impl Work {
             Base::Live(live) => live.found.header.lifetime,
             _ => None,
         };
-        self.changes.lifetime.or(stored).unwrap_or(default)
+        self.changes.lifetime.as_deref().copied().or(stored).unwrap_or(default)
     }
 
     /// Forgets what was not committed.

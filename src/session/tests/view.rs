@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
-use crate::record::{Data, Frame};
+use crate::record::{Data, Frame, Sink};
 use crate::session::view::View;
 
 type Model = BTreeMap<String, Vec<u8>>;
@@ -109,7 +109,7 @@ proptest! {
             }
         }
         assert_same(&view, &model, &[])?;
-        let written = view.state(&header);
+        let written = view.state(header.len(), |out| out.write(&header));
         prop_assert_eq!(&written[..header.len()], header.as_slice());
         Data::check(&written, header.len()).expect("it is whole");
         let data = Data::of(written, header.len());
