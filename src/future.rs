@@ -27,7 +27,7 @@ pin_project! {
     #[project = StateProjection]
     enum State<F, B> {
         /// The inner service is at work.
-        Inner { #[pin] inner: F, session: OpenSession },
+        Inner { #[pin] inner: F, session: OpenSession, waited: bool },
         /// It has answered, and the session is being committed. The response is in a box, so that the future of every
         /// request is not larger for it.
         Commit { commit: Commit, response: Option<Box<Response<B>>>, session: OpenSession },
@@ -41,7 +41,7 @@ type Commit = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 
 impl<F, B> ResponseFuture<F, B> {
     pub(crate) fn new(inner: F, session: Arc<RequestSession>) -> Self {
-        Self { state: State::Inner { inner, session: OpenSession { session, open: true } } }
+        Self { state: State::Inner { inner, session: OpenSession { session, open: true }, waited: false } }
     }
 
     pub(crate) fn misconfigured(cookie: &str) -> Self {
@@ -60,14 +60,18 @@ where
         let mut state = self.project().state;
         loop {
             match state.as_mut().project() {
-                StateProjection::Inner { inner, session: open } => {
-                    let response = ready!(inner.poll(context))?;
+                StateProjection::Inner { inner, session: open, waited } => {
+                    let Poll::Ready(response) = inner.poll(context) else {
+                        *waited = true;
+                        return Poll::Pending;
+                    };
+                    let response = response?;
                     let session = &open.session;
                     let status = response.status();
                     let commits = session.config().commit_on.allows(status);
                     // The head goes out now: a write from here on would be lost.
                     open.open = false;
-                    match session.leave(commits) {
+                    match session.leave(commits, *waited) {
                         Leave::NotLoaded => return Poll::Ready(Ok(response)),
                         Leave::Settled(farewell) => return Poll::Ready(Ok(finish(response, session, farewell))),
                         Leave::Unsettled => {}

@@ -39,7 +39,7 @@ pub(super) async fn load(config: &Config, candidates: &Candidates) -> Result<Bas
         match best.presented {
             Presented::Current | Presented::Pending | Presented::Replaced => {
                 is_ambiguous |= live.is_some();
-                live = Some((found, best));
+                live = Some((found, now, best));
             }
             Presented::Retired => is_retired = true,
             Presented::Replayed => {
@@ -56,12 +56,12 @@ pub(super) async fn load(config: &Config, candidates: &Candidates) -> Result<Bas
         config.events.raise(EventKind::Ambiguous, None);
         return Ok(Base::Fresh);
     }
-    let Some((found, Best { presented, token: Some((token, verifier)) })) = live else {
+    let Some((found, now, Best { presented, token: Some((token, verifier)) })) = live else {
         return Ok(if is_retired { Base::Retired } else { Base::Fresh });
     };
     let outdated = candidates.is_outdated(token) && found.header.secrets.current.matches(&verifier);
     let token = Some((token.clone(), verifier));
-    Ok(Base::Live(Live { found, presented, token, is_the_clients: true, outdated }))
+    Ok(Base::Live(Live { found, presented, token, is_the_clients: true, outdated, loaded_at: Some(now) }))
 }
 
 /// What the best of several tokens is to a session.
@@ -158,7 +158,7 @@ impl Found {
 
     /// A session that is known to be live.
     pub(crate) const fn live(self, presented: Presented, token: Option<(Token, Verifier)>) -> Live {
-        Live { found: self, presented, token, is_the_clients: false, outdated: false }
+        Live { found: self, presented, token, is_the_clients: false, outdated: false, loaded_at: None }
     }
 }
 

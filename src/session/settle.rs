@@ -73,7 +73,10 @@ impl RequestSession {
     }
 
     /// The head of the response is about to go out: no write from now on. Says what is left to be done before that.
-    pub(crate) fn leave(&self, commit_changes: bool) -> Leave {
+    ///
+    /// Where the handler has `waited` for nothing, what is due goes by the time at which the session was loaded: it is now as good as
+    /// then, and to look at the clock takes as long as a hash.
+    pub(crate) fn leave(&self, commit_changes: bool, waited: bool) -> Leave {
         let mut state = self.shared.lock();
         state.closed = true;
         // Whether another task of this request is committing.
@@ -82,7 +85,7 @@ impl RequestSession {
         if !commit_changes {
             work.discard();
         }
-        if busy || self.needs_settling(work, commit_changes) {
+        if busy || self.needs_settling(work, commit_changes, waited) {
             Leave::Unsettled
         } else {
             Leave::Settled(work.farewell())
@@ -95,14 +98,15 @@ impl RequestSession {
     }
 
     /// Whether [`settle`](Self::settle) has anything to do.
-    fn needs_settling(&self, work: &Work, commit_changes: bool) -> bool {
+    fn needs_settling(&self, work: &Work, commit_changes: bool, waited: bool) -> bool {
         if !work.endings.is_empty()
             || work.failed.is_some()
             || (commit_changes && (work.stalled.is_some() || !work.changes.is_empty()))
         {
             return true;
         }
-        let now = self.config().clock.now();
+        let Base::Live(live) = &work.base else { return false };
+        let now = live.loaded_at.filter(|_| !waited).unwrap_or_else(|| self.config().clock.now());
         self.upkeep(work, now) != Upkeep::default() || self.is_touch_due(work, now)
     }
 

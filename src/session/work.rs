@@ -70,6 +70,8 @@ pub(crate) struct Live {
     pub(crate) is_the_clients: bool,
     /// It came in a cookie that an old key has signed or encrypted.
     pub(crate) outdated: bool,
+    /// When the request has loaded it, where that is what it still goes from.
+    pub(crate) loaded_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug)]
