@@ -52,7 +52,7 @@ impl RequestSession {
         }
         let mut upkeep = Some(());
         loop {
-            let due = upkeep.take().map(|()| self.upkeep(&self.work(), self.config().clock.now()));
+            let due = upkeep.take().map(|()| self.upkeep(&self.work(), || self.config().clock.now()));
             let Some(flight) = self.take_off(due.unwrap_or_default()) else { break };
             match flight.run().await {
                 Err(error) if error.kind() == ErrorKind::Ended => return Ok(()),
@@ -107,7 +107,7 @@ impl RequestSession {
         }
         let Base::Live(live) = &work.base else { return false };
         let now = live.loaded_at.filter(|_| !waited).unwrap_or_else(|| self.config().clock.now());
-        self.upkeep(work, now) != Upkeep::default() || self.is_touch_due(work, now)
+        self.upkeep(work, || now) != Upkeep::default() || self.is_touch_due(work, now)
     }
 
     /// Notes that the session was used, unless that was done lately. A failure costs the client nothing.
@@ -164,12 +164,15 @@ impl RequestSession {
         work.outgoing = Outgoing::Set { token: token.clone(), max_age };
     }
 
-    /// What the session itself has due.
-    fn upkeep(&self, work: &Work, now: Timestamp) -> Upkeep {
+    /// What the session itself has due. Few have anything for which the time matters.
+    fn upkeep(&self, work: &Work, now: impl FnOnce() -> Timestamp) -> Upkeep {
         let Base::Live(live) = &work.base else { return Upkeep::default() };
         let secrets = &live.found.header.secrets;
         let changes_token = work.changes.sign_in.is_some() || work.changes.rotate;
-        let is_old = |period| now.since(secrets.since) >= period && secrets.may_refresh(now);
+        let is_old = |period| {
+            let now = now();
+            now.since(secrets.since) >= period && secrets.may_refresh(now)
+        };
         Upkeep {
             promote: !self.is_detached() && live.presented == Presented::Pending,
             refresh: !self.is_detached()
