@@ -164,6 +164,29 @@ async fn a_session_created_by_the_request_can_be_used_once_the_head_is_out() {
 }
 
 #[tokio::test]
+async fn a_session_begun_after_the_one_that_was_promised_has_ended_is_another() {
+    let layer = SessionLayer::new(MemoryStore::new());
+    let (sessions, slot) = (layer.sessions(), Slot::default());
+    let mut visitor = Visitor::new(&layer);
+    let same = slot.clone();
+    let reply = visitor.visit(async move |session: Session| {
+        session.insert("n", &1)?;
+        same.put(session.detach());
+        session.commit().await?;
+        let promised = session.id().expect("it is stored");
+        sessions.delete(&promised).await?;
+        session.sign_in("ada")?;
+        session.commit().await?;
+        assert_ne!(session.id(), Some(promised));
+        Ok::<_, Error>(())
+    });
+    assert_eq!(reply.await.status, StatusCode::OK);
+    let detached = slot.take();
+    detached.insert("late", &1).unwrap();
+    assert_eq!(detached.commit().await.unwrap_err().kind(), ErrorKind::Ended);
+}
+
+#[tokio::test]
 async fn a_session_signed_in_by_the_request_can_be_used_once_the_head_is_out() {
     let layer = SessionLayer::new(MemoryStore::new());
     for known in [false, true] {

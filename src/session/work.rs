@@ -285,6 +285,8 @@ impl Work {
             live.is_the_clients = before.is_the_clients && same;
         }
         self.base = Base::Live(live);
+        // It is the id of this session, and of none that comes after.
+        self.new_id = None;
         // A closure that is running on the view of before must run again.
         self.edits += 1;
     }
