@@ -38,8 +38,7 @@ impl Slot {
 
 /// A visitor with a session that holds `n = 1`, and a session detached from a request of theirs.
 async fn detached_from(layer: &SessionLayer) -> (Visitor, Session) {
-    let (mut visitor, slot) = (Visitor::new(layer), Slot::default());
-    visitor.visit(async |session: Session| session.insert("n", &1)).await.set_cookie();
+    let (mut visitor, slot) = (Visitor::with_session(layer).await, Slot::default());
     let same = slot.clone();
     visitor.visit(async move |session: Session| same.put(session.detach())).await.assert_no_cookie();
     (visitor, slot.take())
@@ -232,8 +231,7 @@ async fn a_detached_write_after_the_sign_out_revives_nothing() {
     let store = MemoryStore::new();
     let layer = SessionLayer::new(store.clone());
     for owner in [None, Some("ada")] {
-        let (mut visitor, slot) = (Visitor::new(&layer), Slot::default());
-        visitor.visit(async |session: Session| session.insert("n", &1)).await;
+        let (mut visitor, slot) = (Visitor::with_session(&layer).await, Slot::default());
         if let Some(owner) = owner {
             visitor.visit(async move |session: Session| session.sign_in(owner)).await;
         }
