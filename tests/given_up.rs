@@ -6,7 +6,7 @@
 mod support;
 
 use http::StatusCode;
-use sessile::{Error, EventKind, Session};
+use sessile::{Error, ErrorKind, EventKind, Session};
 use support::client::session_of;
 use support::race::{Answer, Held, NOBODY, World};
 use support::store::{Fault, Gate, Op};
@@ -77,6 +77,27 @@ async fn a_sign_in_given_up_and_then_ended_leaves_nobody_signed_in() {
         let request = hold(&world, Some(token), write, |session| session.sign_in("ada")).await;
         assert_ended(&world, &request.finish().await, write);
     }
+}
+
+/// The handler was told that the sign-in failed, of which nobody could tell, and so is its client; but it is not left signed in.
+#[tokio::test]
+async fn a_sign_in_that_failed_though_it_was_made_is_ended_too() {
+    let world = World::new();
+    let token = world.begin().await;
+    let faults = world.faults.clone();
+    let answer = world
+        .send(&token, |session| async move {
+            session.sign_in("ada")?;
+            faults.fail(Op::Set, 1, Fault::After);
+            faults.fail_always(Op::Get, Fault::Before);
+            assert_eq!(session.commit().await.unwrap_err().kind(), ErrorKind::Unavailable);
+            faults.heal();
+            session.sign_out()
+        })
+        .await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.is_removal());
+    assert!(world.memory.is_empty());
 }
 
 #[tokio::test]
