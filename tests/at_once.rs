@@ -33,8 +33,7 @@ async fn a_commit_that_loses_a_race_goes_on_and_its_events_are_raised_once() {
         .unwrap();
     let sessions = layer.sessions();
     let runs = Arc::new(AtomicUsize::new(0));
-    let mut visitor = Visitor::new(&layer);
-    visitor.visit(async |session: Session| session.insert("n", &1)).await.set_cookie();
+    let mut visitor = Visitor::with_session(&layer).await;
 
     let (beside, counted) = (sessions.clone(), Arc::clone(&runs));
     let reply = visitor
@@ -64,8 +63,7 @@ async fn a_commit_that_loses_a_race_goes_on_and_its_events_are_raised_once() {
 async fn a_session_that_ends_beside_a_commit_stays_ended() {
     let layer = SessionLayer::new(MemoryStore::new());
     let sessions = layer.sessions();
-    let mut visitor = Visitor::new(&layer);
-    visitor.visit(async |session: Session| session.insert("n", &1)).await.set_cookie();
+    let mut visitor = Visitor::with_session(&layer).await;
     let beside = sessions.clone();
     let reply = visitor
         .visit(async move |session: Session| {

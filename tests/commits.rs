@@ -12,23 +12,16 @@ use axum::body::Body;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use futures_util::stream;
-use http::{Method, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use sessile::{Error, ErrorKind, MemoryStore, Session, SessionHandle, SessionLayer};
 use support::client::{Client, Visitor, request, send, session_of, set_cookies};
-use support::store::{Fault, FaultyStore, Op, pend};
+use support::store::{Fault, FaultyStore, Gate, Op, pend};
 use tokio::sync::oneshot;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 
 const FAILED: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
-
-/// A visitor with a session that holds `n = 1`.
-async fn visitor(layer: &SessionLayer) -> Visitor {
-    let mut visitor = Visitor::new(layer);
-    visitor.visit(async |session: Session| session.insert("n", &1)).await.set_cookie();
-    visitor
-}
 
 async fn keys_of(visitor: &mut Visitor) -> String {
     visitor.visit(async |session: Session| session.keys().join(",")).await.text().to_owned()
@@ -38,7 +31,7 @@ async fn keys_of(visitor: &mut Visitor) -> String {
 async fn a_server_error_commits_nothing() {
     let store = MemoryStore::new();
     let layer = SessionLayer::new(store.clone());
-    let mut visitor = visitor(&layer).await;
+    let mut visitor = Visitor::with_session(&layer).await;
     let token = visitor.token();
     for status in [500, 501, 502, 503, 504, 507, 599] {
         let status = StatusCode::from_u16(status).unwrap();
@@ -73,7 +66,7 @@ async fn every_other_status_commits() {
     let layer = SessionLayer::new(MemoryStore::new());
     for status in [200, 201, 204, 302, 304, 400, 401, 404, 409, 418, 499] {
         let status = StatusCode::from_u16(status).unwrap();
-        let mut visitor = visitor(&layer).await;
+        let mut visitor = Visitor::with_session(&layer).await;
         let reply = visitor.visit(async move |session: Session| {
             session.insert("new", &2)?;
             Ok::<_, Error>(status)
@@ -89,7 +82,7 @@ async fn a_session_that_was_ended_is_ended_whatever_the_status() {
     let store = MemoryStore::new();
     let layer = SessionLayer::new(store.clone());
     for owner in [None, Some("ada")] {
-        let mut visitor = visitor(&layer).await;
+        let mut visitor = Visitor::with_session(&layer).await;
         if let Some(owner) = owner {
             visitor.visit(async move |session: Session| session.sign_in(owner)).await.set_cookie();
         }
@@ -114,13 +107,13 @@ async fn a_predicate_on_the_status_decides_instead() {
     let layer = SessionLayer::builder(MemoryStore::new()).with_commit_on(never_on_errors).build().unwrap();
     for (status, committed) in [(200, true), (303, true), (404, false), (422, false), (500, false)] {
         let status = StatusCode::from_u16(status).unwrap();
-        let mut visitor = visitor(&layer).await;
+        let mut visitor = Visitor::with_session(&layer).await;
         visitor.visit(async move |session: Session| session.insert("new", &2).map(|()| status)).await;
         assert_eq!(keys_of(&mut visitor).await, if committed { "n,new" } else { "n" }, "{status}");
     }
 
     let layer = SessionLayer::builder(MemoryStore::new()).with_commit_on(|_| true).build().unwrap();
-    let mut visitor = visitor(&layer).await;
+    let mut visitor = Visitor::with_session(&layer).await;
     visitor.visit(async |session: Session| session.insert("new", &2).map(|()| FAILED)).await;
     assert_eq!(keys_of(&mut visitor).await, "n,new");
 
@@ -192,7 +185,7 @@ async fn a_panic_that_is_caught_outside_commits_nothing() {
 async fn a_write_after_the_head_of_the_response_is_refused_and_not_lost_in_silence() {
     let (store, (tell, told)) = (MemoryStore::new(), oneshot::channel::<Session>());
     let layer = SessionLayer::new(store.clone());
-    let mut visitor = visitor(&layer).await;
+    let mut visitor = Visitor::with_session(&layer).await;
     let tell = std::sync::Arc::new(std::sync::Mutex::new(Some(tell)));
     visitor.visit(async move |session: Session| tell.lock().unwrap().take().unwrap().send(session).unwrap()).await;
 
@@ -222,7 +215,7 @@ async fn a_write_after_the_head_of_the_response_is_refused_and_not_lost_in_silen
 #[tokio::test]
 async fn a_task_that_outlives_the_response_is_told_that_it_is_too_late() {
     let layer = SessionLayer::new(MemoryStore::new());
-    let mut visitor = visitor(&layer).await;
+    let mut visitor = Visitor::with_session(&layer).await;
     let (go, gone) = oneshot::channel::<()>();
     let (report, reported) = oneshot::channel();
     let ends = std::sync::Arc::new(std::sync::Mutex::new(Some((gone, report))));
@@ -253,7 +246,7 @@ async fn a_streamed_body_cannot_write_any_more() {
     }
 
     let layer = SessionLayer::new(MemoryStore::new());
-    let mut visitor = visitor(&layer).await;
+    let mut visitor = Visitor::with_session(&layer).await;
     let reply = visitor.visit(streamed).await;
     assert_eq!(reply.text(), "Some(1) Err(Closed)");
     assert_eq!(keys_of(&mut visitor).await, "n");
@@ -275,16 +268,7 @@ async fn a_response_waits_for_the_commit_that_another_task_has_begun() {
         .route("/", get(handler))
         .route("/keys", get(async |session: Session| session.keys().join(",")))
         .layer(SessionLayer::new(store.clone()));
-    let mut response = Box::pin(app.clone().oneshot(request(Method::GET, "/")));
-    for _ in 0..100 {
-        if let Some(early) = poll_once(&mut response).await {
-            let early = early.unwrap();
-            panic!("{} went out before what it acknowledges was stored", early.status());
-        }
-        pend(1).await;
-    }
-    gate.release();
-    let (head, body) = response.await.unwrap().into_parts();
+    let (head, body) = answer_after(&gate, &app, request(Method::GET, "/")).await.into_parts();
     assert_eq!(body.collect().await.unwrap().to_bytes(), "done");
     let cookies = set_cookies(&head.headers);
     assert_eq!(cookies.len(), 1, "the session that was created is the client's");
@@ -321,15 +305,7 @@ async fn who_waited_to_load_what_another_has_loaded_takes_nobodys_turn() {
     let mut asked = request(Method::GET, "/");
     let pair = format!("{}={}", cookie.name, cookie.value);
     asked.headers_mut().insert("cookie", pair.parse().expect("a cookie is a value"));
-    let mut response = Box::pin(app.oneshot(asked));
-    for _ in 0..100 {
-        if let Some(early) = poll_once(&mut response).await {
-            panic!("{} went out before what it acknowledges was stored", early.unwrap().status());
-        }
-        pend(1).await;
-    }
-    writing.release();
-    assert_eq!(response.await.unwrap().status(), StatusCode::OK);
+    assert_eq!(answer_after(&writing, &app, asked).await.status(), StatusCode::OK);
 }
 
 #[tokio::test]
@@ -346,7 +322,13 @@ async fn a_commit_that_fails_in_another_task_fails_the_response() {
         Ok::<_, Error>("done")
     };
     let app = Router::new().route("/", get(handler)).layer(SessionLayer::new(store.clone()));
-    let mut response = Box::pin(app.oneshot(request(Method::GET, "/")));
+    let answer = answer_after(&gate, &app, request(Method::GET, "/")).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+/// The answer to a request whose commit is held at this gate: it does not go out before the gate is opened.
+async fn answer_after(gate: &Gate, app: &Router, request: Request<Body>) -> Response<Body> {
+    let mut response = Box::pin(app.clone().oneshot(request));
     for _ in 0..100 {
         if let Some(early) = poll_once(&mut response).await {
             panic!("{} went out before what it acknowledges was stored", early.unwrap().status());
@@ -354,7 +336,7 @@ async fn a_commit_that_fails_in_another_task_fails_the_response() {
         pend(1).await;
     }
     gate.release();
-    assert_eq!(response.await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    response.await.unwrap()
 }
 
 /// Polls a future one time.
@@ -372,7 +354,7 @@ async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
 async fn a_commit_that_was_given_up_waiting_for_goes_on_with_the_response() {
     let store = FaultyStore::new(MemoryStore::new());
     let layer = SessionLayer::new(store.clone());
-    let mut visitor = visitor(&layer).await;
+    let mut visitor = Visitor::with_session(&layer).await;
     let gate = store.hold_before(Op::Set, 1);
     let impatient = gate.clone();
     let reply = visitor.visit(async move |session: Session| {
@@ -435,7 +417,7 @@ async fn what_goes_on_after_the_client_went_away_is_told_that_it_is_too_late() {
 #[tokio::test]
 async fn rotating_replaces_the_token_and_keeps_the_session() {
     let layer = SessionLayer::new(MemoryStore::new());
-    let mut visitor = visitor(&layer).await;
+    let mut visitor = Visitor::with_session(&layer).await;
     let mut old = visitor.clone();
     let rotated = visitor.visit(async |session: Session| session.rotate()).await.set_cookie();
     assert_ne!(Some(rotated.value.clone()), old.token());
@@ -452,7 +434,7 @@ async fn rotating_replaces_the_token_and_keeps_the_session() {
 async fn a_commit_that_waits_for_one_that_fails_is_told_that_what_it_was_to_write_is_dropped() {
     let store = FaultyStore::new(MemoryStore::new());
     let layer = SessionLayer::new(store.clone());
-    let mut visitor = visitor(&layer).await;
+    let mut visitor = Visitor::with_session(&layer).await;
     let gate = store.hold_before(Op::Set, 1);
     store.fail_always(Op::Set, Fault::Before);
     let reply = visitor.visit(async move |session: Session| {
@@ -477,7 +459,7 @@ async fn a_commit_that_waits_for_one_that_fails_is_told_that_what_it_was_to_writ
 async fn a_commit_after_one_that_was_refused_is_a_commit_of_its_own() {
     let layer = SessionLayer::builder(MemoryStore::new()).with_strict_writes(true).build().unwrap();
     let sessions = layer.sessions();
-    let mut visitor = visitor(&layer).await;
+    let mut visitor = Visitor::with_session(&layer).await;
     let reply = visitor.visit(async move |session: Session| {
         session.get::<u32>("n")?;
         let id = session.id().expect("it is stored");
@@ -495,7 +477,7 @@ async fn a_commit_after_one_that_was_refused_is_a_commit_of_its_own() {
 async fn an_answer_that_claims_no_success_stands_though_a_commit_of_its_handler_has_failed() {
     let store = FaultyStore::new(MemoryStore::new());
     let layer = SessionLayer::new(store.clone());
-    let mut visitor = visitor(&layer).await;
+    let mut visitor = Visitor::with_session(&layer).await;
     store.fail_always(Op::Set, Fault::Before);
     for (status, answered) in [(404, 404), (422, 422), (200, 503), (303, 503)] {
         let [status, answered] = [status, answered].map(|status| StatusCode::from_u16(status).unwrap());
@@ -514,7 +496,7 @@ async fn an_answer_that_claims_no_success_stands_though_a_commit_of_its_handler_
 async fn an_answer_stands_though_its_handler_was_told_that_the_session_has_ended() {
     let layer = SessionLayer::new(MemoryStore::new());
     let sessions = layer.sessions();
-    let mut visitor = visitor(&layer).await;
+    let mut visitor = Visitor::with_session(&layer).await;
     let reply = visitor.visit(async move |session: Session| {
         sessions.delete(&session.id().expect("it is stored")).await?;
         session.insert("n", &2)?;

@@ -38,8 +38,7 @@ impl Slot {
 
 /// A visitor with a session that holds `n = 1`, and a session detached from a request of theirs.
 async fn detached_from(layer: &SessionLayer) -> (Visitor, Session) {
-    let (mut visitor, slot) = (Visitor::new(layer), Slot::default());
-    visitor.visit(async |session: Session| session.insert("n", &1)).await.set_cookie();
+    let (mut visitor, slot) = (Visitor::with_session(layer).await, Slot::default());
     let same = slot.clone();
     visitor.visit(async move |session: Session| same.put(session.detach())).await.assert_no_cookie();
     (visitor, slot.take())
@@ -164,6 +163,29 @@ async fn a_session_created_by_the_request_can_be_used_once_the_head_is_out() {
 }
 
 #[tokio::test]
+async fn a_session_begun_after_the_one_that_was_promised_has_ended_is_another() {
+    let layer = SessionLayer::new(MemoryStore::new());
+    let (sessions, slot) = (layer.sessions(), Slot::default());
+    let mut visitor = Visitor::new(&layer);
+    let same = slot.clone();
+    let reply = visitor.visit(async move |session: Session| {
+        session.insert("n", &1)?;
+        same.put(session.detach());
+        session.commit().await?;
+        let promised = session.id().expect("it is stored");
+        sessions.delete(&promised).await?;
+        session.sign_in("ada")?;
+        session.commit().await?;
+        assert_ne!(session.id(), Some(promised));
+        Ok::<_, Error>(())
+    });
+    assert_eq!(reply.await.status, StatusCode::OK);
+    let detached = slot.take();
+    detached.insert("late", &1).unwrap();
+    assert_eq!(detached.commit().await.unwrap_err().kind(), ErrorKind::Ended);
+}
+
+#[tokio::test]
 async fn a_session_signed_in_by_the_request_can_be_used_once_the_head_is_out() {
     let layer = SessionLayer::new(MemoryStore::new());
     for known in [false, true] {
@@ -209,8 +231,7 @@ async fn a_detached_write_after_the_sign_out_revives_nothing() {
     let store = MemoryStore::new();
     let layer = SessionLayer::new(store.clone());
     for owner in [None, Some("ada")] {
-        let (mut visitor, slot) = (Visitor::new(&layer), Slot::default());
-        visitor.visit(async |session: Session| session.insert("n", &1)).await;
+        let (mut visitor, slot) = (Visitor::with_session(&layer).await, Slot::default());
         if let Some(owner) = owner {
             visitor.visit(async move |session: Session| session.sign_in(owner)).await;
         }

@@ -3,21 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+#[path = "support/pages.rs"]
+mod pages;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Every document and its text.
-fn documents() -> Vec<(PathBuf, String)> {
-    let folders = ["", "docs"].map(|folder| root().join(folder));
-    let files = folders.into_iter().flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
-    let documents: Vec<_> = files.filter(|file| file.extension().is_some_and(|end| end == "md")).collect();
-    assert!(documents.len() > 15, "{documents:?}");
-    documents.into_iter().map(|file| (file.clone(), fs::read_to_string(file).unwrap())).collect()
-}
+use pages::{documents, read, root};
 
 /// The document without its pieces of code.
 fn prose(document: &str) -> String {
@@ -214,17 +206,17 @@ const BY_HAND: [(&str, &str); 4] = [
 
 /// The README, the guides, and the page for contributors. What was measured, and how, is in the others.
 fn to_be_followed() -> Vec<(PathBuf, String)> {
-    let pages = pages();
+    let guides = guides();
     let is_one = |file: &Path| {
         let name = file.strip_prefix(root()).unwrap().display().to_string();
-        ["README.md", "CONTRIBUTING.md", "SECURITY.md"].contains(&name.as_str()) || pages.contains(&name)
+        ["README.md", "CONTRIBUTING.md", "SECURITY.md"].contains(&name.as_str()) || guides.contains(&name)
     };
     documents().into_iter().filter(|(file, _)| is_one(file)).collect()
 }
 
 /// The guides that are pages of the crate's documentation, whose code is compiled with it.
-fn pages() -> Vec<String> {
-    let guide = fs::read_to_string(root().join("src/guide.rs")).unwrap();
+fn guides() -> Vec<String> {
+    let guide = read("src/guide.rs");
     let pages = guide.lines().filter_map(|line| line.strip_prefix("page!(")?.split('"').nth(1));
     pages.map(|page| format!("docs/{page}.md")).collect()
 }
@@ -242,7 +234,7 @@ fn every_command_of_the_readme_and_the_guides_is_run() {
     }
     for (command, file, there) in RUN {
         assert!(found.iter().any(|it| it == command), "no document says {command:?}");
-        assert!(fs::read_to_string(root().join(file)).unwrap().contains(there), "{command}: no {there:?} in {file}");
+        assert!(read(file).contains(there), "{command}: no {there:?} in {file}");
     }
     for (start, why) in BY_HAND {
         assert!(found.iter().any(|command| command.starts_with(start)), "no document says {start:?}, {why}");
@@ -259,16 +251,16 @@ fn shell_lines(document: &str) -> Vec<String> {
 /// other crates is compiled by `tests/peers`, statements are sent by the tests of their database. All else are pictures.
 #[test]
 fn every_piece_of_code_of_the_readme_and_the_guides_is_compiled_or_run() {
-    let peers = fs::read_to_string(root().join("tests/peers/build.rs")).unwrap();
-    let postgres = fs::read_to_string(root().join("tests/postgres.rs")).unwrap();
-    let (pages, mut seen) = (pages(), 0);
+    let peers = read("tests/peers/build.rs");
+    let postgres = read("tests/postgres.rs");
+    let (guides, mut seen) = (guides(), 0);
     for (file, text) in documents() {
         let name = file.strip_prefix(root()).unwrap().display().to_string();
         for block in text.split("```").skip(1).step_by(2) {
             let (language, code) = block.split_once('\n').unwrap();
             seen += 1;
             let is_seen_to = match language {
-                "rust" | "rust,no_run" => pages.contains(&name) || name == "README.md",
+                "rust" | "rust,no_run" => guides.contains(&name) || name == "README.md",
                 "text" => {
                     let guide = file.file_stem().unwrap().to_str().unwrap();
                     let is_picture = code.contains(['│', '─', '▶']);
@@ -286,7 +278,7 @@ fn every_piece_of_code_of_the_readme_and_the_guides_is_compiled_or_run() {
 
 #[test]
 fn every_file_in_the_picture_of_the_architecture_is_there() {
-    let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let page = read("docs/architecture.md");
     let named = |word: &str| word.ends_with(".rs").then(|| word.to_owned());
     let named: Vec<_> = page.split(|c: char| !c.is_alphanumeric() && !"._".contains(c)).filter_map(named).collect();
     assert!(named.len() > 8, "{named:?}");
@@ -298,8 +290,8 @@ fn every_file_in_the_picture_of_the_architecture_is_there() {
 
 #[test]
 fn every_example_says_when_to_take_it_and_how_to_run_it() {
-    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let manifest = read("Cargo.toml");
+    let readme = read("README.md");
     let files = fs::read_dir(root().join("examples")).unwrap().map(|entry| entry.unwrap().path());
     let mut seen = 0;
     for file in files.filter(|file| file.is_file()) {

@@ -365,8 +365,7 @@ async fn by_two_clocks() -> (ManualClock, ManualClock, MemoryStore, EventLog, Vi
     let store = MemoryStore::new().with_clock(&stores);
     let layer = SessionLayer::builder(store.clone()).with_clock(&layers).with_event_hook(events.hook());
     let layer = layer.with_lifetime(Lifetime::new().with_idle(HOUR).with_absolute(2 * HOUR)).build().unwrap();
-    let mut visitor = Visitor::new(&layer);
-    visitor.visit(async |session: Session| session.insert("n", &1)).await.set_cookie();
+    let visitor = Visitor::with_session(&layer).await;
     events.take();
     (layers, stores, store, events, visitor)
 }
@@ -424,8 +423,7 @@ async fn a_use_moves_the_expiry_by_the_clock_of_the_layer_and_that_of_the_store_
 async fn a_clock_that_is_moved_counts_though_the_store_goes_by_the_systems() {
     let clock = ManualClock::new();
     let layer = SessionLayer::builder(MemoryStore::new()).with_clock(&clock).build().unwrap();
-    let mut visitor = Visitor::new(&layer);
-    visitor.visit(async |session: Session| session.insert("n", &1)).await.set_cookie();
+    let mut visitor = Visitor::with_session(&layer).await;
     assert!(has_session(&mut visitor).await);
     clock.advance(HOUR);
     assert!(!has_session(&mut visitor).await);

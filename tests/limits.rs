@@ -74,8 +74,7 @@ async fn the_limit_is_one_mebibyte_unless_told_otherwise() {
 #[tokio::test]
 async fn a_session_that_would_outgrow_its_limit_by_merging_is_refused() {
     let layer = SessionLayer::builder(MemoryStore::new()).with_size_limit(1_000).build().unwrap();
-    let mut visitor = Visitor::new(&layer);
-    visitor.visit(async |session: Session| session.insert("n", &1)).await;
+    let mut visitor = Visitor::with_session(&layer).await;
     let meanwhile = visitor.clone();
     let reply = visitor.visit(async move |session: Session| {
         session.insert("mine", &"x".repeat(600))?;

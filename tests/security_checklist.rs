@@ -697,38 +697,3 @@ async fn item_38_timeouts_are_the_application_s_to_set_and_a_sign_out_can_be_sho
     world.advance(15 * MINUTE);
     assert_eq!(client.get("/members").await.status, StatusCode::UNAUTHORIZED);
 }
-
-/// The table says which tests show what it claims: they are there, and each item of the checklist has its row.
-#[test]
-fn every_test_that_the_table_names_exists() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let table = read("docs/security.md");
-    let mut named = HashSet::new();
-    for name in table.split('`').skip(1).step_by(2) {
-        let Some((file, test)) = name.split_once("::").filter(|(_, test)| test.contains('_') && !test.contains(':'))
-        else {
-            continue;
-        };
-        if root.join(format!("tests/{file}.rs")).exists() {
-            let mut source = read(&format!("tests/{file}.rs"));
-            // Those that run on every store are made there by a macro.
-            if ["csrf", "flash"].contains(&file) {
-                source += &read(&format!("tests/accounts/{file}.rs"));
-            }
-            assert!(source.contains(&format!("fn {test}(")), "{name} does not exist");
-            named.insert(test.to_owned());
-        }
-    }
-    assert!(named.len() > 80, "{} tests are named", named.len());
-    for number in 1..=38 {
-        assert!(table.contains(&format!("\n| {number} | ")), "item {number} has no row");
-    }
-    for (file, prefix) in [("security_checklist", "fn item_"), ("security_attacks", "fn attack_")] {
-        let source = read(&format!("tests/{file}.rs"));
-        for line in source.lines().filter(|line| line.contains(prefix) && !line.contains('"')) {
-            let test = line.split_once("fn ").unwrap().1.split('(').next().unwrap();
-            assert!(named.contains(test), "{test} is in no row of the table");
-        }
-    }
-}

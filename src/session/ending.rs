@@ -1,5 +1,6 @@
 //! Ending a session so that nothing brings it back, and so that nothing else is ended by it.
 
+use super::load::find;
 use super::work::Ending;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, StoreError};
@@ -13,13 +14,19 @@ impl Ending {
     /// Ends the session; says whether it was this that ended it.
     pub(super) async fn run(&mut self, config: &Config) -> Result<bool, Error> {
         if let Some(mark) = &mut self.mark {
-            match mark.run(config).await {
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::Ended => return Ok(false),
-                Err(error) => return Err(error),
+            match (mark.run(config).await, self.signing_in) {
+                (Ok(_), _) => self.marked = true,
+                (Err(error), _) if error.kind() == ErrorKind::Ended => return Ok(false),
+                (Err(error), Some(commit)) if error.kind() == ErrorKind::Superseded => {
+                    let Some(found) = find(config, &self.id).await? else { return Ok(false) };
+                    if !found.header.commits.contains(&commit) {
+                        return Err(error);
+                    }
+                    // It changed hands by our own sign-in, and has an owner now: it can be deleted outright.
+                }
+                (Err(error), _) => return Err(error),
             }
             self.mark = None;
-            self.marked = true;
         }
         if !self.marked {
             return Ok(delete(config, &self.id, &mut self.in_doubt).await?);

@@ -10,7 +10,7 @@ use super::view::View;
 use super::work::{Base, Batch, Ending, Live, Outgoing, Work};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
-use crate::event::{EndReason, EventKind};
+use crate::event::EventKind;
 use crate::token::SessionId;
 
 impl RequestSession {
@@ -31,6 +31,9 @@ impl RequestSession {
         let mut batch = Box::new(Batch::new(work.base.clone(), changes));
         batch.result = result;
         batch.attempt.new_id = work.new_id;
+        if batch.changes.sign_in.is_some() {
+            work.signing_in = Some(batch.attempt.name);
+        }
         Some(self.flight(Job::Commit(batch), &work))
     }
 
@@ -92,7 +95,7 @@ impl Flight<'_> {
         let mut work = session.work();
         if work.ends != self.ends {
             // Ended by the same request, while it was on its way.
-            work.endings.push(Ending::of(live, EndReason::SignedOut));
+            work.end_created(&batch);
             return Ok(());
         }
         work.used = true;
@@ -174,7 +177,7 @@ impl Drop for Flight<'_> {
         let Some(job) = self.job.take() else { return };
         let mut work = self.session.work();
         match job {
-            Job::Commit(batch) if work.ends != self.ends => work.end_stalled(&batch),
+            Job::Commit(batch) if work.ends != self.ends => work.end_created(&batch),
             Job::Commit(batch) => work.stalled = Some(batch),
             Job::End(ending) => work.endings.push(ending),
         }

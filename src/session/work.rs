@@ -25,6 +25,8 @@ pub(crate) struct Work {
     pub(crate) changes: Changes,
     /// A commit that was interrupted: whether it took effect is still to be found out.
     pub(crate) stalled: Option<Box<Batch>>,
+    /// The commit that was to sign the session in, from when it set out: it may take effect whatever becomes of it here.
+    pub(crate) signing_in: Option<CommitName>,
     /// Sessions that this request has ended, and the store still has.
     pub(crate) endings: Vec<Ending>,
     pub(crate) outgoing: Outgoing,
@@ -155,6 +157,8 @@ pub(crate) struct Ending {
     pub(crate) mark: Option<Box<Batch>>,
     /// That write is made.
     pub(crate) marked: bool,
+    /// The commit by which the request that ends the session may have signed it in before.
+    pub(crate) signing_in: Option<CommitName>,
     /// The client's own cookie names this session.
     pub(crate) clears_cookie: bool,
     /// The deletion may have reached the store.
@@ -172,7 +176,7 @@ impl Ending {
         let anonymous = live.found.record.owner().is_none();
         let changes = Changes { end: true, ..Changes::default() };
         let mark = anonymous.then(|| Box::new(Batch::new(Base::Live(live), changes)));
-        Self { id, mark, marked: false, clears_cookie, in_doubt: false, reason }
+        Self { clears_cookie, mark, ..Self::outright(id, reason) }
     }
 
     /// The end of a session that another request has yet to store: it is looked for first, and must be what was promised.
@@ -180,13 +184,17 @@ impl Ending {
         let id = promised.id;
         let changes = Changes { end: true, ..Changes::default() };
         let mark = Some(Box::new(Batch::new(Base::Promised(promised), changes)));
-        Self { id, mark, marked: false, clears_cookie: false, in_doubt: false, reason }
+        Self { mark, ..Self::outright(id, reason) }
     }
 
     /// The end of a session that may have been stored, and that nobody was told of.
-    pub(crate) const fn of_unknown(id: SessionId) -> Self {
-        let reason = EndReason::SignedOut;
-        Self { id, mark: None, marked: false, clears_cookie: false, in_doubt: true, reason }
+    pub(crate) fn of_unknown(id: SessionId) -> Self {
+        Self { in_doubt: true, ..Self::outright(id, EndReason::SignedOut) }
+    }
+
+    /// A deletion, and nothing before it.
+    const fn outright(id: SessionId, reason: EndReason) -> Self {
+        Self { id, mark: None, marked: false, signing_in: None, clears_cookie: false, in_doubt: false, reason }
     }
 }
 
@@ -241,6 +249,7 @@ impl Work {
             authenticated_at,
             changes: Changes::default(),
             stalled: None,
+            signing_in: None,
             endings: Vec::new(),
             outgoing: Outgoing::Nothing,
             ended_the_clients: false,
@@ -290,6 +299,8 @@ impl Work {
             live.is_the_clients = before.is_the_clients && same;
         }
         self.base = Base::Live(live);
+        // It is the id of this session, and of none that comes after.
+        self.new_id = None;
         // A closure that is running on the view of before must run again.
         self.edits += 1;
     }
@@ -360,19 +371,22 @@ impl Work {
         if self.ended_the_clients {
             self.outgoing = Outgoing::Clear;
         }
-        if let Some(stalled) = ended.stalled {
-            self.end_stalled(&stalled);
-        }
         match ended.base {
-            Base::Live(live) => self.endings.push(Ending::of(live, reason)),
+            Base::Live(live) => {
+                self.endings.push(Ending { signing_in: ended.signing_in, ..Ending::of(live, reason) });
+            }
             Base::Promised(promised) => self.endings.push(Ending::of_promised(promised, reason)),
             Base::Fresh | Base::Retired => {}
         }
+        // Taken up before that one, which may not be this request's to end.
+        if let Some(stalled) = ended.stalled {
+            self.end_created(&stalled);
+        }
     }
 
-    /// Ends what a commit may have created before it was interrupted.
-    pub(crate) fn end_stalled(&mut self, stalled: &Batch) {
-        let attempt = &stalled.attempt;
+    /// Ends what a commit has created, or may have, that nobody will be told of.
+    pub(crate) fn end_created(&mut self, batch: &Batch) {
+        let attempt = &batch.attempt;
         if let (Some(id), Some(_)) = (attempt.new_id, attempt.in_doubt) {
             self.endings.push(Ending::of_unknown(id));
         }

@@ -15,7 +15,7 @@ use http::header::{COOKIE, HeaderMap, SET_COOKIE};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
-use sessile::{EndReason, Event, EventKind, SessionId, SessionLayer, Token};
+use sessile::{EndReason, Event, EventKind, Session, SessionId, SessionLayer, Token};
 use tower::ServiceExt;
 
 /// A client of an application in this process. A clone has a jar of its own, filled with the same cookies.
@@ -81,6 +81,13 @@ pub struct Visitor {
 impl Visitor {
     pub fn new(layer: &SessionLayer) -> Self {
         Self { layer: layer.clone(), jar: Jar::default() }
+    }
+
+    /// One with a session that holds `n = 1`.
+    pub async fn with_session(layer: &SessionLayer) -> Self {
+        let mut visitor = Self::new(layer);
+        visitor.visit(async |session: Session| session.insert("n", &1)).await.set_cookie();
+        visitor
     }
 
     /// Sends a request that this handler answers.
