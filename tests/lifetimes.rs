@@ -74,6 +74,23 @@ async fn a_use_counts_to_a_tenth_of_the_idle_time() {
     assert!(world.is_live(&token).await);
 }
 
+/// It was loaded too early for its use to be noted, and is answered late.
+#[tokio::test]
+async fn a_handler_that_takes_long_keeps_its_session_alive_until_its_answer() {
+    let world = world(Lifetime::new().with_idle(10 * MINUTE));
+    let token = world.begin().await;
+    let slow = world
+        .hold(&token, |_, gate| async move {
+            gate.wait().await;
+            Ok(())
+        })
+        .await;
+    world.advance(9 * MINUTE);
+    slow.finish().await.assert_silent(StatusCode::OK);
+    world.advance(10 * MINUTE - MILLISECOND);
+    assert!(world.is_live(&token).await);
+}
+
 #[tokio::test]
 async fn a_handler_that_loads_no_session_does_not_keep_it_alive() {
     let world = world(Lifetime::new().with_idle(10 * MINUTE));
