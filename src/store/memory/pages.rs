@@ -8,17 +8,26 @@ const PAGE: usize = 256;
 /// After two to this power of pages, pages are twice as large: none is more than a quarter of what was there before.
 const STEP: u32 = 2;
 
+/// How many times the size of pages doubles, to 32 KB of most. All shards grow at one pace, so all of them add a page at about
+/// the same time, and free these pages at one time too, in whatever order: together, they may not be much.
+const DOUBLINGS: u32 = 7;
+
+/// A list of pages that has grown out of memory for so many of them keeps it, to shrink into.
+const KEPT: usize = 16;
+
 /// A sequence that grows and shrinks at its end. What is there stays where it is, and what is no longer used is given back.
 ///
 /// Millions of small pieces that are freed in no order are what an allocator has to sort, in one of the requests that come
 /// next. And some give memory back to the system from its end alone, so that one piece there can hold back all before it,
 /// until the request that frees it pays for all. Pages are few, and those of a sequence are freed in the reverse of the order
-/// in which they were allocated.
+/// in which they were allocated; so is the memory of the list of them.
 ///
 /// Items come in groups of so many, which lie side by side.
 pub(super) struct Pages<T> {
     /// All are full, but for the last or the one before it; then, the last one is empty.
     pages: Vec<Vec<T>>,
+    /// Empty lists of pages, the memory of which has become too small.
+    outgrown: Vec<Vec<Vec<T>>>,
     /// How many groups there are.
     len: usize,
     /// How many items each has.
@@ -40,7 +49,8 @@ impl<T> Pages<T> {
     /// Empty, of groups of this size.
     pub(super) const fn new(items: u32) -> Self {
         let groups = PAGE / size_of::<T>() / items as usize;
-        Self { pages: Vec::new(), len: 0, items, power: if groups > 1 { groups.ilog2() } else { 0 } }
+        let power = if groups > 1 { groups.ilog2() } else { 0 };
+        Self { pages: Vec::new(), outgrown: Vec::new(), len: 0, items, power }
     }
 
     /// How many items a group has.
@@ -58,8 +68,7 @@ impl<T> Pages<T> {
         let place = self.place(self.len);
         if place.page == self.pages.len() {
             if self.pages.len() == self.pages.capacity() {
-                // Seldom: the list of pages moves to behind what is there by then.
-                self.pages.reserve_exact((3 * self.pages.len()).max(1));
+                self.enlarge_list();
             }
             self.pages.push(Vec::with_capacity(place.full * self.group_len()));
         }
@@ -88,6 +97,12 @@ impl<T> Pages<T> {
         self.pages.iter().map(Vec::capacity).sum()
     }
 
+    /// Where the list of pages is, and for how many of them.
+    #[cfg(test)]
+    pub(super) fn list(&self) -> (*const Vec<T>, usize) {
+        (self.pages.as_ptr(), self.pages.capacity())
+    }
+
     pub(super) fn group(&self, number: usize) -> &[T] {
         let place = self.place(number);
         &self.pages[place.page][place.item..][..self.group_len()]
@@ -101,7 +116,7 @@ impl<T> Pages<T> {
     fn place(&self, number: usize) -> Place {
         // In the size of the first pages, and counted so that pages of twice the size begin at each power of two.
         let unit = (number >> self.power) + (1 << STEP);
-        let doublings = unit.ilog2() - STEP;
+        let doublings = (unit.ilog2() - STEP).min(DOUBLINGS);
         let page = unit >> doublings;
         let begin = ((page << doublings) - (1 << STEP)) << self.power;
         Place {
@@ -111,14 +126,35 @@ impl<T> Pages<T> {
         }
     }
 
+    /// Seldom: moves the list of pages to behind all that is there by then.
+    fn enlarge_list(&mut self) {
+        let larger = Vec::with_capacity((4 * self.pages.len()).max(1));
+        let mut outgrown = std::mem::replace(&mut self.pages, larger);
+        self.pages.append(&mut outgrown);
+        if outgrown.capacity() >= KEPT {
+            self.outgrown.push(outgrown);
+        }
+    }
+
     /// Frees the page after this one, which was just removed from; but not yet where a few that come would fill this one.
     fn give_back(&mut self, removed: &Place) {
         let used = removed.item / self.group_len();
         if used + removed.full / 16 < removed.full {
             self.pages.truncate(removed.page + 1);
+            self.reduce_list();
         }
         if self.len == 0 {
             self.pages = Vec::new();
+        }
+    }
+
+    /// Moves the list of pages back to where it was when it was as short. Where it is now, it would hold back all that was
+    /// there before.
+    fn reduce_list(&mut self) {
+        if let Some(mut smaller) = self.outgrown.pop_if(|outgrown| self.pages.len() <= outgrown.capacity()) {
+            smaller.append(&mut self.pages);
+            self.pages = smaller;
+            self.outgrown.shrink_to_fit();
         }
     }
 }

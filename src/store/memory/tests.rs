@@ -27,3 +27,23 @@ fn pages_hold_what_a_vector_holds_and_give_back_what_they_do_not_need() {
         assert_eq!(pages.swap_remove(0), None);
     }
 }
+
+#[test]
+fn the_list_of_pages_shrinks_into_the_memory_that_it_has_grown_out_of() {
+    let mut pages = Pages::new(1);
+    let mut lists = Vec::new();
+    for item in 0..1_000_000_u64 {
+        pages.push([item]);
+        if lists.last() != Some(&pages.list()) {
+            lists.push(pages.list());
+        }
+    }
+    assert!(lists.len() > 4);
+    while pages.len() > 1 {
+        pages.swap_remove(0);
+        if lists.last() != Some(&pages.list()) {
+            lists.pop();
+            assert_eq!(lists.last(), Some(&pages.list()));
+        }
+    }
+}
