@@ -2,6 +2,8 @@
 
 use std::ops::{Index, IndexMut};
 
+use smallvec::SmallVec;
+
 /// How much memory the first pages take. The larger a sequence is, the larger are the pages that it goes on with.
 const PAGE: usize = 256;
 
@@ -27,7 +29,7 @@ pub(super) struct Pages<T> {
     /// All are full, but for the last or the one before it; then, the last one is empty.
     pages: Vec<Vec<T>>,
     /// Empty lists of pages, the memory of which has become too small.
-    outgrown: Vec<Vec<Vec<T>>>,
+    outgrown: SmallVec<[Vec<Vec<T>>; 3]>,
     /// How many groups there are.
     len: usize,
     /// How many items each has.
@@ -47,10 +49,10 @@ struct Place {
 
 impl<T> Pages<T> {
     /// Empty, of groups of this size.
-    pub(super) const fn new(items: u32) -> Self {
+    pub(super) fn new(items: u32) -> Self {
         let groups = PAGE / size_of::<T>() / items as usize;
         let power = if groups > 1 { groups.ilog2() } else { 0 };
-        Self { pages: Vec::new(), outgrown: Vec::new(), len: 0, items, power }
+        Self { pages: Vec::new(), outgrown: SmallVec::new(), len: 0, items, power }
     }
 
     /// How many items a group has.
@@ -151,10 +153,11 @@ impl<T> Pages<T> {
     /// Moves the list of pages back to where it was when it was as short. Where it is now, it would hold back all that was
     /// there before.
     fn reduce_list(&mut self) {
-        if let Some(mut smaller) = self.outgrown.pop_if(|outgrown| self.pages.len() <= outgrown.capacity()) {
+        if self.outgrown.last().is_some_and(|outgrown| self.pages.len() <= outgrown.capacity())
+            && let Some(mut smaller) = self.outgrown.pop()
+        {
             smaller.append(&mut self.pages);
             self.pages = smaller;
-            self.outgrown.shrink_to_fit();
         }
     }
 }

@@ -114,7 +114,10 @@ impl States {
     /// The states of so many chunks. There are few sizes: of most applications, most states are about as long.
     fn of_size(&mut self, chunks: usize) -> &mut Pages<Chunk> {
         let place = self.0.iter().position(|states| states.group_len() == chunks).unwrap_or_else(|| {
-            self.0.reserve_exact(1);
+            if self.0.len() == self.0.capacity() {
+                // For the sizes to come, too: a list that moved once there is much would hold back all that was there before.
+                self.0.reserve_exact(4);
+            }
             self.0.push(Pages::new(short(chunks)));
             self.0.len() - 1
         });
