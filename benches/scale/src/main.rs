@@ -13,6 +13,7 @@ mod plot;
 use std::future::Future;
 use std::hint::black_box;
 use std::pin::pin;
+use std::process::{Command, Stdio};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -83,6 +84,9 @@ fn visitor(number: usize) -> Visitor {
 }
 
 fn main() {
+    if std::env::args().nth(1).as_deref() == Some("row") {
+        return measure_row();
+    }
     let argument = |number| std::env::args().nth(number).map(|value| value.parse().expect("a number of sessions"));
     let most: usize = argument(1).unwrap_or(10_000_000);
     let least: usize = argument(2).unwrap_or(1_000);
@@ -97,7 +101,7 @@ fn main() {
         // What has an owner is a tenth as many at most: the table is long enough.
         while sessions <= if owned { most / 10 } else { most } {
             for threads in THREADS {
-                let row = measure(sessions, owned, threads);
+                let row = measure_apart(sessions, owned, threads);
                 print(&row);
                 rows.push(row);
             }
@@ -106,6 +110,30 @@ fn main() {
     }
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/scale.svg");
     std::fs::write(file, plot::draw(&rows)).expect("docs/scale.svg can be written");
+}
+
+/// A row, measured by a process of its own: what the heap has been through is felt for long after.
+fn measure_apart(sessions: usize, owned: bool, threads: usize) -> Row {
+    let program = std::env::current_exe().expect("a program has a file");
+    let arguments = ["row".to_owned(), sessions.to_string(), owned.to_string(), threads.to_string()];
+    let measured = Command::new(program).args(arguments).stderr(Stdio::inherit()).output().expect("it starts again");
+    assert!(measured.status.success(), "{sessions} sessions on {threads} threads: {}", measured.status);
+    let said = String::from_utf8(measured.stdout).expect("it says numbers");
+    let said: Vec<f64> = said.split_whitespace().map(|number| number.parse().expect("it says numbers")).collect();
+    let &[bytes, get, set, slowest_insert, requests, took, most, slowest, slowest_cpu, left] = &*said else {
+        panic!("a row is ten numbers: {said:?}")
+    };
+    let reclaim = Reclaim { requests: requests as usize, took, most: most as usize, slowest, slowest_cpu, left };
+    Row { sessions, owned, threads, bytes, get, set, slowest_insert, reclaim }
+}
+
+fn measure_row() {
+    let argument = |number| std::env::args().nth(number).expect("a row is named by three arguments");
+    let number = |at| argument(at).parse().expect("a number");
+    let row = measure(number(2), argument(3) == "true", number(4));
+    let Row { bytes, get, set, slowest_insert, reclaim, .. } = row;
+    let Reclaim { requests, took, most, slowest, slowest_cpu, left } = reclaim;
+    println!("{bytes} {get} {set} {slowest_insert} {requests} {took} {most} {slowest} {slowest_cpu} {left}");
 }
 
 fn print(row: &Row) {
