@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::history::{History, Outcome, Step, Timed};
-use super::model::{Taken, World};
+use super::history::{Carried, History, Outcome, Step, Timed};
+use super::model::{Taken, Way, World};
 
 /// How many states are looked at before a history counts as too hard to judge.
 const MOST_STATES: usize = 2_000_000;
@@ -80,14 +80,17 @@ pub fn judge(history: &History) -> Verdict {
             if is_unknown(timed) {
                 continue;
             }
-            let mut after = state.clone();
-            match after.world.take(request, secret(short, step), timed, *is_faulty) {
-                Some(Taken::Whole) => {
-                    after.at[request] += 1;
-                    push(after);
+            let before = usize::from(step).checked_sub(1).map(|before| &requests[request][before]);
+            for way in ways(timed, before) {
+                let mut after = state.clone();
+                match after.world.take(request, secret(short, step), timed, *is_faulty, *way) {
+                    Some(Taken::Whole) => {
+                        after.at[request] += 1;
+                        push(after);
+                    }
+                    Some(Taken::Half) => push(after),
+                    None => {}
                 }
-                Some(Taken::Half) => push(after),
-                None => {}
             }
         }
         // A commit whose answer was lost goes on from what it finds when it looks.
@@ -114,11 +117,28 @@ fn is_unknown(timed: &Timed) -> bool {
     }
 }
 
-/// Whether what it does may come later, or never: also what is due of itself, of which a response does not tell.
+/// How a step may be done, by the step before it.
+fn ways(timed: &Timed, before: Option<&Timed>) -> &'static [Way] {
+    match &timed.step {
+        Step::GivenUp { carried: Carried::ToTheEndOfASession, .. } => &[Way::EndOnly],
+        Step::GivenUp { carried: Carried::OrWhole, .. } => &[Way::Whole, Way::EndOnly],
+        // While the one before was on its way, this did not set out.
+        Step::GivenUp { carried: Carried::Whole, .. }
+            if before.is_some_and(|before| matches!(before.step, Step::GivenUp { .. })) =>
+        {
+            &[Way::Whole, Way::WithTheNext]
+        }
+        _ => &[Way::Whole],
+    }
+}
+
+/// Whether what it does may come later, or never: also what is due of itself, of which a response does not tell, and what was
+/// given up, if [the model lets it](World::leave).
 fn may_be_left(timed: &Timed) -> bool {
     let is_upkeep = matches!(&timed.step, Step::Respond { acts, kept, outcome: Outcome::Done, .. }
         if acts.is_empty() || !kept);
-    is_unknown(timed) || (is_upkeep && timed.faults > 0)
+    let is_given_up = matches!(timed.step, Step::GivenUp { .. });
+    is_unknown(timed) || is_given_up || (is_upkeep && timed.faults > 0)
 }
 
 fn is_faulty(timed: &Timed) -> bool {

@@ -9,7 +9,7 @@ use http::{Request, Response, StatusCode};
 use sessile::{Error, ErrorKind, Field, Session, SessionHandle, SessionLayer};
 use tower::{Layer, ServiceExt};
 
-use super::history::{Act, COUNTER, Cookie, Data, History, KEYS, LIST, Outcome, Seen, Step};
+use super::history::{Act, COUNTER, Carried, Cookie, Data, History, KEYS, LIST, Outcome, Seen, Step};
 use super::network::Network;
 
 const COUNT: Field<u32> = Field::new(COUNTER);
@@ -54,8 +54,8 @@ impl Notes {
         change(self.history.lock().unwrap().end(self.request, faults));
     }
 
-    fn carried(&self) {
-        self.history.lock().unwrap().carried(self.request);
+    fn carried(&self, how: Carried) {
+        self.history.lock().unwrap().carried(self.request, how);
     }
 }
 
@@ -91,15 +91,17 @@ pub async fn run(layer: SessionLayer, notes: Notes, script: Script) {
     };
     let excused = came != Outcome::Unknown || notes.network.faults(notes.request) > 0;
     assert!(excused, "unavailable, over a store that has not failed");
-    let mut committed = true;
+    let mut is_kept = true;
     notes.end(|step| {
         let Step::Respond { kept, cookie, outcome, .. } = step else { return };
         (*cookie, *outcome) = (told, came.clone());
-        committed = *kept && came != Outcome::Unknown;
+        is_kept = *kept;
     });
-    if committed {
-        notes.carried();
-    }
+    notes.carried(match came {
+        Outcome::Unknown => Carried::Perhaps,
+        _ if is_kept => Carried::Whole,
+        _ => Carried::ToTheEndOfASession,
+    });
 }
 
 async fn handle_request(handle: SessionHandle, notes: &Notes, script: Script) -> Response<()> {
@@ -160,7 +162,7 @@ async fn act(handle: SessionHandle, notes: &Notes, script: &Script, acts: &mut V
                 acts.push(Act::Count);
                 let mut commit = Box::pin(count_now(&session));
                 let mut left = *polls;
-                notes.begin(Step::GivenUp { acts: std::mem::take(acts) });
+                notes.begin(Step::GivenUp { acts: std::mem::take(acts), carried: Carried::Whole });
                 let done = std::future::poll_fn(|context| match commit.as_mut().poll(context) {
                     Poll::Pending if left == 0 => Poll::Ready(None),
                     Poll::Pending => {
@@ -177,7 +179,7 @@ async fn act(handle: SessionHandle, notes: &Notes, script: &Script, acts: &mut V
                 };
                 // It was quicker than the handler's patience.
                 notes.end(|step| {
-                    let Step::GivenUp { acts } = step else { return };
+                    let Step::GivenUp { acts, .. } = step else { return };
                     let acts = std::mem::take(acts);
                     *step = Step::Commit { acts, returned: None, seen: None, outcome: Outcome::Unknown };
                 });
@@ -237,9 +239,7 @@ fn settle_commit(notes: &Notes, session: &Session, done: Result<Option<Option<u3
         (*returned, *seen, *outcome) = (value, look(session), came);
     }
     drop(history);
-    if is_known {
-        notes.carried();
-    }
+    notes.carried(if is_known { Carried::Whole } else { Carried::Perhaps });
     done.map(|_| ())
 }
 
@@ -254,7 +254,8 @@ fn at_once(session: &Session, act: Act, acts: &mut Vec<Act>) -> Result<(), Error
         }
         Act::Count => session.update(COUNT, |count| *count += 1).map(|()| true),
         Act::Push(item) => session.update(ITEMS, move |items| items.push(item)).map(|()| true),
-        Act::Rotate => session.rotate().map(|()| true),
+        // A session that is not there yet has nothing to rotate.
+        Act::Rotate => session.rotate().map(|()| session.id().is_some()),
         Act::SignIn(owner) => session.sign_in(["x", "y"][usize::from(owner)]).map(|()| true),
         Act::SignOut => session.sign_out().map(|()| true),
         Act::Take => unreachable!("it commits"),

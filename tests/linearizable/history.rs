@@ -52,6 +52,20 @@ pub enum Cookie {
     Removed,
 }
 
+/// How far a commit that was given up was carried by what came after it in its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// To its end: by a commit of which something is known, or by a response that was kept.
+    Whole,
+    /// By a response that was not kept, which ends what its handler has ended and drops the rest.
+    ToTheEndOfASession,
+    /// The same, and between it and that response there was a commit that was given up too: which goes on with the earlier ones
+    /// first, and may have come to the end of this one.
+    OrWhole,
+    /// To its end or not: by a commit or a response that failed.
+    Perhaps,
+}
+
 #[derive(Clone, Debug)]
 pub enum Step {
     /// The session was loaded under the token of this number.
@@ -61,7 +75,7 @@ pub enum Step {
     /// Acts were committed by the handler: what `update_now` or `take_now` returned, and what was seen after.
     Commit { acts: Vec<Act>, returned: Option<Option<u32>>, seen: Seen, outcome: Outcome },
     /// The same, and the handler gave up waiting for it.
-    GivenUp { acts: Vec<Act> },
+    GivenUp { acts: Vec<Act>, carried: Carried },
     /// The response: what was done since is committed, or dropped.
     Respond { acts: Vec<Act>, kept: bool, cookie: Cookie, outcome: Outcome },
     /// So many seconds went by.
@@ -120,12 +134,18 @@ impl History {
         &mut timed.step
     }
 
-    /// The last step carried to its end what was given up before it.
-    pub fn carried(&mut self, request: usize) {
+    /// The last step carried so far what was given up before it.
+    pub fn carried(&mut self, request: usize, how: Carried) {
         let steps = &mut self.requests[request];
         let (last, given_up) = steps.split_last_mut().unwrap();
-        for step in given_up.iter_mut().filter(|step| step.ended == usize::MAX) {
-            (step.ended, step.faults) = (last.ended, 1);
+        let mut how = how;
+        for timed in given_up.iter_mut().rev().filter(|timed| timed.ended == usize::MAX) {
+            let Step::GivenUp { carried, .. } = &mut timed.step else { continue };
+            *carried = how;
+            (timed.ended, timed.faults) = (last.ended, 1);
+            if how == Carried::ToTheEndOfASession {
+                how = Carried::OrWhole;
+            }
         }
     }
 }

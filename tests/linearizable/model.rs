@@ -1,6 +1,6 @@
 //! What must come of each step, were the steps done one at a time: a session store as simple as it can be.
 
-use super::history::{Act, Cookie, Data, Outcome, Seen, Step, Timed};
+use super::history::{Act, Carried, Cookie, Data, Outcome, Seen, Step, Timed};
 use super::session::{Live, Presented, Secret, Session};
 
 /// All sessions, and how far each request is.
@@ -24,6 +24,12 @@ struct Request {
     gave_up: bool,
     /// The end of a session has been seen to; what else was committed with it is still to come.
     after_end: bool,
+    /// What was given up before it set out.
+    unsent: Vec<Act>,
+    /// What its handler takes for the owner, where the sign-in was left behind.
+    believed: Option<u8>,
+    /// A commit that was given up was left behind: what comes after it waits for it, or ends the session.
+    waits: bool,
     /// When what was left behind was put together.
     drafted: u32,
 }
@@ -54,6 +60,16 @@ struct Plan {
     sign_in: Option<(u8, usize)>,
 }
 
+/// How a step is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Whole,
+    /// Of a commit that was given up: the end of a session, and no more.
+    EndOnly,
+    /// Of a commit that was given up: in one with what is committed next.
+    WithTheNext,
+}
+
 /// How far a step came.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Taken {
@@ -71,7 +87,16 @@ impl World {
     /// Does the next part of a step; `None` where what was observed does not fit.
     ///
     /// `number` names the step, among all.
-    pub fn take(&mut self, request: usize, number: Secret, timed: &Timed, faulty: bool) -> Option<Taken> {
+    pub fn take(&mut self, request: usize, number: Secret, timed: &Timed, faulty: bool, way: Way) -> Option<Taken> {
+        if let Step::Commit { acts, .. } | Step::GivenUp { acts, .. } | Step::Respond { acts, .. } = &timed.step {
+            let is_kept = !matches!(timed.step, Step::Respond { kept: false, .. });
+            if self.ends_any(request, acts) {
+                // What was given up before is not carried on: of that session there is nothing more to be known.
+                (self.requests[request].waits, self.requests[request].failed) = (false, None);
+            } else if self.requests[request].waits && is_kept {
+                return None;
+            }
+        }
         match &timed.step {
             Step::Advance(seconds) => {
                 self.now += seconds;
@@ -109,11 +134,27 @@ impl World {
                     _ => None,
                 }
             }
-            Step::GivenUp { acts } => {
+            Step::GivenUp { acts, carried } => {
+                // A session that its handler has ended is ended with the response, whatever its status. What it did after that
+                // would have begun another, of which nobody is told.
+                if way == Way::EndOnly && !self.ends_any(request, acts) {
+                    return None;
+                }
                 self.requests[request].gave_up = true;
-                match self.write(request, number, acts, false, true)? {
+                if self.requests[request].failed.is_some() {
+                    // With what failed before it, it was dropped.
+                    return (*carried == Carried::Whole).then_some(Taken::Whole);
+                }
+                if way == Way::WithTheNext {
+                    self.requests[request].unsent.extend_from_slice(acts);
+                    return Some(Taken::Whole);
+                }
+                let was_carried = *carried == Carried::Whole || way == Way::EndOnly;
+                match self.write(request, number, acts, false, way == Way::Whole)? {
                     Came::Half => Some(Taken::Half),
                     Came::To(Written::Done(_)) => Some(Taken::Whole),
+                    // Whoever carries it so far is told.
+                    Came::To(_) if !was_carried => None,
                     Came::To(Written::Superseded) => self.fail(request, Failed::Superseded),
                     Came::To(Written::Ended) => self.fail(request, Failed::Ended),
                 }
@@ -149,6 +190,18 @@ impl World {
         let fits = match &timed.step {
             // Of a client that went away nothing is known.
             Step::Respond { cookie, .. } if timed.ended != usize::MAX => self.tells(request, *cookie, true),
+            Step::GivenUp { acts, carried } => {
+                let is_unknown = *carried == Carried::Perhaps || timed.ended == usize::MAX;
+                let plan = self.plan(request, acts)?;
+                let (ends, sign_in) = (plan.end.is_some(), plan.sign_in);
+                let Request { base, believed, waits, .. } = &mut self.requests[request];
+                if plan.fresh {
+                    (*base, *believed) = (Base::Fresh, None);
+                }
+                *believed = sign_in.map(|(owner, _)| owner).or(*believed);
+                *waits = true;
+                is_unknown || !ends
+            }
             _ => true,
         };
         self.requests.push(left);
@@ -158,7 +211,7 @@ impl World {
     /// Does the next part of a step that was left behind; nothing is known of what came of it.
     pub fn take_left(&mut self, left: usize, number: Secret, step: &Step) -> Option<Taken> {
         let (acts, last, kept) = match step {
-            Step::Commit { acts, .. } | Step::GivenUp { acts } => (acts, false, true),
+            Step::Commit { acts, .. } | Step::GivenUp { acts, .. } => (acts, false, true),
             Step::Respond { acts, kept, .. } => (acts, true, *kept),
             Step::Load { .. } | Step::Refused(_) | Step::Advance(_) => return None,
         };
@@ -248,9 +301,10 @@ impl World {
     fn write(&mut self, request: usize, number: Secret, acts: &[Act], last: bool, kept: bool) -> Option<Came> {
         let mut plan = self.plan(request, acts)?;
         if let (Some(live), false) = (&plan.end, self.requests[request].after_end) {
-            return self.end(request, live).map(|()| Came::Half).or(Some(Came::To(Written::Superseded)));
+            return self.end(request, number, live).map(|()| Came::Half).or(Some(Came::To(Written::Superseded)));
         }
         self.requests[request].after_end = false;
+        self.requests[request].unsent.clear();
         if plan.fresh {
             self.requests[request].base = Base::Fresh;
         }
@@ -286,6 +340,9 @@ impl World {
             session.promote(live.secret, self.now);
         }
         let mut issued = true;
+        if plan.sign_in.is_some() {
+            session.signed_in_by.push(number);
+        }
         match plan.sign_in {
             Some(_) if session.sign_ins > live.sign_ins => session.pending.push((number, self.now)),
             Some((owner, _)) => {
@@ -315,16 +372,18 @@ impl World {
         Some(Came::To(Written::Done(value)))
     }
 
+    /// Whether acts come to the end of a session.
+    fn ends_any(&self, request: usize, acts: &[Act]) -> bool {
+        self.plan(request, acts).is_some_and(|plan| plan.end.is_some())
+    }
+
     /// What acts come to, from where the request stands.
     fn plan(&self, request: usize, acts: &[Act]) -> Option<Plan> {
         let mut plan = Plan::default();
-        let Request { base, gave_up, .. } = &self.requests[request];
+        let Request { base, gave_up, believed, unsent, .. } = &self.requests[request];
         let mut base = base;
-        let mut owner = match base {
-            Base::Live(live) => live.owner,
-            _ => None,
-        };
-        for act in acts {
+        let mut owner = believed.or_else(|| base.live()?.owner);
+        for act in unsent.iter().chain(acts) {
             match act {
                 Act::SignOut => {
                     plan = Plan { end: plan.end.take().or_else(|| base.live().cloned()), ..Plan::default() };
@@ -371,12 +430,14 @@ impl World {
         Written::Done(value)
     }
 
-    /// Ends a session; `None` where it is another's by now.
-    fn end(&mut self, request: usize, live: &Live) -> Option<()> {
+    /// Ends a session; `None` where it is another's by now. Not if a sign-in of the same request, that was left behind, has
+    /// made it so.
+    fn end(&mut self, request: usize, number: Secret, live: &Live) -> Option<()> {
         let session = &mut self.sessions[live.session];
         let request = &mut self.requests[request];
         request.cookie = None;
-        if live.owner.is_none() && !session.ended && session.epoch != live.epoch {
+        let is_our_sign_in = session.signed_in_by.iter().any(|by| by >> 8 == number >> 8);
+        if live.owner.is_none() && !session.ended && session.epoch != live.epoch && !is_our_sign_in {
             return None;
         }
         request.removed |= !session.ended && live.is_the_clients;

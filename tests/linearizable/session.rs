@@ -16,6 +16,8 @@ pub struct Session {
     /// How many explicit rotations, and how many sign-ins among them.
     pub rotations: u8,
     pub sign_ins: u8,
+    /// The commits that signed in, by the secrets that they issued.
+    pub signed_in_by: Vec<Secret>,
     pub data: Data,
     pub current: Secret,
     /// Issued by sign-ins of one owner at once, and when.
