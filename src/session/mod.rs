@@ -11,6 +11,7 @@ mod lifetime;
 mod limit;
 mod load;
 mod notes;
+mod reads;
 mod request;
 mod rotation;
 mod settle;
