@@ -78,7 +78,7 @@ async fn measure<F: Future<Output = ()> + Send>(
 /// Records for as many clients as there may be, at version 1.
 async fn reset(store: &impl Store) -> Versions {
     for id in 1..=128 {
-        let _ = store.delete(&SessionId::from(Uuid::from_u128(id))).await.unwrap();
+        let _ = store.delete(&SessionId::from(Uuid::from_u128(id)), None).await.unwrap();
         assert_eq!(store.set(&record(id, 1), Expected::Absent).await.unwrap(), Outcome::Written);
     }
     Arc::new((0..=128).map(|_| AtomicU64::new(1)).collect())

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use sessile::{Error, Expected, Outcome, Record, Session, SessionId, SessionLayer, Store, StoreError, Touch, Version};
+use sessile::{Error, Expected, Outcome, Record, Session, SessionId, SessionLayer, Store, StoreError, Touch};
 use time::OffsetDateTime;
 
 /// Sessions in a directory. A process that dies loses nothing of what was acknowledged; a power cut may lose the last
@@ -71,12 +71,14 @@ impl Store for FileStore {
         self.with(record.id(), swap).await
     }
 
-    async fn touch(&self, id: &SessionId, version: Version, touch: Touch) -> Result<bool, StoreError> {
+    async fn touch(&self, record: &Record, touch: Touch) -> Result<bool, StoreError> {
+        let version = record.version();
         let same = move |stored: &&mut Record| stored.version() == version;
-        self.with(id, move |stored| stored.as_mut().filter(same).map(|stored| stored.touch(touch)).is_some()).await
+        self.with(record.id(), move |stored| stored.as_mut().filter(same).map(|stored| stored.touch(touch)).is_some())
+            .await
     }
 
-    async fn delete(&self, id: &SessionId) -> Result<bool, StoreError> {
+    async fn delete(&self, id: &SessionId, _: Option<&str>) -> Result<bool, StoreError> {
         self.with(id, |stored| stored.take().is_some()).await
     }
 

@@ -136,11 +136,11 @@ mod tests {
             Err(StoreError::unavailable("down"))
         }
 
-        async fn touch(&self, _: &SessionId, _: Version, _: Touch) -> Result<bool, StoreError> {
+        async fn touch(&self, _: &Record, _: Touch) -> Result<bool, StoreError> {
             Err(StoreError::unavailable("down"))
         }
 
-        async fn delete(&self, _: &SessionId) -> Result<bool, StoreError> {
+        async fn delete(&self, _: &SessionId, _: Option<&str>) -> Result<bool, StoreError> {
             Err(StoreError::unavailable("down"))
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
 
+use crate::backoff::pause;
 use crate::clock::Clock;
 use crate::event::Events;
 use crate::session::{Lifetime, Turns};
@@ -30,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) clear_site_data: Vec<SiteData>,
     /// How long a commit may go on trying.
     pub(crate) commit_deadline: Duration,
+    /// Longest pause between two attempts of a commit.
+    pub(crate) commit_backoff: Duration,
     /// In which order commits go on that have lost a race.
     pub(crate) turns: Arc<Turns>,
     pub(crate) commit_on: CommitOn,
@@ -43,6 +46,7 @@ pub(crate) struct Config {
 impl Config {
     pub(crate) const SIZE_LIMIT: usize = 1024 * 1024;
     pub(crate) const COMMIT_DEADLINE: Duration = Duration::from_secs(5);
+    pub(crate) const COMMIT_BACKOFF: Duration = Duration::from_millis(250);
 
     /// The defaults, over a store.
     pub(crate) fn new(store: impl Store) -> Self {
@@ -57,6 +61,7 @@ impl Config {
             unconfirmed: None,
             clear_site_data: Vec::new(),
             commit_deadline: Self::COMMIT_DEADLINE,
+            commit_backoff: Self::COMMIT_BACKOFF,
             turns: Arc::default(),
             commit_on: CommitOn::default(),
             events: Events::default(),
@@ -64,6 +69,11 @@ impl Config {
             #[cfg(feature = "tracing")]
             watch: Arc::default(),
         }
+    }
+
+    /// Waits before the next attempt of a commit; `attempt` counts from 1.
+    pub(crate) async fn pause(&self, attempt: u32) {
+        pause(attempt, self.store.max_pause(self.commit_backoff)).await;
     }
 
     /// Says why these settings cannot work.

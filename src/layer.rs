@@ -326,6 +326,14 @@ impl SessionLayerBuilder {
         self
     }
 
+    /// Sets the longest pause between two attempts of a commit that lost a race or an answer. Pauses are random and grow with
+    /// the attempts. Default: 250 milliseconds; zero only lets other tasks run. A [`MemoryStore`](crate::MemoryStore) never
+    /// pauses for longer than that.
+    pub fn with_commit_backoff(mut self, longest: Duration) -> Self {
+        self.config.commit_backoff = longest;
+        self
+    }
+
     /// Is told what happens to sessions. It runs within requests: keep it short. Default: none; with the feature
     /// `tracing`, events are in the log in any case.
     pub fn with_event_hook(mut self, hook: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {

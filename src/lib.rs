@@ -83,6 +83,7 @@
 // Badges name features that are there to be switched on.
 #![cfg_attr(docsrs, doc(auto_cfg(hide(feature = "_keys", feature = "_network", feature = "_sql"))))]
 
+mod backoff;
 mod base64url;
 mod clock;
 mod config;

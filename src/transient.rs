@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::backoff::pause;
 use crate::clock::{Clock, Timestamp};
+use crate::config::Config;
 use crate::error::{Error, StoreError};
 use crate::record::{Data, Frame, Header, Record, Sink, Version, filled, new_commit_name};
 use crate::session::{decode, encode};
@@ -79,7 +81,7 @@ impl Transient {
             if self.store.set(&record, expected).await? == Outcome::Written {
                 return Ok(());
             }
-            self.store.pause(attempt).await;
+            pause(attempt, self.store.max_pause(Config::COMMIT_BACKOFF)).await;
         }
         Err(StoreError::unavailable("the write lost too many races").into())
     }
@@ -100,7 +102,7 @@ impl Transient {
     ///
     /// [`Unavailable`](crate::ErrorKind::Unavailable) where the store fails: nobody knows then whether it was deleted.
     pub async fn delete(&self, key: &str) -> Result<bool, Error> {
-        Ok(self.store.delete(&SessionId::of_key(key)).await?)
+        Ok(self.store.delete(&SessionId::of_key(key), None).await?)
     }
 
     /// Puts a value under a key that has none; says whether it did. Of several at once, one does.

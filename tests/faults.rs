@@ -203,7 +203,7 @@ async fn a_sign_in_of_which_nobody_can_tell_whether_it_took_effect_is_a_503() {
         let request = world.spawn(&token, |session| async move { session.sign_in("ada") });
         looks.reached().await;
         // Whoever it was, the visitor or ada, has signed out meanwhile.
-        assert!(world.memory.delete(&session_of(&token)).await.unwrap());
+        assert!(world.memory.delete(&session_of(&token), None).await.unwrap());
         looks.release();
         request.await.unwrap().assert_silent(StatusCode::SERVICE_UNAVAILABLE);
         assert!(world.memory.is_empty());

@@ -297,7 +297,7 @@ fn of_many_threads_that_create_one_record_one_does_and_of_those_that_delete_it_o
         });
         assert_eq!(store.len(), 1);
         in_threads(4, |_| {
-            let gone = now(store.delete(&id(round))).unwrap();
+            let gone = now(store.delete(&id(round), None)).unwrap();
             deleted.fetch_add(u32::from(gone), std::sync::atomic::Ordering::SeqCst);
         });
         assert_eq!((created.into_inner(), deleted.into_inner()), (1, 1));
@@ -314,7 +314,7 @@ fn a_set_in_many_threads_never_revives_what_one_of_them_deletes() {
         assert_eq!(now(store.set(&first, Expected::Absent)).unwrap(), Outcome::Written);
         in_threads(4, |thread| {
             if thread == 0 {
-                assert!(now(store.delete(&id(round))).unwrap());
+                assert!(now(store.delete(&id(round), None)).unwrap());
                 return;
             }
             for _ in 0..5 {
@@ -322,7 +322,7 @@ fn a_set_in_many_threads_never_revives_what_one_of_them_deletes() {
                 let next = record(id(round), before.version().get() + 1, Some("ada"), &clock, HOUR, b"");
                 let _ = now(store.set(&next, Expected::Version(before.version()))).unwrap();
                 let touch = Touch::new(clock.now(), clock.now() + 2 * HOUR);
-                now(store.touch(&id(round), before.version(), touch)).unwrap();
+                now(store.touch(&before, touch)).unwrap();
             }
         });
         assert!(now(store.get(&id(round))).unwrap().is_none());
@@ -352,11 +352,11 @@ fn the_index_of_owners_is_exact_after_all_kinds_of_work_in_many_threads() {
                     let expected = before.map_or(Expected::Absent, |before| Expected::Version(before.version()));
                     let _ = now(store.set(&record(chosen, version + 1, owner, &clock, lives, b""), expected)).unwrap();
                 }
-                10..=13 => drop(now(store.delete(&chosen)).unwrap()),
+                10..=13 => drop(now(store.delete(&chosen, None)).unwrap()),
                 14..=16 => {
                     if let Some(before) = now(store.get(&chosen)).unwrap() {
                         let touch = Touch::new(clock.now(), clock.now() + lives);
-                        now(store.touch(&chosen, before.version(), touch)).unwrap();
+                        now(store.touch(&before, touch)).unwrap();
                     }
                 }
                 17 | 18 => {
@@ -454,12 +454,12 @@ fn what_is_stored_is_what_was_set_last_however_records_come_and_go() {
             }
             5..7 => {
                 let touch = Touch::new(clock.now(), clock.now() + lives);
-                assert!(now(store.touch(known.id(), known.version(), touch)).unwrap());
+                assert!(now(store.touch(&known, touch)).unwrap());
                 known.touch(touch);
             }
             _ => {
-                assert!(now(store.delete(known.id())).unwrap());
-                assert!(!now(store.delete(known.id())).unwrap());
+                assert!(now(store.delete(known.id(), None)).unwrap());
+                assert!(!now(store.delete(known.id(), None)).unwrap());
                 model.swap_remove(number);
             }
         }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use sessile::migrate::tower_sessions::decode;
 use sessile::migrate::{LegacySession, LegacySessions, MigrationLayer};
 use sessile::{Error, EventKind, Expected, MemoryStore, Outcome, Record, Session, SessionId, SessionLayer};
-use sessile::{SessionLayerBuilder, SignedIn, SiteData, Store, StoreError, Token, Touch, Version};
+use sessile::{SessionLayerBuilder, SignedIn, SiteData, Store, StoreError, Token, Touch};
 use support::client::{COOKIE_NAME, Client, EventLog, request, request_with_cookies, send, session_of};
 use support::store::{CountingStore, Counts, Fault, FaultyStore, Op, pend};
 use time::OffsetDateTime;
@@ -45,12 +45,12 @@ impl Store for Recording {
         self.inner.set(record, expected).await
     }
 
-    async fn touch(&self, id: &SessionId, version: Version, touch: Touch) -> Result<bool, StoreError> {
-        self.inner.touch(id, version, touch).await
+    async fn touch(&self, record: &Record, touch: Touch) -> Result<bool, StoreError> {
+        self.inner.touch(record, touch).await
     }
 
-    async fn delete(&self, id: &SessionId) -> Result<bool, StoreError> {
-        self.inner.delete(id).await
+    async fn delete(&self, id: &SessionId, owner: Option<&str>) -> Result<bool, StoreError> {
+        self.inner.delete(id, owner).await
     }
 }
 

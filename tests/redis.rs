@@ -157,7 +157,7 @@ async fn damaged_records_open_nothing_and_are_kept() {
     assert!(said.starts_with("+OK"), "{said}");
     assert_eq!(store.get(record.id()).await.unwrap_err().kind(), StoreErrorKind::Corrupt);
     assert_eq!(store.set(&record, Expected::Absent).await.unwrap_err().kind(), StoreErrorKind::Corrupt);
-    assert_eq!(store.delete(record.id()).await.unwrap_err().kind(), StoreErrorKind::Corrupt);
+    assert_eq!(store.delete(record.id(), None).await.unwrap_err().kind(), StoreErrorKind::Corrupt);
     let said = servers::ask(server.port(), &format!("GET sessile:session:{}", record.id()));
     assert!(said.contains("foreign"), "{said}");
 }
@@ -171,7 +171,7 @@ async fn scripts_that_the_server_forgot_are_sent_again() {
         assert_eq!(store.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
         let said = servers::ask(server.port(), "SCRIPT FLUSH");
         assert!(said.starts_with("+OK"), "{said}");
-        assert!(store.delete(record.id()).await.unwrap());
+        assert!(store.delete(record.id(), None).await.unwrap());
     }
 }
 
@@ -183,7 +183,7 @@ async fn the_index_of_an_owner_holds_no_more_than_lives_and_ends_with_it() {
         let record = damage::record(number, Some("a"));
         assert_eq!(store.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
         if number % 10 != 0 {
-            assert!(store.delete(record.id()).await.unwrap());
+            assert!(store.delete(record.id(), None).await.unwrap());
         }
     }
     assert_eq!(servers::ask(server.port(), "ZCARD app:owner:a"), ":19\r\n");
@@ -210,7 +210,7 @@ async fn a_server_that_may_not_write_is_unavailable() {
     let full = full.expect("the memory fills up");
     assert_eq!(full.kind(), StoreErrorKind::Unavailable, "{full:?}");
     assert_eq!(store.get(first.id()).await.unwrap().as_ref(), Some(&first), "what was there is there");
-    assert!(store.delete(first.id()).await.is_ok_and(|deleted| deleted), "and can be deleted");
+    assert!(store.delete(first.id(), None).await.is_ok_and(|deleted| deleted), "and can be deleted");
 }
 
 /// A master, its replica, and a sentinel that watches them.
@@ -338,10 +338,10 @@ async fn records_are_found_while_their_slot_moves_to_another_node() {
         assert_eq!(store.get(record.id()).await.unwrap(), Some(next));
     }
     let touch = sessile::Touch::new(records[1].last_seen(), records[1].expires_at() + time::Duration::hours(1));
-    assert!(store.touch(records[1].id(), records[1].version(), touch).await.unwrap());
+    assert!(store.touch(&records[1], touch).await.unwrap());
     for record in [&records[2], &records[5]] {
-        assert!(store.delete(record.id()).await.unwrap());
-        assert!(!store.delete(record.id()).await.unwrap());
+        assert!(store.delete(record.id(), None).await.unwrap());
+        assert!(!store.delete(record.id(), None).await.unwrap());
     }
     let new = damage::record(7, Some("a"));
     assert_eq!(store.set(&new, Expected::Absent).await.unwrap(), Outcome::Written);

@@ -8,7 +8,7 @@ use sessile::{Expected, MemoryStore, Outcome, Record, SessionId, Sessions, Store
 
 /// Brings the store back to an earlier record, as a crash does.
 async fn forget(store: &MemoryStore, earlier: &Record) {
-    assert!(store.delete(earlier.id()).await.unwrap());
+    assert!(store.delete(earlier.id(), None).await.unwrap());
     assert_eq!(store.set(earlier, Expected::Absent).await.unwrap(), Outcome::Written);
 }
 

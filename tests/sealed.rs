@@ -82,7 +82,7 @@ fn contains(whole: &[u8], part: &[u8]) -> bool {
 
 /// Puts a record in the place of another, past everything.
 async fn put(memory: &MemoryStore, record: Record) {
-    memory.delete(record.id()).await.unwrap();
+    memory.delete(record.id(), None).await.unwrap();
     assert_eq!(memory.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
 }
 
@@ -111,7 +111,7 @@ async fn what_is_stored_shows_no_value_and_reads_back_whole() {
 async fn the_same_record_is_never_sealed_alike() {
     let (store, memory, id) = sealed(&KeyRing::new(NEW)).await;
     let (record, before) = (store.get(&id).await.unwrap().unwrap(), memory.get(&id).await.unwrap().unwrap());
-    store.delete(&id).await.unwrap();
+    store.delete(&id, None).await.unwrap();
     assert_eq!(store.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
     let after = memory.get(&id).await.unwrap().unwrap();
     assert_ne!(before.state(), after.state());

@@ -13,7 +13,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use sessile::{
     Error, Expected, Lifetime, Outcome, Record, Session, SessionId, SessionLayer, Store, StoreError, Token, Touch,
-    Version,
 };
 use support::race::{MINUTE, NOBODY, World};
 use support::store::{Fault, Op};
@@ -84,12 +83,12 @@ impl<S: Store> Store for Recording<S> {
         self.inner.set(record, expected).await
     }
 
-    async fn touch(&self, id: &SessionId, version: Version, touch: Touch) -> Result<bool, StoreError> {
-        self.inner.touch(id, version, touch).await
+    async fn touch(&self, record: &Record, touch: Touch) -> Result<bool, StoreError> {
+        self.inner.touch(record, touch).await
     }
 
-    async fn delete(&self, id: &SessionId) -> Result<bool, StoreError> {
-        self.inner.delete(id).await
+    async fn delete(&self, id: &SessionId, owner: Option<&str>) -> Result<bool, StoreError> {
+        self.inner.delete(id, owner).await
     }
 
     async fn owned_by(&self, owner: &str) -> Result<Vec<Record>, StoreError> {

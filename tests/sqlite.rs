@@ -167,7 +167,7 @@ async fn a_full_database_is_unavailable_and_keeps_what_it_has() {
     let full = store.set(&sessile::Record::from_parts(parts), Expected::Absent).await.unwrap_err();
     assert_eq!(full.kind(), StoreErrorKind::Unavailable, "{full:?}");
     assert_eq!(store.get(first.id()).await.unwrap().as_ref(), Some(&first));
-    assert!(store.delete(first.id()).await.unwrap());
+    assert!(store.delete(first.id(), None).await.unwrap());
 }
 
 /// The process that is killed: it counts in one session, and says when it asks and, once it was acknowledged, each number.

@@ -5,13 +5,10 @@
 mod support;
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
-use sessile::{
-    Expected, MemoryStore, Outcome, Record, Session, SessionId, Sessions, Store, StoreError, Touch, Version,
-};
+use sessile::{Expected, MemoryStore, Outcome, Record, Session, SessionId, Sessions, Store, StoreError, Touch};
 use support::store::{CountingStore, Counts};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -33,18 +30,14 @@ impl Store for Distant {
         self.0.set(record, expected).await
     }
 
-    async fn touch(&self, id: &SessionId, version: Version, touch: Touch) -> Result<bool, StoreError> {
+    async fn touch(&self, record: &Record, touch: Touch) -> Result<bool, StoreError> {
         sleep(TRIP).await;
-        self.0.touch(id, version, touch).await
+        self.0.touch(record, touch).await
     }
 
-    async fn delete(&self, id: &SessionId) -> Result<bool, StoreError> {
+    async fn delete(&self, id: &SessionId, owner: Option<&str>) -> Result<bool, StoreError> {
         sleep(TRIP).await;
-        self.0.delete(id).await
-    }
-
-    async fn pause(&self, attempt: u32) {
-        sleep(TRIP * attempt).await;
+        self.0.delete(id, owner).await
     }
 }
 
@@ -109,46 +102,4 @@ async fn a_commit_that_is_given_up_in_the_middle_of_its_turn_passes_it_on() {
     next.await.unwrap();
     // It was refused, waited half a trip, and took two more.
     assert_eq!(started.elapsed(), TRIP * 7 / 2);
-}
-
-/// A store where other processes win the first races, so many of them; it notes for which try it is asked to pause.
-#[derive(Clone)]
-struct Contested {
-    inner: MemoryStore,
-    races: usize,
-    pauses: Arc<Mutex<Vec<u32>>>,
-}
-
-impl Store for Contested {
-    async fn get(&self, id: &SessionId) -> Result<Option<Record>, StoreError> {
-        self.inner.get(id).await
-    }
-
-    async fn set(&self, record: &Record, expected: Expected) -> Result<Outcome, StoreError> {
-        let lost = expected != Expected::Absent && self.pauses.lock().unwrap().len() < self.races;
-        if lost { Ok(Outcome::Refused) } else { self.inner.set(record, expected).await }
-    }
-
-    async fn touch(&self, id: &SessionId, version: Version, touch: Touch) -> Result<bool, StoreError> {
-        self.inner.touch(id, version, touch).await
-    }
-
-    async fn delete(&self, id: &SessionId) -> Result<bool, StoreError> {
-        self.inner.delete(id).await
-    }
-
-    async fn pause(&self, attempt: u32) {
-        self.pauses.lock().unwrap().push(attempt);
-    }
-}
-
-#[tokio::test]
-async fn a_store_is_told_how_many_races_a_commit_has_lost_so_that_its_pauses_can_grow() {
-    let store = Contested { inner: MemoryStore::new(), races: 4, pauses: Arc::default() };
-    let sessions = Sessions::new(store.clone());
-    let (id, _) = sessions.create(&json!({})).await.unwrap();
-    let session = sessions.open(&id).await.unwrap().unwrap();
-    session.insert("key", &1).unwrap();
-    session.commit().await.unwrap();
-    assert_eq!(*store.pauses.lock().unwrap(), [1, 2, 3, 4]);
 }

@@ -10,7 +10,7 @@ use http::StatusCode;
 use sessile::{
     Error, Expected, MemoryStore, Outcome, Record, Session, SessionHandle, SessionId, SessionLayer, SignedIn,
 };
-use sessile::{Store, StoreError, Touch, Version};
+use sessile::{Store, StoreError, Touch};
 use support::client::{COOKIE_NAME, Client};
 use support::store::{Fault, FaultyStore, Op};
 
@@ -26,11 +26,11 @@ impl Store for Untouchable {
         panic!("the store was given a session")
     }
 
-    async fn touch(&self, _: &SessionId, _: Version, _: Touch) -> Result<bool, StoreError> {
+    async fn touch(&self, _: &Record, _: Touch) -> Result<bool, StoreError> {
         panic!("the store was told of a use")
     }
 
-    async fn delete(&self, _: &SessionId) -> Result<bool, StoreError> {
+    async fn delete(&self, _: &SessionId, _: Option<&str>) -> Result<bool, StoreError> {
         panic!("the store was told to delete a session")
     }
 }

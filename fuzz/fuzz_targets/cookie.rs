@@ -40,17 +40,12 @@ impl Store for Counting {
         self.0.set(record, expected)
     }
 
-    fn touch(
-        &self,
-        id: &SessionId,
-        version: Version,
-        touch: Touch,
-    ) -> impl Future<Output = Result<bool, StoreError>> + Send {
-        self.0.touch(id, version, touch)
+    fn touch(&self, record: &Record, touch: Touch) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        self.0.touch(record, touch)
     }
 
-    fn delete(&self, id: &SessionId) -> impl Future<Output = Result<bool, StoreError>> + Send {
-        self.0.delete(id)
+    fn delete(&self, id: &SessionId, owner: Option<&str>) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        self.0.delete(id, owner)
     }
 }
 

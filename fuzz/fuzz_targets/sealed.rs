@@ -33,7 +33,7 @@ fuzz_target!(|input: &[u8]| {
     let sealed = now(memory.get(&id)).unwrap().expect("it was just written");
     let state = if kind % 2 == 0 { bytes.to_vec() } else { changed(sealed.state().to_vec(), bytes) };
     let untouched = state == sealed.state();
-    now(memory.delete(&id)).unwrap();
+    now(memory.delete(&id, None)).unwrap();
     let _ = now(memory.set(&Record::from_parts(RecordParts { state: state.into(), ..plain }), Expected::Absent)).unwrap();
     match now(store.get(&id)) {
         // It may be what another run has sealed: that is as good.

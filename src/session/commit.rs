@@ -408,7 +408,7 @@ impl Update<'_> {
         {
             self.check_deadline()?;
             pauses += 1;
-            if first(turn.called(), self.config.store.pause(pauses)).await == First::One {
+            if first(turn.called(), self.config.pause(pauses)).await == First::One {
                 continue;
             }
             idle = if turn.progress() == before { idle + 1 } else { 0 };
@@ -416,7 +416,7 @@ impl Update<'_> {
         self.check_deadline()?;
         self.tries += 1;
         if pauses == 0 {
-            self.config.store.pause(self.tries).await;
+            self.config.pause(self.tries).await;
         }
         Ok(())
     }

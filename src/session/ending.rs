@@ -32,7 +32,7 @@ impl Ending {
             return Ok(delete(config, &self.id, &mut self.in_doubt).await?);
         }
         // What is left holds no data and opens for nobody, so a failure to delete it is not the client's.
-        if let Err(error) = config.store.delete(&self.id).await {
+        if let Err(error) = config.store.delete(&self.id, None).await {
             config.events.raise_failure(EventKind::UpkeepFailed, self.id, &error);
         }
         Ok(true)
@@ -44,7 +44,7 @@ pub(crate) async fn delete(config: &Config, id: &SessionId, in_doubt: &mut bool)
     let mut tries = 0;
     loop {
         let before = std::mem::replace(in_doubt, true);
-        match config.store.delete(id).await {
+        match config.store.delete(id, None).await {
             Ok(deleted) => return Ok(deleted || before),
             Err(error) => {
                 config.events.raise_failure(EventKind::StoreFailed, *id, &error);
@@ -52,7 +52,7 @@ pub(crate) async fn delete(config: &Config, id: &SessionId, in_doubt: &mut bool)
                 if tries >= MOST_TRIES {
                     return Err(error);
                 }
-                config.store.pause(tries).await;
+                config.pause(tries).await;
             }
         }
     }

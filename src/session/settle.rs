@@ -125,7 +125,7 @@ impl RequestSession {
             (live.found.record.clone(), work.lifetime(self.config().lifetime), live.found.header.started_at, now)
         };
         let touch = Touch::new(now.into(), lifetime.expires_at(started_at, now).into());
-        match self.config().store.touch(record.id(), record.version(), touch).await {
+        match self.config().store.touch(&record, touch).await {
             Ok(touched) => {
                 let mut work = self.work();
                 work.used = true;

@@ -5,11 +5,12 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Expected, MemoryStore, Outcome, Store, Touch};
 use crate::clock::{Clock, Timestamp};
 use crate::error::StoreError;
-use crate::record::{Record, Version};
+use crate::record::Record;
 use crate::token::SessionId;
 
 /// A store of any type. Cloning shares it.
@@ -33,6 +34,11 @@ impl AnyStore {
     /// Whether its operations are over when they are first polled.
     pub(crate) const fn answers_at_once(&self) -> bool {
         matches!(self, Self::Memory(_))
+    }
+
+    /// Longest pause between two attempts of a write: none where nothing but this process is waited for.
+    pub(crate) const fn max_pause(&self, longest: Duration) -> Duration {
+        if matches!(self, Self::Memory(_)) { Duration::ZERO } else { longest }
     }
 
     pub(crate) async fn get(&self, id: &SessionId) -> Result<Option<Record>, StoreError> {
@@ -67,17 +73,17 @@ impl AnyStore {
         }
     }
 
-    pub(crate) async fn touch(&self, id: &SessionId, version: Version, touch: Touch) -> Result<bool, StoreError> {
+    pub(crate) async fn touch(&self, record: &Record, touch: Touch) -> Result<bool, StoreError> {
         match self {
-            Self::Memory(store) => Store::touch(store, id, version, touch).await,
-            Self::Other(store) => store.touch(id, version, touch).await,
+            Self::Memory(store) => Store::touch(store, record, touch).await,
+            Self::Other(store) => store.touch(record, touch).await,
         }
     }
 
-    pub(crate) async fn delete(&self, id: &SessionId) -> Result<bool, StoreError> {
+    pub(crate) async fn delete(&self, id: &SessionId, owner: Option<&str>) -> Result<bool, StoreError> {
         match self {
-            Self::Memory(store) => Store::delete(store, id).await,
-            Self::Other(store) => store.delete(id).await,
+            Self::Memory(store) => Store::delete(store, id, owner).await,
+            Self::Other(store) => store.delete(id, owner).await,
         }
     }
 
@@ -92,13 +98,6 @@ impl AnyStore {
         match self {
             Self::Memory(store) => Store::delete_expired(store).await,
             Self::Other(store) => store.delete_expired().await,
-        }
-    }
-
-    pub(crate) async fn pause(&self, attempt: u32) {
-        match self {
-            Self::Memory(store) => Store::pause(store, attempt).await,
-            Self::Other(store) => store.pause(attempt).await,
         }
     }
 }
@@ -118,11 +117,10 @@ type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub(crate) trait ErasedStore: Send + Sync + 'static {
     fn get<'a>(&'a self, id: &'a SessionId) -> Answer<'a, Result<Option<Record>, StoreError>>;
     fn set<'a>(&'a self, record: &'a Record, expected: Expected) -> Answer<'a, Result<Outcome, StoreError>>;
-    fn touch<'a>(&'a self, id: &'a SessionId, version: Version, touch: Touch) -> Answer<'a, Result<bool, StoreError>>;
-    fn delete<'a>(&'a self, id: &'a SessionId) -> Answer<'a, Result<bool, StoreError>>;
+    fn touch<'a>(&'a self, record: &'a Record, touch: Touch) -> Answer<'a, Result<bool, StoreError>>;
+    fn delete<'a>(&'a self, id: &'a SessionId, owner: Option<&'a str>) -> Answer<'a, Result<bool, StoreError>>;
     fn owned_by<'a>(&'a self, owner: &'a str) -> Answer<'a, Result<Vec<Record>, StoreError>>;
     fn delete_expired(&self) -> Answer<'_, Result<u64, StoreError>>;
-    fn pause(&self, attempt: u32) -> Answer<'_, ()>;
 }
 
 impl<S: Store> ErasedStore for S {
@@ -134,12 +132,12 @@ impl<S: Store> ErasedStore for S {
         Box::pin(Store::set(self, record, expected))
     }
 
-    fn touch<'a>(&'a self, id: &'a SessionId, version: Version, touch: Touch) -> Answer<'a, Result<bool, StoreError>> {
-        Box::pin(Store::touch(self, id, version, touch))
+    fn touch<'a>(&'a self, record: &'a Record, touch: Touch) -> Answer<'a, Result<bool, StoreError>> {
+        Box::pin(Store::touch(self, record, touch))
     }
 
-    fn delete<'a>(&'a self, id: &'a SessionId) -> Answer<'a, Result<bool, StoreError>> {
-        Box::pin(Store::delete(self, id))
+    fn delete<'a>(&'a self, id: &'a SessionId, owner: Option<&'a str>) -> Answer<'a, Result<bool, StoreError>> {
+        Box::pin(Store::delete(self, id, owner))
     }
 
     fn owned_by<'a>(&'a self, owner: &'a str) -> Answer<'a, Result<Vec<Record>, StoreError>> {
@@ -148,9 +146,5 @@ impl<S: Store> ErasedStore for S {
 
     fn delete_expired(&self) -> Answer<'_, Result<u64, StoreError>> {
         Box::pin(Store::delete_expired(self))
-    }
-
-    fn pause(&self, attempt: u32) -> Answer<'_, ()> {
-        Box::pin(Store::pause(self, attempt))
     }
 }

@@ -1,7 +1,5 @@
 //! Where records are kept: the contract of a [`Store`].
 
-#[cfg(feature = "_network")]
-mod backoff;
 mod erased;
 #[cfg(feature = "_network")]
 mod late;
@@ -82,26 +80,27 @@ pub trait Store: Send + Sync + 'static {
     /// After an error nobody knows whether it was written: the caller finds out.
     fn set(&self, record: &Record, expected: Expected) -> impl Future<Output = Result<Outcome, StoreError>> + Send;
 
-    /// Notes that the session was used: moves last seen and expiry of the record, and leaves all else as it is,
-    /// the version too. Does nothing, and says `false`, where the record is absent or of another version. Neither is
-    /// ever moved to an earlier instant.
+    /// Moves the last-seen and expiry times of `record`, which was read before, and leaves everything else as it is, the
+    /// version included. Neither time ever moves to an earlier instant.
+    ///
+    /// Returns `false`, and changes nothing, if the stored record is missing or has another version than `record`. The
+    /// owner of `record` is the stored one, so that a store can name every key that it touches.
     ///
     /// # Errors
     ///
-    /// After an error nobody knows whether it was noted.
-    fn touch(
-        &self,
-        id: &SessionId,
-        version: Version,
-        touch: Touch,
-    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// After an error the caller does not know whether the times were moved.
+    fn touch(&self, record: &Record, touch: Touch) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Deletes the record, whatever its version; says whether there was one.
+    /// Deletes the record, whatever its version, and returns whether there was one.
+    ///
+    /// `owner` is the owner of the record if the caller has read it, so that a store can name every key that it touches. It
+    /// may be missing or outdated: the record is deleted all the same, and an index entry that stays behind must be
+    /// skipped by [`owned_by`](Store::owned_by).
     ///
     /// # Errors
     ///
-    /// After an error nobody knows whether it was deleted.
-    fn delete(&self, id: &SessionId) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// After an error the caller does not know whether the record was deleted.
+    fn delete(&self, id: &SessionId, owner: Option<&str>) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// The records of this owner, oldest id first, without those that have expired.
     ///
@@ -123,16 +122,6 @@ pub trait Store: Send + Sync + 'static {
     /// Where the store cannot be asked; some may have been deleted by then.
     fn delete_expired(&self) -> impl Future<Output = Result<u64, StoreError>> + Send {
         std::future::ready(Ok(0))
-    }
-
-    /// Waits between two tries of a commit that lost a race or an answer; `attempt` counts from 1. The longer it waits, the
-    /// longer a commit leaves others of its process their turn.
-    ///
-    /// The provided method lets other tasks run, which is all that a store in memory needs. A store across a network
-    /// waits a little, with jitter, and the longer the more tries there were.
-    fn pause(&self, attempt: u32) -> impl Future<Output = ()> + Send {
-        let _ = attempt;
-        yield_now()
     }
 }
 
@@ -184,17 +173,12 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).set(record, expected)
     }
 
-    fn touch(
-        &self,
-        id: &SessionId,
-        version: Version,
-        touch: Touch,
-    ) -> impl Future<Output = Result<bool, StoreError>> + Send {
-        (**self).touch(id, version, touch)
+    fn touch(&self, record: &Record, touch: Touch) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        (**self).touch(record, touch)
     }
 
-    fn delete(&self, id: &SessionId) -> impl Future<Output = Result<bool, StoreError>> + Send {
-        (**self).delete(id)
+    fn delete(&self, id: &SessionId, owner: Option<&str>) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        (**self).delete(id, owner)
     }
 
     fn owned_by(&self, owner: &str) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send {
@@ -204,21 +188,4 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     fn delete_expired(&self) -> impl Future<Output = Result<u64, StoreError>> + Send {
         (**self).delete_expired()
     }
-
-    fn pause(&self, attempt: u32) -> impl Future<Output = ()> + Send {
-        (**self).pause(attempt)
-    }
-}
-
-/// Lets other tasks run, on any runtime.
-pub(crate) async fn yield_now() {
-    let mut yielded = false;
-    std::future::poll_fn(|context| {
-        if std::mem::replace(&mut yielded, true) {
-            return std::task::Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        std::task::Poll::Pending
-    })
-    .await;
 }

@@ -10,7 +10,7 @@ use super::{Expected, Outcome, Store, Touch};
 use crate::config::ConfigError;
 use crate::error::StoreError;
 use crate::keys::KeyRing;
-use crate::record::{Record, RecordParts, Version};
+use crate::record::{Record, RecordParts};
 use crate::token::{SessionId, random};
 
 /// A store whose records are encrypted: who reads the database, a backup or its disk learns no value of a session, and who
@@ -144,12 +144,12 @@ impl<S: Store> Store for SealedStore<S> {
         self.inner.set(&self.seal(record)?, expected).await
     }
 
-    async fn touch(&self, id: &SessionId, version: Version, touch: Touch) -> Result<bool, StoreError> {
-        self.inner.touch(id, version, touch).await
+    async fn touch(&self, record: &Record, touch: Touch) -> Result<bool, StoreError> {
+        self.inner.touch(record, touch).await
     }
 
-    async fn delete(&self, id: &SessionId) -> Result<bool, StoreError> {
-        self.inner.delete(id).await
+    async fn delete(&self, id: &SessionId, owner: Option<&str>) -> Result<bool, StoreError> {
+        self.inner.delete(id, owner).await
     }
 
     /// What cannot be opened is listed without what it holds, so that it is seen and can be ended.
@@ -160,10 +160,6 @@ impl<S: Store> Store for SealedStore<S> {
 
     async fn delete_expired(&self) -> Result<u64, StoreError> {
         self.inner.delete_expired().await
-    }
-
-    async fn pause(&self, attempt: u32) {
-        self.inner.pause(attempt).await;
     }
 }
 

@@ -12,10 +12,12 @@ use sqlx::sqlite::{
 use sqlx::{AssertSqlSafe, Connection, SqlStr};
 use tokio::time::Instant;
 
-use super::backoff::pause;
 use super::sql::{BATCH, Column, Dialect, Fault, Missing, Running, Sql, Statements, Table, sql_store, store_error};
+use crate::backoff::pause;
 use crate::error::{StoreError, StoreErrorKind};
 
+/// Longest pause between two attempts.
+const MAX_PAUSE: Duration = Duration::from_millis(250);
 /// Now by this machine's clock, in milliseconds since the Unix epoch. A Julian day begins at noon; 2440587.5 is midnight
 /// of 1 January 1970.
 const NOW: &str = "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER)";
@@ -107,7 +109,7 @@ impl SqliteStore {
             attempt += 1;
             match self.upgrade().await {
                 Err(error) if error.kind() == StoreErrorKind::Unavailable && Instant::now() < until => {
-                    pause(attempt).await;
+                    pause(attempt, MAX_PAUSE).await;
                 }
                 done => return done,
             }

@@ -202,11 +202,11 @@ impl<S: Sabotage> Store for Sabotaged<S> {
         self.saboteur.set(&self.plain, record, expected).await
     }
 
-    async fn touch(&self, id: &SessionId, version: Version, touch: Touch) -> Answer<bool> {
-        self.saboteur.touch(&self.plain, id, version, touch).await
+    async fn touch(&self, record: &Record, touch: Touch) -> Answer<bool> {
+        self.saboteur.touch(&self.plain, record.id(), record.version(), touch).await
     }
 
-    async fn delete(&self, id: &SessionId) -> Answer<bool> {
+    async fn delete(&self, id: &SessionId, _: Option<&str>) -> Answer<bool> {
         self.saboteur.delete(&self.plain, id).await
     }
 

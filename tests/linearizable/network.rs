@@ -43,7 +43,7 @@ struct Call {
 enum Asked {
     Get(SessionId),
     Set(Record, Expected),
-    Touch(SessionId, Version, Touch),
+    Touch(Record, Touch),
     Delete(SessionId),
 }
 
@@ -180,8 +180,8 @@ impl Asked {
         match self {
             Self::Get(id) => Told::Got(now(memory.get(id)).unwrap()),
             Self::Set(record, expected) => Told::Set(now(memory.set(record, *expected)).unwrap()),
-            Self::Touch(id, version, touch) => Told::Done(now(memory.touch(id, *version, *touch)).unwrap()),
-            Self::Delete(id) => Told::Done(now(memory.delete(id)).unwrap()),
+            Self::Touch(record, touch) => Told::Done(now(memory.touch(record, *touch)).unwrap()),
+            Self::Delete(id) => Told::Done(now(memory.delete(id, None)).unwrap()),
         }
     }
 }
@@ -236,14 +236,14 @@ impl Store for Network {
         }
     }
 
-    async fn touch(&self, id: &SessionId, version: Version, touch: Touch) -> Result<bool, StoreError> {
-        match self.ask(Asked::Touch(*id, version, touch)).await? {
+    async fn touch(&self, record: &Record, touch: Touch) -> Result<bool, StoreError> {
+        match self.ask(Asked::Touch(record.clone(), touch)).await? {
             Told::Done(done) => Ok(done),
             other => panic!("{other:?}"),
         }
     }
 
-    async fn delete(&self, id: &SessionId) -> Result<bool, StoreError> {
+    async fn delete(&self, id: &SessionId, _: Option<&str>) -> Result<bool, StoreError> {
         match self.ask(Asked::Delete(*id)).await? {
             Told::Done(done) => Ok(done),
             other => panic!("{other:?}"),

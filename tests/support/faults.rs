@@ -136,7 +136,7 @@ pub async fn a_server_that_hangs_costs_the_deadline(store: impl Store + Clone, p
         }
         let version = sessile::Expected::Version(record.version());
         assert_eq!(store.set(&record, version).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
-        assert_eq!(store.delete(&id).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+        assert_eq!(store.delete(&id, None).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
     };
     tokio::time::timeout(PATIENCE, work).await.expect("operations wait for ever");
     eprintln!("42 operations on a hanging server were told so after {:?}", asked.elapsed());

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use sessile::{Expected, Outcome, Record, SessionId, Store, StoreError, Touch, Version};
+use sessile::{Expected, Outcome, Record, SessionId, Store, StoreError, Touch};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -132,12 +132,12 @@ impl<S: Store> Store for Behind<S> {
         self.store.set(record, expected).await
     }
 
-    async fn touch(&self, id: &SessionId, version: Version, touch: Touch) -> Result<bool, StoreError> {
-        self.store.touch(id, version, touch).await
+    async fn touch(&self, record: &Record, touch: Touch) -> Result<bool, StoreError> {
+        self.store.touch(record, touch).await
     }
 
-    async fn delete(&self, id: &SessionId) -> Result<bool, StoreError> {
-        self.store.delete(id).await
+    async fn delete(&self, id: &SessionId, owner: Option<&str>) -> Result<bool, StoreError> {
+        self.store.delete(id, owner).await
     }
 
     async fn owned_by(&self, owner: &str) -> Result<Vec<Record>, StoreError> {
@@ -146,9 +146,5 @@ impl<S: Store> Store for Behind<S> {
 
     async fn delete_expired(&self) -> Result<u64, StoreError> {
         self.store.delete_expired().await
-    }
-
-    async fn pause(&self, attempt: u32) {
-        self.store.pause(attempt).await;
     }
 }

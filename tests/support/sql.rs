@@ -165,7 +165,7 @@ macro_rules! tests_of_a_store_on_a_server {
             assert_eq!(reader.get(record.id()).await.unwrap().as_ref(), Some(&record));
             let refused = reader.set(&damage::record(2, None), Expected::Absent).await.unwrap_err();
             assert_eq!(refused.kind(), StoreErrorKind::Unavailable, "{refused:?}");
-            assert_eq!(reader.delete(record.id()).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+            assert_eq!(reader.delete(record.id(), None).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
             assert_eq!(reader.delete_expired().await.unwrap_err().kind(), StoreErrorKind::Unavailable);
         }
     };

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
-use sessile::{Expected, Outcome, Record, SessionId, Store, StoreError, Touch, Version};
+use sessile::{Expected, Outcome, Record, SessionId, Store, StoreError, Touch};
 use tokio::sync::Semaphore;
 
 /// Counts the calls of another store. Clones count together.
@@ -76,19 +76,14 @@ impl<S: Store> Store for CountingStore<S> {
         self.inner.set(record, expected)
     }
 
-    fn touch(
-        &self,
-        id: &SessionId,
-        version: Version,
-        touch: Touch,
-    ) -> impl Future<Output = Result<bool, StoreError>> + Send {
+    fn touch(&self, record: &Record, touch: Touch) -> impl Future<Output = Result<bool, StoreError>> + Send {
         self.count(2);
-        self.inner.touch(id, version, touch)
+        self.inner.touch(record, touch)
     }
 
-    fn delete(&self, id: &SessionId) -> impl Future<Output = Result<bool, StoreError>> + Send {
+    fn delete(&self, id: &SessionId, owner: Option<&str>) -> impl Future<Output = Result<bool, StoreError>> + Send {
         self.count(3);
-        self.inner.delete(id)
+        self.inner.delete(id, owner)
     }
 
     fn owned_by(&self, owner: &str) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send {
@@ -98,10 +93,6 @@ impl<S: Store> Store for CountingStore<S> {
 
     fn delete_expired(&self) -> impl Future<Output = Result<u64, StoreError>> + Send {
         self.inner.delete_expired()
-    }
-
-    fn pause(&self, attempt: u32) -> impl Future<Output = ()> + Send {
-        self.inner.pause(attempt)
     }
 }
 
@@ -319,16 +310,16 @@ impl<S: Store> Store for FaultyStore<S> {
         plan.after(self.inner.set(record, expected).await).await
     }
 
-    async fn touch(&self, id: &SessionId, version: Version, touch: Touch) -> Result<bool, StoreError> {
+    async fn touch(&self, record: &Record, touch: Touch) -> Result<bool, StoreError> {
         let plan = self.next(Op::Touch);
         plan.before().await?;
-        plan.after(self.inner.touch(id, version, touch).await).await
+        plan.after(self.inner.touch(record, touch).await).await
     }
 
-    async fn delete(&self, id: &SessionId) -> Result<bool, StoreError> {
+    async fn delete(&self, id: &SessionId, owner: Option<&str>) -> Result<bool, StoreError> {
         let plan = self.next(Op::Delete);
         plan.before().await?;
-        plan.after(self.inner.delete(id).await).await
+        plan.after(self.inner.delete(id, owner).await).await
     }
 
     fn owned_by(&self, owner: &str) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send {
@@ -337,10 +328,6 @@ impl<S: Store> Store for FaultyStore<S> {
 
     fn delete_expired(&self) -> impl Future<Output = Result<u64, StoreError>> + Send {
         self.inner.delete_expired()
-    }
-
-    fn pause(&self, attempt: u32) -> impl Future<Output = ()> + Send {
-        self.inner.pause(attempt)
     }
 }
 

@@ -17,11 +17,11 @@ impl Store for MapStore {
         Ok(Outcome::Refused)
     }
 
-    async fn touch(&self, _: &SessionId, _: Version, _: Touch) -> Result<bool, StoreError> {
+    async fn touch(&self, _: &Record, _: Touch) -> Result<bool, StoreError> {
         Ok(false)
     }
 
-    async fn delete(&self, _: &SessionId) -> Result<bool, StoreError> {
+    async fn delete(&self, _: &SessionId, _: Option<&str>) -> Result<bool, StoreError> {
         Ok(false)
     }
 }

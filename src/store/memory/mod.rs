@@ -18,10 +18,11 @@ use std::sync::{Arc, PoisonError};
 use self::owners::Owners;
 use self::shard::{Key, Shards};
 use self::sync::{AtomicUsize, Mutex, MutexGuard};
-use super::{Expected, Outcome, Store, Touch, yield_now};
+use super::{Expected, Outcome, Store, Touch};
+use crate::backoff::yield_now;
 use crate::clock::{Clock, Timestamp};
 use crate::error::StoreError;
-use crate::record::{Columns, Record, Version};
+use crate::record::{Columns, Record};
 use crate::token::SessionId;
 
 /// How many expired records one operation frees in passing. It adds at most one, so the store cannot fall behind.
@@ -156,18 +157,18 @@ impl Store for MemoryStore {
         Ok(outcome)
     }
 
-    async fn touch(&self, id: &SessionId, version: Version, touch: Touch) -> Result<bool, StoreError> {
-        let key = self.inner.shards.key(id);
+    async fn touch(&self, record: &Record, touch: Touch) -> Result<bool, StoreError> {
+        let key = self.inner.shards.key(record.id());
         let (touched, next, now) = self.inner.shards.of(&key).with(|shard| {
             let now = self.clock.now();
-            let same = shard.columns(&key, now).is_some_and(|stored| stored.version == version);
+            let same = shard.columns(&key, now).is_some_and(|stored| stored.version == record.version());
             (same && shard.touch(&key, touch), shard.next_to_visit(), now)
         });
         self.inner.free_in_passing(next, now);
         Ok(touched)
     }
 
-    async fn delete(&self, id: &SessionId) -> Result<bool, StoreError> {
+    async fn delete(&self, id: &SessionId, _: Option<&str>) -> Result<bool, StoreError> {
         let key = self.inner.shards.key(id);
         let (deleted, next, now) = self.inner.shards.of(&key).with(|shard| {
             let now = self.clock.now();

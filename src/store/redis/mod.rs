@@ -15,14 +15,16 @@ use tokio::time::{Instant, timeout_at};
 
 use self::link::{Link, settle_cryptography};
 use self::script::{DELETE, Fault, INDEX, OWNED, SET, Stored, TOUCH, store_error};
-use super::backoff::pause;
 use super::late::Late;
 use super::{Expected, Outcome, Store, Touch};
+use crate::backoff::pause;
 use crate::clock::{Clock, Timestamp};
 use crate::error::StoreError;
 use crate::record::{Record, Version};
 use crate::token::SessionId;
 
+/// Longest pause between two attempts.
+const MAX_PAUSE: Duration = Duration::from_millis(250);
 /// How long an operation may take unless it is told otherwise.
 const DEADLINE: Duration = Duration::from_secs(2);
 /// How many records are asked for at a time when an owner's are listed.
@@ -228,7 +230,7 @@ impl RedisStore {
                 }
                 _ => return Err(store_error(error)),
             }
-            if timeout_at(deadline, pause(attempt)).await.is_err() {
+            if timeout_at(deadline, pause(attempt, MAX_PAUSE)).await.is_err() {
                 return Err(store_error(error));
             }
         }
@@ -272,7 +274,8 @@ impl Store for RedisStore {
         }
     }
 
-    async fn touch(&self, id: &SessionId, version: Version, touch: Touch) -> Result<bool, StoreError> {
+    async fn touch(&self, record: &Record, touch: Touch) -> Result<bool, StoreError> {
+        let (id, version) = (record.id(), record.version());
         let (last_seen, expires_at) = (Timestamp::from(touch.last_seen), Timestamp::from(touch.expires_at));
         let key = self.key(id);
         let mut is_indexed = false;
@@ -293,7 +296,7 @@ impl Store for RedisStore {
         }
     }
 
-    async fn delete(&self, id: &SessionId) -> Result<bool, StoreError> {
+    async fn delete(&self, id: &SessionId, _: Option<&str>) -> Result<bool, StoreError> {
         let key = self.key(id);
         let answer = self.script(&DELETE, &key, |command| {
             command.arg(id.to_string()).arg(self.index_prefix());
@@ -334,10 +337,6 @@ impl Store for RedisStore {
             records.extend(found.into_iter().flatten().filter(|record| record.owner() == Some(owner)));
         }
         Ok(records)
-    }
-
-    async fn pause(&self, attempt: u32) {
-        pause(attempt).await;
     }
 }
 

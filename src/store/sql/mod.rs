@@ -20,14 +20,16 @@ use self::connections::Connections;
 pub(super) use self::error::{Fault, store_error};
 pub(super) use self::schema::{Column, Missing, Table};
 pub(super) use self::store::sql_store;
-use super::backoff::pause;
 use super::late::Late;
 use super::{Expected, Outcome, Touch};
+use crate::backoff::pause;
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::record::{Record, Version};
 use crate::token::SessionId;
 
+/// Longest pause between two attempts.
+const MAX_PAUSE: Duration = Duration::from_millis(250);
 /// How many records one statement of a sweep deletes, so that none holds its locks for long.
 pub(super) const BATCH: u64 = 200;
 /// How often a statement is run again after the database has undone it because it met another.
@@ -179,12 +181,12 @@ where
         Ok(if written { Outcome::Written } else { Outcome::Refused })
     }
 
-    pub(super) async fn touch(&self, id: &SessionId, version: Version, touch: Touch) -> Result<bool, StoreError> {
+    pub(super) async fn touch(&self, record: &Record, touch: Touch) -> Result<bool, StoreError> {
         let result = self.execute(&self.statements.touch, |arguments| {
             arguments.add(Timestamp::from(touch.last_seen).milliseconds())?;
             arguments.add(Timestamp::from(touch.expires_at).milliseconds())?;
-            arguments.add(*id.as_uuid())?;
-            arguments.add(i64::try_from(version.get())?)
+            arguments.add(*record.id().as_uuid())?;
+            arguments.add(i64::try_from(record.version().get())?)
         });
         Ok(D::affected(&result.await?) == 1)
     }
@@ -278,7 +280,7 @@ where
             lease.keep();
             if fault == Some(Fault::Undone) && reruns < MOST_RERUNS {
                 reruns += 1;
-                timeout_at(deadline, pause(reruns)).await.map_err(late)?;
+                timeout_at(deadline, pause(reruns, MAX_PAUSE)).await.map_err(late)?;
                 continue;
             }
             return Err(store_error::<D>(error));

@@ -51,16 +51,11 @@ macro_rules! sql_store {
                 self.sql.set(record, expected).await
             }
 
-            async fn touch(
-                &self,
-                id: &$crate::SessionId,
-                version: $crate::Version,
-                touch: $crate::Touch,
-            ) -> Result<bool, $crate::StoreError> {
-                self.sql.touch(id, version, touch).await
+            async fn touch(&self, record: &$crate::Record, touch: $crate::Touch) -> Result<bool, $crate::StoreError> {
+                self.sql.touch(record, touch).await
             }
 
-            async fn delete(&self, id: &$crate::SessionId) -> Result<bool, $crate::StoreError> {
+            async fn delete(&self, id: &$crate::SessionId, _: Option<&str>) -> Result<bool, $crate::StoreError> {
                 self.sql.delete(id).await
             }
 
@@ -70,10 +65,6 @@ macro_rules! sql_store {
 
             async fn delete_expired(&self) -> Result<u64, $crate::StoreError> {
                 self.sql.delete_expired().await
-            }
-
-            async fn pause(&self, attempt: u32) {
-                $crate::store::backoff::pause(attempt).await;
             }
         }
     };

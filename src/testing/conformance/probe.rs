@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::trial::version_of;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::record::{Record, Version};
+use crate::record::Record;
 use crate::store::{Expected, Outcome, Store, Touch};
 use crate::token::SessionId;
 
@@ -49,12 +49,12 @@ impl<S: Store> Probe<S> {
         self.0.set(record, expected).await.map_err(|error| failed("set", &error))
     }
 
-    pub(super) async fn touch(&self, id: &SessionId, version: Version, touch: Touch) -> Checked<bool> {
-        self.0.touch(id, version, touch).await.map_err(|error| failed("touch", &error))
+    pub(super) async fn touch(&self, record: &Record, touch: Touch) -> Checked<bool> {
+        self.0.touch(record, touch).await.map_err(|error| failed("touch", &error))
     }
 
     pub(super) async fn delete(&self, id: &SessionId) -> Checked<bool> {
-        self.0.delete(id).await.map_err(|error| failed("delete", &error))
+        self.0.delete(id, None).await.map_err(|error| failed("delete", &error))
     }
 
     pub(super) async fn owned_by(&self, owner: &str) -> Checked<Vec<Record>> {
@@ -63,10 +63,6 @@ impl<S: Store> Probe<S> {
 
     pub(super) async fn delete_expired(&self) -> Checked<u64> {
         self.0.delete_expired().await.map_err(|error| failed("delete_expired", &error))
-    }
-
-    pub(super) async fn pause(&self, attempt: u32) {
-        self.0.pause(attempt).await;
     }
 
     /// Writes a record whose id is free.
@@ -92,7 +88,7 @@ impl<S: Store> Probe<S> {
     }
 
     pub(super) async fn touches(&self, record: &Record, touch: Touch) -> Checked {
-        let touched = self.touch(record.id(), record.version(), touch).await?;
+        let touched = self.touch(record, touch).await?;
         ensure!(touched, "touch of a live record of version {} answered false", version_of(record));
         Ok(())
     }

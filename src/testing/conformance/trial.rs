@@ -129,7 +129,7 @@ impl<'a, F: Fixture> Trial<'a, F> {
                     let touch = Touch::new(record.last_seen(), first + LONG);
                     let mut touched = record.clone();
                     touched.touch(touch);
-                    (touched, self.store.touch(record.id(), record.version(), touch).await?)
+                    (touched, self.store.touch(&record, touch).await?)
                 }
                 Prolonged::Set => {
                     let next = next(&record, |parts| parts.expires_at = first + LONG);

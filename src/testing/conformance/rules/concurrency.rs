@@ -1,7 +1,9 @@
 //! Many calls at once.
 
 use std::pin::Pin;
+use std::time::Duration;
 
+use crate::backoff::pause;
 use crate::record::Record;
 use crate::store::{Expected, Outcome, Touch};
 use crate::testing::conformance::fixture::Fixture;
@@ -24,7 +26,7 @@ pub(super) async fn each_version_is_written_by_one<F: Fixture>(trial: &Trial<'_,
                 if store.set(&next, Expected::Version(current.version())).await? == Outcome::Written {
                     return Ok(next);
                 }
-                store.pause(attempt).await;
+                pause(attempt, Duration::from_millis(250)).await;
             }
             Err(Stop::Broken(format!(
                 "a writer was refused {WRITERS} times, by one write each of {} others",
@@ -124,10 +126,7 @@ pub(super) async fn a_set_that_meets_a_delete_revives_nothing<F: Fixture>(trial:
 
 pub(super) async fn a_touch_that_meets_a_delete_revives_nothing<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
     let touch = trial.touch_after(60);
-    meets_a_delete(trial, move |store, record| async move {
-        store.touch(record.id(), record.version(), touch).await.map(|_| ())
-    })
-    .await
+    meets_a_delete(trial, move |store, record| async move { store.touch(&record, touch).await.map(|_| ()) }).await
 }
 
 /// Rounds of a few calls each: all of a round begin together, so that they meet in each, however threads are scheduled.
@@ -155,7 +154,7 @@ pub(super) async fn touches_that_meet_sets_lose_none<F: Fixture>(trial: &Trial<'
             Box::pin(async move {
                 for _ in 0..3 {
                     let touch = Touch::new(current.last_seen(), current.expires_at() + LONG);
-                    store.touch(current.id(), current.version(), touch).await?;
+                    store.touch(&current, touch).await?;
                     current = store.live(current.id()).await?;
                 }
                 Ok(current)

@@ -45,7 +45,7 @@ pub(super) async fn another_connection_sees_a_delete<F: Fixture>(trial: &Trial<'
         here.deletes(record.id()).await?;
         there.lacks(record.id()).await?;
         there.refuses(&next(&record, |_| {}), Expected::Version(record.version())).await?;
-        let touched = there.touch(record.id(), record.version(), trial.touch_after(60)).await?;
+        let touched = there.touch(&record, trial.touch_after(60)).await?;
         ensure!(!touched, "touch of a record that another connection has deleted answered true");
         ensure!(!there.delete(record.id()).await?, "delete of what another connection has deleted answered true");
     }

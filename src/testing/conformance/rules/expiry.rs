@@ -32,7 +32,7 @@ pub(super) async fn set_absent_writes_once_it_has_expired<F: Fixture>(trial: &Tr
 
 pub(super) async fn touch_revives_nothing_that_has_expired<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
     let expired = trial.expired(|_| {}).await?;
-    let touched = trial.store.touch(expired.id(), expired.version(), trial.touch_after(3600)).await?;
+    let touched = trial.store.touch(&expired, trial.touch_after(3600)).await?;
     ensure!(!touched, "touch of a record that has expired answered true");
     trial.store.lacks(expired.id()).await
 }

@@ -78,7 +78,7 @@ pub(super) async fn large_versions_that_differ_by_one_are_told_apart<F: Fixture>
     trial.store.create(&record).await?;
     for other in [even, even + 2] {
         trial.store.refuses(&at_version(&record, even + 3), Expected::Version(Version::new(other))).await?;
-        let touched = trial.store.touch(record.id(), Version::new(other), trial.touch_after(60)).await?;
+        let touched = trial.store.touch(&at_version(&record, other), trial.touch_after(60)).await?;
         ensure!(!touched, "touch of version {other} where {} is stored answered true", even + 1);
     }
     trial.store.holds(&record).await

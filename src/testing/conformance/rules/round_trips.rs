@@ -1,10 +1,9 @@
 //! Each operation costs one round trip. These rules are alone, so that they count nobody else's.
 
-use crate::record::Version;
 use crate::store::Expected;
 use crate::testing::conformance::fixture::Fixture;
 use crate::testing::conformance::probe::{Checked, Probe, Stop, ensure};
-use crate::testing::conformance::trial::{Trial, next};
+use crate::testing::conformance::trial::{Trial, at_version, next};
 
 /// Runs a call and counts what it cost.
 async fn costs_one<F: Fixture, T>(trial: &Trial<'_, F>, name: &str, call: impl Future<Output = Checked<T>>) -> Checked {
@@ -60,9 +59,8 @@ pub(super) async fn touch_costs_one_round_trip<F: Fixture>(trial: &Trial<'_, F>)
     store.create(&record).await?;
     let touch = trial.touch_after(60);
     costs_one(trial, "touch of a record", store.touches(&record, touch)).await?;
-    let other = Version::new(9);
-    costs_one(trial, "touch of another version", store.touch(record.id(), other, touch)).await?;
-    costs_one(trial, "touch of an unknown id", store.touch(unknown.id(), unknown.version(), touch)).await
+    costs_one(trial, "touch of another version", store.touch(&at_version(&record, 9), touch)).await?;
+    costs_one(trial, "touch of an unknown id", store.touch(&unknown, touch)).await
 }
 
 pub(super) async fn delete_costs_one_round_trip<F: Fixture>(trial: &Trial<'_, F>) -> Checked {

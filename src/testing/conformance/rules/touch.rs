@@ -4,7 +4,7 @@ use crate::record::Version;
 use crate::store::Touch;
 use crate::testing::conformance::fixture::Fixture;
 use crate::testing::conformance::probe::{Checked, ensure};
-use crate::testing::conformance::trial::{LONG, Prolonged, Trial, next};
+use crate::testing::conformance::trial::{LONG, Prolonged, Trial, at_version, next};
 
 pub(super) async fn touch_moves_last_seen_and_expiry_alone<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
     let mut record = trial.owned(&trial.owner("user:1"));
@@ -22,7 +22,7 @@ pub(super) async fn touch_of_another_version_does_nothing<F: Fixture>(trial: &Tr
     let record = trial.record(|parts| parts.version = Version::new(5));
     trial.store.create(&record).await?;
     for version in [0, 1, 4, 6] {
-        let touched = trial.store.touch(record.id(), Version::new(version), trial.touch_after(60)).await?;
+        let touched = trial.store.touch(&at_version(&record, version), trial.touch_after(60)).await?;
         ensure!(!touched, "touch of version {version} where 5 is stored answered true");
         trial.store.holds(&record).await?;
     }
@@ -34,7 +34,7 @@ pub(super) async fn touch_of_an_absent_record_creates_nothing<F: Fixture>(trial:
     trial.store.create(&deleted).await?;
     trial.store.deletes(deleted.id()).await?;
     for absent in [unknown, deleted] {
-        let touched = trial.store.touch(absent.id(), absent.version(), trial.touch_after(60)).await?;
+        let touched = trial.store.touch(&absent, trial.touch_after(60)).await?;
         ensure!(!touched, "touch of an absent record answered true");
         trial.store.lacks(absent.id()).await?;
     }

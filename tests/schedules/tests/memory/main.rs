@@ -174,7 +174,7 @@ impl Test {
                 let touched = now(self.store.touch(&self.id(id), Version::new(version), touch)).unwrap();
                 Op::Touch { id, version, expires, touched }
             }
-            13 | 14 => Op::Delete(id, now(self.store.delete(&self.id(id))).unwrap()),
+            13 | 14 => Op::Delete(id, now(self.store.delete(&self.id(id), None)).unwrap()),
             15 | 16 => {
                 let owner = random.gen_range(0..2);
                 let mut found = [None; IDS];
