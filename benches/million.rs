@@ -14,7 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use sessile::{Expected, Outcome, PostgresStore, SessionId, SqliteStore, Store, Version};
+use sessile::{PostgresStore, SessionId, SqliteStore};
+
+use sessile::store::{Expected, Outcome, Store, Version};
 use uuid::Uuid;
 
 use self::servers::{Directory, Server};
@@ -67,7 +69,7 @@ async fn requests<S: Store + Clone>(store: &S, stop: &Arc<AtomicBool>) -> Vec<Du
                 let before = record.version();
                 let mut parts = record.into_parts();
                 parts.version = Version::new(before.get() + 1);
-                let next = sessile::Record::from_parts(parts);
+                let next = sessile::store::Record::from_parts(parts);
                 assert_eq!(store.set(&next, Expected::Version(before)).await.unwrap(), Outcome::Written);
                 took.push(started.elapsed());
                 tokio::time::sleep(Duration::from_millis(2)).await;

@@ -16,8 +16,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use sessile::{Expected, MySqlStore, Outcome, PostgresStore, Record, RecordParts, RedisStore, SessionId, SqliteStore};
-use sessile::{Store, Version};
+use sessile::{MySqlStore, PostgresStore, RedisStore, SessionId, SqliteStore};
+
+use sessile::store::{Expected, Outcome, Record, RecordParts};
+use sessile::store::{Store, Version};
 use time::OffsetDateTime;
 use uuid::Uuid;
 

@@ -25,7 +25,7 @@ const CART: Field<Vec<String>> = Field::new("cart");
 
 /// What anonymous sessions get: the layer's lifetime.
 const VISITOR: Lifetime =
-    Lifetime::new().with_idle(Duration::from_secs(10 * 60)).with_absolute(Duration::from_secs(60 * 60));
+    Lifetime::new().with_idle_timeout(Duration::from_secs(10 * 60)).with_absolute_timeout(Duration::from_secs(60 * 60));
 
 /// What a session gets that somebody has signed in to.
 const MEMBER: Lifetime = Lifetime::new();

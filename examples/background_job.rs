@@ -67,7 +67,7 @@ async fn enqueue(session: Session, State(queue): State<mpsc::Sender<SessionId>>)
 async fn worker(sessions: Sessions, mut queue: mpsc::Receiver<SessionId>) {
     while let Some(id) = queue.recv().await {
         let done = async {
-            let Some(session) = sessions.open(&id).await? else { return Ok(()) };
+            let Some(session) = sessions.open_for_write(&id).await? else { return Ok(()) };
             work(session).await
         };
         if let Err(error) = done.await {

@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use sessile::{Error, Expected, Outcome, Record, Session, SessionId, SessionLayer, Store, StoreError, Touch};
+use sessile::store::{Expected, Outcome, Record, Store, StoreError, Touch};
+use sessile::{Error, Session, SessionId, SessionLayer};
 use time::OffsetDateTime;
 
 /// Sessions in a directory. A process that dies loses nothing of what was acknowledged; a power cut may lose the last

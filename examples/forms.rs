@@ -10,7 +10,9 @@ use axum::response::{Html, Redirect};
 use axum::routing::{get, post};
 use axum::{Form, Router};
 use serde::Deserialize;
-use sessile::{CsrfLayer, CsrfToken, Error, FlashLevel, MemoryStore, Session, SessionLayer, SignedIn};
+use sessile::csrf::{CsrfLayer, CsrfToken};
+use sessile::flash::FlashLevel;
+use sessile::{Error, MemoryStore, Session, SessionLayer, SignedIn};
 
 fn app(layer: SessionLayer) -> Router {
     Router::new()

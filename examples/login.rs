@@ -82,7 +82,9 @@ async fn sign_in(
     // A new token, a new lifetime, and what the visitor had in the session stays.
     session.sign_in(&format!("user:{}", user.id))?;
     if credentials.remember {
-        session.set_lifetime(Lifetime::new().with_idle(14 * DAY).with_absolute(90 * DAY).with_max_age(90 * DAY))?;
+        session.set_lifetime(
+            Lifetime::new().with_idle_timeout(14 * DAY).with_absolute_timeout(90 * DAY).with_max_age(90 * DAY),
+        )?;
     }
     Ok(StatusCode::NO_CONTENT)
 }

@@ -14,7 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::Router;
 use axum::extract::State;
 use axum::routing::{get, post};
-use sessile::{Error, Event, MemoryStore, Session, SessionLayer};
+use sessile::event::Event;
+use sessile::{Error, MemoryStore, Session, SessionLayer};
 
 /// How often each kind of event was raised. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +51,7 @@ async fn visit(session: Session) -> Result<String, Error> {
     Ok(format!("visit {visits}\n"))
 }
 
-fn app(metrics: Metrics) -> Result<Router, sessile::ConfigError> {
+fn app(metrics: Metrics) -> Result<Router, sessile::config::ConfigError> {
     let counter = metrics.clone();
     let layer = SessionLayer::builder(MemoryStore::new()).with_event_hook(move |event| counter.count(event)).build()?;
     Ok(Router::new()

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post};
-use sessile::{Error, Lifetime, MemoryStore, SameSite, Session, SessionLayer, SignedIn};
+use sessile::config::SameSite;
+use sessile::{Error, Lifetime, MemoryStore, Session, SessionLayer, SignedIn};
 
 /// The marker of the staff's layer: `Session<Staff>` in handlers. `Session` alone is the shop's.
 struct Staff;
@@ -46,7 +47,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let staff_layer = SessionLayer::builder(MemoryStore::new())
         .with_name("staff")
         .with_same_site(SameSite::Strict)
-        .with_lifetime(Lifetime::aal3().with_idle(Duration::from_secs(15 * 60)))
+        .with_lifetime(Lifetime::aal3().with_idle_timeout(Duration::from_secs(15 * 60)))
         .build()?
         .with_marker::<Staff>();
 

@@ -47,8 +47,9 @@ mod tests {
     use axum::body::Body;
     use axum::http::header::{COOKIE, SET_COOKIE};
     use axum::http::{HeaderValue, Method, Request, Response, StatusCode};
+    use sessile::SessionId;
+    use sessile::store::{Expected, Outcome, Record, Store, StoreError, Touch};
     use sessile::testing::{self, ManualClock};
-    use sessile::{Expected, Outcome, Record, SessionId, Store, StoreError, Touch, Version};
     use tower::ServiceExt;
 
     use super::*;
@@ -88,7 +89,7 @@ mod tests {
         send(&app, Method::POST, "/cart", Some(&cookie)).await;
         let response = send(&app, Method::POST, "/sign-in", Some(&cookie)).await;
         assert!(!response.headers()[SET_COOKIE].to_str().unwrap().starts_with(cookie.to_str().unwrap()));
-        let session = layer.sessions().get(&id).await.unwrap().unwrap();
+        let session = layer.sessions().find_by_id(&id).await.unwrap().unwrap();
         assert_eq!(session.get(CART).unwrap(), Some(vec!["milk".to_owned(), "tea".to_owned()]));
         assert_eq!(session.owner(), Some("user:42"));
     }

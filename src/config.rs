@@ -1,11 +1,18 @@
-//! The settled configuration that a layer, its services and [`Sessions`](crate::Sessions) share.
+//! Settings of a layer, and the configuration that its services and [`Sessions`](crate::Sessions) share.
 
-use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
+
+pub use tower_cookies::cookie::SameSite;
+
+pub use crate::error::{ConfigError, ConfigErrorKind};
+#[cfg(feature = "_keys")]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "private", feature = "sealed", feature = "signed"))))]
+pub use crate::keys::KeyRing;
+pub use crate::transport::TokenHeader;
 
 use crate::backoff::pause;
 use crate::clock::Clock;
@@ -79,13 +86,19 @@ impl Config {
     /// Says why these settings cannot work.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if self.owner_limit == Some(0) {
-            return Err(ConfigError::new("an owner limit of zero, so that every sign-in ends its own session"));
+            return Err(ConfigError::new(
+                ConfigErrorKind::Setting,
+                "an owner limit of zero, so that every sign-in ends its own session",
+            ));
         }
         if self.unconfirmed.is_some_and(|lifetime| lifetime < Duration::from_millis(1)) {
-            return Err(ConfigError::new("the unconfirmed lifetime is zero, so that every new session has expired"));
+            return Err(ConfigError::new(
+                ConfigErrorKind::Setting,
+                "the unconfirmed lifetime is zero, so that every new session has expired",
+            ));
         }
         if self.transport.without_cookie && self.transport.header.is_none() {
-            return Err(ConfigError::new("neither a cookie nor a header carries tokens"));
+            return Err(ConfigError::new(ConfigErrorKind::Setting, "neither a cookie nor a header carries tokens"));
         }
         self.lifetime.check()
     }
@@ -136,7 +149,7 @@ impl Default for CommitOn {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReplayPolicy {
-    /// Raises [`Replayed`](crate::EventKind::Replayed), and leaves the session alone.
+    /// Raises [`Replayed`](crate::event::EventKind::Replayed), and leaves the session alone.
     #[default]
     Report,
     /// Ends the session, beside that, so that both must sign in again.
@@ -177,23 +190,3 @@ impl SiteData {
         (!text.is_empty()).then(|| HeaderValue::try_from(text).expect("the directives are plain text"))
     }
 }
-
-/// A configuration that cannot work, and why.
-#[derive(Debug)]
-pub struct ConfigError {
-    reason: String,
-}
-
-impl ConfigError {
-    pub(crate) fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into() }
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
-    }
-}
-
-impl StdError for ConfigError {}

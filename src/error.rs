@@ -35,19 +35,19 @@ pub enum ErrorKind {
     /// A value could not be serialised. 500.
     Serialize,
     /// A value is not of the type that was asked for. 500.
-    Type,
+    TypeMismatch,
     /// The head of the response is out: nothing can be written with it any more. 500.
-    Closed,
+    ResponseSent,
     /// A detached session can neither be created nor change its token. 500.
     Detached,
     /// A lifetime that cannot work. 500.
-    Lifetime,
+    InvalidLifetime,
     /// No [`SessionLayer`](crate::SessionLayer) of this marker is around the handler. 500.
     MissingLayer,
     /// Nobody is signed in. 401.
-    SignedOut,
+    NotSignedIn,
     /// The owner must prove again who it is. 401.
-    Reauthenticate,
+    ReauthenticationRequired,
     /// The request brings no CSRF token of its session. 403.
     Csrf,
 }
@@ -110,11 +110,14 @@ impl ErrorKind {
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Superseded | Self::Ended | Self::Conflict => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::SignedOut | Self::Reauthenticate => StatusCode::UNAUTHORIZED,
+            Self::NotSignedIn | Self::ReauthenticationRequired => StatusCode::UNAUTHORIZED,
             Self::Csrf => StatusCode::FORBIDDEN,
-            Self::Serialize | Self::Type | Self::Closed | Self::Detached | Self::Lifetime | Self::MissingLayer => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            Self::Serialize
+            | Self::TypeMismatch
+            | Self::ResponseSent
+            | Self::Detached
+            | Self::InvalidLifetime
+            | Self::MissingLayer => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }
@@ -128,13 +131,13 @@ impl fmt::Display for ErrorKind {
             Self::Conflict => "a value that was read was changed by another request before it was written",
             Self::TooLarge => "the session would exceed its size limit",
             Self::Serialize => "the value cannot be serialised",
-            Self::Type => "the value is of another type",
-            Self::Closed => "the response is already on its way, so the session can no longer be changed",
+            Self::TypeMismatch => "the value is of another type",
+            Self::ResponseSent => "the response is already on its way, so the session can no longer be changed",
             Self::Detached => "a detached session can neither be created nor change its token",
-            Self::Lifetime => "the lifetime cannot work",
+            Self::InvalidLifetime => "the lifetime cannot work",
             Self::MissingLayer => "no session layer is around this handler",
-            Self::SignedOut => "nobody is signed in",
-            Self::Reauthenticate => "the last authentication is too long ago",
+            Self::NotSignedIn => "nobody is signed in",
+            Self::ReauthenticationRequired => "the last authentication is too long ago",
             Self::Csrf => "the request brings no CSRF token of its session",
         })
     }
@@ -210,6 +213,64 @@ impl fmt::Display for StoreError {
 }
 
 impl StdError for StoreError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        source_of(&self.source)
+    }
+}
+
+/// Why a configuration was refused.
+///
+/// It names what is wrong, and how to mend it.
+#[derive(Debug)]
+pub struct ConfigError {
+    kind: ConfigErrorKind,
+    reason: Box<str>,
+    source: Option<Source>,
+}
+
+/// The kinds of [`ConfigError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConfigErrorKind {
+    /// The cookie's name, prefix, scope or size.
+    Cookie,
+    /// The name of a header.
+    Header,
+    /// A [`Lifetime`](crate::Lifetime), or another length of time.
+    Lifetime,
+    /// A limit, or two settings that exclude each other.
+    Setting,
+    /// A key of a [`KeyRing`](crate::config::KeyRing).
+    Key,
+    /// The name of a table or of a key prefix in a store.
+    Store,
+}
+
+impl ConfigError {
+    pub(crate) fn new(kind: ConfigErrorKind, reason: impl Into<Box<str>>) -> Self {
+        Self { kind, reason: reason.into(), source: None }
+    }
+
+    #[must_use]
+    pub(crate) fn with_source(mut self, source: impl Into<Source>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Returns the kind of this error.
+    #[must_use]
+    pub const fn kind(&self) -> ConfigErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl StdError for ConfigError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         source_of(&self.source)
     }

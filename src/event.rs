@@ -24,16 +24,16 @@ pub struct Event<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EndReason {
-    /// By [`sign_out`](crate::Session::sign_out) or [`delete`](crate::Session::delete) in a request.
+    /// By [`sign_out`](crate::Session::sign_out) or [`end`](crate::Session::end) in a request.
     SignedOut,
     /// Somebody else was signed in over it.
     Replaced,
     /// Outside of its own requests, by [`Sessions`](crate::Sessions): an administrator, or the owner on another device.
-    Deleted,
+    Revoked,
     /// Its owner has newer sessions, as many as [are allowed](crate::SessionLayerBuilder::with_owner_limit).
-    Limit,
-    /// A replayed secret, by [`ReplayPolicy::End`](crate::ReplayPolicy::End).
-    Replay,
+    OwnerLimit,
+    /// A replayed secret, by [`ReplayPolicy::End`](crate::config::ReplayPolicy::End).
+    Replayed,
 }
 
 /// What happened.

@@ -10,7 +10,7 @@ use axum_core::response::{IntoResponse, Response};
 use http::request::Parts;
 
 use crate::error::{Error, ErrorKind};
-use crate::session::{Main, Session, SessionHandle};
+use crate::session::{Session, SessionHandle};
 
 /// Loads the session. A client that has none is given a new one, which is stored once something is written to it.
 ///
@@ -57,7 +57,7 @@ impl<S: Sync, M: 'static> FromRequestParts<S> for SessionHandle<M> {
 ///     format!("hello, {}", user.owner())
 /// }
 /// ```
-pub struct SignedIn<M = Main> {
+pub struct SignedIn<M = ()> {
     session: Session<M>,
     owner: Arc<str>,
 }
@@ -103,7 +103,7 @@ impl<S: Sync, M: 'static> FromRequestParts<S> for SignedIn<M> {
         let session: Session<M> = handle(parts)?.load().await?;
         match session.owner() {
             Some(owner) => Ok(Self { session, owner }),
-            None => Err(Error::new(ErrorKind::SignedOut)),
+            None => Err(Error::new(ErrorKind::NotSignedIn)),
         }
     }
 }
@@ -125,7 +125,7 @@ impl<S: Sync, M: 'static> FromRequestParts<S> for SignedIn<M> {
 ///     session.reauthenticate()
 /// }
 /// ```
-pub struct RecentlySignedIn<const SECONDS: u64, M = Main>(SignedIn<M>);
+pub struct RecentlySignedIn<const SECONDS: u64, M = ()>(SignedIn<M>);
 
 impl<const SECONDS: u64, M> Deref for RecentlySignedIn<SECONDS, M> {
     type Target = SignedIn<M>;
@@ -167,7 +167,7 @@ impl IntoResponse for Error {
 pub(crate) fn handle<M: 'static>(parts: &Parts) -> Result<&SessionHandle<M>, Error> {
     parts.extensions.get().ok_or_else(|| {
         let marker = std::any::type_name::<M>();
-        let is_main = std::any::TypeId::of::<M>() == std::any::TypeId::of::<Main>();
+        let is_main = std::any::TypeId::of::<M>() == std::any::TypeId::of::<()>();
         let with_marker = if is_main { String::new() } else { format!(".with_marker::<{marker}>()") };
         let advice = format!(
             "add .layer(SessionLayer::new(store){with_marker}) after the routes, and after every layer that uses the \

@@ -50,7 +50,7 @@ impl FlashLevel {
 
 impl Flash {
     /// How many messages a session keeps. More push the oldest out.
-    pub const MOST: usize = 32;
+    pub const MAX_KEPT: usize = 32;
 }
 
 /// # Flash messages
@@ -58,11 +58,12 @@ impl<M> Session<M> {
     /// Leaves a message for the next page that [takes](Session::take_flashes) it.
     ///
     /// It is kept under the key `sessile.flash`, and ends with the session; one that is left after a sign-out begins a new
-    /// session. At most [`Flash::MOST`] are kept: more push the oldest out.
+    /// session. At most [`Flash::MAX_KEPT`] are kept: more push the oldest out.
     ///
     /// ```
     /// use axum::response::Redirect;
-    /// use sessile::{Error, FlashLevel, Session};
+    /// use sessile::{Error, Session};
+    /// use sessile::flash::FlashLevel;
     ///
     /// async fn save(session: Session) -> Result<Redirect, Error> {
     ///     session.flash(FlashLevel::Success, "saved")?;
@@ -82,7 +83,7 @@ impl<M> Session<M> {
         let flash = Flash { level, message: message.into() };
         self.update(FLASHES, move |flashes| {
             flashes.push(flash);
-            let surplus = flashes.len().saturating_sub(Flash::MOST);
+            let surplus = flashes.len().saturating_sub(Flash::MAX_KEPT);
             flashes.drain(..surplus);
         })
     }

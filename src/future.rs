@@ -16,7 +16,7 @@ use crate::session::{Farewell, Leave, Outgoing, RequestSession};
 use crate::transport::Carrier;
 
 pin_project! {
-    /// The response of a [`SessionService`](crate::SessionService): it commits the session before it is ready.
+    /// The response of a [`SessionService`](crate::service::SessionService): it commits the session before it is ready.
     pub struct ResponseFuture<F, B> {
         #[pin]
         state: State<F, B>,

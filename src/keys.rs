@@ -6,7 +6,8 @@ use std::sync::Arc;
 use hkdf::Hkdf;
 use sha2::Sha256;
 
-use crate::config::ConfigError;
+use crate::error::{ConfigError, ConfigErrorKind};
+use crate::token::random;
 
 /// The keys that sign or encrypt: the first one writes, and all of them read.
 ///
@@ -17,10 +18,11 @@ use crate::config::ConfigError;
 /// every use (HKDF-SHA-256, RFC 5869), so that one ring may serve several.
 ///
 /// ```
-/// use sessile::KeyRing;
+/// use sessile::config::KeyRing;
 ///
 /// # let (new, old) = ([7; 32], [8; 32]);
-/// let keys = KeyRing::new(new).with_old(old);
+/// let keys = KeyRing::new(new)?.add_old_key(old)?;
+/// # Ok::<(), sessile::config::ConfigError>(())
 /// ```
 #[derive(Clone)]
 pub struct KeyRing {
@@ -29,32 +31,51 @@ pub struct KeyRing {
 
 impl KeyRing {
     /// The shortest key, in bytes.
-    pub const SHORTEST: usize = 32;
+    pub const MIN_KEY_LENGTH: usize = 32;
 
-    /// A ring of one key. One that is too short is refused by what the ring is given to.
-    #[must_use]
-    pub fn new(key: impl AsRef<[u8]>) -> Self {
-        Self { keys: vec![key.as_ref().into()] }
+    /// Creates a ring of one key.
+    ///
+    /// # Errors
+    ///
+    /// A key that is shorter than [`MIN_KEY_LENGTH`](KeyRing::MIN_KEY_LENGTH).
+    pub fn new(key: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
+        Self { keys: Vec::new() }.with_key(key.as_ref())
     }
 
-    /// Adds a key that reads what it once wrote.
+    /// Creates a ring of one random key, for development and tests: what it signs or encrypts is lost with the process.
     #[must_use]
-    pub fn with_old(mut self, key: impl AsRef<[u8]>) -> Self {
-        self.keys.push(key.as_ref().into());
-        self
+    pub fn generate() -> Self {
+        Self { keys: vec![Arc::new(random::<{ Self::MIN_KEY_LENGTH }>())] }
+    }
+
+    /// Adds an earlier key, which still reads what it once wrote.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](KeyRing::new).
+    pub fn add_old_key(self, key: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
+        self.with_key(key.as_ref())
+    }
+
+    fn with_key(mut self, key: &[u8]) -> Result<Self, ConfigError> {
+        if key.len() < Self::MIN_KEY_LENGTH {
+            return Err(ConfigError::new(
+                ConfigErrorKind::Key,
+                "a key of the ring is shorter than 32 bytes: take one from a cryptographic generator",
+            ));
+        }
+        self.keys.push(key.into());
+        Ok(self)
     }
 
     /// A key for one use from each of the ring's.
     pub(crate) fn derive<const N: usize>(&self, usage: &str, context: &[u8]) -> Result<Vec<[u8; N]>, ConfigError> {
-        if self.keys.iter().any(|key| key.len() < Self::SHORTEST) {
-            return Err(ConfigError::new("a key of the ring is shorter than 32 bytes"));
-        }
         let derive = |key: &Arc<[u8]>| {
             let mut derived = [0; N];
             let info = [b"sessile ", usage.as_bytes(), b"\0", context];
             Hkdf::<Sha256>::new(None, key)
                 .expand_multi_info(&info, &mut derived)
-                .map_err(|_| ConfigError::new("a derived key is too long"))?;
+                .map_err(|_| ConfigError::new(ConfigErrorKind::Key, "a derived key is too long"))?;
             Ok(derived)
         };
         self.keys.iter().map(derive).collect()

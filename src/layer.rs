@@ -8,14 +8,15 @@ use std::time::Duration;
 use http::StatusCode;
 use tower_layer::Layer;
 
-use crate::SameSite;
 use crate::clock::Clock;
-use crate::config::{CommitOn, Config, ConfigError, ReplayPolicy, SiteData};
+use crate::config::SameSite;
+use crate::config::{CommitOn, Config, ReplayPolicy, SiteData};
+use crate::error::ConfigError;
 use crate::event::{Event, Events};
 #[cfg(any(feature = "signed", feature = "private"))]
 use crate::keys::KeyRing;
 use crate::service::SessionService;
-use crate::session::{Lifetime, Main};
+use crate::session::Lifetime;
 use crate::sessions::Sessions;
 use crate::store::Store;
 #[cfg(any(feature = "signed", feature = "private"))]
@@ -50,17 +51,18 @@ use crate::transport::{CookieOptions, TokenHeader};
 ///
 /// ```
 /// use std::time::Duration;
-/// use sessile::{Lifetime, MemoryStore, SameSite, SessionLayer};
+/// use sessile::{Lifetime, MemoryStore, SessionLayer};
+/// use sessile::config::SameSite;
 ///
 /// let layer = SessionLayer::builder(MemoryStore::new())
 ///     .with_name("shop")
 ///     .with_same_site(SameSite::Strict)
-///     .with_lifetime(Lifetime::new().with_idle(Duration::from_secs(15 * 60)))
+///     .with_lifetime(Lifetime::new().with_idle_timeout(Duration::from_secs(15 * 60)))
 ///     .build()?;
-/// # Ok::<(), sessile::ConfigError>(())
+/// # Ok::<(), sessile::config::ConfigError>(())
 /// ```
 #[must_use]
-pub struct SessionLayer<M = Main> {
+pub struct SessionLayer<M = ()> {
     config: Arc<Config>,
     marker: PhantomData<fn() -> M>,
 }
@@ -92,7 +94,7 @@ impl<M> SessionLayer<M> {
     /// let visitors = SessionLayer::new(MemoryStore::new());
     /// let admins = SessionLayer::builder(MemoryStore::new()).with_name("admin").build()?.with_marker::<Admin>();
     /// # let app: axum::Router = axum::Router::new().route("/", axum::routing::get(dashboard)).layer(admins).layer(visitors);
-    /// # Ok::<(), sessile::ConfigError>(())
+    /// # Ok::<(), sessile::config::ConfigError>(())
     /// ```
     pub fn with_marker<N>(self) -> SessionLayer<N> {
         SessionLayer { config: self.config, marker: PhantomData }
@@ -235,10 +237,11 @@ impl SessionLayerBuilder {
     /// Cheat Sheet).
     ///
     /// ```
-    /// use sessile::{MemoryStore, SessionLayer, TokenHeader};
+    /// use sessile::{MemoryStore, SessionLayer};
+    /// use sessile::config::TokenHeader;
     ///
     /// let layer = SessionLayer::builder(MemoryStore::new()).with_token_header(TokenHeader::bearer()).build()?;
-    /// # Ok::<(), sessile::ConfigError>(())
+    /// # Ok::<(), sessile::config::ConfigError>(())
     /// ```
     pub fn with_token_header(mut self, header: TokenHeader) -> Self {
         self.config.transport.header = Some(header);
@@ -302,10 +305,11 @@ impl SessionLayerBuilder {
     /// W3C Clear Site Data). Where that response begins another session, its cookie stays. Default: nothing more.
     ///
     /// ```
-    /// use sessile::{MemoryStore, SessionLayer, SiteData};
+    /// use sessile::{MemoryStore, SessionLayer};
+    /// use sessile::config::SiteData;
     ///
     /// let layer = SessionLayer::builder(MemoryStore::new()).with_clear_site_data([SiteData::Cache, SiteData::Storage]).build()?;
-    /// # Ok::<(), sessile::ConfigError>(())
+    /// # Ok::<(), sessile::config::ConfigError>(())
     /// ```
     pub fn with_clear_site_data(mut self, data: impl IntoIterator<Item = SiteData>) -> Self {
         self.config.clear_site_data = data.into_iter().collect();
@@ -342,6 +346,7 @@ impl SessionLayerBuilder {
     }
 
     /// Goes by this clock. Default: the system's.
+    #[cfg(feature = "testing")]
     pub fn with_clock(mut self, clock: impl Into<Clock>) -> Self {
         self.config.clock = clock.into();
         self

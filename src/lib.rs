@@ -86,13 +86,13 @@
 mod backoff;
 mod base64url;
 mod clock;
-mod config;
-mod csrf;
+pub mod config;
+pub mod csrf;
 mod error;
-mod event;
+pub mod event;
 #[cfg(feature = "axum")]
 mod extract;
-mod flash;
+pub mod flash;
 mod future;
 #[cfg(any(doc, doctest))]
 pub mod guide;
@@ -104,51 +104,40 @@ pub mod migrate;
 #[cfg(feature = "tracing")]
 mod plain_http;
 mod record;
-mod service;
+pub mod service;
 mod session;
 mod sessions;
-mod store;
+pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod token;
 mod transient;
 mod transport;
 
-pub use tower_cookies::cookie::SameSite;
-
-pub use self::clock::Clock;
-pub use self::config::{ConfigError, ReplayPolicy, SiteData};
-pub use self::csrf::CsrfToken;
-#[cfg(feature = "axum")]
-pub use self::csrf::{Csrf, CsrfForm, CsrfFormRejection, CsrfFuture, CsrfLayer, CsrfService};
-pub use self::error::{Error, ErrorKind, StoreError, StoreErrorKind};
-pub use self::event::{EndReason, Event, EventKind};
+pub use self::error::{Error, ErrorKind};
 #[cfg(feature = "axum")]
 pub use self::extract::{RecentlySignedIn, SignedIn};
-pub use self::flash::{Flash, FlashLevel};
-pub use self::future::ResponseFuture;
-#[cfg(feature = "_keys")]
-#[cfg_attr(docsrs, doc(cfg(any(feature = "private", feature = "sealed", feature = "signed"))))]
-pub use self::keys::KeyRing;
 pub use self::layer::{SessionLayer, SessionLayerBuilder};
-pub use self::record::{Record, RecordParts, Version};
-pub use self::service::SessionService;
-pub use self::session::{Field, Key, KeyName, Lifetime, Main, Session, SessionHandle};
+pub use self::session::{Field, Lifetime, Session, SessionHandle};
 pub use self::sessions::{Sessions, StoredSession};
+pub use self::store::memory::MemoryStore;
 #[cfg(feature = "mysql")]
-pub use self::store::MySqlStore;
+pub use self::store::mysql::MySqlStore;
 #[cfg(feature = "postgres")]
-pub use self::store::PostgresStore;
+pub use self::store::postgres::PostgresStore;
 #[cfg(feature = "redis")]
-pub use self::store::RedisStore;
+pub use self::store::redis::RedisStore;
 #[cfg(feature = "sealed")]
-pub use self::store::SealedStore;
+pub use self::store::sealed::SealedStore;
 #[cfg(feature = "sqlite")]
-pub use self::store::SqliteStore;
-pub use self::store::{Expected, MemoryStore, Outcome, Store, Touch};
+pub use self::store::sqlite::SqliteStore;
 pub use self::token::{SessionId, Token};
 pub use self::transient::Transient;
-pub use self::transport::TokenHeader;
+
+/// Keys of values: a string, or a [`Field`].
+pub mod key {
+    pub use crate::session::{Key, KeyName};
+}
 
 /// The front page's code is compiled and run, too.
 #[cfg(doctest)]

@@ -9,11 +9,11 @@ use http::{Extensions, Request, Response};
 use tower_service::Service;
 
 use crate::config::Config;
-use crate::future::ResponseFuture;
-use crate::session::{Main, RequestSession, SessionHandle};
+pub use crate::future::ResponseFuture;
+use crate::session::{RequestSession, SessionHandle};
 
 /// A service whose requests have a session. Made by [`SessionLayer`](crate::SessionLayer).
-pub struct SessionService<S, M = Main> {
+pub struct SessionService<S, M = ()> {
     inner: S,
     config: Arc<Config>,
     marker: PhantomData<fn() -> M>,
@@ -54,7 +54,7 @@ where
     }
 }
 
-/// The session of the innermost layer so far, where its marker is another than [`Main`].
+/// The session of the innermost layer so far, where its marker is another than `()`.
 ///
 /// A second extension beside the handle, since a handle of an unknown marker cannot be looked for; and only where it is
 /// needed, since each costs an allocation.
@@ -62,7 +62,7 @@ where
 struct Innermost(Arc<RequestSession>);
 
 fn innermost(extensions: &Extensions) -> Option<Arc<RequestSession>> {
-    let main = extensions.get::<SessionHandle<Main>>().map(|handle| Arc::clone(handle.request()));
+    let main = extensions.get::<SessionHandle<()>>().map(|handle| Arc::clone(handle.request()));
     let other = extensions.get::<Innermost>().map(|innermost| Arc::clone(&innermost.0));
     match (main, other) {
         // Whichever has the other around it.
@@ -73,7 +73,7 @@ fn innermost(extensions: &Extensions) -> Option<Arc<RequestSession>> {
 
 fn announce<M: 'static>(extensions: &mut Extensions, session: &Arc<RequestSession>) {
     let handle = SessionHandle::<M>::of(Arc::clone(session));
-    if std::any::TypeId::of::<M>() != std::any::TypeId::of::<Main>() {
+    if std::any::TypeId::of::<M>() != std::any::TypeId::of::<()>() {
         extensions.insert(Innermost(Arc::clone(session)));
     }
     extensions.insert(handle);

@@ -35,14 +35,14 @@ use crate::transport::Candidates;
 /// let sessions = Sessions::new(MemoryStore::new());
 /// let (id, token) = sessions.create(&Visitor { theme: "dark", visits: 1 }).await?;
 ///
-/// let session = sessions.get(&id).await?.expect("it was just created");
+/// let session = sessions.find_by_id(&id).await?.expect("it was just created");
 /// assert_eq!(session.get::<u32>("visits")?, Some(1));
 ///
 /// #[derive(Serialize)]
 /// struct Change { visits: u32 }
 /// assert!(sessions.update(&id, &Change { visits: 2 }).await?);
-/// assert!(sessions.delete(&id).await?);
-/// assert!(sessions.find(&token).await?.is_none());
+/// assert!(sessions.end(&id).await?);
+/// assert!(sessions.find_by_token(&token).await?.is_none());
 /// # Ok(()) }
 /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
 /// ```
@@ -103,7 +103,7 @@ impl Sessions {
     /// # Errors
     ///
     /// [`Unavailable`](ErrorKind::Unavailable) where the store fails.
-    pub async fn get(&self, id: &SessionId) -> Result<Option<StoredSession>, Error> {
+    pub async fn find_by_id(&self, id: &SessionId) -> Result<Option<StoredSession>, Error> {
         let found = find(&self.config, id).await?;
         Ok(found.map(StoredSession::from))
     }
@@ -113,7 +113,7 @@ impl Sessions {
     /// # Errors
     ///
     /// [`Unavailable`](ErrorKind::Unavailable) where the store fails.
-    pub async fn find(&self, token: &Token) -> Result<Option<StoredSession>, Error> {
+    pub async fn find_by_token(&self, token: &Token) -> Result<Option<StoredSession>, Error> {
         let now = self.config.clock.now();
         let found = find(&self.config, &token.id()).await?;
         let opens = |found: &Found| found.header.secrets.presented(&token.verifier(), now).is_live();
@@ -128,7 +128,7 @@ impl Sessions {
     /// meanwhile.
     pub async fn update<T: Serialize + ?Sized>(&self, id: &SessionId, data: &T) -> Result<bool, Error> {
         let frames = frames_of(data)?;
-        let Some(session) = self.open(id).await? else { return Ok(false) };
+        let Some(session) = self.open_for_write(id).await? else { return Ok(false) };
         for frame in frames {
             session.request().work().put(frame, self.config.size_limit)?;
         }
@@ -145,7 +145,7 @@ impl Sessions {
     /// # Errors
     ///
     /// [`Unavailable`](ErrorKind::Unavailable) where the store fails.
-    pub async fn open(&self, id: &SessionId) -> Result<Option<Session>, Error> {
+    pub async fn open_for_write(&self, id: &SessionId) -> Result<Option<Session>, Error> {
         let found = find(&self.config, id).await?;
         Ok(found.map(|found| self.detached(Base::Live(found.live(Presented::Current, None)))))
     }
@@ -155,10 +155,10 @@ impl Sessions {
     /// # Errors
     ///
     /// [`Unavailable`](ErrorKind::Unavailable) where the store fails.
-    pub async fn delete(&self, id: &SessionId) -> Result<bool, Error> {
+    pub async fn end(&self, id: &SessionId) -> Result<bool, Error> {
         let deleted = delete(&self.config, id, &mut false).await?;
         if deleted {
-            self.config.events.raise_end(*id, EndReason::Deleted);
+            self.config.events.raise_end(*id, EndReason::Revoked);
         }
         Ok(deleted)
     }
@@ -169,10 +169,10 @@ impl Sessions {
     /// # Errors
     ///
     /// [`Unavailable`](ErrorKind::Unavailable) where the store fails.
-    pub async fn delete_owned(&self, owner: &str, id: &SessionId) -> Result<bool, Error> {
+    pub async fn end_if_owned_by(&self, id: &SessionId, owner: &str) -> Result<bool, Error> {
         // A session that has an owner never changes hands, so that what is deleted is what was looked at.
-        match self.get(id).await? {
-            Some(session) if session.owner() == Some(owner) => self.delete(id).await,
+        match self.find_by_id(id).await? {
+            Some(session) if session.owner() == Some(owner) => self.end(id).await,
             _ => Ok(false),
         }
     }
@@ -193,17 +193,17 @@ impl Sessions {
     /// # Errors
     ///
     /// [`Unavailable`](ErrorKind::Unavailable) where the store fails; some may have been ended by then.
-    pub async fn delete_owned_by(&self, owner: &str) -> Result<u64, Error> {
-        self.delete_all(owner, None).await
+    pub async fn end_all_of(&self, owner: &str) -> Result<u64, Error> {
+        self.end_each_of(owner, None).await
     }
 
     /// Ends every session of an owner but one; says how many that were (OWASP ASVS 5.0 V7.4.3).
     ///
     /// # Errors
     ///
-    /// Those of [`delete_owned_by`](Sessions::delete_owned_by).
-    pub async fn delete_others(&self, owner: &str, keep: &SessionId) -> Result<u64, Error> {
-        self.delete_all(owner, Some(keep)).await
+    /// Those of [`end_all_of`](Sessions::end_all_of).
+    pub async fn end_others_of(&self, owner: &str, keep: &SessionId) -> Result<u64, Error> {
+        self.end_each_of(owner, Some(keep)).await
     }
 
     /// Deletes what has expired, by the store's own clock; says how many records that were.
@@ -270,10 +270,10 @@ impl Sessions {
         }
     }
 
-    async fn delete_all(&self, owner: &str, keep: Option<&SessionId>) -> Result<u64, Error> {
+    async fn end_each_of(&self, owner: &str, keep: Option<&SessionId>) -> Result<u64, Error> {
         let mut ended = 0;
         for record in self.config.store.owned_by(owner).await? {
-            if Some(record.id()) != keep && self.delete(record.id()).await? {
+            if Some(record.id()) != keep && self.end(record.id()).await? {
                 ended += 1;
             }
         }
@@ -334,7 +334,7 @@ impl StoredSession {
     ///
     /// # Errors
     ///
-    /// [`Type`](ErrorKind::Type) where the value is of another type.
+    /// [`TypeMismatch`](ErrorKind::TypeMismatch) where the value is of another type.
     pub fn get<T: DeserializeOwned>(&self, key: impl Key<T>) -> Result<Option<T>, Error> {
         let key = key.name();
         self.found.data.get(key).map(|value| decode(key, value.as_bytes())).transpose()
@@ -344,7 +344,7 @@ impl StoredSession {
     ///
     /// # Errors
     ///
-    /// [`Type`](ErrorKind::Type) where something else is kept under the key `sessile.notes`.
+    /// [`TypeMismatch`](ErrorKind::TypeMismatch) where something else is kept under the key `sessile.notes`.
     pub fn notes(&self) -> Result<BTreeMap<String, String>, Error> {
         Ok(self.get(NOTES)?.unwrap_or_default())
     }
@@ -353,14 +353,16 @@ impl StoredSession {
     ///
     /// # Errors
     ///
-    /// [`Type`](ErrorKind::Type) where they are none.
+    /// [`TypeMismatch`](ErrorKind::TypeMismatch) where they are none.
     pub fn to<T: DeserializeOwned>(&self) -> Result<T, Error> {
         let mut entries = Vec::new();
         for (key, value) in self.values() {
-            let value = value.map_err(|error| Error::with_source(ErrorKind::Type, error).at(format!("{key:?}")))?;
+            let value =
+                value.map_err(|error| Error::with_source(ErrorKind::TypeMismatch, error).at(format!("{key:?}")))?;
             entries.push((key.into(), value));
         }
-        rmpv::ext::from_value(rmpv::Value::Map(entries)).map_err(|error| Error::with_source(ErrorKind::Type, error))
+        rmpv::ext::from_value(rmpv::Value::Map(entries))
+            .map_err(|error| Error::with_source(ErrorKind::TypeMismatch, error))
     }
 
     /// The keys that have a value.

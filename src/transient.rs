@@ -56,6 +56,7 @@ impl Transient {
     }
 
     /// Goes by this clock. Default: the system's.
+    #[cfg(feature = "testing")]
     #[must_use]
     pub fn with_clock(mut self, clock: impl Into<Clock>) -> Self {
         self.clock = clock.into();
@@ -90,7 +91,7 @@ impl Transient {
     ///
     /// # Errors
     ///
-    /// [`Type`](crate::ErrorKind::Type) where it is of another type, [`Unavailable`](crate::ErrorKind::Unavailable) where the store fails.
+    /// [`TypeMismatch`](crate::ErrorKind::TypeMismatch) where it is of another type, [`Unavailable`](crate::ErrorKind::Unavailable) where the store fails.
     pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         let Some(data) = self.find(key).await? else { return Ok(None) };
         data.get(VALUE).map(|value| decode(key, value.as_bytes())).transpose()

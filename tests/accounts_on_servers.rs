@@ -15,8 +15,10 @@ use std::time::Duration;
 
 use proptest::prelude::ProptestConfig;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
+use sessile::config::KeyRing;
+use sessile::store::Store;
 use sessile::testing::conformance::{Fixture, Task, check};
-use sessile::{KeyRing, PostgresStore, RedisStore, SealedStore, Store};
+use sessile::{PostgresStore, RedisStore, SealedStore};
 
 use self::accounts::{Over, csrf_rules, flash_rules, owners_rules, protected_rules};
 use self::servers::Server;
@@ -53,7 +55,7 @@ impl<S: Store + Clone> Fixture for Sealed<S> {
     type Store = SealedStore<S>;
 
     async fn open(&self) -> Self::Store {
-        SealedStore::new((self.connect)(self.url.clone()).await, &KeyRing::new([7; 32])).unwrap()
+        SealedStore::new((self.connect)(self.url.clone()).await, &KeyRing::new([7; 32]).unwrap()).unwrap()
     }
 
     async fn another(&self, _: &Self::Store) -> Self::Store {

@@ -13,11 +13,10 @@ use axum::Router;
 use axum::routing::post;
 use futures_util::FutureExt;
 use http::{Method, StatusCode};
+use sessile::config::ReplayPolicy;
+use sessile::event::{EndReason, EventKind};
 use sessile::testing::ManualClock;
-use sessile::{
-    EndReason, Error, EventKind, Lifetime, MemoryStore, ReplayPolicy, Session, SessionId, SessionLayer,
-    SessionLayerBuilder, Sessions,
-};
+use sessile::{Error, Lifetime, MemoryStore, Session, SessionId, SessionLayer, SessionLayerBuilder, Sessions};
 use support::client::{Client, EventLog, Visitor, request, session_of, set_cookies};
 use support::race::{MINUTE, SECOND};
 use tower::ServiceExt;
@@ -68,13 +67,13 @@ async fn a_session_that_ends_beside_a_commit_stays_ended() {
     let reply = visitor
         .visit(async move |session: Session| {
             session.insert("n", &2)?;
-            beside.delete(&session.id().unwrap()).await?;
+            beside.end(&session.id().unwrap()).await?;
             Ok::<_, Error>(session.id().unwrap().to_string())
         })
         .await;
     assert_eq!(reply.status, StatusCode::OK);
     let id = reply.text().parse().unwrap();
-    assert!(sessions.get(&id).await.unwrap().is_none(), "what the request wrote went with the session");
+    assert!(sessions.find_by_id(&id).await.unwrap().is_none(), "what the request wrote went with the session");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -100,7 +99,7 @@ async fn requests_at_once_in_several_threads_lose_nothing() {
 /// A layer that ends the sessions of which an old token is presented, and renews tokens each minute.
 fn ends_replays(store: &MemoryStore, clock: &ManualClock) -> SessionLayerBuilder {
     let layer = SessionLayer::builder(store.clone()).with_clock(clock);
-    layer.with_lifetime(Lifetime::new().with_rotation(MINUTE)).with_replay_policy(ReplayPolicy::End)
+    layer.with_lifetime(Lifetime::new().with_refresh_interval(MINUTE)).with_replay_policy(ReplayPolicy::End)
 }
 
 async fn count(visitor: &mut Visitor) -> Option<String> {
@@ -184,7 +183,7 @@ async fn a_replay_that_loses_a_race_for_the_end_of_the_session_is_told_once() {
     events.take();
     assert_eq!(counted(&mut copied).await, "None");
     assert_eq!(events.kinds(), [EventKind::Replayed, EventKind::Ended]);
-    assert_eq!(events.ends(), [(id, EndReason::Replay)]);
+    assert_eq!(events.ends(), [(id, EndReason::Replayed)]);
     assert_eq!(counted(&mut visitor).await, "None");
     assert!(store.is_empty());
 }

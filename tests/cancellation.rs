@@ -137,7 +137,7 @@ async fn a_sign_in_that_is_dropped_anywhere_takes_place_or_does_not() {
         })
     };
     drop_at_each_poll(begin, work, async |world, token, answer| {
-        let stored = world.quiet().get(&support::client::session_of(token)).await.unwrap().unwrap();
+        let stored = world.quiet().find_by_id(&support::client::session_of(token)).await.unwrap().unwrap();
         let keys = stored.keys();
         match (stored.owner(), keys.join(" ").as_str()) {
             (None, "start n") => {

@@ -7,7 +7,8 @@ mod support;
 use axum::Router;
 use axum::routing::{get, post};
 use http::StatusCode;
-use sessile::{Error, EventKind, MemoryStore, Session, SessionLayer};
+use sessile::event::EventKind;
+use sessile::{Error, MemoryStore, Session, SessionLayer};
 use support::client::{COOKIE_NAME, Client, EventLog, Reply, request_with_cookies, send, session_of};
 use support::store::{CountingStore, Counts};
 

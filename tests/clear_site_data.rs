@@ -7,7 +7,8 @@ mod support;
 use axum::Router;
 use axum::routing::get;
 use http::StatusCode;
-use sessile::{Error, MemoryStore, Session, SessionLayer, SiteData};
+use sessile::config::SiteData;
+use sessile::{Error, MemoryStore, Session, SessionLayer};
 use support::client::Client;
 
 const HEADER: &str = "clear-site-data";

@@ -204,7 +204,7 @@ async fn a_write_after_the_head_of_the_response_is_refused_and_not_lost_in_silen
         session.commit().await.unwrap_err(),
     ];
     for error in errors {
-        assert_eq!(error.kind(), ErrorKind::Closed);
+        assert_eq!(error.kind(), ErrorKind::ResponseSent);
     }
     // Reading is as good as ever.
     assert_eq!(session.get::<u32>("n").unwrap(), Some(1));
@@ -230,7 +230,7 @@ async fn a_task_that_outlives_the_response_is_told_that_it_is_too_late() {
     });
     assert_eq!(reply.await.status, StatusCode::OK);
     go.send(()).unwrap();
-    assert_eq!(reported.await.unwrap(), Err(ErrorKind::Closed));
+    assert_eq!(reported.await.unwrap(), Err(ErrorKind::ResponseSent));
     assert_eq!(keys_of(&mut visitor).await, "n");
 }
 
@@ -409,8 +409,8 @@ async fn what_goes_on_after_the_client_went_away_is_told_that_it_is_too_late() {
     assert!(poll_once(&mut response).await.is_none());
     drop(response);
     let session = told.await.unwrap();
-    assert_eq!(session.insert("late", &1).unwrap_err().kind(), ErrorKind::Closed);
-    assert_eq!(session.commit().await.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(session.insert("late", &1).unwrap_err().kind(), ErrorKind::ResponseSent);
+    assert_eq!(session.commit().await.unwrap_err().kind(), ErrorKind::ResponseSent);
     assert!(store.is_empty());
 }
 
@@ -498,7 +498,7 @@ async fn an_answer_stands_though_its_handler_was_told_that_the_session_has_ended
     let sessions = layer.sessions();
     let mut visitor = Visitor::with_session(&layer).await;
     let reply = visitor.visit(async move |session: Session| {
-        sessions.delete(&session.id().expect("it is stored")).await?;
+        sessions.end(&session.id().expect("it is stored")).await?;
         session.insert("n", &2)?;
         assert_eq!(session.commit().await.unwrap_err().kind(), ErrorKind::Ended);
         Ok::<_, Error>("done")

@@ -59,7 +59,7 @@ async fn fifty_requests_that_each_set_their_own_key_all_find_it_there() {
         for answer in all(requests).await {
             answer.assert_silent(StatusCode::OK);
         }
-        let stored = world.quiet().get(&support::client::session_of(&token)).await.unwrap().unwrap();
+        let stored = world.quiet().find_by_id(&support::client::session_of(&token)).await.unwrap().unwrap();
         for place in 0..MANY {
             assert_eq!(stored.get::<usize>(&format!("key {place}")).unwrap(), Some(place));
         }

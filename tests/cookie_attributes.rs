@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post};
-use sessile::{Lifetime, MemoryStore, SameSite, Session, SessionLayer, SessionLayerBuilder, Token};
+use sessile::config::SameSite;
+use sessile::{Lifetime, MemoryStore, Session, SessionLayer, SessionLayerBuilder, Token};
 use support::client::{Client, SetCookie};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -249,8 +250,8 @@ async fn an_attribute_of_1024_bytes_is_accepted_and_one_of_1025_refused() {
 // Checklist 15
 #[tokio::test]
 async fn a_max_age_of_400_days_is_accepted_and_a_longer_one_refused() {
-    assert_eq!(Lifetime::LONGEST_MAX_AGE, 400 * DAY);
-    let lifetime = Lifetime::new().with_absolute(500 * DAY);
+    assert_eq!(Lifetime::MAX_COOKIE_AGE, 400 * DAY);
+    let lifetime = Lifetime::new().with_absolute_timeout(500 * DAY);
     let cookie = cookie_of(builder().with_lifetime(lifetime).with_max_age(400 * DAY)).await;
     assert_eq!(cookie.max_age(), Some(34_560_000));
 
@@ -263,14 +264,14 @@ async fn a_max_age_of_400_days_is_accepted_and_a_longer_one_refused() {
 #[test]
 fn lifetimes_under_which_no_session_can_live_are_refused() {
     let with = |lifetime| builder().with_lifetime(lifetime);
-    assert_refused(with(Lifetime::new().with_idle(Duration::ZERO)), "idle");
-    assert_refused(with(Lifetime::new().with_absolute(Duration::ZERO)), "absolute");
+    assert_refused(with(Lifetime::new().with_idle_timeout(Duration::ZERO)), "idle");
+    assert_refused(with(Lifetime::new().with_absolute_timeout(Duration::ZERO)), "absolute");
     assert_refused(with(Lifetime::new().with_max_age(Duration::ZERO)), "Max-Age");
-    assert_refused(with(Lifetime::new().with_rotation(Duration::ZERO)), "rotation");
-    assert_refused(with(Lifetime::new().with_rotation(Duration::from_millis(29_999))), "30 seconds");
-    assert!(with(Lifetime::new().with_rotation(Duration::from_secs(30))).build().is_ok());
+    assert_refused(with(Lifetime::new().with_refresh_interval(Duration::ZERO)), "rotation");
+    assert_refused(with(Lifetime::new().with_refresh_interval(Duration::from_millis(29_999))), "30 seconds");
+    assert!(with(Lifetime::new().with_refresh_interval(Duration::from_secs(30))).build().is_ok());
     assert!(with(Lifetime::new().with_max_age(Duration::from_secs(1))).build().is_ok());
-    assert!(with(Lifetime::new().without_idle()).build().is_ok());
+    assert!(with(Lifetime::new().without_idle_timeout()).build().is_ok());
 }
 
 // Checklist 16

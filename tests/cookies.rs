@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post};
+use sessile::config::SameSite;
 use sessile::testing::ManualClock;
-use sessile::{Error, Lifetime, MemoryStore, SameSite, Session, SessionLayer, SessionLayerBuilder};
+use sessile::{Error, Lifetime, MemoryStore, Session, SessionLayer, SessionLayerBuilder};
 use support::client::{Client, session_of};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -181,7 +182,7 @@ async fn the_cookie_is_sent_when_the_token_changes_and_not_on_every_write() {
 async fn a_persistent_cookie_is_renewed_while_the_session_is_used() {
     let clock = ManualClock::new();
     let store = MemoryStore::new().with_clock(&clock);
-    let lifetime = Lifetime::new().with_idle(10 * DAY).with_absolute(90 * DAY).with_max_age(10 * DAY);
+    let lifetime = Lifetime::new().with_idle_timeout(10 * DAY).with_absolute_timeout(90 * DAY).with_max_age(10 * DAY);
     let layer = SessionLayer::builder(store).with_clock(&clock).with_lifetime(lifetime).build().unwrap();
     let mut client = Client::new(&app(layer));
     client.post("/set").await;

@@ -9,7 +9,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::routing::{any, post};
 use http::{Method, Request, StatusCode};
-use sessile::{Csrf, CsrfLayer, Error, ErrorKind, EventKind, Lifetime, MemoryStore, Session, SessionLayer};
+use sessile::csrf::{Csrf, CsrfLayer};
+use sessile::event::EventKind;
+use sessile::{Error, ErrorKind, Lifetime, MemoryStore, Session, SessionLayer};
 use support::client::{Client, session_of};
 use support::race::{MINUTE, NOBODY, World};
 use support::store::{CountingStore, Counts, Fault, Op};
@@ -245,7 +247,7 @@ async fn a_refusal_names_the_session_in_an_event() {
 /// What a browser says of a request by itself is `tower_http`'s to judge, before the session is looked at.
 #[tokio::test]
 async fn a_request_that_the_browser_says_is_from_elsewhere_is_refused_before_its_session_is_loaded() {
-    let world = World::with(|layer| layer.with_lifetime(Lifetime::new().with_idle(MINUTE)));
+    let world = World::with(|layer| layer.with_lifetime(Lifetime::new().with_idle_timeout(MINUTE)));
     let app = app(world.layer.clone()).layer(tower_http::csrf::CsrfLayer::new());
     let mut client = Client::new(&app);
     let token = client.get("/page").await.text().to_owned();

@@ -173,7 +173,7 @@ async fn a_session_begun_after_the_one_that_was_promised_has_ended_is_another() 
         same.put(session.detach());
         session.commit().await?;
         let promised = session.id().expect("it is stored");
-        sessions.delete(&promised).await?;
+        sessions.end(&promised).await?;
         session.sign_in("ada")?;
         session.commit().await?;
         assert_ne!(session.id(), Some(promised));

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::future::join;
 use http::StatusCode;
-use sessile::{ErrorKind, EventKind, Lifetime};
+use sessile::event::EventKind;
+use sessile::{ErrorKind, Lifetime};
 use support::client::session_of;
 use support::race::{Answer, HOUR, MINUTE, NOBODY, SECOND, World};
 use support::store::{Fault, Op};
@@ -176,7 +177,7 @@ async fn an_administrator_who_ends_all_sessions_of_an_owner_during_a_write_ends_
     let gate = world.faults.hold_before(Op::Set, 1);
     let slow = world.spawn(&token, |session| async move { session.insert("slow", &1) });
     gate.reached().await;
-    assert_eq!(world.sessions().delete_owned_by("ada").await.unwrap(), 1);
+    assert_eq!(world.sessions().end_all_of("ada").await.unwrap(), 1);
     gate.release();
     slow.await.unwrap().assert_silent(StatusCode::OK);
     assert_gone(&world);
@@ -360,7 +361,8 @@ async fn a_session_that_is_ended_while_the_same_request_commits_it_ends() {
 
 #[tokio::test]
 async fn a_slow_write_that_spans_the_expiry_of_its_session_revives_nothing() {
-    let world = World::with(|layer| layer.with_lifetime(Lifetime::new().with_idle(MINUTE).with_absolute(HOUR)));
+    let world =
+        World::with(|layer| layer.with_lifetime(Lifetime::new().with_idle_timeout(MINUTE).with_absolute_timeout(HOUR)));
     let token = world.begin().await;
     let slow = world
         .hold(&token, |session, gate| async move {
@@ -388,7 +390,7 @@ async fn a_write_after_the_head_of_the_response_is_refused() {
     answer.await.assert_ok();
     let session = kept.lock().unwrap().take().unwrap();
     assert_eq!(session.get::<bool>("start").unwrap(), Some(true));
-    let closed = |done: Result<(), sessile::Error>| assert_eq!(done.unwrap_err().kind(), ErrorKind::Closed);
+    let closed = |done: Result<(), sessile::Error>| assert_eq!(done.unwrap_err().kind(), ErrorKind::ResponseSent);
     closed(session.insert("late", &1));
     closed(session.update("late", |late: &mut u32| *late += 1));
     closed(session.remove("start").map(|_| ()));
@@ -423,7 +425,7 @@ async fn a_request_whose_commit_was_found_in_a_session_that_has_ended_since_does
     world.faults.heal();
     assert!(!world.is_live(&token).await, "the session is back");
     assert_eq!(
-        world.quiet().get(&support::client::session_of(&token)).await.unwrap().map(|stored| stored.keys()),
+        world.quiet().find_by_id(&support::client::session_of(&token)).await.unwrap().map(|stored| stored.keys()),
         None
     );
 }

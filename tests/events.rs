@@ -5,7 +5,9 @@
 mod support;
 
 use http::StatusCode;
-use sessile::{EndReason, EventKind, Expected, Lifetime, Record, Store, Version};
+use sessile::Lifetime;
+use sessile::event::{EndReason, EventKind};
+use sessile::store::{Expected, Record, Store, Version};
 use support::client::session_of;
 use support::race::{MINUTE, NOBODY, World};
 use support::store::{Fault, Op};
@@ -36,7 +38,7 @@ async fn the_life_of_a_session_is_told_from_its_creation_to_its_end() {
     let fifth = world.send(&fourth, |session| async move { session.sign_in("bob") }).await.token();
     let new = Some(session_of(&fifth));
     assert_eq!(world.events.take(), [(EventKind::Ended, id), (EventKind::Created, new), (EventKind::SignedIn, new)]);
-    assert_eq!(world.sessions().delete_owned_by("bob").await.unwrap(), 1);
+    assert_eq!(world.sessions().end_all_of("bob").await.unwrap(), 1);
     assert_eq!(world.events.take(), [(EventKind::Ended, new)]);
 }
 
@@ -46,14 +48,14 @@ async fn the_end_of_a_session_has_a_reason() {
     let (first, second) = (world.begin_signed_in("ada").await, world.begin().await);
     let third = world.send(&first, |session| async move { session.sign_in("bob") }).await.token();
     world.send(&second, |session| async move { session.sign_out() }).await.assert_ok();
-    assert!(world.sessions().delete(&session_of(&third)).await.unwrap());
-    let ends = [(&first, EndReason::Replaced), (&second, EndReason::SignedOut), (&third, EndReason::Deleted)];
+    assert!(world.sessions().end(&session_of(&third)).await.unwrap());
+    let ends = [(&first, EndReason::Replaced), (&second, EndReason::SignedOut), (&third, EndReason::Revoked)];
     assert_eq!(world.events.ends(), ends.map(|(token, reason)| (session_of(token), reason)));
 }
 
 #[tokio::test]
 async fn upkeep_that_finds_the_session_ended_is_no_event() {
-    let world = World::with(|layer| layer.with_lifetime(Lifetime::new().with_rotation(MINUTE)));
+    let world = World::with(|layer| layer.with_lifetime(Lifetime::new().with_refresh_interval(MINUTE)));
     let token = world.begin_signed_in("ada").await;
     world.advance(MINUTE);
     let read = |session: sessile::Session| async move { session.get::<u32>("n").map(|_| ()) };
@@ -98,7 +100,7 @@ async fn a_session_that_is_presented_after_its_end_by_the_layers_lifetime_is_exp
     let token = world.begin().await;
     world.advance(10 * MINUTE);
     world.events.take();
-    let after = world.redeployed(|layer| layer.with_lifetime(Lifetime::new().with_idle(5 * MINUTE)));
+    let after = world.redeployed(|layer| layer.with_lifetime(Lifetime::new().with_idle_timeout(5 * MINUTE)));
     assert!(!after.is_live(&token).await);
     assert_eq!(world.events.take(), [(EventKind::Expired, Some(session_of(&token)))]);
 }
@@ -125,7 +127,7 @@ async fn replace_state(world: &World, token: &str, state: &[u8]) {
     parts.version = Version::new(version.get() + 1);
     parts.state = state.into();
     let outcome = world.memory.set(&Record::from_parts(parts), Expected::Version(version)).await.unwrap();
-    assert_eq!(outcome, sessile::Outcome::Written);
+    assert_eq!(outcome, sessile::store::Outcome::Written);
 }
 
 #[tokio::test]

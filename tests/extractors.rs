@@ -152,7 +152,7 @@ fn failing_app() -> Router {
     }
 
     async fn lifetime(session: Session) -> Result<(), Error> {
-        session.set_lifetime(sessile::Lifetime::new().with_absolute(std::time::Duration::ZERO))
+        session.set_lifetime(sessile::Lifetime::new().with_absolute_timeout(std::time::Duration::ZERO))
     }
 
     let layer = SessionLayer::builder(MemoryStore::new()).with_size_limit(1_000).build().unwrap();
@@ -194,16 +194,16 @@ async fn every_kind_of_error_has_the_status_that_its_documentation_says() {
         (ErrorKind::Conflict, 409),
         (ErrorKind::TooLarge, 413),
         (ErrorKind::Serialize, 500),
-        (ErrorKind::Type, 500),
-        (ErrorKind::Closed, 500),
+        (ErrorKind::TypeMismatch, 500),
+        (ErrorKind::ResponseSent, 500),
         (ErrorKind::Detached, 500),
-        (ErrorKind::Lifetime, 500),
+        (ErrorKind::InvalidLifetime, 500),
         (ErrorKind::MissingLayer, 500),
-        (ErrorKind::SignedOut, 401),
+        (ErrorKind::NotSignedIn, 401),
     ] {
         assert_eq!(kind.status().as_u16(), status, "{kind:?}");
     }
-    let error = Error::from(sessile::StoreError::unavailable("10.0.0.7 refused the password hunter2"));
+    let error = Error::from(sessile::store::StoreError::unavailable("10.0.0.7 refused the password hunter2"));
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     let source = std::error::Error::source(&error).expect("the store's error is kept");
     assert!(std::error::Error::source(source).is_some());

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use http::StatusCode;
-use sessile::{Error, ErrorKind, EventKind, Session, Store};
+use sessile::event::EventKind;
+use sessile::store::Store;
+use sessile::{Error, ErrorKind, Session};
 use support::client::session_of;
 use support::race::{MINUTE, NOBODY, World};
 use support::store::{Counts, Fault, Op, random};
@@ -269,7 +271,7 @@ async fn an_anonymous_session_that_cannot_be_deleted_is_dead_all_the_same() {
     assert!(answer.assert_ok().is_removal());
     assert_eq!(world.events.count(EventKind::UpkeepFailed), 1);
     assert!(!world.is_live(&token).await);
-    assert!(world.sessions().get(&session_of(&token)).await.unwrap().is_none());
+    assert!(world.sessions().find_by_id(&session_of(&token)).await.unwrap().is_none());
     assert!(!world.saw(EventKind::Expired), "it was ended");
 }
 

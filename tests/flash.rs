@@ -7,7 +7,7 @@ mod support;
 
 use accounts::flash_rules;
 use http::StatusCode;
-use sessile::FlashLevel;
+use sessile::flash::FlashLevel;
 use support::race::{NOBODY, World};
 use support::store::Counts;
 

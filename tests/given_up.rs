@@ -6,7 +6,8 @@
 mod support;
 
 use http::StatusCode;
-use sessile::{Error, ErrorKind, EventKind, Session};
+use sessile::event::EventKind;
+use sessile::{Error, ErrorKind, Session};
 use support::client::session_of;
 use support::race::{Answer, Held, NOBODY, World};
 use support::store::{Fault, Gate, Op};

@@ -285,18 +285,18 @@ async fn reading_as_another_type_is_an_error_and_harms_nothing() {
     visitor.visit(async |session: Session| session.insert("name", "a private matter")).await;
     let reply = visitor.visit(async |session: Session| {
         let error = session.get::<u32>("name").unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Type);
+        assert_eq!(error.kind(), ErrorKind::TypeMismatch);
         let text = error.to_string();
         assert!(text.contains("name") && text.contains("u32"), "{text}");
         assert!(!format!("{error} {error:?}").contains("private"), "{error:?}");
         assert!(std::error::Error::source(&error).is_some());
 
         let error = session.update("name", |n: &mut u32| *n += 1).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Type);
+        assert_eq!(error.kind(), ErrorKind::TypeMismatch);
         let error = session.update_now("name", |n: &mut u32| *n += 1).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Type);
+        assert_eq!(error.kind(), ErrorKind::TypeMismatch);
         let error = session.take_now::<u32>("name").await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Type);
+        assert_eq!(error.kind(), ErrorKind::TypeMismatch);
         assert_eq!(session.get::<String>("name")?.as_deref(), Some("a private matter"));
         session.insert("after", &1)
     });
@@ -313,7 +313,7 @@ async fn a_number_is_read_as_any_number_that_holds_it() {
         session.insert("n", &200u64)?;
         assert_eq!(session.get::<u8>("n")?, Some(200));
         assert_eq!(session.get::<i64>("n")?, Some(200));
-        assert_eq!(session.get::<i8>("n").unwrap_err().kind(), ErrorKind::Type);
+        assert_eq!(session.get::<i8>("n").unwrap_err().kind(), ErrorKind::TypeMismatch);
         Ok::<_, Error>(())
     });
     assert_eq!(reply.await.status, StatusCode::OK);

@@ -7,9 +7,9 @@ mod support;
 use std::collections::BTreeMap;
 
 use http::StatusCode;
-use sessile::{
-    Error, ErrorKind, EventKind, Expected, MemoryStore, Outcome, Record, Session, SessionLayer, Store, Version,
-};
+use sessile::event::EventKind;
+use sessile::store::{Expected, Outcome, Record, Store, Version};
+use sessile::{Error, ErrorKind, MemoryStore, Session, SessionLayer};
 use support::client::{EventLog, Visitor, session_of};
 
 fn visitor() -> Visitor {
@@ -54,11 +54,11 @@ async fn a_value_nested_100_000_deep_is_an_error_and_not_a_crash() {
     }
     let reply = visitor.visit(async |session: Session| {
         for key in ["arrays", "maps", "keys", "cut"] {
-            assert_eq!(session.get::<serde_json::Value>(key).unwrap_err().kind(), ErrorKind::Type, "{key}");
-            assert_eq!(session.get::<serde::de::IgnoredAny>(key).unwrap_err().kind(), ErrorKind::Type, "{key}");
-            assert_eq!(session.get::<u8>(key).unwrap_err().kind(), ErrorKind::Type, "{key}");
+            assert_eq!(session.get::<serde_json::Value>(key).unwrap_err().kind(), ErrorKind::TypeMismatch, "{key}");
+            assert_eq!(session.get::<serde::de::IgnoredAny>(key).unwrap_err().kind(), ErrorKind::TypeMismatch, "{key}");
+            assert_eq!(session.get::<u8>(key).unwrap_err().kind(), ErrorKind::TypeMismatch, "{key}");
             let error = session.update(key, |value: &mut serde_json::Value| *value = 1.into()).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Type, "{key}");
+            assert_eq!(error.kind(), ErrorKind::TypeMismatch, "{key}");
         }
         // The rest of the session is as good as ever.
         assert_eq!(session.get::<u8>("n")?, Some(1));
@@ -66,11 +66,11 @@ async fn a_value_nested_100_000_deep_is_an_error_and_not_a_crash() {
     });
     assert_eq!(reply.await.status, StatusCode::OK);
 
-    let stored = layer.sessions().get(&session_of(&token)).await.unwrap().unwrap();
-    assert_eq!(stored.get::<serde_json::Value>("arrays").unwrap_err().kind(), ErrorKind::Type);
+    let stored = layer.sessions().find_by_id(&session_of(&token)).await.unwrap().unwrap();
+    assert_eq!(stored.get::<serde_json::Value>("arrays").unwrap_err().kind(), ErrorKind::TypeMismatch);
     // Printing it must not crash either, whatever it prints.
     let _ = serde_json::to_string(&stored);
-    assert_eq!(stored.to::<BTreeMap<String, serde_json::Value>>().unwrap_err().kind(), ErrorKind::Type);
+    assert_eq!(stored.to::<BTreeMap<String, serde_json::Value>>().unwrap_err().kind(), ErrorKind::TypeMismatch);
 }
 
 #[tokio::test]
@@ -114,9 +114,9 @@ async fn bytes_that_are_no_value_are_an_error_and_leave_the_rest() {
         for n in 0..5 {
             let key = format!("broken {n}");
             assert!(session.contains(&key));
-            assert_eq!(session.get::<Vec<u64>>(&key).unwrap_err().kind(), ErrorKind::Type);
-            assert_eq!(session.get::<BTreeMap<String, u8>>(&key).unwrap_err().kind(), ErrorKind::Type);
-            assert_eq!(session.get::<String>(&key).unwrap_err().kind(), ErrorKind::Type);
+            assert_eq!(session.get::<Vec<u64>>(&key).unwrap_err().kind(), ErrorKind::TypeMismatch);
+            assert_eq!(session.get::<BTreeMap<String, u8>>(&key).unwrap_err().kind(), ErrorKind::TypeMismatch);
+            assert_eq!(session.get::<String>(&key).unwrap_err().kind(), ErrorKind::TypeMismatch);
         }
         session.update("n", |n: &mut u8| *n += 1)
     });

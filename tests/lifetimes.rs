@@ -7,8 +7,10 @@ mod support;
 use std::time::Duration;
 
 use http::StatusCode;
+use sessile::event::EventKind;
+use sessile::store::Store;
 use sessile::testing::ManualClock;
-use sessile::{ErrorKind, EventKind, Lifetime, MemoryStore, Session, SessionLayer, Store};
+use sessile::{ErrorKind, Lifetime, MemoryStore, Session, SessionLayer};
 use support::client::{EventLog, Visitor, session_of};
 use support::race::{DAY, HOUR, MINUTE, SECOND, World};
 
@@ -33,7 +35,7 @@ async fn lives_for(world: &World, token: &str, step: Duration, most: Duration) -
 
 #[tokio::test]
 async fn an_idle_session_ends_on_the_millisecond() {
-    let world = world(Lifetime::new().with_idle(10 * MINUTE));
+    let world = world(Lifetime::new().with_idle_timeout(10 * MINUTE));
     let token = world.begin().await;
     world.advance(10 * MINUTE - MILLISECOND);
     assert!(world.is_live(&token).await);
@@ -44,7 +46,7 @@ async fn an_idle_session_ends_on_the_millisecond() {
 
 #[tokio::test]
 async fn reading_is_a_use_and_so_is_writing() {
-    let world = world(Lifetime::new().with_idle(10 * MINUTE).with_absolute(DAY));
+    let world = world(Lifetime::new().with_idle_timeout(10 * MINUTE).with_absolute_timeout(DAY));
     let token = world.begin().await;
     for use_nr in 0..20 {
         world.advance(9 * MINUTE);
@@ -59,7 +61,7 @@ async fn reading_is_a_use_and_so_is_writing() {
 
 #[tokio::test]
 async fn a_use_counts_to_a_tenth_of_the_idle_time() {
-    let world = world(Lifetime::new().with_idle(10 * MINUTE));
+    let world = world(Lifetime::new().with_idle_timeout(10 * MINUTE));
     let token = world.begin().await;
     // Too early to be noted: what counts is the creation.
     world.advance(MINUTE - MILLISECOND);
@@ -77,7 +79,7 @@ async fn a_use_counts_to_a_tenth_of_the_idle_time() {
 /// It was loaded too early for its use to be noted, and is answered late.
 #[tokio::test]
 async fn a_handler_that_takes_long_keeps_its_session_alive_until_its_answer() {
-    let world = world(Lifetime::new().with_idle(10 * MINUTE));
+    let world = world(Lifetime::new().with_idle_timeout(10 * MINUTE));
     let token = world.begin().await;
     let slow = world
         .hold(&token, |_, gate| async move {
@@ -93,7 +95,7 @@ async fn a_handler_that_takes_long_keeps_its_session_alive_until_its_answer() {
 
 #[tokio::test]
 async fn a_handler_that_loads_no_session_does_not_keep_it_alive() {
-    let world = world(Lifetime::new().with_idle(10 * MINUTE));
+    let world = world(Lifetime::new().with_idle_timeout(10 * MINUTE));
     let token = world.begin().await;
     for _ in 0..2 {
         world.advance(5 * MINUTE);
@@ -104,7 +106,7 @@ async fn a_handler_that_loads_no_session_does_not_keep_it_alive() {
 
 #[tokio::test]
 async fn the_absolute_lifetime_ends_a_session_however_busy_it_is() {
-    let world = world(Lifetime::new().with_idle(10 * MINUTE).with_absolute(3 * HOUR));
+    let world = world(Lifetime::new().with_idle_timeout(10 * MINUTE).with_absolute_timeout(3 * HOUR));
     let token = world.begin().await;
     assert_eq!(lives_for(&world, &token, 30 * SECOND, DAY).await, 3 * HOUR);
     // Nor does writing or rotating put it off.
@@ -127,7 +129,7 @@ async fn the_absolute_lifetime_ends_a_session_however_busy_it_is() {
 
 #[tokio::test]
 async fn a_session_without_an_idle_limit_ends_at_its_absolute_one() {
-    let world = world(Lifetime::new().without_idle().with_absolute(DAY));
+    let world = world(Lifetime::new().without_idle_timeout().with_absolute_timeout(DAY));
     let token = world.begin().await;
     world.advance(DAY - MILLISECOND);
     assert!(world.is_live(&token).await);
@@ -163,7 +165,7 @@ async fn the_presets_are_those_of_the_standard() {
 
 #[tokio::test]
 async fn a_cookie_that_outlives_its_session_opens_nothing() {
-    let world = world(Lifetime::new().with_idle(HOUR).with_absolute(2 * HOUR).with_max_age(30 * DAY));
+    let world = world(Lifetime::new().with_idle_timeout(HOUR).with_absolute_timeout(2 * HOUR).with_max_age(30 * DAY));
     let answer = world.send(support::race::NOBODY, |session| async move { session.insert("n", &1) }).await;
     assert_eq!(answer.set[0].max_age(), Some(2 * 60 * 60), "no longer than the session can live");
     let token = answer.token();
@@ -178,7 +180,9 @@ async fn a_cookie_that_outlives_its_session_opens_nothing() {
 }
 
 async fn remember_me(session: Session) -> Result<(), sessile::Error> {
-    session.set_lifetime(Lifetime::new().with_idle(14 * DAY).with_absolute(90 * DAY).with_max_age(90 * DAY))
+    session.set_lifetime(
+        Lifetime::new().with_idle_timeout(14 * DAY).with_absolute_timeout(90 * DAY).with_max_age(90 * DAY),
+    )
 }
 
 #[tokio::test]
@@ -232,7 +236,7 @@ async fn a_use_extends_a_session_by_the_idle_time_of_its_own_lifetime() {
 async fn a_shorter_lifetime_of_its_own_holds_at_once() {
     let world = World::new();
     let token = world.begin().await;
-    let shorter = Lifetime::new().with_idle(MINUTE).with_absolute(HOUR);
+    let shorter = Lifetime::new().with_idle_timeout(MINUTE).with_absolute_timeout(HOUR);
     world.send(&token, move |session| async move { session.set_lifetime(shorter) }).await.assert_ok();
     world.advance(MINUTE);
     assert!(!world.is_live(&token).await);
@@ -244,7 +248,7 @@ async fn a_session_that_a_shorter_lifetime_of_the_layer_has_ended_is_not_listed_
     world.begin_signed_in("ada").await;
     world.advance(30 * MINUTE);
     assert_eq!(world.sessions().owned_by("ada").await.unwrap().len(), 1);
-    let shorter = Lifetime::new().with_idle(10 * MINUTE);
+    let shorter = Lifetime::new().with_idle_timeout(10 * MINUTE);
     let redeployed = world.redeployed(|layer| layer.with_lifetime(shorter));
     assert!(redeployed.sessions().owned_by("ada").await.unwrap().is_empty());
 }
@@ -254,9 +258,9 @@ async fn a_lifetime_that_cannot_work_is_refused_and_changes_nothing() {
     let world = World::new();
     let token = world.begin().await;
     let broken = [
-        Lifetime::new().with_idle(Duration::ZERO),
-        Lifetime::new().with_absolute(Duration::ZERO),
-        Lifetime::new().with_rotation(29 * SECOND),
+        Lifetime::new().with_idle_timeout(Duration::ZERO),
+        Lifetime::new().with_absolute_timeout(Duration::ZERO),
+        Lifetime::new().with_refresh_interval(29 * SECOND),
         Lifetime::new().with_max_age(401 * DAY),
         Lifetime::new().with_max_age(Duration::ZERO),
     ];
@@ -264,7 +268,7 @@ async fn a_lifetime_that_cannot_work_is_refused_and_changes_nothing() {
         let answer = world
             .send(&token, move |session| async move {
                 let error = session.set_lifetime(lifetime).unwrap_err();
-                assert_eq!(error.kind(), ErrorKind::Lifetime);
+                assert_eq!(error.kind(), ErrorKind::InvalidLifetime);
                 Err::<(), _>(error)
             })
             .await;
@@ -275,24 +279,24 @@ async fn a_lifetime_that_cannot_work_is_refused_and_changes_nothing() {
 
 #[tokio::test]
 async fn shortening_the_layers_lifetime_applies_to_the_sessions_there_are() {
-    let before = world(Lifetime::new().with_idle(HOUR).with_absolute(DAY));
+    let before = world(Lifetime::new().with_idle_timeout(HOUR).with_absolute_timeout(DAY));
     let (token, remembered) = (before.begin().await, before.begin().await);
     before.send(&remembered, remember_me).await.assert_ok();
     before.advance(10 * MINUTE);
-    let after = before.redeployed(|layer| layer.with_lifetime(Lifetime::new().with_idle(10 * MINUTE)));
+    let after = before.redeployed(|layer| layer.with_lifetime(Lifetime::new().with_idle_timeout(10 * MINUTE)));
     assert!(before.is_live(&token).await);
     // The store knows of that use; from now on it counts ten minutes.
     assert!(after.is_live(&token).await);
     after.advance(10 * MINUTE);
     assert!(!after.is_live(&token).await);
     assert!(after.is_live(&remembered).await, "it has a lifetime of its own");
-    let after = before.redeployed(|layer| layer.with_lifetime(Lifetime::new().with_absolute(10 * MINUTE)));
+    let after = before.redeployed(|layer| layer.with_lifetime(Lifetime::new().with_absolute_timeout(10 * MINUTE)));
     assert!(!after.is_live(&token).await);
 }
 
 #[tokio::test]
 async fn lengthening_the_layers_lifetime_revives_nothing() {
-    let before = world(Lifetime::new().with_idle(10 * MINUTE));
+    let before = world(Lifetime::new().with_idle_timeout(10 * MINUTE));
     let token = before.begin().await;
     before.advance(10 * MINUTE);
     let after = before.redeployed(|layer| layer.with_lifetime(Lifetime::aal1()));
@@ -301,7 +305,8 @@ async fn lengthening_the_layers_lifetime_revives_nothing() {
 
 #[tokio::test]
 async fn a_persistent_cookie_is_renewed_when_the_use_is_noted_and_at_no_other_time() {
-    let world = world(Lifetime::new().with_idle(10 * DAY).with_absolute(300 * DAY).with_max_age(20 * DAY));
+    let world =
+        world(Lifetime::new().with_idle_timeout(10 * DAY).with_absolute_timeout(300 * DAY).with_max_age(20 * DAY));
     let token = world.begin().await;
     for _ in 0..5 {
         world.advance(DAY - MILLISECOND);
@@ -354,17 +359,20 @@ async fn browser_keeps_it(lifetime: Lifetime, step: Duration, total: Duration) -
 
 #[tokio::test]
 async fn a_session_that_outlives_its_max_age_is_kept_by_a_browser_that_uses_it() {
-    let year = Lifetime::new().with_idle(100 * DAY).with_absolute(1_000 * DAY).with_max_age(Lifetime::LONGEST_MAX_AGE);
+    let year = Lifetime::new()
+        .with_idle_timeout(100 * DAY)
+        .with_absolute_timeout(1_000 * DAY)
+        .with_max_age(Lifetime::MAX_COOKIE_AGE);
     assert!(browser_keeps_it(year, 9 * DAY, 900 * DAY).await, "400 days is the most that a browser keeps a cookie");
-    let month = Lifetime::new().with_idle(30 * DAY).with_absolute(300 * DAY).with_max_age(2 * DAY);
+    let month = Lifetime::new().with_idle_timeout(30 * DAY).with_absolute_timeout(300 * DAY).with_max_age(2 * DAY);
     assert!(browser_keeps_it(month, DAY, 200 * DAY).await, "a Max-Age far below the idle time");
-    let no_idle = Lifetime::new().without_idle().with_absolute(300 * DAY).with_max_age(7 * DAY);
+    let no_idle = Lifetime::new().without_idle_timeout().with_absolute_timeout(300 * DAY).with_max_age(7 * DAY);
     assert!(browser_keeps_it(no_idle, DAY, 200 * DAY).await, "no idle time");
 }
 
 #[tokio::test]
 async fn listing_the_sessions_of_an_owner_leaves_out_those_that_have_ended() {
-    let world = world(Lifetime::new().with_idle(10 * MINUTE));
+    let world = world(Lifetime::new().with_idle_timeout(10 * MINUTE));
     let old = world.begin_signed_in("ada").await;
     world.advance(6 * MINUTE);
     let new = world.begin_signed_in("ada").await;
@@ -372,7 +380,7 @@ async fn listing_the_sessions_of_an_owner_leaves_out_those_that_have_ended() {
     world.advance(6 * MINUTE);
     let left = world.sessions().owned_by("ada").await.unwrap();
     assert_eq!(left.iter().map(|session| session.id()).collect::<Vec<_>>(), [session_of(&new)]);
-    assert!(world.sessions().get(&session_of(&old)).await.unwrap().is_none());
+    assert!(world.sessions().find_by_id(&session_of(&old)).await.unwrap().is_none());
 }
 
 /// A layer by one clock, over a store in memory by another; both show the same to begin with. A visitor with a session.
@@ -381,7 +389,8 @@ async fn by_two_clocks() -> (ManualClock, ManualClock, MemoryStore, EventLog, Vi
     let (stores, events) = (ManualClock::at(layers.now()), EventLog::default());
     let store = MemoryStore::new().with_clock(&stores);
     let layer = SessionLayer::builder(store.clone()).with_clock(&layers).with_event_hook(events.hook());
-    let layer = layer.with_lifetime(Lifetime::new().with_idle(HOUR).with_absolute(2 * HOUR)).build().unwrap();
+    let layer =
+        layer.with_lifetime(Lifetime::new().with_idle_timeout(HOUR).with_absolute_timeout(2 * HOUR)).build().unwrap();
     let visitor = Visitor::with_session(&layer).await;
     events.take();
     (layers, stores, store, events, visitor)

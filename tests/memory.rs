@@ -10,11 +10,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::StatusCode;
+use sessile::store::{Expected, Outcome, Record, RecordParts, Store, StoreErrorKind, Touch, Version};
 use sessile::testing::ManualClock;
-use sessile::{
-    Expected, Lifetime, MemoryStore, Outcome, Record, RecordParts, SessionId, Sessions, Store, StoreErrorKind, Touch,
-    Version,
-};
+use sessile::{Lifetime, MemoryStore, SessionId, Sessions};
 use support::race::{DAY, HOUR, MINUTE, NOBODY, SECOND, World};
 use support::store::random;
 
@@ -25,7 +23,9 @@ fn now<T>(answer: impl Future<Output = T>) -> T {
 
 /// A world whose store has held so many sessions, all expired but one; the token of that.
 async fn after_a_rush(sessions: usize, owned: bool) -> (World, String) {
-    let world = World::with(|layer| layer.with_lifetime(Lifetime::new().with_idle(10 * MINUTE).with_absolute(DAY)));
+    let world = World::with(|layer| {
+        layer.with_lifetime(Lifetime::new().with_idle_timeout(10 * MINUTE).with_absolute_timeout(DAY))
+    });
     for _ in 0..sessions {
         if owned {
             world.begin_signed_in("ada").await;
@@ -85,7 +85,9 @@ async fn new_visitors_find_room_that_the_old_ones_have_left() {
 
 #[tokio::test]
 async fn a_session_that_is_used_on_is_not_freed_with_those_of_its_time() {
-    let world = World::with(|layer| layer.with_lifetime(Lifetime::new().with_idle(10 * MINUTE).with_absolute(DAY)));
+    let world = World::with(|layer| {
+        layer.with_lifetime(Lifetime::new().with_idle_timeout(10 * MINUTE).with_absolute_timeout(DAY))
+    });
     let mut tokens = Vec::new();
     for _ in 0..50 {
         tokens.push(world.begin().await);
@@ -117,7 +119,7 @@ fn bounded(limit: usize) -> World {
 
 /// An anonymous session that expires after so many hours without use.
 async fn begin_for(world: &World, hours: u32) -> String {
-    let lifetime = Lifetime::new().with_idle(hours * HOUR).with_absolute(30 * DAY);
+    let lifetime = Lifetime::new().with_idle_timeout(hours * HOUR).with_absolute_timeout(30 * DAY);
     let answer = world.send(NOBODY, move |session| async move {
         session.insert("n", &1)?;
         session.set_lifetime(lifetime)
@@ -421,7 +423,7 @@ fn a_bound_holds_against_signed_in_sessions_in_many_threads() {
 async fn clones_share_their_sessions() {
     let store = MemoryStore::new();
     let (id, _) = Sessions::new(store.clone()).create(&std::collections::BTreeMap::from([("n", 1)])).await.unwrap();
-    assert!(Sessions::new(Arc::new(store)).get(&id).await.unwrap().is_some());
+    assert!(Sessions::new(Arc::new(store)).find_by_id(&id).await.unwrap().is_some());
 }
 
 /// Records of all sizes that come, change, and go, in one store: few at times and many at others.

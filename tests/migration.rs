@@ -14,10 +14,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::FutureExt;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
+use sessile::config::SiteData;
+use sessile::event::EventKind;
 use sessile::migrate::tower_sessions::decode;
 use sessile::migrate::{LegacySession, LegacySessions, MigrationLayer};
-use sessile::{Error, EventKind, Expected, MemoryStore, Outcome, Record, Session, SessionId, SessionLayer};
-use sessile::{SessionLayerBuilder, SignedIn, SiteData, Store, StoreError, Token, Touch};
+use sessile::store::{Expected, Outcome, Record};
+use sessile::store::{Store, StoreError, Touch};
+use sessile::{Error, MemoryStore, Session, SessionId, SessionLayer};
+use sessile::{SessionLayerBuilder, SignedIn, Token};
 use support::client::{COOKIE_NAME, Client, EventLog, request, request_with_cookies, send, session_of};
 use support::store::{CountingStore, Counts, Fault, FaultyStore, Op, pend};
 use time::OffsetDateTime;
@@ -188,7 +192,7 @@ async fn an_old_session_goes_on_as_a_new_one() {
     reply.assert_no_cookie();
 
     let sessions = SessionLayer::new(store).sessions();
-    let stored = sessions.get(&session_of(&client.token().unwrap())).await.unwrap().unwrap();
+    let stored = sessions.find_by_id(&session_of(&client.token().unwrap())).await.unwrap().unwrap();
     assert_eq!(stored.get::<Value>("profile").unwrap(), Some(json!({ "name": "Ada", "admin": false })));
     assert_eq!(stored.authenticated_at(), Some(OffsetDateTime::UNIX_EPOCH));
     assert!(stored.expires_at() > OffsetDateTime::now_utc());
@@ -436,7 +440,7 @@ async fn middleware_that_has_signed_somebody_in_before_is_not_overruled() {
 #[tokio::test]
 async fn the_old_cookie_opens_nothing_to_a_client_that_is_answered_in_a_header() {
     let store = MemoryStore::new();
-    let header = || over(&store).with_token_header(sessile::TokenHeader::bearer());
+    let header = || over(&store).with_token_header(sessile::config::TokenHeader::bearer());
     for settings in [header(), header().without_cookie()] {
         let old = OldTable::with(OLD, &old_data());
         let app = app(&old, settings);

@@ -24,8 +24,9 @@ mod sweeps;
 
 use std::time::Duration;
 
+use sessile::MySqlStore;
+use sessile::store::{Expected, Outcome, Store, StoreErrorKind};
 use sessile::testing::conformance::{Fixture, Task, check};
-use sessile::{Expected, MySqlStore, Outcome, Store, StoreErrorKind};
 
 use self::proxy::{Behind, Proxy};
 use self::servers::{Directory, Server};
@@ -88,9 +89,9 @@ async fn a_record_larger_than_a_packet_is_refused_and_harms_nobody() {
     let small = damage::record(1, Some("a"));
     assert_eq!(store.set(&small, Expected::Absent).await.unwrap(), Outcome::Written);
     let mut parts = small.clone().into_parts();
-    parts.version = sessile::Version::new(2);
+    parts.version = sessile::store::Version::new(2);
     parts.state = vec![7; 2 << 20].into();
-    let large = sessile::Record::from_parts(parts);
+    let large = sessile::store::Record::from_parts(parts);
     let refused = store.set(&large, Expected::Version(small.version())).await.unwrap_err();
     assert!([StoreErrorKind::Unavailable, StoreErrorKind::Unsupported].contains(&refused.kind()), "{refused:?}");
     assert_eq!(store.get(small.id()).await.unwrap().as_ref(), Some(&small));

@@ -11,8 +11,10 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sessile::Token;
+use sessile::event::EventKind;
+use sessile::store::Store;
 use sessile::testing::ManualClock;
-use sessile::{Error, ErrorKind, EventKind, Lifetime, MemoryStore, Session, SessionId, SessionLayer, Sessions, Store};
+use sessile::{Error, ErrorKind, Lifetime, MemoryStore, Session, SessionId, SessionLayer, Sessions};
 use support::client::{EventLog, Jar, Visitor};
 use support::store::{Fault, FaultyStore, Op};
 
@@ -55,14 +57,14 @@ async fn what_is_created_is_found_by_id_and_by_token() {
     let sessions = sessions();
     let (id, token) = sessions.create(&visit()).await.unwrap();
     assert_eq!(token.id(), id);
-    for found in [sessions.get(&id).await.unwrap(), sessions.find(&token).await.unwrap()] {
+    for found in [sessions.find_by_id(&id).await.unwrap(), sessions.find_by_token(&token).await.unwrap()] {
         let found = found.unwrap();
         assert_eq!(found.id(), id);
         assert_eq!(found.owner(), None);
         assert_eq!(found.keys(), ["theme", "visits", "tags"]);
         assert_eq!(found.get::<u32>("visits").unwrap(), Some(1));
         assert_eq!(found.get::<u32>("missing").unwrap(), None);
-        assert_eq!(found.get::<u32>("theme").unwrap_err().kind(), ErrorKind::Type);
+        assert_eq!(found.get::<u32>("theme").unwrap_err().kind(), ErrorKind::TypeMismatch);
         assert_eq!(found.to::<Visit>().unwrap(), visit());
     }
 }
@@ -71,11 +73,11 @@ async fn what_is_created_is_found_by_id_and_by_token() {
 async fn structs_maps_and_nothing_are_a_session_s_data_and_no_more() {
     let sessions = sessions();
     let (id, _) = sessions.create(&BTreeMap::from([("a", 1), ("b", 2)])).await.unwrap();
-    assert_eq!(sessions.get(&id).await.unwrap().unwrap().keys(), ["a", "b"]);
+    assert_eq!(sessions.find_by_id(&id).await.unwrap().unwrap().keys(), ["a", "b"]);
     let (id, _) = sessions.create(&()).await.unwrap();
-    assert_eq!(sessions.get(&id).await.unwrap().unwrap().keys(), [""; 0]);
+    assert_eq!(sessions.find_by_id(&id).await.unwrap().unwrap().keys(), [""; 0]);
     let (id, _) = sessions.create(&json!({})).await.unwrap();
-    assert!(sessions.get(&id).await.unwrap().is_some());
+    assert!(sessions.find_by_id(&id).await.unwrap().is_some());
 
     assert_eq!(sessions.create(&7).await.unwrap_err().kind(), ErrorKind::Serialize);
     assert_eq!(sessions.create("text").await.unwrap_err().kind(), ErrorKind::Serialize);
@@ -93,8 +95,8 @@ async fn a_wrong_secret_finds_nothing() {
     let forged = format!("{}{}", &text[..24], &other[24..]);
     let forged = Token::parse(forged.as_bytes()).unwrap();
     assert_eq!(forged.id(), token.id());
-    assert!(sessions.find(&forged).await.unwrap().is_none());
-    assert!(sessions.find(&token).await.unwrap().is_some());
+    assert!(sessions.find_by_token(&forged).await.unwrap().is_none());
+    assert!(sessions.find_by_token(&token).await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -102,16 +104,16 @@ async fn an_update_merges_and_says_whether_there_was_a_session() {
     let sessions = sessions();
     let (id, _) = sessions.create(&visit()).await.unwrap();
     assert!(sessions.update(&id, &json!({ "visits": 2, "new": [1, 2] })).await.unwrap());
-    let found = sessions.get(&id).await.unwrap().unwrap();
+    let found = sessions.find_by_id(&id).await.unwrap().unwrap();
     assert_eq!(found.to::<Visit>().unwrap(), Visit { visits: 2, ..visit() });
     assert_eq!(found.get::<Vec<u8>>("new").unwrap(), Some(vec![1, 2]));
 
-    assert!(sessions.delete(&id).await.unwrap());
+    assert!(sessions.end(&id).await.unwrap());
     assert!(!sessions.update(&id, &json!({ "visits": 3 })).await.unwrap());
-    assert!(sessions.get(&id).await.unwrap().is_none());
+    assert!(sessions.find_by_id(&id).await.unwrap().is_none());
     let unknown: SessionId = "0199f3a0-0000-7000-8000-000000000000".parse().unwrap();
     assert!(!sessions.update(&unknown, &json!({ "visits": 3 })).await.unwrap());
-    assert!(sessions.get(&unknown).await.unwrap().is_none());
+    assert!(sessions.find_by_id(&unknown).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -122,7 +124,7 @@ async fn an_update_that_is_refused_changes_nothing() {
     let error = sessions.update(&id, &json!({ "visits": 9, "big": "x".repeat(300) })).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
     assert_eq!(sessions.update(&id, &[1]).await.unwrap_err().kind(), ErrorKind::Serialize);
-    assert_eq!(sessions.get(&id).await.unwrap().unwrap().to::<Visit>().unwrap(), visit());
+    assert_eq!(sessions.find_by_id(&id).await.unwrap().unwrap().to::<Visit>().unwrap(), visit());
     let error = sessions.create(&json!({ "big": "x".repeat(300) })).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
 }
@@ -141,7 +143,7 @@ async fn updates_from_outside_merge_with_requests() {
         Ok::<_, Error>(())
     });
     assert_eq!(reply.await.status, StatusCode::OK);
-    let found = sessions.get(&id).await.unwrap().unwrap();
+    let found = sessions.find_by_id(&id).await.unwrap().unwrap();
     assert_eq!(
         found.to::<BTreeMap<String, u32>>().unwrap(),
         BTreeMap::from([("inside".to_owned(), 1), ("n".to_owned(), 11), ("outside".to_owned(), 1),])
@@ -168,9 +170,9 @@ async fn deleting_ends_a_session_at_once_for_everybody() {
     let layer = SessionLayer::builder(MemoryStore::new()).with_event_hook(events.hook()).build().unwrap();
     let sessions = layer.sessions();
     let (id, token) = sessions.create(&visit()).await.unwrap();
-    assert!(sessions.delete(&id).await.unwrap());
-    assert!(!sessions.delete(&id).await.unwrap());
-    assert!(sessions.find(&token).await.unwrap().is_none());
+    assert!(sessions.end(&id).await.unwrap());
+    assert!(!sessions.end(&id).await.unwrap());
+    assert!(sessions.find_by_token(&token).await.unwrap().is_none());
     let mut visitor = visitor_with(&layer, &token);
     let reply = visitor.visit(async |session: Option<Session>| session.is_some().to_string()).await;
     assert_eq!(reply.text(), "false");
@@ -204,13 +206,13 @@ async fn an_owner_s_sessions_are_listed_oldest_first_and_end_together_or_but_one
 
     let owner = async |session: Session| session.owner().unwrap_or_default().to_string();
     let kept = support::client::session_of(&visitors[2].token().unwrap());
-    assert_eq!(sessions.delete_others("ada", &kept).await.unwrap(), 3);
+    assert_eq!(sessions.end_others_of("ada", &kept).await.unwrap(), 3);
     for (n, visitor) in visitors.iter_mut().enumerate() {
         assert_eq!(visitor.visit(owner).await.text(), if n == 2 { "ada" } else { "" });
     }
-    assert_eq!(sessions.delete_owned_by("ada").await.unwrap(), 1);
+    assert_eq!(sessions.end_all_of("ada").await.unwrap(), 1);
     assert_eq!(visitors[2].visit(owner).await.text(), "");
-    assert_eq!(sessions.delete_owned_by("ada").await.unwrap(), 0);
+    assert_eq!(sessions.end_all_of("ada").await.unwrap(), 0);
     assert_eq!(bob.visit(owner).await.text(), "bob");
 }
 
@@ -234,7 +236,7 @@ async fn a_session_prints_as_json_without_its_token() {
     let sessions = layer.sessions();
     let data = json!({ "theme": "dark", "n": -5, "pi": 3.5, "none": null, "list": [1, "two", { "three": true }] });
     let (id, token) = sessions.create_owned_by("ada", &data).await.unwrap();
-    let found = sessions.get(&id).await.unwrap().unwrap();
+    let found = sessions.find_by_id(&id).await.unwrap().unwrap();
     let text = serde_json::to_string_pretty(&found).unwrap();
     let printed: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(printed["id"], id.to_string());
@@ -252,7 +254,7 @@ async fn a_session_prints_as_json_without_its_token() {
     assert!(!format!("{found:?}").contains("dark"));
 
     let (id, _) = sessions.create(&()).await.unwrap();
-    let printed = serde_json::to_value(sessions.get(&id).await.unwrap().unwrap()).unwrap();
+    let printed = serde_json::to_value(sessions.find_by_id(&id).await.unwrap().unwrap()).unwrap();
     assert_eq!((&printed["owner"], &printed["authenticated_at"]), (&json!(null), &json!(null)));
     assert_eq!(printed["values"], json!({}));
 }
@@ -261,7 +263,7 @@ async fn a_session_prints_as_json_without_its_token() {
 async fn a_session_opened_outside_is_worked_with_as_in_a_handler() {
     let sessions = sessions();
     let (id, token) = sessions.create(&json!({ "n": 1 })).await.unwrap();
-    let session = sessions.open(&id).await.unwrap().unwrap();
+    let session = sessions.open_for_write(&id).await.unwrap().unwrap();
     let n = session.update_now("n", |n: &mut u32| {
         *n += 1;
         *n
@@ -270,8 +272,8 @@ async fn a_session_opened_outside_is_worked_with_as_in_a_handler() {
     assert_eq!(session.rotate().unwrap_err().kind(), ErrorKind::Detached);
     session.sign_out().unwrap();
     session.commit().await.unwrap();
-    assert!(sessions.find(&token).await.unwrap().is_none());
-    assert!(sessions.open(&id).await.unwrap().is_none());
+    assert!(sessions.find_by_token(&token).await.unwrap().is_none());
+    assert!(sessions.open_for_write(&id).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -279,13 +281,13 @@ async fn a_lifetime_applies_to_what_is_created_with_it() {
     let clock = ManualClock::new();
     let layer = SessionLayer::builder(MemoryStore::new().with_clock(&clock)).with_clock(&clock).build().unwrap();
     let minute = Duration::from_secs(60);
-    let short = layer.sessions().with_lifetime(Lifetime::new().with_idle(minute)).unwrap();
+    let short = layer.sessions().with_lifetime(Lifetime::new().with_idle_timeout(minute)).unwrap();
     let (short_id, _) = short.create(&visit()).await.unwrap();
     let (long_id, _) = layer.sessions().create(&visit()).await.unwrap();
     clock.advance(minute);
-    assert!(layer.sessions().get(&short_id).await.unwrap().is_none());
-    assert!(layer.sessions().get(&long_id).await.unwrap().is_some());
-    assert!(layer.sessions().with_lifetime(Lifetime::new().with_idle(Duration::ZERO)).is_err());
+    assert!(layer.sessions().find_by_id(&short_id).await.unwrap().is_none());
+    assert!(layer.sessions().find_by_id(&long_id).await.unwrap().is_some());
+    assert!(layer.sessions().with_lifetime(Lifetime::new().with_idle_timeout(Duration::ZERO)).is_err());
 }
 
 #[tokio::test]
@@ -301,8 +303,8 @@ async fn what_has_expired_is_gone_and_can_be_swept() {
     clock.advance(Duration::from_secs(60 * 60));
     assert!(sessions.owned_by("ada").await.unwrap().is_empty());
     for (id, token) in &ids {
-        assert!(sessions.get(id).await.unwrap().is_none());
-        assert!(sessions.find(token).await.unwrap().is_none());
+        assert!(sessions.find_by_id(id).await.unwrap().is_none());
+        assert!(sessions.find_by_token(token).await.unwrap().is_none());
         assert!(!sessions.update(id, &visit()).await.unwrap());
     }
     sessions.delete_expired().await.unwrap();
@@ -319,10 +321,10 @@ async fn a_store_that_fails_is_said_so() {
         store.fail_always(op, Fault::Before);
     }
     let errors = [
-        sessions.get(&id).await.unwrap_err(),
-        sessions.find(&token).await.unwrap_err(),
+        sessions.find_by_id(&id).await.unwrap_err(),
+        sessions.find_by_token(&token).await.unwrap_err(),
         sessions.update(&id, &visit()).await.unwrap_err(),
-        sessions.delete(&id).await.unwrap_err(),
+        sessions.end(&id).await.unwrap_err(),
         sessions.create(&visit()).await.unwrap_err(),
     ];
     for error in errors {
@@ -330,7 +332,7 @@ async fn a_store_that_fails_is_said_so() {
         assert!(std::error::Error::source(&error).is_some());
     }
     store.heal();
-    assert!(sessions.find(&token).await.unwrap().is_some());
+    assert!(sessions.find_by_token(&token).await.unwrap().is_some());
 }
 
 // Checklist 2

@@ -28,7 +28,7 @@ async fn a_closure_that_runs_while_a_commit_lands_runs_again_on_what_landed() {
     let world = World::new();
     let token = world.begin().await;
     let (sessions, id) = (world.sessions(), session_of(&token));
-    let session = sessions.open(&id).await.unwrap().unwrap();
+    let session = sessions.open_for_write(&id).await.unwrap().unwrap();
     session.insert("mine", &1).unwrap();
     sessions.update(&id, &BTreeMap::from([("theirs", 7)])).await.unwrap();
     let (other, committed) = (session.clone(), Arc::new(AtomicBool::new(false)));
@@ -44,7 +44,7 @@ async fn a_closure_that_runs_while_a_commit_lands_runs_again_on_what_landed() {
     };
     session.update("n", update).unwrap();
     session.commit().await.unwrap();
-    let mut keys = sessions.get(&id).await.unwrap().unwrap().keys();
+    let mut keys = sessions.find_by_id(&id).await.unwrap().unwrap().keys();
     keys.sort();
     assert_eq!(keys, ["mine", "n", "start", "theirs"]);
 }
@@ -161,8 +161,8 @@ async fn what_an_error_answer_dropped_is_dropped_for_whoever_holds_on_to_the_ses
         .await;
     assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
     let session = place.lock().unwrap().take().unwrap();
-    assert_eq!(session.reload().await.unwrap_err().kind(), ErrorKind::Closed);
-    assert_eq!(session.commit().await.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(session.reload().await.unwrap_err().kind(), ErrorKind::ResponseSent);
+    assert_eq!(session.commit().await.unwrap_err().kind(), ErrorKind::ResponseSent);
     assert_eq!(world.opens(&token).await.unwrap().keys, ["start"]);
 }
 
@@ -197,7 +197,7 @@ async fn a_token_of_an_early_commit_is_not_sent_once_the_session_has_ended() {
         .send(NOBODY, move |session| async move {
             session.insert("n", &1)?;
             session.commit().await?;
-            sessions.delete(&session.id().unwrap()).await?;
+            sessions.end(&session.id().unwrap()).await?;
             session.insert("late", &1)
         })
         .await;
@@ -232,7 +232,7 @@ async fn a_client_that_came_without_a_cookie_is_sent_no_removal_of_one() {
         .send(NOBODY, |session| async move {
             session.insert("n", &1)?;
             session.commit().await?;
-            session.delete()
+            session.end()
         })
         .await;
     answer.assert_silent(StatusCode::OK);

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 use http::StatusCode;
-use sessile::{Clock, EndReason, EventKind, MemoryStore, SessionLayer};
+use sessile::event::{EndReason, EventKind};
+use sessile::testing::Clock;
+use sessile::{MemoryStore, SessionLayer};
 use support::client::session_of;
 use support::race::{Answer, MINUTE, NOBODY, SECOND, World};
 use support::store::{Counts, Fault, Op};
@@ -34,7 +36,7 @@ async fn the_sign_in_that_exceeds_the_limit_ends_the_oldest_by_its_sign_in() {
     world.advance(SECOND);
     tokens.push(world.send(&first_begun, |session| async move { session.sign_in("ada") }).await.token());
     assert_eq!(live(&world, &tokens).await, [false, true, true]);
-    assert_eq!(world.events.ends(), [(session_of(&tokens[0]), EndReason::Limit)]);
+    assert_eq!(world.events.ends(), [(session_of(&tokens[0]), EndReason::OwnerLimit)]);
 }
 
 #[tokio::test]
@@ -94,12 +96,12 @@ async fn an_owner_ends_a_session_of_its_own_and_nobody_elses() {
     let anonymous = world.begin().await;
     let sessions = world.sessions();
     for token in [&bob, &anonymous] {
-        assert!(!sessions.delete_owned("ada", &session_of(token)).await.unwrap());
+        assert!(!sessions.end_if_owned_by(&session_of(token), "ada").await.unwrap());
     }
-    assert!(sessions.delete_owned("ada", &session_of(&ada)).await.unwrap());
-    assert!(!sessions.delete_owned("ada", &session_of(&ada)).await.unwrap());
+    assert!(sessions.end_if_owned_by(&session_of(&ada), "ada").await.unwrap());
+    assert!(!sessions.end_if_owned_by(&session_of(&ada), "ada").await.unwrap());
     assert_eq!(live(&world, &[ada.clone(), bob, anonymous]).await, [false, true, true]);
-    assert_eq!(world.events.ends(), [(session_of(&ada), EndReason::Deleted)]);
+    assert_eq!(world.events.ends(), [(session_of(&ada), EndReason::Revoked)]);
 }
 
 async fn note(world: &World, token: &str, name: &'static str, text: String) -> Answer {
@@ -107,7 +109,7 @@ async fn note(world: &World, token: &str, name: &'static str, text: String) -> A
 }
 
 async fn notes(world: &World, token: &str) -> BTreeMap<String, String> {
-    world.quiet().get(&session_of(token)).await.unwrap().unwrap().notes().unwrap()
+    world.quiet().find_by_id(&session_of(token)).await.unwrap().unwrap().notes().unwrap()
 }
 
 #[tokio::test]
@@ -190,7 +192,7 @@ async fn notes_are_beside_the_values() {
         noted.into_iter().collect::<Vec<_>>(),
         [("address".to_owned(), "192.0.2.1".to_owned()), ("user_agent".to_owned(), "Firefox".to_owned())]
     );
-    let stored = world.sessions().get(&session_of(&token)).await.unwrap().unwrap();
+    let stored = world.sessions().find_by_id(&session_of(&token)).await.unwrap().unwrap();
     assert!(stored.keys().is_empty());
     assert!(stored.to::<BTreeMap<String, u32>>().unwrap().is_empty());
     // Where there is nothing to clear, nothing is written.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use sessile::{EventKind, Lifetime};
+use sessile::Lifetime;
+use sessile::event::EventKind;
 use support::client::session_of;
 use support::race::{Answer, DAY, HOUR, Held, MINUTE, SECOND, World};
 use support::store::{Counts, Fault, Op, random};
@@ -18,7 +19,7 @@ const PERIOD: Duration = MINUTE;
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 fn world() -> World {
-    World::with(|layer| layer.with_lifetime(Lifetime::new().with_rotation(PERIOD)))
+    World::with(|layer| layer.with_lifetime(Lifetime::new().with_refresh_interval(PERIOD)))
 }
 
 async fn read(world: &World, token: &str) -> Answer {
@@ -384,7 +385,7 @@ async fn a_write_under_way_while_the_new_token_takes_over_is_kept_and_sets_no_co
 
 #[tokio::test]
 async fn a_persistent_cookie_of_a_renewed_token_has_its_max_age_cut_to_what_is_left() {
-    let lifetime = Lifetime::new().with_absolute(DAY).with_max_age(DAY).with_rotation(30 * MINUTE);
+    let lifetime = Lifetime::new().with_absolute_timeout(DAY).with_max_age(DAY).with_refresh_interval(30 * MINUTE);
     let world = World::with(|layer| layer.with_lifetime(lifetime));
     let old = world.begin().await;
     world.advance(HOUR - SECOND);
@@ -451,7 +452,7 @@ async fn a_browser_that_loses_any_of_its_responses_stays_signed_in() {
 
 #[tokio::test]
 async fn a_cookie_is_not_renewed_after_a_periodic_rotation_has_sent_another() {
-    let lifetime = Lifetime::new().with_rotation(PERIOD).with_max_age(10 * MINUTE);
+    let lifetime = Lifetime::new().with_refresh_interval(PERIOD).with_max_age(10 * MINUTE);
     let world = World::with(|layer| layer.with_lifetime(lifetime));
     let old = due(&world).await;
     let write = |session: sessile::Session| async move { session.insert("n", &1) };

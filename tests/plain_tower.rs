@@ -12,8 +12,11 @@ use std::task::{Context, Poll};
 
 use http::header::{COOKIE, SET_COOKIE};
 use http::{Request, Response, StatusCode};
-use sessile::{Error, MemoryStore, Record, ResponseFuture, Session, SessionHandle, SessionLayer, SessionService};
-use sessile::{Sessions, StoreError};
+use sessile::Sessions;
+use sessile::service::{ResponseFuture, SessionService};
+use sessile::store::Record;
+use sessile::store::StoreError;
+use sessile::{Error, MemoryStore, Session, SessionHandle, SessionLayer};
 use support::client::{Jar, set_cookies};
 use support::store::{Fault, FaultyStore, Op};
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -165,7 +168,7 @@ async fn a_token_made_outside_opens_the_session_inside() {
     request.headers_mut().insert(COOKIE, cookie.parse().unwrap());
     let response = layer.layer(service_fn(count)).oneshot(request).await.unwrap();
     assert_eq!(response.into_body(), "visit 42");
-    assert_eq!(sessions.get(&id).await.unwrap().unwrap().get::<u32>("n").unwrap(), Some(42));
+    assert_eq!(sessions.find_by_id(&id).await.unwrap().unwrap().get::<u32>("n").unwrap(), Some(42));
 }
 
 #[tokio::test]

@@ -24,8 +24,9 @@ mod sweeps;
 
 use std::time::Duration;
 
+use sessile::PostgresStore;
+use sessile::store::{Expected, Outcome, Store, StoreErrorKind};
 use sessile::testing::conformance::{Fixture, Task, check};
-use sessile::{Expected, Outcome, PostgresStore, Store, StoreErrorKind};
 
 use self::proxy::{Behind, Proxy};
 use self::servers::{Directory, Server};

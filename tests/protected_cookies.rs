@@ -9,7 +9,8 @@ use axum::routing::get;
 use http::header::COOKIE;
 use http::{Request, StatusCode};
 use proptest::prelude::*;
-use sessile::{KeyRing, MemoryStore, Session, SessionLayer, SessionLayerBuilder, Token};
+use sessile::config::KeyRing;
+use sessile::{MemoryStore, Session, SessionLayer, SessionLayerBuilder, Token};
 use support::client::{COOKIE_NAME, Client, Reply, request_with_cookies, send};
 use support::store::{CountingStore, Counts};
 
@@ -55,7 +56,7 @@ async fn read(app: &Router, cookie: &str) -> Reply {
 #[tokio::test]
 async fn a_protected_cookie_opens_its_session_through_its_whole_life() {
     for way in WAYS {
-        let app = World::new(way).app(KeyRing::new(NEW));
+        let app = World::new(way).app(KeyRing::new(NEW).unwrap());
         let mut client = Client::new(&app);
         let first = client.get("/write").await.set_cookie().value;
         assert_eq!(client.get("/read").await.text(), "Some(7)");
@@ -72,10 +73,10 @@ async fn a_protected_cookie_opens_its_session_through_its_whole_life() {
 async fn a_forged_or_foreign_cookie_costs_no_store_operation() {
     for way in WAYS {
         let world = World::new(way);
-        let app = world.app(KeyRing::new(NEW));
+        let app = world.app(KeyRing::new(NEW).unwrap());
         let cookie = Client::new(&app).get("/write").await.set_cookie().value;
-        let foreign = Client::new(&world.app(KeyRing::new(OLD))).get("/write").await.set_cookie().value;
-        let plain = Client::new(&World { way: None, ..world.clone() }.app(KeyRing::new(NEW)));
+        let foreign = Client::new(&world.app(KeyRing::new(OLD).unwrap())).get("/write").await.set_cookie().value;
+        let plain = Client::new(&World { way: None, ..world.clone() }.app(KeyRing::new(NEW).unwrap()));
         let plain = { plain }.get("/write").await.set_cookie().value;
         assert!(Token::parse(plain.as_bytes()).is_some());
         let mut forged = vec![foreign, plain.clone(), String::new(), format!("{}{plain}", &cookie[..44])];
@@ -107,7 +108,7 @@ fn forged(cookie: &str) -> String {
 #[tokio::test]
 async fn however_many_protected_cookies_come_sixteen_are_looked_at() {
     for way in WAYS {
-        let app = World::new(way).app(KeyRing::new(NEW));
+        let app = World::new(way).app(KeyRing::new(NEW).unwrap());
         let cookie = Client::new(&app).get("/write").await.set_cookie().value;
         let after = |others: usize, other: String| {
             let header = format!("{COOKIE_NAME}={other}; ").repeat(others) + &format!("{COOKIE_NAME}={cookie}");
@@ -125,8 +126,8 @@ async fn however_many_protected_cookies_come_sixteen_are_looked_at() {
 async fn a_cookie_of_an_old_key_is_read_and_written_again_with_the_newest() {
     for way in WAYS {
         let world = World::new(way);
-        let old = Client::new(&world.app(KeyRing::new(OLD))).get("/write").await.set_cookie().value;
-        let app = world.app(KeyRing::new(NEW).with_old(OLD));
+        let old = Client::new(&world.app(KeyRing::new(OLD).unwrap())).get("/write").await.set_cookie().value;
+        let app = world.app(KeyRing::new(NEW).unwrap().add_old_key(OLD).unwrap());
         world.store.reset();
         let reply = read(&app, &old).await;
         assert_eq!(reply.text(), "Some(7)");
@@ -136,7 +137,7 @@ async fn a_cookie_of_an_old_key_is_read_and_written_again_with_the_newest() {
         assert_eq!(reply.text(), "Some(7)");
         reply.assert_no_cookie();
         // The old key is gone.
-        let after = world.app(KeyRing::new(NEW));
+        let after = world.app(KeyRing::new(NEW).unwrap());
         assert_eq!(read(&after, &new).await.text(), "Some(7)");
         assert_eq!(read(&after, &old).await.text(), "None");
     }
@@ -146,16 +147,16 @@ async fn a_cookie_of_an_old_key_is_read_and_written_again_with_the_newest() {
 async fn a_write_under_an_old_key_sends_the_cookie_again_and_a_rotation_sends_the_new_one() {
     for way in WAYS {
         let world = World::new(way);
-        let mut client = Client::new(&world.app(KeyRing::new(OLD)));
+        let mut client = Client::new(&world.app(KeyRing::new(OLD).unwrap()));
         let old = client.get("/write").await.set_cookie().value;
-        let app = world.app(KeyRing::new(NEW).with_old(OLD));
+        let app = world.app(KeyRing::new(NEW).unwrap().add_old_key(OLD).unwrap());
         let at = |path: &str| {
             let cookie = format!("{COOKIE_NAME}={old}");
             Request::get(path).header(COOKIE, cookie).body(axum::body::Body::empty()).unwrap()
         };
         let written = send(&app, at("/write")).await.set_cookie().value;
         let rotated = send(&app, at("/rotate")).await.set_cookie().value;
-        let after = world.app(KeyRing::new(NEW));
+        let after = world.app(KeyRing::new(NEW).unwrap());
         assert_eq!(read(&after, &written).await.text(), "None", "rotated out");
         assert_eq!(read(&after, &rotated).await.text(), "Some(7)");
         let gone = send(&app, at("/read")).await;
@@ -168,8 +169,8 @@ async fn a_write_under_an_old_key_sends_the_cookie_again_and_a_rotation_sends_th
 async fn a_cookie_that_was_written_under_another_name_opens_nothing() {
     for way in WAYS {
         let world = World::new(way);
-        let cookie = Client::new(&world.app(KeyRing::new(NEW))).get("/write").await.set_cookie().value;
-        let other = way(SessionLayer::builder(world.store.clone()).with_name("other"), KeyRing::new(NEW));
+        let cookie = Client::new(&world.app(KeyRing::new(NEW).unwrap())).get("/write").await.set_cookie().value;
+        let other = way(SessionLayer::builder(world.store.clone()).with_name("other"), KeyRing::new(NEW).unwrap());
         let app = Router::new()
             .route("/read", get(async |session: Session| format!("{:?}", session.get::<u32>("n").unwrap())))
             .layer(other.build().unwrap());
@@ -181,8 +182,8 @@ async fn a_cookie_that_was_written_under_another_name_opens_nothing() {
 #[tokio::test]
 async fn a_private_cookie_shows_neither_the_id_nor_the_token() {
     let world = World::new(SessionLayerBuilder::with_private_cookie);
-    let app = world.app(KeyRing::new(NEW));
-    let layer = SessionLayer::builder(world.store.clone()).with_private_cookie(KeyRing::new(NEW)).build().unwrap();
+    let app = world.app(KeyRing::new(NEW).unwrap());
+    let layer = SessionLayer::builder(world.store.clone()).with_private_cookie(KeyRing::new(NEW).unwrap()).build().unwrap();
     let (id, token) = layer.sessions().create(&serde_json::json!({ "n": 7 })).await.unwrap();
     let cookie = sessile::testing::cookie(&layer, &token);
     let text = cookie.to_str().unwrap();
@@ -196,7 +197,7 @@ async fn a_private_cookie_shows_neither_the_id_nor_the_token() {
 #[test]
 fn a_short_key_is_refused_when_the_layer_is_built() {
     for way in WAYS {
-        for ring in [KeyRing::new([0; 31]), KeyRing::new(NEW).with_old([0; 16]), KeyRing::new("")] {
+        for ring in [KeyRing::new([0; 31]).unwrap(), KeyRing::new(NEW).unwrap().add_old_key([0; 16]).unwrap(), KeyRing::new("").unwrap()] {
             let error = way(SessionLayer::builder(MemoryStore::new()), ring).build().unwrap_err();
             assert!(error.to_string().contains("32 bytes"), "{error}");
         }
@@ -205,7 +206,7 @@ fn a_short_key_is_refused_when_the_layer_is_built() {
 
 #[test]
 fn a_ring_shows_no_key() {
-    let ring = KeyRing::new(b"0123456789abcdef0123456789abcdef");
+    let ring = KeyRing::new(b"0123456789abcdef0123456789abcdef").unwrap();
     let layer = SessionLayer::builder(MemoryStore::new()).with_signed_cookie(ring.clone());
     let mut shown = format!("{ring:?} {layer:?}");
     shown += &format!("{:?}", layer.build().unwrap());
@@ -220,7 +221,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         for way in WAYS {
             let world = World::new(way);
-            let app = world.app(KeyRing::new(NEW));
+            let app = world.app(KeyRing::new(NEW).unwrap());
             let cookies: Vec<Vec<u8>> = values.iter().map(|value| [b"__Host-id=", &value[..]].concat()).collect();
             let cookies: Vec<&[u8]> = cookies.iter().map(|cookie| &cookie[..]).collect();
             let reply = runtime.block_on(send(&app, request_with_cookies("/read", &cookies)));

@@ -69,7 +69,7 @@ impl Served {
     }
 
     async fn n(&self, token: &str) -> u32 {
-        self.sessions.get(&session_of(token)).await.unwrap().unwrap().get("n").unwrap().unwrap()
+        self.sessions.find_by_id(&session_of(token)).await.unwrap().unwrap().get("n").unwrap().unwrap()
     }
 
     async fn connect(&self) -> TcpStream {

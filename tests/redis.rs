@@ -21,8 +21,9 @@ mod sweeps;
 
 use std::time::Duration;
 
+use sessile::RedisStore;
+use sessile::store::{Expected, Outcome, Store, StoreErrorKind};
 use sessile::testing::conformance::{Fixture, Task, check};
-use sessile::{Expected, Outcome, RedisStore, Store, StoreErrorKind};
 
 use self::proxy::{Behind, Proxy};
 use self::servers::{Directory, Server};
@@ -202,7 +203,7 @@ async fn a_server_that_may_not_write_is_unavailable() {
     for number in 2..200 {
         let mut parts = damage::record(number, Some("a")).into_parts();
         parts.state = vec![7; 100_000].into();
-        if let Err(error) = store.set(&sessile::Record::from_parts(parts), Expected::Absent).await {
+        if let Err(error) = store.set(&sessile::store::Record::from_parts(parts), Expected::Absent).await {
             full = Some(error);
             break;
         }
@@ -319,7 +320,7 @@ async fn records_are_found_while_their_slot_moves_to_another_node() {
     let name = |server: &Server| servers::ask(server.port(), "CLUSTER MYID").lines().nth(1).unwrap().to_owned();
     told(to, &format!("CLUSTER SETSLOT {slot} IMPORTING {}", name(from)));
     told(from, &format!("CLUSTER SETSLOT {slot} MIGRATING {}", name(to)));
-    let key = |record: &sessile::Record| format!("{{app}}:session:{}", record.id());
+    let key = |record: &sessile::store::Record| format!("{{app}}:session:{}", record.id());
     for record in &records[..4] {
         told(from, &format!("MIGRATE 127.0.0.1 {} {} 0 5000", to.port(), key(record)));
     }
@@ -331,13 +332,13 @@ async fn records_are_found_while_their_slot_moves_to_another_node() {
     // One that has moved, one that has not, and one that is new.
     for record in [&records[0], &records[4]] {
         let mut parts = record.clone().into_parts();
-        parts.version = sessile::Version::new(2);
-        let next = sessile::Record::from_parts(parts);
+        parts.version = sessile::store::Version::new(2);
+        let next = sessile::store::Record::from_parts(parts);
         assert_eq!(store.set(&next, Expected::Version(record.version())).await.unwrap(), Outcome::Written);
         assert_eq!(store.set(&next, Expected::Version(record.version())).await.unwrap(), Outcome::Refused);
         assert_eq!(store.get(record.id()).await.unwrap(), Some(next));
     }
-    let touch = sessile::Touch::new(records[1].last_seen(), records[1].expires_at() + time::Duration::hours(1));
+    let touch = sessile::store::Touch::new(records[1].last_seen(), records[1].expires_at() + time::Duration::hours(1));
     assert!(store.touch(&records[1], touch).await.unwrap());
     for record in [&records[2], &records[5]] {
         assert!(store.delete(record.id(), None).await.unwrap());

@@ -4,13 +4,17 @@
 
 mod support;
 
-use sessile::{EndReason, EventKind, Lifetime, ReplayPolicy};
+use sessile::Lifetime;
+
+use sessile::config::ReplayPolicy;
+
+use sessile::event::{EndReason, EventKind};
 use support::client::session_of;
 use support::race::{MINUTE, SECOND, World};
 use support::store::{Fault, Op};
 
 fn world(policy: ReplayPolicy) -> World {
-    World::with(|layer| layer.with_lifetime(Lifetime::new().with_rotation(MINUTE)).with_replay_policy(policy))
+    World::with(|layer| layer.with_lifetime(Lifetime::new().with_refresh_interval(MINUTE)).with_replay_policy(policy))
 }
 
 /// The token that a periodic rotation gives in the place of this one, presented once, so that this one is retired.
@@ -43,7 +47,7 @@ async fn a_replay_ends_the_session_where_that_is_the_policy() {
         world.advance(2 * SECOND);
         assert!(!world.is_live(&old).await);
         assert!(!world.is_live(&new).await);
-        assert_eq!(world.events.ends(), [(session_of(&old), EndReason::Replay)]);
+        assert_eq!(world.events.ends(), [(session_of(&old), EndReason::Replayed)]);
         assert_eq!(world.memory.len(), 0);
     }
 }

@@ -4,7 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use serde_json::json;
-use sessile::{Expected, MemoryStore, Outcome, Record, SessionId, Sessions, Store};
+use sessile::store::{Expected, Outcome, Record, Store};
+use sessile::{MemoryStore, SessionId, Sessions};
 
 /// Brings the store back to an earlier record, as a crash does.
 async fn forget(store: &MemoryStore, earlier: &Record) {
@@ -13,7 +14,7 @@ async fn forget(store: &MemoryStore, earlier: &Record) {
 }
 
 async fn keys(sessions: &Sessions, id: &SessionId) -> Vec<String> {
-    let mut keys = sessions.get(id).await.unwrap().unwrap().keys();
+    let mut keys = sessions.find_by_id(id).await.unwrap().unwrap().keys();
     keys.sort();
     keys
 }
@@ -25,7 +26,7 @@ async fn who_saw_a_write_that_was_lost_does_not_take_another_for_it() {
     let (id, _) = sessions.create(&json!({ "first": 1 })).await.unwrap();
     let durable = store.get(&id).await.unwrap().unwrap();
     assert!(sessions.update(&id, &json!({ "lost": 1 })).await.unwrap());
-    let session = sessions.open(&id).await.unwrap().unwrap();
+    let session = sessions.open_for_write(&id).await.unwrap().unwrap();
     session.insert("mine", &1).unwrap();
     forget(&store, &durable).await;
     assert!(sessions.update(&id, &json!({ "acknowledged": 1 })).await.unwrap());

@@ -5,7 +5,9 @@
 mod support;
 
 use http::StatusCode;
-use sessile::{ErrorKind, EventKind, Lifetime, Store};
+use sessile::event::EventKind;
+use sessile::store::Store;
+use sessile::{ErrorKind, Lifetime};
 use support::client::session_of;
 use support::race::{Answer, DAY, HOUR, MINUTE, NOBODY, SECOND, World};
 use support::store::Op;
@@ -85,7 +87,7 @@ async fn a_slow_reader_across_a_rotation_reads_on_and_sets_no_cookie() {
 
 #[tokio::test]
 async fn no_slow_request_renews_a_persistent_cookie_across_a_rotation() {
-    let lifetime = Lifetime::new().with_idle(HOUR).with_absolute(30 * DAY).with_max_age(30 * DAY);
+    let lifetime = Lifetime::new().with_idle_timeout(HOUR).with_absolute_timeout(30 * DAY).with_max_age(30 * DAY);
     for writes in [false, true] {
         let world = World::with(|layer| layer.with_lifetime(lifetime));
         let old = world.begin().await;
@@ -105,7 +107,7 @@ async fn no_slow_request_renews_a_persistent_cookie_across_a_rotation() {
 
 #[tokio::test]
 async fn a_touch_that_a_rotation_overtakes_sets_no_cookie() {
-    let lifetime = Lifetime::new().with_idle(HOUR).with_absolute(30 * DAY).with_max_age(30 * DAY);
+    let lifetime = Lifetime::new().with_idle_timeout(HOUR).with_absolute_timeout(30 * DAY).with_max_age(30 * DAY);
     let world = World::with(|layer| layer.with_lifetime(lifetime));
     let old = world.begin().await;
     world.advance(30 * MINUTE);

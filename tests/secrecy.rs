@@ -13,11 +13,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::{get, post};
 use http::{Method, StatusCode};
+use sessile::config::{KeyRing, TokenHeader};
+use sessile::csrf::Csrf;
+use sessile::event::EventKind;
+use sessile::flash::FlashLevel;
 use sessile::testing::ManualClock;
-use sessile::{
-    Csrf, Error, EventKind, FlashLevel, KeyRing, Lifetime, MemoryStore, SealedStore, Session, SessionHandle,
-    SessionLayer, SignedIn, TokenHeader,
-};
+use sessile::{Error, Lifetime, MemoryStore, SealedStore, Session, SessionHandle, SessionLayer, SignedIn};
 use support::client::{COOKIE_NAME, Client, EventLog, request, request_with_cookies, send, session_of};
 use support::store::{Fault, FaultyStore, Op};
 use tracing_subscriber::filter::LevelFilter;
@@ -57,7 +58,7 @@ fn app(layer: SessionLayer) -> Router {
         let mut shown = format!("{session:?} {session:#?} {handle:?} {:?} {:?}", session.detach(), session.keys());
         let error = session.get::<u32>("name").unwrap_err();
         shown += &format!("{error} {error:?} {:?}", error.source().map(ToString::to_string));
-        shown += &format!("{:?}", session.set_lifetime(Lifetime::new().with_idle(Duration::ZERO)));
+        shown += &format!("{:?}", session.set_lifetime(Lifetime::new().with_idle_timeout(Duration::ZERO)));
         session.rotate()?;
         shown += &format!("{session:?}");
         session.commit().await?;
@@ -98,7 +99,7 @@ async fn a_flow_that_is_logged_at_the_finest_level_shows_no_token() {
     log_everything();
     let (clock, events) = (ManualClock::new(), EventLog::default());
     let store = FaultyStore::new(MemoryStore::new().with_clock(&clock));
-    let lifetime = Lifetime::new().with_rotation(Duration::from_secs(60));
+    let lifetime = Lifetime::new().with_refresh_interval(Duration::from_secs(60));
     let layer = SessionLayer::builder(store.clone()).with_clock(&clock).with_lifetime(lifetime);
     let layer = layer.with_event_hook(events.hook()).build().unwrap();
     let app = app(layer);
@@ -164,10 +165,10 @@ async fn a_flow_that_is_logged_at_the_finest_level_shows_no_token() {
 async fn neither_tokens_of_a_header_nor_private_cookies_nor_keys_are_logged_or_shown() {
     log_everything();
     let key = *b"a key that nobody is to see at a";
-    let store = SealedStore::new(MemoryStore::new(), &KeyRing::new(key)).unwrap();
+    let store = SealedStore::new(MemoryStore::new(), &KeyRing::new(key).unwrap()).unwrap();
     let builder = SessionLayer::builder(store.clone()).with_token_header(TokenHeader::bearer());
-    let builder = builder.with_private_cookie(KeyRing::new(key).with_old([9; 32]));
-    let mut shown = format!("{store:?} {builder:?} {:?} {:?}", KeyRing::new(key), TokenHeader::bearer());
+    let builder = builder.with_private_cookie(KeyRing::new(key).unwrap().add_old_key([9; 32]).unwrap());
+    let mut shown = format!("{store:?} {builder:?} {:?} {:?}", KeyRing::new(key).unwrap(), TokenHeader::bearer());
     let layer = builder.build().unwrap();
     shown += &format!("{layer:?}");
     let app = app(layer);

@@ -11,9 +11,8 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
-use sessile::{
-    Error, Expected, Lifetime, Outcome, Record, Session, SessionId, SessionLayer, Store, StoreError, Token, Touch,
-};
+use sessile::store::{Expected, Outcome, Record, Store, StoreError, Touch};
+use sessile::{Error, Lifetime, Session, SessionId, SessionLayer, Token};
 use support::race::{MINUTE, NOBODY, World};
 use support::store::{Fault, Op};
 use tracing_subscriber::fmt::MakeWriter;
@@ -136,7 +135,7 @@ async fn no_secret_is_in_the_store_the_log_a_debug_or_an_error() {
 
     let base = World::new();
     let store = Recording { inner: base.store.clone(), dump: dump.clone() };
-    let lifetime = Lifetime::new().with_rotation(MINUTE);
+    let lifetime = Lifetime::new().with_refresh_interval(MINUTE);
     let events = dump.clone();
     let builder = SessionLayer::builder(store)
         .with_clock(&base.clock)
@@ -200,7 +199,7 @@ async fn no_secret_is_in_the_store_the_log_a_debug_or_an_error() {
         .assert_ok();
 
     // What an administrator sees, and a session created outside of a request.
-    let stored = world.sessions().get(&support::client::session_of(&third)).await.unwrap().unwrap();
+    let stored = world.sessions().find_by_id(&support::client::session_of(&third)).await.unwrap().unwrap();
     dump.add_debug(&stored);
     dump.add(serde_json::to_string_pretty(&stored).unwrap().as_bytes());
     let (_, token) =

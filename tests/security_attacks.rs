@@ -13,10 +13,9 @@ use axum::routing::{get, post};
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, VARY};
 use serde::{Deserialize, Serialize};
-use sessile::{
-    Csrf, Error, ErrorKind, Expected, Field, MemoryStore, Outcome, Record, Session, SessionLayer, SignedIn, Store,
-    Version,
-};
+use sessile::csrf::Csrf;
+use sessile::store::{Expected, Outcome, Record, Store, Version};
+use sessile::{Error, ErrorKind, Field, MemoryStore, Session, SessionLayer, SignedIn};
 use support::client::{COOKIE_NAME, Client, Reply, request_with_cookies, send, session_of};
 
 fn app(layer: SessionLayer) -> Router {
@@ -176,7 +175,7 @@ async fn attack_session_puzzling_signs_nobody_in() {
     async fn account(session: Session) -> Result<String, Error> {
         // A careless application that uses one key for two flows is told rather than given the other's value.
         session.insert("account", &Reset { user: "ada".to_owned() })?;
-        assert_eq!(session.get(ACCOUNT).err().map(|error| error.kind()), Some(ErrorKind::Type));
+        assert_eq!(session.get(ACCOUNT).err().map(|error| error.kind()), Some(ErrorKind::TypeMismatch));
         session.remove(ACCOUNT)?;
         Ok(format!("{}", session.get(ACCOUNT)?.is_some()))
     }
@@ -256,9 +255,9 @@ async fn attack_a_bomb_of_data_is_refused_both_ways() {
     assert_eq!(store.set(&Record::from_parts(parts), expected).await.unwrap(), Outcome::Written);
     assert_eq!(client.get("/members").await.text(), "ada");
     let sessions = SessionLayer::new(store.clone()).sessions();
-    let stored = sessions.get(&session_of(&client.token().unwrap())).await.unwrap().unwrap();
+    let stored = sessions.find_by_id(&session_of(&client.token().unwrap())).await.unwrap().unwrap();
     assert!(stored.keys().contains(&"deep".to_owned()), "the bomb is in place");
-    assert_eq!(stored.get::<serde_json::Value>("deep").unwrap_err().kind(), ErrorKind::Type);
+    assert_eq!(stored.get::<serde_json::Value>("deep").unwrap_err().kind(), ErrorKind::TypeMismatch);
     assert!(stored.to::<BTreeMap<String, serde_json::Value>>().is_err());
 }
 

@@ -11,10 +11,11 @@ use axum::Router;
 use axum::routing::{any, get, post};
 use base64::Engine;
 use http::{HeaderValue, Method, StatusCode};
-use sessile::{
-    CsrfLayer, Error, ErrorKind, EventKind, Lifetime, MemoryStore, SameSite, Session, SessionLayer,
-    SessionLayerBuilder, SignedIn, Store, Token,
-};
+use sessile::config::SameSite;
+use sessile::csrf::CsrfLayer;
+use sessile::event::EventKind;
+use sessile::store::Store;
+use sessile::{Error, ErrorKind, Lifetime, MemoryStore, Session, SessionLayer, SessionLayerBuilder, SignedIn, Token};
 use support::client::{COOKIE_NAME, Client, Reply, Visitor, request, request_with_cookies, send, session_of};
 use support::race::{DAY, HOUR, MINUTE, NOBODY, SECOND, World};
 use support::store::Counts;
@@ -280,7 +281,8 @@ async fn item_14_a_cookie_that_browsers_would_drop_is_refused_when_the_layer_is_
 #[tokio::test]
 async fn item_15_a_cookie_lasts_400_days_at_most_and_is_sent_again_where_the_session_lasts_longer() {
     assert_refused(builder().with_max_age(401 * DAY));
-    let lifetime = Lifetime::new().with_idle(500 * DAY).with_absolute(1000 * DAY).with_max_age(400 * DAY);
+    let lifetime =
+        Lifetime::new().with_idle_timeout(500 * DAY).with_absolute_timeout(1000 * DAY).with_max_age(400 * DAY);
     let world = World::with(|layer| layer.with_lifetime(lifetime));
     let mut client = Client::new(&app(world.layer.clone()));
     assert_eq!(client.post("/set").await.set_cookie().max_age(), Some(34_560_000));
@@ -441,7 +443,7 @@ async fn item_24_the_absolute_lifetime_ends_a_session_however_busy_it_is() {
 
 #[tokio::test]
 async fn item_25_a_token_can_be_renewed_every_so_often_while_requests_run_in_parallel() {
-    let world = World::with(|layer| layer.with_lifetime(Lifetime::new().with_rotation(MINUTE)));
+    let world = World::with(|layer| layer.with_lifetime(Lifetime::new().with_refresh_interval(MINUTE)));
     let app = app(world.layer.clone());
     let mut client = Client::new(&app);
     client.post("/set").await;
@@ -504,11 +506,11 @@ async fn item_27_an_owner_s_sessions_are_listed_and_ended_one_by_one_all_others_
             assert_eq!(client.get("/members").await.status, status);
         }
     };
-    assert!(sessions.delete(&ids[3]).await.unwrap());
+    assert!(sessions.end(&ids[3]).await.unwrap());
     alive([true, true, true, false]).await;
-    sessions.delete_others("ada", &ids[1]).await.unwrap();
+    sessions.end_others_of("ada", &ids[1]).await.unwrap();
     alive([false, true, false, false]).await;
-    sessions.delete_owned_by("ada").await.unwrap();
+    sessions.end_all_of("ada").await.unwrap();
     alive([false; 4]).await;
 }
 
@@ -562,7 +564,7 @@ async fn item_30_a_mere_visit_begins_no_session_and_a_provider_s_lifetime_can_be
     let answer = world
         .send(NOBODY, |session| async move {
             session.sign_in("ada")?;
-            session.set_lifetime(Lifetime::new().with_idle(10 * MINUTE).with_absolute(10 * MINUTE))
+            session.set_lifetime(Lifetime::new().with_idle_timeout(10 * MINUTE).with_absolute_timeout(10 * MINUTE))
         })
         .await;
     let token = answer.token();
@@ -668,7 +670,7 @@ async fn item_37_a_value_of_another_type_is_an_error_and_two_writers_both_count(
     world
         .send(&token, |session| async move {
             session.insert("n", "a text")?;
-            assert_eq!(session.get::<u64>("n").unwrap_err().kind(), ErrorKind::Type);
+            assert_eq!(session.get::<u64>("n").unwrap_err().kind(), ErrorKind::TypeMismatch);
             session.remove("n").map(drop)
         })
         .await
@@ -689,8 +691,9 @@ async fn item_37_a_value_of_another_type_is_an_error_and_two_writers_both_count(
 
 #[tokio::test]
 async fn item_38_timeouts_are_the_application_s_to_set_and_a_sign_out_can_be_shown() {
-    let world =
-        World::with(|layer| layer.with_lifetime(Lifetime::new().with_idle(15 * MINUTE).with_absolute(12 * HOUR)));
+    let world = World::with(|layer| {
+        layer.with_lifetime(Lifetime::new().with_idle_timeout(15 * MINUTE).with_absolute_timeout(12 * HOUR))
+    });
     let mut client = Client::new(&app(world.layer.clone()));
     client.post("/sign-in").await;
     assert_eq!(client.get("/members").await.status, StatusCode::OK, "so a page can show the way out");

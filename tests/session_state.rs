@@ -63,7 +63,7 @@ async fn a_lifetime_of_its_own_is_kept_across_later_writes() {
     let clock = ManualClock::new();
     let layer = SessionLayer::builder(MemoryStore::new().with_clock(&clock)).with_clock(&clock).build().unwrap();
     let mut visitor = Visitor::new(&layer);
-    let remembered = Lifetime::new().with_idle(14 * DAY).with_absolute(90 * DAY).with_max_age(30 * DAY);
+    let remembered = Lifetime::new().with_idle_timeout(14 * DAY).with_absolute_timeout(90 * DAY).with_max_age(30 * DAY);
     let cookie = visitor
         .visit(async move |session: Session| {
             session.sign_in("ada")?;
@@ -99,12 +99,12 @@ async fn a_lifetime_that_cannot_work_is_refused_and_the_session_goes_on() {
     let mut visitor = visitor();
     let reply = visitor.visit(async |session: Session| {
         for lifetime in [
-            Lifetime::new().with_idle(Duration::ZERO),
-            Lifetime::new().with_absolute(Duration::ZERO),
-            Lifetime::new().with_rotation(Duration::from_secs(29)),
-            Lifetime::new().with_max_age(Lifetime::LONGEST_MAX_AGE + Duration::from_secs(1)),
+            Lifetime::new().with_idle_timeout(Duration::ZERO),
+            Lifetime::new().with_absolute_timeout(Duration::ZERO),
+            Lifetime::new().with_refresh_interval(Duration::from_secs(29)),
+            Lifetime::new().with_max_age(Lifetime::MAX_COOKIE_AGE + Duration::from_secs(1)),
         ] {
-            assert_eq!(session.set_lifetime(lifetime).unwrap_err().kind(), ErrorKind::Lifetime);
+            assert_eq!(session.set_lifetime(lifetime).unwrap_err().kind(), ErrorKind::InvalidLifetime);
         }
         Ok::<_, Error>(())
     });
@@ -119,7 +119,7 @@ async fn changing_the_lifetime_alone_sends_the_cookie_anew() {
     visitor.visit(async |session: Session| session.insert("n", &1)).await;
     let token = visitor.token();
     let week = Duration::from_secs(7 * 24 * 60 * 60);
-    let lifetime = Lifetime::new().with_idle(week).with_absolute(week).with_max_age(week);
+    let lifetime = Lifetime::new().with_idle_timeout(week).with_absolute_timeout(week).with_max_age(week);
     let cookie = visitor.visit(async move |session: Session| session.set_lifetime(lifetime)).await.set_cookie();
     assert_eq!((Some(cookie.value.clone()), cookie.max_age().map(|age| age > 604_700)), (token, Some(true)));
 }

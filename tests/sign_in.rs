@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use sessile::{ErrorKind, EventKind, Lifetime, Session};
+use sessile::event::EventKind;
+use sessile::{ErrorKind, Lifetime, Session};
 use support::client::session_of;
 use support::race::{Answer, DAY, HOUR, MINUTE, NOBODY, SECOND, World};
 use support::store::{Fault, Gate, Op};
@@ -54,13 +55,15 @@ async fn signing_in_over_another_owners_session_ends_that_one_and_begins_one_wit
     assert_eq!((opened.owner.as_deref(), opened.keys), (Some("bob"), vec!["his".to_owned()]));
     assert_ne!(opened.id, session_of(&old));
     assert!(!world.is_live(&old).await);
-    assert!(world.sessions().get(&session_of(&old)).await.unwrap().is_none());
+    assert!(world.sessions().find_by_id(&session_of(&old)).await.unwrap().is_none());
     assert!(world.sessions().owned_by("ada").await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn signing_in_again_keeps_the_data_and_restarts_the_lifetimes() {
-    let world = World::with(|layer| layer.with_lifetime(Lifetime::new().with_idle(HOUR).with_absolute(2 * HOUR)));
+    let world = World::with(|layer| {
+        layer.with_lifetime(Lifetime::new().with_idle_timeout(HOUR).with_absolute_timeout(2 * HOUR))
+    });
     let first = world.begin_signed_in("ada").await;
     world.insert(&first, "hers", 1).await.assert_ok();
     for _ in 0..3 {
@@ -73,7 +76,7 @@ async fn signing_in_again_keeps_the_data_and_restarts_the_lifetimes() {
     world.advance(59 * MINUTE);
     assert!(world.is_live(&second).await, "past the end that the first sign-in set");
     assert_eq!(world.opens(&second).await.unwrap().keys, ["hers"]);
-    let stored = world.sessions().get(&session_of(&second)).await.unwrap().unwrap();
+    let stored = world.sessions().find_by_id(&session_of(&second)).await.unwrap().unwrap();
     assert_eq!(stored.authenticated_at(), Some(world.clock.now() - 59 * MINUTE));
 }
 
@@ -112,7 +115,7 @@ async fn in_flight(world: &World, work: &'static str) -> (Answer, String) {
                 "remove" => session.remove("start").map(|_| ()),
                 "clear" => session.clear(),
                 "rotate" => session.rotate(),
-                "set_lifetime" => session.set_lifetime(Lifetime::new().with_absolute(400 * DAY)),
+                "set_lifetime" => session.set_lifetime(Lifetime::new().with_absolute_timeout(400 * DAY)),
                 "sign_out" => session.sign_out(),
                 "detached" => {
                     let detached = session.detach();
@@ -380,7 +383,7 @@ async fn a_rotation_of_a_planted_session_that_is_committed_second_gives_no_token
 
 #[tokio::test]
 async fn the_pending_token_that_a_periodic_rotation_gave_an_attacker_dies_with_the_sign_in() {
-    let world = World::with(|layer| layer.with_lifetime(Lifetime::new().with_rotation(MINUTE)));
+    let world = World::with(|layer| layer.with_lifetime(Lifetime::new().with_refresh_interval(MINUTE)));
     let planted = world.begin().await;
     world.advance(2 * MINUTE);
     let victim = world

@@ -12,10 +12,10 @@ mod support;
 use std::time::Duration;
 
 use serde_json::json;
+use sessile::store::Store;
 use sessile::testing::ManualClock;
 use sessile::{
     Error, Lifetime, MemoryStore, MySqlStore, PostgresStore, RedisStore, Session, SessionLayer, Sessions, SqliteStore,
-    Store,
 };
 use sqlx::{Executor, Row};
 use tokio::task::JoinSet;

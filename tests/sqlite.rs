@@ -22,8 +22,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use sessile::SqliteStore;
+use sessile::store::{Expected, Outcome, Store, StoreErrorKind};
 use sessile::testing::conformance::{Fixture, Task, check};
-use sessile::{Expected, Outcome, SqliteStore, Store, StoreErrorKind};
 
 use self::servers::Directory;
 
@@ -164,7 +165,7 @@ async fn a_full_database_is_unavailable_and_keeps_what_it_has() {
     assert_eq!(store.set(&first, Expected::Absent).await.unwrap(), Outcome::Written);
     let mut parts = damage::record(2, None).into_parts();
     parts.state = vec![7; 1 << 20].into();
-    let full = store.set(&sessile::Record::from_parts(parts), Expected::Absent).await.unwrap_err();
+    let full = store.set(&sessile::store::Record::from_parts(parts), Expected::Absent).await.unwrap_err();
     assert_eq!(full.kind(), StoreErrorKind::Unavailable, "{full:?}");
     assert_eq!(store.get(first.id()).await.unwrap().as_ref(), Some(&first));
     assert!(store.delete(first.id(), None).await.unwrap());
@@ -218,7 +219,7 @@ async fn nothing_acknowledged_is_lost_while_processes_that_share_the_file_are_ki
     counted.dedup();
     assert_eq!(counted.len() as u64, acknowledged, "two increments were told the same number");
     let token = sessile::Token::parse(cookie.split_once('=').unwrap().1.as_bytes()).unwrap();
-    let stored = node.sessions.get(&token.id()).await.unwrap().unwrap().get::<u64>("count").unwrap().unwrap();
+    let stored = node.sessions.find_by_id(&token.id()).await.unwrap().unwrap().get::<u64>("count").unwrap().unwrap();
     assert!(stored <= requests, "{requests} requests counted to {stored}");
     faults::judge(kills, requests, acknowledged, acknowledged.saturating_sub(stored));
 }

@@ -46,7 +46,7 @@ async fn it_replaces_the_token_and_keeps_the_session() {
 
 #[tokio::test]
 async fn it_restarts_both_lifetimes() {
-    let lifetime = Lifetime::new().with_idle(HOUR).with_absolute(2 * HOUR);
+    let lifetime = Lifetime::new().with_idle_timeout(HOUR).with_absolute_timeout(2 * HOUR);
     let world = World::with(|layer| layer.with_lifetime(lifetime));
     let mut token = world.begin_signed_in("ada").await;
     for _ in 0..3 {
@@ -69,7 +69,7 @@ async fn who_is_not_signed_in_cannot_reauthenticate() {
     for token in [NOBODY, Some(anonymous)] {
         let answer = world
             .send(token, |session| async move {
-                assert_eq!(session.require_recent(HOUR).unwrap_err().kind(), ErrorKind::SignedOut);
+                assert_eq!(session.require_recent(HOUR).unwrap_err().kind(), ErrorKind::NotSignedIn);
                 session.reauthenticate()
             })
             .await;
@@ -145,7 +145,7 @@ async fn one_in_a_session_that_is_ended_meanwhile_begins_no_other() {
                 Ok(())
             })
             .await;
-        assert_eq!(world.sessions().delete_owned_by("ada").await.unwrap(), 1);
+        assert_eq!(world.sessions().end_all_of("ada").await.unwrap(), 1);
         let answer = slow.finish().await;
         assert_eq!(answer.given().is_none(), again, "a sign-in begins another");
         assert_eq!(world.memory.is_empty(), again);

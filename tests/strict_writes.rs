@@ -5,7 +5,7 @@
 mod support;
 
 use http::StatusCode;
-use sessile::EventKind;
+use sessile::event::EventKind;
 use support::race::{Answer, World};
 use support::store::Gate;
 

@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use redis::{Client, TlsCertificates};
-use sessile::{Expected, MySqlStore, Outcome, PostgresStore, RedisStore, Store, StoreErrorKind};
+use sessile::store::{Expected, Outcome, Store, StoreErrorKind};
+use sessile::{MySqlStore, PostgresStore, RedisStore};
 
 use self::servers::{Directory, Server, free_port};
 

@@ -9,7 +9,9 @@ use axum::body::Body;
 use axum::routing::{any, get};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, VARY};
 use http::{Request, StatusCode};
-use sessile::{Csrf, CsrfLayer, MemoryStore, Session, SessionLayer, SessionLayerBuilder, Token, TokenHeader};
+use sessile::config::TokenHeader;
+use sessile::csrf::{Csrf, CsrfLayer};
+use sessile::{MemoryStore, Session, SessionLayer, SessionLayerBuilder, Token};
 use support::client::{COOKIE_NAME, Client, Reply, send};
 use support::store::{CountingStore, Counts};
 

@@ -23,7 +23,7 @@ async fn transient_values_live_under_any_key_beside_the_sessions() {
     assert_eq!(store.len(), keys.len());
     for (n, key) in keys.iter().enumerate() {
         assert_eq!(transient.get::<usize>(key).await.unwrap(), Some(n), "{key:?}");
-        assert_eq!(transient.get::<String>(key).await.unwrap_err().kind(), ErrorKind::Type);
+        assert_eq!(transient.get::<String>(key).await.unwrap_err().kind(), ErrorKind::TypeMismatch);
     }
     for key in keys {
         assert!(transient.delete(key).await.unwrap());
@@ -120,6 +120,6 @@ async fn a_transient_key_never_reaches_a_session() {
         transient.set(&key, &1, Duration::from_secs(60)).await.unwrap();
     }
     assert_eq!(store.len(), 5);
-    assert_eq!(sessions.get(&id).await.unwrap().unwrap().get::<u8>("n").unwrap(), Some(41));
+    assert_eq!(sessions.find_by_id(&id).await.unwrap().unwrap().get::<u8>("n").unwrap(), Some(41));
     assert!(sessions.owned_by("").await.unwrap().is_empty());
 }

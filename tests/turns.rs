@@ -8,7 +8,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use serde_json::json;
-use sessile::{Expected, MemoryStore, Outcome, Record, Session, SessionId, Sessions, Store, StoreError, Touch};
+use sessile::store::{Expected, Outcome, Record, Store, StoreError, Touch};
+use sessile::{MemoryStore, Session, SessionId, Sessions};
 use support::store::{CountingStore, Counts};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -49,7 +50,7 @@ async fn none_of_a_hundred_writers_is_refused_more_than_once() {
     store.reset();
     let mut opened = Vec::new();
     for _ in 0..100 {
-        opened.push(sessions.open(&id).await.unwrap().unwrap());
+        opened.push(sessions.open_for_write(&id).await.unwrap().unwrap());
     }
     let mut writers = JoinSet::new();
     for session in opened {
@@ -60,14 +61,14 @@ async fn none_of_a_hundred_writers_is_refused_more_than_once() {
     }
     // A get for each that opens, and another for each that was refused.
     assert_eq!(store.counts(), Counts::gets(100 + 99).and_sets(100 + 99));
-    assert_eq!(sessions.get(&id).await.unwrap().unwrap().get::<u32>("count").unwrap(), Some(100));
+    assert_eq!(sessions.find_by_id(&id).await.unwrap().unwrap().get::<u32>("count").unwrap(), Some(100));
 }
 
 /// The session, opened three times; each has written a key of its own and not committed it.
 async fn three_writers(sessions: &Sessions, id: &SessionId) -> Vec<Session> {
     let mut opened = Vec::new();
     for place in 0..3 {
-        let session = sessions.open(id).await.unwrap().unwrap();
+        let session = sessions.open_for_write(id).await.unwrap().unwrap();
         session.insert(&format!("key {place}"), &place).unwrap();
         opened.push(session);
     }
@@ -84,7 +85,7 @@ async fn a_commit_that_is_left_alone_in_the_middle_of_its_turn_holds_nobody_up()
     timeout(TRIP * 3 / 2, &mut left_alone).await.expect_err("it has lost a race, and waits to try again");
     timeout(Duration::from_secs(4), opened[2].commit()).await.expect("it does not wait for ever").unwrap();
     left_alone.await.unwrap();
-    assert_eq!(sessions.get(&id).await.unwrap().unwrap().keys().len(), 3);
+    assert_eq!(sessions.find_by_id(&id).await.unwrap().unwrap().keys().len(), 3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -57,7 +57,7 @@ async fn the_request_that_creates_a_session_does_not_confirm_it_by_a_second_writ
                 session.insert("n", &n)?;
                 session.commit().await?;
             }
-            session.set_lifetime(Lifetime::new().with_idle(24 * HOUR))?;
+            session.set_lifetime(Lifetime::new().with_idle_timeout(24 * HOUR))?;
             session.commit().await
         })
         .await
@@ -91,7 +91,7 @@ async fn background_work_neither_confirms_nor_shortens_a_session() {
     assert!(world.is_live(&kept).await);
     for token in [&dropped, &kept] {
         let id = support::client::session_of(token);
-        let session = world.sessions().open(&id).await.unwrap().unwrap();
+        let session = world.sessions().open_for_write(&id).await.unwrap().unwrap();
         session.insert("job", &1).unwrap();
         session.commit().await.unwrap();
     }
@@ -102,7 +102,7 @@ async fn background_work_neither_confirms_nor_shortens_a_session() {
 
 #[tokio::test]
 async fn a_lifetime_that_is_shorter_anyway_stays() {
-    let short = Lifetime::new().with_idle(MINUTE);
+    let short = Lifetime::new().with_idle_timeout(MINUTE);
     let world = World::with(|layer| layer.with_lifetime(short).with_unconfirmed_lifetime(10 * MINUTE));
     let token = world.begin().await;
     let (_, counts) = world.cost(world.is_live(&token)).await;
@@ -118,7 +118,7 @@ async fn without_the_setting_a_longer_lifetime_given_in_a_second_commit_holds() 
         .send(NOBODY, |session| async move {
             session.insert("n", &1)?;
             session.commit().await?;
-            session.set_lifetime(Lifetime::new().with_idle(10 * HOUR))
+            session.set_lifetime(Lifetime::new().with_idle_timeout(10 * HOUR))
         })
         .await
         .token();

@@ -7,10 +7,9 @@ mod support;
 use axum::Router;
 use axum::routing::{get, post};
 use http::StatusCode;
-use sessile::{
-    Error, Expected, MemoryStore, Outcome, Record, Session, SessionHandle, SessionId, SessionLayer, SignedIn,
-};
-use sessile::{Store, StoreError, Touch};
+use sessile::store::{Expected, Outcome, Record};
+use sessile::store::{Store, StoreError, Touch};
+use sessile::{Error, MemoryStore, Session, SessionHandle, SessionId, SessionLayer, SignedIn};
 use support::client::{COOKIE_NAME, Client};
 use support::store::{Fault, FaultyStore, Op};
 

@@ -16,10 +16,8 @@ use http::header::{COOKIE, HeaderValue, SET_COOKIE};
 use http::{Request, Response, StatusCode};
 use libfuzzer_sys::fuzz_target;
 use now::now;
-use sessile::{
-    Expected, MemoryStore, Outcome, Record, SessionHandle, SessionId, SessionLayer, Store, StoreError, Token, Touch,
-    Version,
-};
+use sessile::{MemoryStore, SessionHandle, SessionId, SessionLayer, Token};
+use sessile::store::{Expected, Outcome, Record, Store, StoreError, Touch, Version};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -61,7 +59,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let layer = SessionLayer::new(Counting(MemoryStore::new(), Arc::clone(&asked)));
     let create = || now(layer.sessions().create(&serde_json::json!({ "n": 1 }))).unwrap();
     let ((_, there), (id, gone)) = (create(), create());
-    assert!(now(layer.sessions().delete(&id)).unwrap());
+    assert!(now(layer.sessions().end(&id)).unwrap());
     World { there: there.expose_secret(), gone: gone.expose_secret(), layer, asked }
 });
 

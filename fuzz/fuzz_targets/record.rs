@@ -10,7 +10,8 @@ mod now;
 use libfuzzer_sys::fuzz_target;
 use now::now;
 use sessile::testing::ManualClock;
-use sessile::{Expected, MemoryStore, Record, RecordParts, SessionLayer, Store, Version};
+use sessile::{MemoryStore, SessionLayer};
+use sessile::store::{Expected, Record, RecordParts, Store, Version};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -34,15 +35,15 @@ fuzz_target!(|input: &[u8]| {
     let _ = now(store.set(&record, Expected::Absent)).unwrap();
     let sessions = SessionLayer::builder(store.clone()).with_clock(&clock).build().unwrap().sessions();
     let id = *record.id();
-    let Ok(Some(found)) = now(sessions.get(&id)) else { return };
+    let Ok(Some(found)) = now(sessions.find_by_id(&id)) else { return };
     let _ = serde_json::to_string(&found);
     for key in found.keys() {
         let _ = found.get::<serde_json::Value>(&key);
     }
     // What is written to it is there, or is refused.
     if now(sessions.update(&id, &serde_json::json!({ "written": 7 }))).is_ok_and(|done| done) {
-        let found = now(sessions.get(&id)).unwrap().expect("it was just written");
+        let found = now(sessions.find_by_id(&id)).unwrap().expect("it was just written");
         assert_eq!(found.get::<u32>("written").unwrap(), Some(7));
     }
-    let _ = now(sessions.delete(&id));
+    let _ = now(sessions.end(&id));
 });

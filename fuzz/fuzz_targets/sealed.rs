@@ -11,7 +11,9 @@ mod now;
 use libfuzzer_sys::fuzz_target;
 use now::now;
 use sessile::testing::ManualClock;
-use sessile::{Expected, KeyRing, MemoryStore, Record, RecordParts, SealedStore, Store, Version};
+use sessile::{MemoryStore, SealedStore};
+use sessile::config::KeyRing;
+use sessile::store::{Expected, Record, RecordParts, Store, Version};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -19,7 +21,7 @@ fuzz_target!(|input: &[u8]| {
     let Some((kind, bytes)) = input.split_first() else { return };
     let start = OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap();
     let memory = MemoryStore::new().with_clock(&ManualClock::at(start));
-    let store = SealedStore::new(memory.clone(), &KeyRing::new([7; 32])).unwrap();
+    let store = SealedStore::new(memory.clone(), &KeyRing::new([7; 32]).unwrap()).unwrap();
     let plain = RecordParts {
         id: Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0001).into(),
         version: Version::new(3),

@@ -9,7 +9,7 @@ use http::request::Parts;
 use crate::error::{Error, ErrorKind};
 use crate::event::EventKind;
 use crate::extract::handle;
-use crate::session::{Main, Session};
+use crate::session::Session;
 use crate::transport::Carrier;
 
 /// The header that a script sends a token in.
@@ -18,18 +18,19 @@ const HEADER: &str = "x-csrf-token";
 /// The session of a request that brings a CSRF token of it, in the header `X-CSRF-Token`; it derefs to [`Session`].
 ///
 /// For handlers that scripts call. Rejects with 403 where the token is missing or another session's, and otherwise as
-/// [`Session`] does. [`CsrfForm`](crate::CsrfForm) takes the token of a form, and [`CsrfLayer`](crate::CsrfLayer) checks
+/// [`Session`] does. [`CsrfForm`](crate::csrf::CsrfForm) takes the token of a form, and [`CsrfLayer`](crate::csrf::CsrfLayer) checks
 /// all handlers at once.
 ///
 /// ```
-/// use sessile::{Csrf, Error};
+/// use sessile::Error;
+/// use sessile::csrf::Csrf;
 ///
 /// async fn rename(session: Csrf, name: String) -> Result<(), Error> {
 ///     session.insert("name", &name)
 /// }
 /// # let _: axum::Router = axum::Router::new().route("/", axum::routing::post(rename));
 /// ```
-pub struct Csrf<M = Main>(Session<M>);
+pub struct Csrf<M = ()>(Session<M>);
 
 impl<M> Csrf<M> {
     /// The session.

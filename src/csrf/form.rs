@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use super::extract::in_header;
 use crate::error::{Error, ErrorKind};
 use crate::extract::handle;
-use crate::session::{Main, Session};
+use crate::session::Session;
 
 /// The field that a form sends its token in.
 const FIELD: &str = "csrf_token";
@@ -29,7 +29,8 @@ const FIELD: &str = "csrf_token";
 ///
 /// ```
 /// use serde::Deserialize;
-/// use sessile::{CsrfForm, Error, Session};
+/// use sessile::{Error, Session};
+/// use sessile::csrf::CsrfForm;
 ///
 /// #[derive(Deserialize)]
 /// struct Rename {
@@ -42,7 +43,7 @@ const FIELD: &str = "csrf_token";
 /// # let _: axum::Router = axum::Router::new().route("/", axum::routing::post(rename));
 /// ```
 #[expect(clippy::exhaustive_structs, reason = "a handler takes it apart, as it does axum's extractors")]
-pub struct CsrfForm<T, M = Main>(pub T, #[doc(hidden)] pub PhantomData<fn() -> M>);
+pub struct CsrfForm<T, M = ()>(pub T, #[doc(hidden)] pub PhantomData<fn() -> M>);
 
 impl<T: fmt::Debug, M> fmt::Debug for CsrfForm<T, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -18,7 +18,7 @@ use super::form::{in_form, is_form};
 use crate::error::Error;
 use crate::extract::handle;
 use crate::future::refusal;
-use crate::session::{Main, Session};
+use crate::session::Session;
 use crate::transport::Carrier;
 
 /// Refuses requests of unsafe methods that bring no CSRF token of their session, with 403 (OWASP ASVS 5.0 V3.5.1).
@@ -30,7 +30,7 @@ use crate::transport::Carrier;
 ///
 /// Put it inside the [`SessionLayer`](crate::SessionLayer), and around the routes that it is to protect; leave those
 /// outside that other servers call, such as webhooks, and those that take multipart forms without a script, which ask
-/// [`Session::verify_csrf`] themselves. Clients that present their token in a [header](crate::TokenHeader) pass, since no
+/// [`Session::verify_csrf`] themselves. Clients that present their token in a [header](crate::config::TokenHeader) pass, since no
 /// browser sends that by itself. A sign-in form is to be protected, too: the page that shows it asks for a token
 /// and so begins a session.
 ///
@@ -39,7 +39,8 @@ use crate::transport::Carrier;
 ///
 /// ```
 /// use axum::{Router, routing::{get, post}};
-/// use sessile::{CsrfLayer, Error, MemoryStore, Session, SessionLayer};
+/// use sessile::{Error, MemoryStore, Session, SessionLayer};
+/// use sessile::csrf::CsrfLayer;
 ///
 /// async fn page(session: Session) -> Result<String, Error> {
 ///     Ok(format!(r#"<input type="hidden" name="csrf_token" value="{}">"#, session.csrf_token().await?))
@@ -55,7 +56,7 @@ use crate::transport::Carrier;
 ///     .layer(SessionLayer::new(MemoryStore::new()));
 /// ```
 #[must_use]
-pub struct CsrfLayer<M = Main>(PhantomData<fn() -> M>);
+pub struct CsrfLayer<M = ()>(PhantomData<fn() -> M>);
 
 impl CsrfLayer {
     /// The layer of the sessions without a marker.
@@ -98,7 +99,7 @@ impl<M> fmt::Debug for CsrfLayer<M> {
 }
 
 /// A service that is asked for nothing unsafe without a CSRF token. Made by [`CsrfLayer`].
-pub struct CsrfService<S, M = Main> {
+pub struct CsrfService<S, M = ()> {
     inner: S,
     marker: PhantomData<fn() -> M>,
 }

@@ -11,13 +11,12 @@ use super::moving::{ErasedLegacy, Settings};
 use super::service::MigrationService;
 use super::{LegacySession, LegacySessions};
 use crate::error::Error;
-use crate::session::Main;
 
 /// Takes over the sessions of another crate. The [module](crate::migrate) says how.
 ///
 /// Add it before the [`SessionLayer`](crate::SessionLayer), so that it runs after that one.
 #[must_use]
-pub struct MigrationLayer<M = Main> {
+pub struct MigrationLayer<M = ()> {
     settings: Arc<Settings>,
     marker: PhantomData<fn() -> M>,
 }

@@ -52,14 +52,14 @@ impl LegacySession {
     ///
     /// # Errors
     ///
-    /// [`Type`](ErrorKind::Type) where it is of another type.
+    /// [`TypeMismatch`](ErrorKind::TypeMismatch) where it is of another type.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         let value = match self.values.get(key) {
             None => return Ok(None),
             Some(Kept::New(frame)) => decode(key, frame.value().as_bytes()),
             Some(Kept::Old(value)) => T::deserialize(value).map_err(|error| {
                 let expected = std::any::type_name::<T>();
-                Error::with_source(ErrorKind::Type, error).at(format!("{key:?} is not a {expected}"))
+                Error::with_source(ErrorKind::TypeMismatch, error).at(format!("{key:?} is not a {expected}"))
             }),
         };
         value.map(Some)
@@ -93,7 +93,7 @@ impl LegacySession {
     ///
     /// # Errors
     ///
-    /// [`Type`](ErrorKind::Type) where the value is of another type.
+    /// [`TypeMismatch`](ErrorKind::TypeMismatch) where the value is of another type.
     pub fn retype<T: Serialize + DeserializeOwned>(&mut self, key: &str) -> Result<(), Error> {
         match self.get::<T>(key)? {
             Some(value) => self.insert(key, &value),

@@ -8,7 +8,8 @@
 //! ```
 //! use axum::{Router, routing::get};
 //! use sessile::migrate::{LegacySession, LegacySessions, MigrationLayer};
-//! use sessile::{Error, MemoryStore, Session, SessionLayer, StoreError};
+//! use sessile::{Error, MemoryStore, Session, SessionLayer};
+//! use sessile::store::StoreError;
 //! use time::OffsetDateTime;
 //!
 //! /// Reads what the application kept until now.
@@ -57,7 +58,7 @@
 //! - An old id is never adopted: the new session has an id and a secret of its own. Neither is stored in the clear: the note
 //!   holds the secret masked by a hash of the old cookie, and lies under another hash of it.
 //! - If either store fails, the answer is 503, and the next request tries again.
-//! - An old record that cannot be read is left alone, and so is its cookie; it is an event ([`Corrupt`](crate::EventKind::Corrupt)).
+//! - An old record that cannot be read is left alone, and so is its cookie; it is an event ([`Corrupt`](crate::event::EventKind::Corrupt)).
 //!
 //! # What it costs
 //!
@@ -97,8 +98,8 @@ pub trait LegacySessions: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`Corrupt`](crate::StoreErrorKind::Corrupt) where what is kept cannot be read;
-    /// [`Unavailable`](crate::StoreErrorKind::Unavailable) where it cannot be asked for.
+    /// [`Corrupt`](crate::store::StoreErrorKind::Corrupt) where what is kept cannot be read;
+    /// [`Unavailable`](crate::store::StoreErrorKind::Unavailable) where it cannot be asked for.
     fn load(&self, cookie: &str) -> impl Future<Output = Result<Option<LegacySession>, StoreError>> + Send;
 
     /// Deletes the session that this cookie opens, if there is one.

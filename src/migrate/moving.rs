@@ -118,7 +118,7 @@ impl Settings {
         if notes.set_new(&Note::key(old), &Note::of(&token, old), left.max(DAY)).await? {
             return Ok(token);
         }
-        sessions.delete(&id).await?;
+        sessions.end(&id).await?;
         let note = notes.get::<Note>(&Note::key(old)).await?;
         let lost = || StoreError::unavailable("the note that a session was moved is gone");
         Ok(note.ok_or_else(lost)?.token(old))

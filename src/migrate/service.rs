@@ -14,11 +14,11 @@ use tower_service::Service;
 
 use super::moving::Settings;
 use crate::future::refusal;
-use crate::session::{Main, SessionHandle};
+use crate::session::SessionHandle;
 use crate::transport::Carrier;
 
 /// A service that takes over old sessions. Made by [`MigrationLayer`](super::MigrationLayer).
-pub struct MigrationService<S, M = Main> {
+pub struct MigrationService<S, M = ()> {
     inner: S,
     settings: Arc<Settings>,
     marker: PhantomData<fn() -> M>,

@@ -21,7 +21,7 @@ use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::token::SessionId;
 
-/// The version of a record: grows with each [`Store::set`](crate::Store::set), and no two writes make the same one.
+/// The version of a record: grows with each [`Store::set`](crate::store::Store::set), and no two writes make the same one.
 ///
 /// It counts the writes, and carries a mark of the write that made it. So a request that has seen a write which the server
 /// then lost in a crash cannot take another for it. It fits a signed 64-bit column.
@@ -130,7 +130,7 @@ impl Record {
         &self.columns.id
     }
 
-    /// The version, which [`Expected`](crate::Expected) is about.
+    /// The version, which [`Expected`](crate::store::Expected) is about.
     #[must_use]
     pub const fn version(&self) -> Version {
         self.columns.version
@@ -160,8 +160,8 @@ impl Record {
         &self.state
     }
 
-    /// Moves last seen and expiry as a [`Store::touch`](crate::Store::touch) must: never to an earlier instant.
-    pub fn touch(&mut self, touch: crate::Touch) {
+    /// Moves last seen and expiry as a [`Store::touch`](crate::store::Store::touch) must: never to an earlier instant.
+    pub fn touch(&mut self, touch: crate::store::Touch) {
         self.columns.touch(touch);
     }
 
@@ -189,8 +189,8 @@ impl Record {
     ///
     /// # Errors
     ///
-    /// [`Corrupt`](crate::StoreErrorKind::Corrupt) where the bytes are no record,
-    /// [`Unsupported`](crate::StoreErrorKind::Unsupported) where they are one of a newer format.
+    /// [`Corrupt`](crate::store::StoreErrorKind::Corrupt) where the bytes are no record,
+    /// [`Unsupported`](crate::store::StoreErrorKind::Unsupported) where they are one of a newer format.
     pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
         let mut input = Reader::new(bytes);
         match input.byte()? {
@@ -274,7 +274,7 @@ impl Record {
 
 impl Columns {
     /// As [`Record::touch`].
-    pub(crate) fn touch(&mut self, touch: crate::Touch) {
+    pub(crate) fn touch(&mut self, touch: crate::store::Touch) {
         self.last_seen = self.last_seen.max(touch.last_seen.into());
         self.expires_at = self.expires_at.max(touch.expires_at.into());
     }

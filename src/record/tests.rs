@@ -376,7 +376,9 @@ fn a_version_or_an_epoch_that_no_signed_number_holds_is_corrupt() {
 #[test]
 fn a_lifetime_of_no_time_at_all_is_refused() {
     let none = Duration::ZERO;
-    for lifetime in [Lifetime::new().with_idle(none), Lifetime::new().with_absolute(none), Lifetime::new()] {
+    for lifetime in
+        [Lifetime::new().with_idle_timeout(none), Lifetime::new().with_absolute_timeout(none), Lifetime::new()]
+    {
         let mut header = Header::new(Verifier::from_bytes([7; 32]), Timestamp::from_milliseconds(0));
         header.lifetime = Some(lifetime);
         let read = open(&record(&written(&header)));

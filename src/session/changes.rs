@@ -218,7 +218,7 @@ pub(crate) fn encode<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<Fram
 pub(crate) fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, Error> {
     read(bytes).map_err(|error| {
         let expected = std::any::type_name::<T>();
-        Error::with_source(ErrorKind::Type, error).at(format!("{key:?} is not a {expected}"))
+        Error::with_source(ErrorKind::TypeMismatch, error).at(format!("{key:?} is not a {expected}"))
     })
 }
 

@@ -4,8 +4,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use super::Session;
 use super::request::RequestSession;
-use super::{Main, Session};
 use crate::error::Error;
 
 /// A session that is not loaded yet: what the layer puts into the request's extensions.
@@ -22,7 +22,7 @@ use crate::error::Error;
 ///     Ok(handle.load().await?.owner().is_some())
 /// }
 /// ```
-pub struct SessionHandle<M = Main> {
+pub struct SessionHandle<M = ()> {
     request: Arc<RequestSession>,
     marker: PhantomData<fn() -> M>,
 }

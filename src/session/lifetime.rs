@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::config::ConfigError;
+use crate::error::{ConfigError, ConfigErrorKind};
 
 /// How long a retired secret is remembered, and how long one that a periodic rotation replaced still works.
 pub(crate) const GRACE: Duration = Duration::from_secs(30);
@@ -25,9 +25,9 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// // "Remember me": two weeks without a visit, ninety days in all, kept across restarts of the browser.
 /// let remember_me = Lifetime::new()
-///     .with_idle(14 * DAY)
-///     .with_absolute(90 * DAY)
-///     .with_rotation(DAY)
+///     .with_idle_timeout(14 * DAY)
+///     .with_absolute_timeout(90 * DAY)
+///     .with_refresh_interval(DAY)
 ///     .with_max_age(90 * DAY);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub struct Lifetime {
 
 impl Lifetime {
     /// The longest `Max-Age` that user agents honour: 400 days (RFC 6265bis §5.5).
-    pub const LONGEST_MAX_AGE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+    pub const MAX_COOKIE_AGE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
     /// The default: the same as [`Lifetime::aal2`].
     #[must_use]
@@ -75,21 +75,21 @@ impl Lifetime {
     ///
     /// The use of a session is noted at most once in a tenth of this time (or of `Max-Age`, where that is shorter).
     #[must_use]
-    pub const fn with_idle(mut self, idle: Duration) -> Self {
+    pub const fn with_idle_timeout(mut self, idle: Duration) -> Self {
         self.idle = Some(idle);
         self
     }
 
     /// Does not end a session for not being used.
     #[must_use]
-    pub const fn without_idle(mut self) -> Self {
+    pub const fn without_idle_timeout(mut self) -> Self {
         self.idle = None;
         self
     }
 
     /// Ends a session this long after it was begun or last signed in, however busy it is. Default: 24 hours.
     #[must_use]
-    pub const fn with_absolute(mut self, absolute: Duration) -> Self {
+    pub const fn with_absolute_timeout(mut self, absolute: Duration) -> Self {
         self.absolute = absolute;
         self
     }
@@ -97,7 +97,7 @@ impl Lifetime {
     /// Gives the client a new secret when the present one is this old (OWASP Session Management Cheat Sheet,
     /// "renewal timeout"). At least 30 seconds. Default: never.
     #[must_use]
-    pub const fn with_rotation(mut self, period: Duration) -> Self {
+    pub const fn with_refresh_interval(mut self, period: Duration) -> Self {
         self.rotation = Some(period);
         self
     }
@@ -113,19 +113,34 @@ impl Lifetime {
     /// Says why this lifetime cannot work.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if self.idle.is_some_and(|idle| idle < Duration::from_millis(1)) {
-            return Err(ConfigError::new("the idle lifetime is zero, so that every session has expired"));
+            return Err(ConfigError::new(
+                ConfigErrorKind::Lifetime,
+                "the idle lifetime is zero, so that every session has expired",
+            ));
         }
         if self.absolute < Duration::from_millis(1) {
-            return Err(ConfigError::new("the absolute lifetime is zero, so that every session has expired"));
+            return Err(ConfigError::new(
+                ConfigErrorKind::Lifetime,
+                "the absolute lifetime is zero, so that every session has expired",
+            ));
         }
         if self.rotation.is_some_and(|period| period < GRACE) {
-            return Err(ConfigError::new("a rotation period under 30 seconds outruns its own grace"));
+            return Err(ConfigError::new(
+                ConfigErrorKind::Lifetime,
+                "a rotation period under 30 seconds outruns its own grace",
+            ));
         }
-        if self.max_age.is_some_and(|age| age > Self::LONGEST_MAX_AGE) {
-            return Err(ConfigError::new("Max-Age is over 400 days, which user agents cut (RFC 6265bis §5.5)"));
+        if self.max_age.is_some_and(|age| age > Self::MAX_COOKIE_AGE) {
+            return Err(ConfigError::new(
+                ConfigErrorKind::Lifetime,
+                "Max-Age is over 400 days, which user agents cut (RFC 6265bis §5.5)",
+            ));
         }
         if self.max_age.is_some_and(|age| age < Duration::from_secs(1)) {
-            return Err(ConfigError::new("Max-Age is under a second, so that the cookie is deleted at once"));
+            return Err(ConfigError::new(
+                ConfigErrorKind::Lifetime,
+                "Max-Age is under a second, so that the cookie is deleted at once",
+            ));
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ pub(super) async fn end_surplus(config: &Config, owner: &str, limit: usize) {
     };
     for id in surplus {
         match delete(config, &id, &mut false).await {
-            Ok(true) => config.events.raise_end(id, EndReason::Limit),
+            Ok(true) => config.events.raise_end(id, EndReason::OwnerLimit),
             Ok(false) => {}
             Err(error) => config.events.raise_failure(EventKind::UpkeepFailed, id, &error),
         }

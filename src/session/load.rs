@@ -86,9 +86,9 @@ fn best<'a>(found: &Found, tokens: &'a [Option<Token>], now: Timestamp) -> Best<
 /// hands since. A failure is not the request's, which has no session either way; the next replay tries again.
 async fn end_replayed(config: &Config, found: Found) {
     let id = *found.record.id();
-    let mut ending = Ending::of(found.live(Presented::Replayed, None), EndReason::Replay);
+    let mut ending = Ending::of(found.live(Presented::Replayed, None), EndReason::Replayed);
     match ending.run(config).await {
-        Ok(true) => config.events.raise_end(id, EndReason::Replay),
+        Ok(true) => config.events.raise_end(id, EndReason::Replayed),
         Ok(false) => {}
         Err(_) => config.events.raise(EventKind::UpkeepFailed, id),
     }

@@ -55,14 +55,6 @@ use crate::token::SessionId;
 /// How often a closure is run on a session that is changed at each run: by itself, or the request would never end.
 const MOST_RUNS: usize = 100;
 
-/// The marker of a layer that names none.
-///
-/// A second layer in one application takes a type of your own, by
-/// [`with_marker`](crate::SessionLayer::with_marker): its sessions are `Session<Admin>`.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Main;
-
 /// A loaded session.
 ///
 /// Reading and writing are synchronous and in memory; what was written is committed with the response, unless its status is
@@ -84,7 +76,7 @@ pub struct Main;
 ///     Ok(format!("visit {n}"))
 /// }
 /// ```
-pub struct Session<M = Main> {
+pub struct Session<M = ()> {
     request: Arc<RequestSession>,
     marker: PhantomData<fn() -> M>,
 }
@@ -105,7 +97,7 @@ impl<M> Session<M> {
     ///
     /// # Errors
     ///
-    /// [`Type`](ErrorKind::Type) where the value is of another type.
+    /// [`TypeMismatch`](ErrorKind::TypeMismatch) where the value is of another type.
     pub fn get<T: DeserializeOwned>(&self, key: impl Key<T>) -> Result<Option<T>, Error> {
         let key = key.name();
         let value = {
@@ -125,7 +117,7 @@ impl<M> Session<M> {
     /// # Errors
     ///
     /// [`Serialize`](ErrorKind::Serialize) where the value cannot be serialised, [`TooLarge`](ErrorKind::TooLarge) where
-    /// the session would exceed its limit (the old value stays in both cases), [`Closed`](ErrorKind::Closed) once the head
+    /// the session would exceed its limit (the old value stays in both cases), [`ResponseSent`](ErrorKind::ResponseSent) once the head
     /// of the response is out, [`Superseded`](ErrorKind::Superseded) where the client's token was retired a moment ago.
     pub fn insert<T: Serialize + ?Sized>(&self, key: impl Key<T>, value: &T) -> Result<(), Error> {
         let frame = encode(key.name(), value)?;
@@ -136,7 +128,7 @@ impl<M> Session<M> {
     ///
     /// # Errors
     ///
-    /// [`Closed`](ErrorKind::Closed) and [`Superseded`](ErrorKind::Superseded), as for [`insert`](Session::insert).
+    /// [`ResponseSent`](ErrorKind::ResponseSent) and [`Superseded`](ErrorKind::Superseded), as for [`insert`](Session::insert).
     pub fn remove(&self, key: impl KeyName) -> Result<bool, Error> {
         let mut work = self.request.work_for_write()?;
         if work.view.get(key.name()).is_none() {
@@ -151,7 +143,7 @@ impl<M> Session<M> {
     ///
     /// # Errors
     ///
-    /// [`Closed`](ErrorKind::Closed) and [`Superseded`](ErrorKind::Superseded), as for [`insert`](Session::insert).
+    /// [`ResponseSent`](ErrorKind::ResponseSent) and [`Superseded`](ErrorKind::Superseded), as for [`insert`](Session::insert).
     pub fn clear(&self) -> Result<(), Error> {
         let mut work = self.request.work_for_write()?;
         let cleared = work.view.cleared();
@@ -194,7 +186,7 @@ impl<M> Session<M> {
     ///
     /// # Errors
     ///
-    /// [`Type`](ErrorKind::Type) where the present value is of another type, and those of [`insert`](Session::insert).
+    /// [`TypeMismatch`](ErrorKind::TypeMismatch) where the present value is of another type, and those of [`insert`](Session::insert).
     pub fn update<T, F>(&self, key: impl Key<T>, closure: F) -> Result<(), Error>
     where
         T: Serialize + DeserializeOwned + Default + 'static,
@@ -231,7 +223,7 @@ impl<M> Session<M> {
     ///
     /// # Errors
     ///
-    /// [`Type`](ErrorKind::Type) where the value is of another type, and those of [`commit`](Session::commit).
+    /// [`TypeMismatch`](ErrorKind::TypeMismatch) where the value is of another type, and those of [`commit`](Session::commit).
     pub async fn take_now<T>(&self, key: impl Key<T>) -> Result<Option<T>, Error>
     where
         T: DeserializeOwned + Send + 'static,
@@ -313,7 +305,7 @@ impl<M> Session<M> {
     ///
     /// # Errors
     ///
-    /// [`Closed`](ErrorKind::Closed), [`Detached`](ErrorKind::Detached), and [`Superseded`](ErrorKind::Superseded) where
+    /// [`ResponseSent`](ErrorKind::ResponseSent), [`Detached`](ErrorKind::Detached), and [`Superseded`](ErrorKind::Superseded) where
     /// the client came with a token that a periodic rotation has replaced.
     pub fn sign_in(&self, owner: &str) -> Result<(), Error> {
         let now = self.request.config().clock.now();
@@ -333,7 +325,7 @@ impl<M> Session<M> {
     ///
     /// # Errors
     ///
-    /// [`SignedOut`](ErrorKind::SignedOut) where nobody is signed in, and those of [`sign_in`](Session::sign_in).
+    /// [`NotSignedIn`](ErrorKind::NotSignedIn) where nobody is signed in, and those of [`sign_in`](Session::sign_in).
     pub fn reauthenticate(&self) -> Result<(), Error> {
         let now = self.request.config().clock.now();
         let mut work = self.request.work_for_rotation()?;
@@ -356,25 +348,25 @@ impl<M> Session<M> {
     ///
     /// # Errors
     ///
-    /// [`Reauthenticate`](ErrorKind::Reauthenticate) where it was longer ago, and [`SignedOut`](ErrorKind::SignedOut) where
+    /// [`ReauthenticationRequired`](ErrorKind::ReauthenticationRequired) where it was longer ago, and [`NotSignedIn`](ErrorKind::NotSignedIn) where
     /// nobody is signed in. Both are a 401.
     pub fn require_recent(&self, age: Duration) -> Result<(), Error> {
         let now = self.request.config().clock.now();
         let work = self.request.work();
         match (&work.owner, work.authenticated_at) {
             (Some(_), Some(at)) if now.since(at) <= age => Ok(()),
-            (Some(_), _) => Err(Error::new(ErrorKind::Reauthenticate)),
-            (None, _) => Err(Error::new(ErrorKind::SignedOut)),
+            (Some(_), _) => Err(Error::new(ErrorKind::ReauthenticationRequired)),
+            (None, _) => Err(Error::new(ErrorKind::NotSignedIn)),
         }
     }
 
-    /// Signs out: ends the session, with all its data. The same as [`delete`](Session::delete).
+    /// Signs out: ends the session, with all its data. The same as [`end`](Session::end).
     ///
     /// # Errors
     ///
-    /// [`Closed`](ErrorKind::Closed) once the head of the response is out.
+    /// [`ResponseSent`](ErrorKind::ResponseSent) once the head of the response is out.
     pub fn sign_out(&self) -> Result<(), Error> {
-        self.delete()
+        self.end()
     }
 
     /// Ends the session and removes the client's cookie. Nothing brings it back: what other requests still write to
@@ -386,8 +378,8 @@ impl<M> Session<M> {
     ///
     /// # Errors
     ///
-    /// [`Closed`](ErrorKind::Closed) once the head of the response is out.
-    pub fn delete(&self) -> Result<(), Error> {
+    /// [`ResponseSent`](ErrorKind::ResponseSent) once the head of the response is out.
+    pub fn end(&self) -> Result<(), Error> {
         self.request.work_for_end()?.end(EndReason::SignedOut);
         Ok(())
     }
@@ -401,7 +393,7 @@ impl<M> Session<M> {
     ///
     /// # Errors
     ///
-    /// [`Closed`](ErrorKind::Closed), [`Detached`](ErrorKind::Detached), and [`Superseded`](ErrorKind::Superseded) where
+    /// [`ResponseSent`](ErrorKind::ResponseSent), [`Detached`](ErrorKind::Detached), and [`Superseded`](ErrorKind::Superseded) where
     /// the client's token was replaced or retired a moment ago.
     pub fn rotate(&self) -> Result<(), Error> {
         let mut work = self.request.work_for_rotation()?;
@@ -417,10 +409,10 @@ impl<M> Session<M> {
     ///
     /// # Errors
     ///
-    /// [`Lifetime`](ErrorKind::Lifetime) where it cannot work, and [`Closed`](ErrorKind::Closed) and
+    /// [`InvalidLifetime`](ErrorKind::InvalidLifetime) where it cannot work, and [`ResponseSent`](ErrorKind::ResponseSent) and
     /// [`Superseded`](ErrorKind::Superseded) as for [`insert`](Session::insert).
     pub fn set_lifetime(&self, lifetime: Lifetime) -> Result<(), Error> {
-        lifetime.check().map_err(|error| Error::with_source(ErrorKind::Lifetime, error))?;
+        lifetime.check().map_err(|error| Error::with_source(ErrorKind::InvalidLifetime, error))?;
         let mut work = self.request.work_for_write()?;
         work.changes.lifetime = Some(Box::new(lifetime));
         work.edits += 1;
@@ -438,7 +430,7 @@ impl<M> Session<M> {
     ///
     /// Nothing that an error names was written, but for [`Unavailable`](ErrorKind::Unavailable), after which nobody knows.
     /// [`Superseded`](ErrorKind::Superseded): the session changed hands. [`Ended`](ErrorKind::Ended): it was ended.
-    /// [`Conflict`](ErrorKind::Conflict): strict writes. [`TooLarge`](ErrorKind::TooLarge), [`Type`](ErrorKind::Type):
+    /// [`Conflict`](ErrorKind::Conflict): strict writes. [`TooLarge`](ErrorKind::TooLarge), [`TypeMismatch`](ErrorKind::TypeMismatch):
     /// the changes do not fit what the session holds by now. [`Detached`](ErrorKind::Detached): it would create a session.
     pub async fn commit(&self) -> Result<(), Error> {
         drop(self.request.work_for_end()?);
@@ -491,7 +483,7 @@ impl<R> Winner<R> {
 
     fn take(&self) -> Result<R, Error> {
         let result = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        result.ok_or_else(|| Error::new(ErrorKind::Closed))
+        result.ok_or_else(|| Error::new(ErrorKind::ResponseSent))
     }
 }
 

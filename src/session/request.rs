@@ -186,7 +186,7 @@ impl RequestSession {
     /// The work, for its end.
     pub(crate) fn work_for_end(&self) -> Result<WorkGuard<'_>, Error> {
         let work = self.work();
-        if work.is_closed() { Err(Error::new(ErrorKind::Closed)) } else { Ok(work) }
+        if work.is_closed() { Err(Error::new(ErrorKind::ResponseSent)) } else { Ok(work) }
     }
 
     /// No write from now on.

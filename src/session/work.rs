@@ -348,7 +348,7 @@ impl Work {
 
     /// The owner has proved again who it is.
     pub(crate) fn reauthenticate(&mut self, now: Timestamp) -> Result<(), Error> {
-        let owner = self.owner.clone().ok_or_else(|| Error::new(ErrorKind::SignedOut))?;
+        let owner = self.owner.clone().ok_or_else(|| Error::new(ErrorKind::NotSignedIn))?;
         // What this request has signed in is a sign-in still.
         let again = self.changes.sign_in.is_none();
         self.sign_in(&owner, now);

@@ -3,19 +3,19 @@
 mod erased;
 #[cfg(feature = "_network")]
 mod late;
-mod memory;
+pub(crate) mod memory;
 #[cfg(feature = "mysql")]
-mod mysql;
+pub(crate) mod mysql;
 #[cfg(feature = "postgres")]
-mod postgres;
+pub(crate) mod postgres;
 #[cfg(feature = "redis")]
-mod redis;
+pub(crate) mod redis;
 #[cfg(feature = "sealed")]
-mod sealed;
+pub(crate) mod sealed;
 #[cfg(feature = "_sql")]
 mod sql;
 #[cfg(feature = "sqlite")]
-mod sqlite;
+pub(crate) mod sqlite;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -23,20 +23,10 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 pub(crate) use self::erased::AnyStore;
-pub use self::memory::MemoryStore;
-#[cfg(feature = "mysql")]
-pub use self::mysql::MySqlStore;
-#[cfg(feature = "postgres")]
-pub use self::postgres::PostgresStore;
-#[cfg(feature = "redis")]
-pub use self::redis::RedisStore;
-#[cfg(feature = "sealed")]
-pub use self::sealed::SealedStore;
-#[cfg(feature = "sqlite")]
-pub use self::sqlite::SqliteStore;
+use self::memory::MemoryStore;
 
-use crate::error::{StoreError, StoreErrorKind};
-use crate::record::{Record, Version};
+pub use crate::error::{StoreError, StoreErrorKind};
+pub use crate::record::{Record, RecordParts, Version};
 use crate::token::SessionId;
 
 /// Where records are kept.
@@ -58,7 +48,7 @@ use crate::token::SessionId;
     message = "`{Self}` is not a store of sessions",
     label = "not a `Store`",
     note = "take `MemoryStore::new()`, a store behind a feature of sessile (`sqlite`, `postgres`, `mysql`, `redis`), or \
-            implement `sessile::Store`",
+            implement `sessile::store::Store`",
     note = "a layer is made of a store, `SessionLayer::new(store)`, and added to a router, `.layer(…)`"
 )]
 pub trait Store: Send + Sync + 'static {
@@ -66,8 +56,8 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`Corrupt`](crate::StoreErrorKind::Corrupt) where what is stored is not a record;
-    /// [`Unavailable`](crate::StoreErrorKind::Unavailable) where the store cannot be asked.
+    /// [`Corrupt`](crate::store::StoreErrorKind::Corrupt) where what is stored is not a record;
+    /// [`Unavailable`](crate::store::StoreErrorKind::Unavailable) where the store cannot be asked.
     fn get(&self, id: &SessionId) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send;
 
     /// Writes `record`, whole, only if what is stored now is what was `expected`.
@@ -106,7 +96,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](crate::StoreErrorKind::Unsupported) unless the store keeps an index of owners: the provided
+    /// [`Unsupported`](crate::store::StoreErrorKind::Unsupported) unless the store keeps an index of owners: the provided
     /// method always says so.
     fn owned_by(&self, owner: &str) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send {
         let _ = owner;

@@ -7,7 +7,7 @@ use sqlx::mysql::{MySql, MySqlArguments, MySqlConnection, MySqlDatabaseError, My
 use sqlx::{AssertSqlSafe, Connection, SqlStr};
 
 use super::sql::{BATCH, Column, Dialect, Fault, Missing, Running, Sql, Statements, Table, sql_store, store_error};
-use crate::config::ConfigError;
+use crate::error::ConfigError;
 use crate::error::StoreError;
 
 /// Now by the database's clock, in milliseconds since the Unix epoch, whatever the time zone of the connection.
@@ -54,7 +54,7 @@ const COLUMNS: [Column; 6] = [
 /// MariaDB, 64 MiB in MySQL). A session is refused at 1 MiB unless
 /// [`with_size_limit`](crate::SessionLayerBuilder::with_size_limit) says otherwise; for 16 MiB set `max_allowed_packet`
 /// to 17 MiB or more. The server closes the connection on a larger one, and the store says
-/// [`Unavailable`](crate::StoreErrorKind::Unavailable). An owner may have 65,535 bytes.
+/// [`Unavailable`](crate::store::StoreErrorKind::Unavailable). An owner may have 65,535 bytes.
 ///
 /// # The table
 ///
@@ -104,7 +104,7 @@ impl MySqlStore {
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](crate::StoreErrorKind::Unsupported) where a table of this name holds something else.
+    /// [`Unsupported`](crate::store::StoreErrorKind::Unsupported) where a table of this name holds something else.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let failed = store_error::<MySql>;
         // The lock belongs to the connection, so the connection goes when we do.

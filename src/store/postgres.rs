@@ -5,7 +5,7 @@ use sqlx::postgres::{PgArguments, PgConnection, PgPool, PgQueryResult, PgRow, Po
 use sqlx::{AssertSqlSafe, SqlStr};
 
 use super::sql::{BATCH, Column, Dialect, Fault, Missing, Running, Sql, Statements, Table, sql_store, store_error};
-use crate::config::ConfigError;
+use crate::error::ConfigError;
 use crate::error::StoreError;
 
 /// Now by the database's clock, in milliseconds since the Unix epoch. It stands still during a statement, so that an
@@ -91,7 +91,7 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](crate::StoreErrorKind::Unsupported) where a table of this name holds something else.
+    /// [`Unsupported`](crate::store::StoreErrorKind::Unsupported) where a table of this name holds something else.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let failed = store_error::<Postgres>;
         let quoted = self.table.quoted();

@@ -7,7 +7,7 @@ use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 
 use super::{Expected, Outcome, Store, Touch};
-use crate::config::ConfigError;
+use crate::error::ConfigError;
 use crate::error::StoreError;
 use crate::keys::KeyRing;
 use crate::record::{Record, RecordParts};
@@ -18,20 +18,21 @@ use crate::token::{SessionId, random};
 ///
 /// The state of each record is sealed with XChaCha20-Poly1305 under the first key of the ring, and bound to the session's id, its
 /// version and its owner: a state that was moved to another session, truncated, or written without the key is
-/// [`Corrupt`](crate::StoreErrorKind::Corrupt), and so opens for nobody. What a database needs to find and to expire
+/// [`Corrupt`](crate::store::StoreErrorKind::Corrupt), and so opens for nobody. What a database needs to find and to expire
 /// records stays readable, and the times can be moved: id, version, owner and times. That an older record of the same session was
 /// put back whole, cannot be told.
 ///
-/// A state that was sealed under a key that the ring does not have is [`Unsupported`](crate::StoreErrorKind::Unsupported): a 503
+/// A state that was sealed under a key that the ring does not have is [`Unsupported`](crate::store::StoreErrorKind::Unsupported): a 503
 /// rather than a sign-out, as nodes whose keys are older must not take for absent what is there.
 ///
 /// ```
-/// use sessile::{KeyRing, MemoryStore, SealedStore, SessionLayer};
+/// use sessile::{MemoryStore, SealedStore, SessionLayer};
+/// use sessile::config::KeyRing;
 ///
 /// # let key = [7; 32];
-/// let store = SealedStore::new(MemoryStore::new(), &KeyRing::new(key))?;
+/// let store = SealedStore::new(MemoryStore::new(), &KeyRing::new(key)?)?;
 /// let layer = SessionLayer::new(store);
-/// # Ok::<(), sessile::ConfigError>(())
+/// # Ok::<(), sessile::config::ConfigError>(())
 /// ```
 #[derive(Clone)]
 pub struct SealedStore<S> {

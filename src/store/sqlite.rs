@@ -101,7 +101,7 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](crate::StoreErrorKind::Unsupported) where a table of this name holds something else.
+    /// [`Unsupported`](crate::store::StoreErrorKind::Unsupported) where a table of this name holds something else.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let until = Instant::now() + PATIENCE;
         let mut attempt = 0;

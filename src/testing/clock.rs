@@ -18,7 +18,7 @@ use crate::clock::{Clock, Timestamp};
 /// let clock = ManualClock::new();
 /// let layer = SessionLayer::builder(MemoryStore::new().with_clock(&clock)).with_clock(&clock).build()?;
 /// clock.advance(Duration::from_secs(3600));
-/// # Ok::<(), sessile::ConfigError>(())
+/// # Ok::<(), sessile::config::ConfigError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<AtomicI64>);

@@ -7,3 +7,4 @@ mod cookie;
 
 pub use self::clock::ManualClock;
 pub use self::cookie::{cookie, sign_in};
+pub use crate::clock::Clock;

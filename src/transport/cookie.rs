@@ -8,7 +8,7 @@ use tower_cookies::cookie::{Cookie, SameSite};
 
 use super::Carrier;
 use super::protection::{Opened, Protection, Sealing};
-use crate::config::ConfigError;
+use crate::error::{ConfigError, ConfigErrorKind};
 use crate::token::Token;
 
 /// The longest name and value together that user agents accept (RFC 6265bis §5.6).
@@ -53,20 +53,32 @@ impl CookieOptions {
         self.check_scope()?;
         let insecure = !self.secure;
         if insecure && self.same_site == SameSite::None {
-            return Err(ConfigError::new("SameSite=None without Secure: user agents reject the cookie"));
+            return Err(ConfigError::new(
+                ConfigErrorKind::Cookie,
+                "SameSite=None without Secure: user agents reject the cookie",
+            ));
         }
         if insecure && self.partitioned {
-            return Err(ConfigError::new("Partitioned without Secure: user agents reject the cookie"));
+            return Err(ConfigError::new(
+                ConfigErrorKind::Cookie,
+                "Partitioned without Secure: user agents reject the cookie",
+            ));
         }
         if self.http_prefix && (insecure || !self.http_only) {
-            return Err(ConfigError::new("the Http prefix without both Secure and HttpOnly: user agents reject it"));
+            return Err(ConfigError::new(
+                ConfigErrorKind::Cookie,
+                "the Http prefix without both Secure and HttpOnly: user agents reject it",
+            ));
         }
         let mut template = self.render();
         if let Some(sealing) = self.sealing {
             template.protection = Some(sealing.build(&template.name)?);
         }
         if template.name.len() + template.value_length() > LONGEST_COOKIE {
-            return Err(ConfigError::new("the cookie's name and value exceed 4,096 bytes (RFC 6265bis §5.6)"));
+            return Err(ConfigError::new(
+                ConfigErrorKind::Cookie,
+                "the cookie's name and value exceed 4,096 bytes (RFC 6265bis §5.6)",
+            ));
         }
         Ok(template)
     }
@@ -74,14 +86,17 @@ impl CookieOptions {
     fn check_name(&self) -> Result<(), ConfigError> {
         let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         if self.name.is_empty() || !self.name.bytes().all(is_token) {
-            return Err(ConfigError::new(format!("the cookie name {:?} is not a token (RFC 9110 §5.6.2)", self.name)));
+            return Err(ConfigError::new(
+                ConfigErrorKind::Cookie,
+                format!("the cookie name {:?} is not a token (RFC 9110 §5.6.2)", self.name),
+            ));
         }
         let lower = self.name.to_ascii_lowercase();
         if ["__host-", "__secure-", "__http-", "__host-http-"].iter().any(|prefix| lower.starts_with(prefix)) {
-            return Err(ConfigError::new(format!(
-                "the cookie name {:?} brings its own prefix; it is computed from the attributes",
-                self.name
-            )));
+            return Err(ConfigError::new(
+                ConfigErrorKind::Cookie,
+                format!("the cookie name {:?} brings its own prefix; it is computed from the attributes", self.name),
+            ));
         }
         Ok(())
     }
@@ -89,18 +104,27 @@ impl CookieOptions {
     fn check_scope(&self) -> Result<(), ConfigError> {
         let is_printable = |byte: u8| (0x20..0x7f).contains(&byte) && byte != b';';
         if !self.path.starts_with('/') || !self.path.bytes().all(is_printable) {
-            return Err(ConfigError::new(format!(
-                "the cookie path {:?} does not begin with a slash, or has a character that ends the attribute",
-                self.path
-            )));
+            return Err(ConfigError::new(
+                ConfigErrorKind::Cookie,
+                format!(
+                    "the cookie path {:?} does not begin with a slash, or has a character that ends the attribute",
+                    self.path
+                ),
+            ));
         }
         let is_host = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
         let domain = self.domain.as_deref();
         if domain.is_some_and(|domain| domain.is_empty() || !domain.bytes().all(is_host)) {
-            return Err(ConfigError::new(format!("the cookie domain {:?} is not a host name", self.domain)));
+            return Err(ConfigError::new(
+                ConfigErrorKind::Cookie,
+                format!("the cookie domain {:?} is not a host name", self.domain),
+            ));
         }
         if self.path.len() > LONGEST_ATTRIBUTE || domain.is_some_and(|domain| domain.len() > LONGEST_ATTRIBUTE) {
-            return Err(ConfigError::new("a cookie attribute exceeds 1,024 bytes: user agents ignore it"));
+            return Err(ConfigError::new(
+                ConfigErrorKind::Cookie,
+                "a cookie attribute exceeds 1,024 bytes: user agents ignore it",
+            ));
         }
         Ok(())
     }

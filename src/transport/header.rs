@@ -2,7 +2,7 @@
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
-use crate::config::ConfigError;
+use crate::error::{ConfigError, ConfigErrorKind};
 use crate::token::Token;
 
 /// The header by which clients that keep no cookies present their token: mobile applications, and other services.
@@ -48,7 +48,8 @@ impl TokenHeader {
     }
 
     fn name(name: &str) -> Result<HeaderName, ConfigError> {
-        let refused = |why: &str| ConfigError::new(format!("{name:?} cannot carry tokens: {why}"));
+        let refused =
+            |why: &str| ConfigError::new(ConfigErrorKind::Header, format!("{name:?} cannot carry tokens: {why}"));
         let parsed = HeaderName::try_from(name).map_err(|_| refused("it is no name of a header (RFC 9110 §5.1)"))?;
         match parsed.as_str() {
             "cookie" | "set-cookie" | "authorization" => Err(refused("its values have a form of their own")),

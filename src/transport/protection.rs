@@ -19,7 +19,7 @@ mod with_keys {
     use tower_cookies::cookie::{Cookie, CookieJar};
 
     use super::Opened;
-    use crate::config::ConfigError;
+    use crate::error::ConfigError;
     use crate::keys::KeyRing;
 
     /// How the cookie is to be protected.
@@ -115,7 +115,7 @@ mod with_keys {
 #[cfg(not(any(feature = "signed", feature = "private")))]
 mod without_keys {
     use super::Opened;
-    use crate::config::ConfigError;
+    use crate::error::ConfigError;
 
     #[derive(Clone, Debug)]
     pub(crate) enum Sealing {}

@@ -20,7 +20,8 @@ use http::header::COOKIE;
 use http::{Method, Request, StatusCode};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
-use sessile::{CsrfLayer, Error, Lifetime, Session, SessionLayer, Token};
+use sessile::csrf::CsrfLayer;
+use sessile::{Error, Lifetime, Session, SessionLayer, Token};
 
 use super::accounts::Over;
 use super::support::client::{COOKIE_NAME, Reply, send, session_of};
@@ -206,7 +207,7 @@ pub struct Run<'a> {
 
 /// Does all of it; panics with the trace where the answer is not what the model says.
 pub async fn run<'a>(over: &'a Over, ops: &[Op]) -> Run<'a> {
-    let lifetime = Lifetime::new().with_rotation(Duration::from_secs(ROTATION));
+    let lifetime = Lifetime::new().with_refresh_interval(Duration::from_secs(ROTATION));
     let layer = over.builder().with_lifetime(lifetime).build().unwrap();
     let mut run = Run {
         over,

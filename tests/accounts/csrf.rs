@@ -8,7 +8,9 @@ use axum::routing::{any, get, post};
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, StatusCode};
 use serde::Deserialize;
-use sessile::{Csrf, CsrfForm, CsrfLayer, Error, EventKind, Lifetime, Session, SessionLayer};
+use sessile::csrf::{Csrf, CsrfForm, CsrfLayer};
+use sessile::event::EventKind;
+use sessile::{Error, Lifetime, Session, SessionLayer};
 
 use super::Over;
 use crate::support::client::{COOKIE_NAME, Client, Reply};
@@ -230,7 +232,7 @@ pub async fn a_token_is_shown_of_what_the_same_request_makes(over: &Over) {
 
 pub async fn a_token_survives_a_periodic_rotation(over: &Over) {
     let minute = Duration::from_secs(60);
-    let app = app(over.builder().with_lifetime(Lifetime::new().with_rotation(minute)).build().unwrap());
+    let app = app(over.builder().with_lifetime(Lifetime::new().with_refresh_interval(minute)).build().unwrap());
     let (mut client, token) = visitor(&app).await;
     let mut sessions = vec![client.token().unwrap()];
     for _ in 0..3 {

@@ -6,7 +6,8 @@ use axum::response::Redirect;
 use axum::routing::{get, post};
 use futures_util::future::join_all;
 use http::StatusCode;
-use sessile::{Error, Flash, FlashLevel, Session, SessionLayer};
+use sessile::flash::{Flash, FlashLevel};
+use sessile::{Error, Session, SessionLayer};
 
 use super::Over;
 use crate::support::client::Client;
@@ -89,13 +90,13 @@ pub async fn a_message_of_an_answer_that_failed_is_not_left(over: &Over) {
 
 pub async fn too_many_messages_push_the_oldest_out(over: &Over) {
     let mut client = Client::new(&app(over.layer()));
-    for number in 0..Flash::MOST + 5 {
+    for number in 0..Flash::MAX_KEPT + 5 {
         client.post(&format!("/save/{number}")).await;
     }
     let page = client.get("/").await;
     let shown: Vec<&str> = page.text().split(',').collect();
-    assert_eq!(shown.len(), Flash::MOST);
-    assert_eq!((shown[0], shown[Flash::MOST - 1]), ("success:5", "success:36"));
+    assert_eq!(shown.len(), Flash::MAX_KEPT);
+    assert_eq!((shown[0], shown[Flash::MAX_KEPT - 1]), ("success:5", "success:36"));
 }
 
 pub async fn of_fifty_readers_at_once_one_shows_each_message(over: &Over) {

@@ -12,8 +12,9 @@ pub mod protected;
 
 use std::sync::Arc;
 
+use sessile::store::Store;
 use sessile::testing::ManualClock;
-use sessile::{MemoryStore, SessionLayer, SessionLayerBuilder, Store};
+use sessile::{MemoryStore, SessionLayer, SessionLayerBuilder};
 
 use crate::support::client::EventLog;
 

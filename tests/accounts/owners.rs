@@ -7,7 +7,9 @@ use axum::extract::Path;
 use axum::routing::{get, post};
 use futures_util::future::join_all;
 use http::StatusCode;
-use sessile::{EventKind, Lifetime, ReplayPolicy, Session, SessionLayer, SignedIn, SiteData};
+use sessile::config::{ReplayPolicy, SiteData};
+use sessile::event::EventKind;
+use sessile::{Lifetime, Session, SessionLayer, SignedIn};
 
 use super::Over;
 use crate::support::client::Client;
@@ -87,7 +89,8 @@ pub async fn what_asks_for_a_recent_proof_is_refused_until_there_is_another(over
 
 pub async fn a_replay_ends_the_session_where_that_is_the_policy(over: &Over) {
     for (policy, goes_on) in [(ReplayPolicy::Report, true), (ReplayPolicy::End, false)] {
-        let settings = over.builder().with_lifetime(Lifetime::new().with_rotation(MINUTE)).with_replay_policy(policy);
+        let settings =
+            over.builder().with_lifetime(Lifetime::new().with_refresh_interval(MINUTE)).with_replay_policy(policy);
         let app = app(settings.build().unwrap());
         let mut client = Client::new(&app);
         client.post("/sign-in/replayed").await;

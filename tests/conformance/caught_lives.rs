@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sessile::{Expected, Outcome};
+use sessile::store::{Expected, Outcome};
 
 use crate::saboteurs::{Deletes, Get, Set, Sweeps, SweepsByFirstExpiry, Touches, changed};
 

@@ -1,6 +1,6 @@
 //! Stores that list other sessions than the owner's.
 
-use sessile::Outcome;
+use sessile::store::Outcome;
 
 use crate::saboteurs::{Compares, Indexes, KnowsEveryOwner, Lists, ListsCopies, changed};
 
@@ -128,9 +128,9 @@ caught! {
 }
 
 /// Takes a record out of an index, where it was in it.
-fn forget(index: &mut crate::saboteurs::Index, old: Option<&sessile::Record>) {
+fn forget(index: &mut crate::saboteurs::Index, old: Option<&sessile::store::Record>) {
     if let Some(ids) = old.and_then(|old| index.get_mut(old.owner()?)) {
-        ids.retain(|id| Some(id) != old.map(sessile::Record::id));
+        ids.retain(|id| Some(id) != old.map(sessile::store::Record::id));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sessile::{Expected, Record, RecordParts, Touch, Version};
+use sessile::store::{Expected, Record, RecordParts, Touch, Version};
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::saboteurs::{Get, Keys, Set, Touches, Writes, changed};

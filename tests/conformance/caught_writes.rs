@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sessile::{Expected, Outcome, Touch};
+use sessile::store::{Expected, Outcome, Touch};
 use time::OffsetDateTime;
 
 use crate::saboteurs::{Deletes, Keys, Set, Tombstones, Touches, changed};
@@ -207,6 +207,6 @@ caught! {
         }) => [delete_says_true_once, an_id_can_be_written_anew_after_a_delete];
 }
 
-fn next(version: sessile::Version) -> sessile::Version {
-    sessile::Version::new(version.get() + 1)
+fn next(version: sessile::store::Version) -> sessile::store::Version {
+    sessile::store::Version::new(version.get() + 1)
 }

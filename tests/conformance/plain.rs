@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sessile::SessionId;
+use sessile::store::{Expected, Outcome, Record, RecordParts, Store, StoreError, Touch, Version};
 use sessile::testing::ManualClock;
 use sessile::testing::conformance::{Fixture, Task};
-use sessile::{Expected, Outcome, Record, RecordParts, SessionId, Store, StoreError, Touch, Version};
 use time::OffsetDateTime;
 use tokio::task::yield_now;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::FutureExt;
-use sessile::Outcome;
+use sessile::store::Outcome;
 use sessile::testing::conformance::{Rule, Verdict, check, rules};
 
 use crate::plain::{Honest, Workshop};

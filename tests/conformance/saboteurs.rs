@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
-use sessile::{Expected, Outcome, Record, RecordParts, SessionId, StoreError, StoreErrorKind, Touch, Version};
+use sessile::SessionId;
+
+use sessile::store::{Expected, Outcome, Record, RecordParts, StoreError, StoreErrorKind, Touch, Version};
 use time::OffsetDateTime;
 use tokio::task::yield_now;
 

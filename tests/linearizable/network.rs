@@ -6,8 +6,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use sessile::store::{Expected, Outcome, Record, Store, StoreError, Touch};
 use sessile::testing::ManualClock;
-use sessile::{Expected, MemoryStore, Outcome, Record, SessionId, Store, StoreError, Touch, Version};
+use sessile::{MemoryStore, SessionId};
 
 /// The store. Clones are the same network, and the same memory behind it.
 #[derive(Clone, Debug)]

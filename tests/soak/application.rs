@@ -6,7 +6,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Path;
 use axum::routing::{get, post};
-use sessile::{Error, Field, Lifetime, Session, SessionLayer, Store};
+use sessile::store::Store;
+use sessile::{Error, Field, Lifetime, Session, SessionLayer};
 use tokio::net::TcpListener;
 
 const ITEMS: Field<Vec<u64>> = Field::new("items");
@@ -18,7 +19,7 @@ pub struct Application {
 impl Application {
     pub async fn start(store: impl Store) -> Self {
         // Sessions that were left behind go after a while.
-        let lifetime = Lifetime::new().with_idle(Duration::from_secs(20));
+        let lifetime = Lifetime::new().with_idle_timeout(Duration::from_secs(20));
         let layer = SessionLayer::builder(store).with_lifetime(lifetime).with_secure(false).build().unwrap();
         let app = Router::new()
             .route("/items", get(items))

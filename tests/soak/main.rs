@@ -22,7 +22,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use sessile::{MemoryStore, RedisStore, Store};
+use sessile::{MemoryStore, RedisStore};
+
+use sessile::store::Store;
 
 use self::application::Application;
 use self::browser::{Browser, Tally};

@@ -15,7 +15,8 @@ use http::header::{COOKIE, HeaderMap, SET_COOKIE};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
-use sessile::{EndReason, Event, EventKind, Session, SessionId, SessionLayer, Token};
+use sessile::event::{EndReason, Event, EventKind};
+use sessile::{Session, SessionId, SessionLayer, Token};
 use tower::ServiceExt;
 
 /// A client of an application in this process. A clone has a jar of its own, filled with the same cookies.

@@ -5,7 +5,8 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use axum::http::StatusCode;
-use sessile::{Expected, Outcome, Record, SessionId, Store, Token};
+use sessile::store::{Expected, Outcome, Record, Store};
+use sessile::{SessionId, Token};
 
 use crate::nodes::Node;
 
@@ -36,7 +37,10 @@ pub async fn damaged_records_open_nothing_and_are_kept(store: impl Store + Clone
     let mut version = whole.version();
     for state in damaged {
         version = put(&store, &whole, version, &state).await;
-        assert!(node.sessions.find(&token).await.unwrap().is_none(), "a damaged record opens a session: {state:?}");
+        assert!(
+            node.sessions.find_by_token(&token).await.unwrap().is_none(),
+            "a damaged record opens a session: {state:?}"
+        );
         let answer = node.post("/set/key", Some(&cookie)).await;
         assert_eq!(answer.status, StatusCode::OK, "to the client it is as if there were no session");
         let after = store.get(&id).await.unwrap().unwrap();
@@ -44,16 +48,21 @@ pub async fn damaged_records_open_nothing_and_are_kept(store: impl Store + Clone
     }
     let newer = [&[9][..], &state[1..]].concat();
     version = put(&store, &whole, version, &newer).await;
-    assert!(node.sessions.find(&token).await.is_err(), "a newer format is an error");
+    assert!(node.sessions.find_by_token(&token).await.is_err(), "a newer format is an error");
     let answer = node.post("/set/key", Some(&cookie)).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(store.get(&id).await.unwrap().unwrap().state(), newer);
     put(&store, &whole, version, state).await;
-    assert!(node.sessions.find(&token).await.unwrap().is_some(), "made good again, it opens");
+    assert!(node.sessions.find_by_token(&token).await.unwrap().is_some(), "made good again, it opens");
 }
 
-async fn put(store: &impl Store, whole: &Record, version: sessile::Version, state: &[u8]) -> sessile::Version {
-    let next = sessile::Version::new(version.get() + 1);
+async fn put(
+    store: &impl Store,
+    whole: &Record,
+    version: sessile::store::Version,
+    state: &[u8],
+) -> sessile::store::Version {
+    let next = sessile::store::Version::new(version.get() + 1);
     let mut parts = whole.clone().into_parts();
     parts.version = next;
     parts.state = state.into();
@@ -65,9 +74,9 @@ async fn put(store: &impl Store, whole: &Record, version: sessile::Version, stat
 /// A record that can be written; of the id, the version and the owner.
 pub fn record(id: u128, owner: Option<&str>) -> Record {
     let now = time::OffsetDateTime::now_utc();
-    Record::from_parts(sessile::RecordParts {
+    Record::from_parts(sessile::store::RecordParts {
         id: SessionId::from(uuid::Uuid::from_u128(id)),
-        version: sessile::Version::new(1),
+        version: sessile::store::Version::new(1),
         owner: owner.map(Into::into),
         last_seen: now,
         expires_at: now + time::Duration::hours(1),

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use sessile::{Expected, Outcome, Record, Store, StoreErrorKind};
+use sessile::store::{Expected, Outcome, Record, Store, StoreErrorKind};
 
 use crate::damage;
 use crate::servers::{Room, Server};

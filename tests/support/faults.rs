@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
-use sessile::{Sessions, Store, StoreErrorKind, Token};
+use sessile::store::{Store, StoreErrorKind};
+use sessile::{Sessions, Token};
 
 use crate::nodes::Node;
 use crate::proxy::Proxy;
@@ -68,13 +69,14 @@ pub async fn nothing_acknowledged_is_lost(mut server: Server, store: impl Store 
     });
     let (server, kills) = killing.await.unwrap();
     let back = Instant::now();
-    while node.sessions.find(&token(&shared)).await.is_err() {
+    while node.sessions.find_by_token(&token(&shared)).await.is_err() {
         assert!(back.elapsed() < PATIENCE, "the store does not reconnect");
     }
     let reconnected = back.elapsed();
     stop.store(true, Ordering::SeqCst);
 
-    let stored = async |cookie: &str| node.sessions.find(&token(cookie)).await.unwrap().expect("the session is there");
+    let stored =
+        async |cookie: &str| node.sessions.find_by_token(&token(cookie)).await.unwrap().expect("the session is there");
     let (mut requests, mut acknowledged, mut lost) = (0, 0, 0);
     let mut keys = Vec::new();
     while let Some(told) = clients.join_next().await {
@@ -134,7 +136,7 @@ pub async fn a_server_that_hangs_costs_the_deadline(store: impl Store + Clone, p
         for kind in gets.join_all().await {
             assert_eq!(kind, StoreErrorKind::Unavailable);
         }
-        let version = sessile::Expected::Version(record.version());
+        let version = sessile::store::Expected::Version(record.version());
         assert_eq!(store.set(&record, version).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
         assert_eq!(store.delete(&id, None).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
     };

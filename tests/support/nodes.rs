@@ -12,7 +12,10 @@ use axum::extract::Path;
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::routing::post;
 use http_body_util::BodyExt;
-use sessile::{Clock, Error, Event, Session, SessionLayer, Sessions, Store};
+use sessile::event::Event;
+use sessile::store::Store;
+use sessile::testing::Clock;
+use sessile::{Error, Session, SessionLayer, Sessions};
 use tower::ServiceExt;
 
 /// One node: an application with a layer of its own.
@@ -112,7 +115,7 @@ pub async fn nothing_is_lost_between_two_nodes(one: impl Store, other: impl Stor
     counts.sort_unstable();
     assert_eq!(counts, (1..=200).collect::<Vec<_>>(), "no two increments see the same number");
     let token = sessile::Token::parse(cookie.split_once('=').unwrap().1.as_bytes()).unwrap();
-    let stored = nodes[1].sessions.get(&token.id()).await.unwrap().unwrap();
+    let stored = nodes[1].sessions.find_by_id(&token.id()).await.unwrap().unwrap();
     assert_eq!(stored.get::<u64>("count").unwrap(), Some(200));
     let kept = stored.keys().iter().filter(|key| key.starts_with("key")).count();
     assert_eq!(kept, 200, "of 200 keys, {kept} are there");
@@ -138,7 +141,7 @@ pub async fn a_sign_out_on_one_node_ends_the_session_on_both(one: impl Store, ot
         }
         let token = sessile::Token::parse(cookie.split_once('=').unwrap().1.as_bytes()).unwrap();
         for node in &nodes {
-            assert!(node.sessions.find(&token).await.unwrap().is_none(), "the session is alive");
+            assert!(node.sessions.find_by_token(&token).await.unwrap().is_none(), "the session is alive");
         }
         let listed = nodes[1].sessions.owned_by("user:1").await.unwrap();
         assert!(listed.iter().all(|session| session.id() != token.id()), "an ended session is listed");

@@ -7,7 +7,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use sessile::{Expected, Outcome, Record, SessionId, Store, StoreError, Touch};
+use sessile::SessionId;
+
+use sessile::store::{Expected, Outcome, Record, Store, StoreError, Touch};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};

@@ -14,10 +14,10 @@ use http::header::COOKIE;
 use http::{Request, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sessile::event::EventKind;
 use sessile::testing::ManualClock;
 use sessile::{
-    Error, EventKind, Lifetime, MemoryStore, Session, SessionHandle, SessionId, SessionLayer, SessionLayerBuilder,
-    Sessions,
+    Error, Lifetime, MemoryStore, Session, SessionHandle, SessionId, SessionLayer, SessionLayerBuilder, Sessions,
 };
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
@@ -276,7 +276,7 @@ impl World {
 
     /// Everything in a session, read past the layer; `None` where there is none.
     pub async fn stored(&self, token: &str) -> Option<BTreeMap<String, u64>> {
-        let stored = self.quiet().get(&session_of(token)).await.unwrap()?;
+        let stored = self.quiet().find_by_id(&session_of(token)).await.unwrap()?;
         Some(stored.keys().into_iter().map(|key| (key.clone(), stored.get(&key).unwrap().unwrap())).collect())
     }
 

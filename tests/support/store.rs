@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
-use sessile::{Expected, Outcome, Record, SessionId, Store, StoreError, Touch};
+use sessile::SessionId;
+
+use sessile::store::{Expected, Outcome, Record, Store, StoreError, Touch};
 use tokio::sync::Semaphore;
 
 /// Counts the calls of another store. Clones count together.

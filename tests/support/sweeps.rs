@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use sessile::store::{Expected, Outcome, Record, Store};
 use sessile::testing::ManualClock;
-use sessile::{Expected, Outcome, Record, Store};
 use time::OffsetDateTime;
 
 use crate::damage;

@@ -2,7 +2,9 @@
 
 use std::rc::Rc;
 
-use sessile::{Expected, Outcome, Record, SessionId, Store, StoreError, Touch, Version};
+use sessile::SessionId;
+
+use sessile::store::{Expected, Outcome, Record, Store, StoreError, Touch, Version};
 
 struct Slow;
 

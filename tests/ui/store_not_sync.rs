@@ -3,7 +3,9 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use sessile::{Expected, Outcome, Record, SessionId, Store, StoreError, Touch, Version};
+use sessile::SessionId;
+
+use sessile::store::{Expected, Outcome, Record, Store, StoreError, Touch, Version};
 
 #[derive(Default)]
 struct MapStore(RefCell<HashMap<SessionId, Record>>);

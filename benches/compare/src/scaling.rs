@@ -4,7 +4,9 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use sessile::{Expected, MemoryStore, Outcome, Record, RecordParts, SessionId, Store, StoreError, Version};
+use sessile::{MemoryStore, SessionId};
+
+use sessile::store::{Expected, Outcome, Record, RecordParts, Store, StoreError, Version};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 

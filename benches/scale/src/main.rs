@@ -20,7 +20,8 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use sessile::testing::ManualClock;
-use sessile::{Expected, MemoryStore, Record, SessionId, SessionLayer, Sessions, Store, Touch, Version};
+use sessile::{MemoryStore, SessionId, SessionLayer, Sessions};
+use sessile::store::{Expected, Record, Store, Touch, Version};
 
 const THREADS: [usize; 2] = [1, 2];
 

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::html;
 use serde::Deserialize;
-use sessile::FlashLevel;
+use sessile::flash::FlashLevel;
 
 use crate::confirm::Confirmed;
 use crate::failure::Failure;
@@ -39,7 +39,7 @@ pub async fn submit(
     // Whoever knew the old password is out (OWASP ASVS 5.0 V7.4.3), and this browser is given a new token.
     session.rotate()?;
     let ended = match session.id() {
-        Some(id) => app.sessions.delete_others(&member.user.owner(), &id).await?,
+        Some(id) => app.sessions.end_others_of(&member.user.owner(), &id).await?,
         None => 0,
     };
     let done = match ended {

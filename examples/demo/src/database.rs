@@ -4,7 +4,11 @@ use std::error::Error;
 use std::str::FromStr;
 use std::time::Duration;
 
-use sessile::{ConfigError, SessionLayer, SiteData, SqliteStore, Store};
+use sessile::{SessionLayer, SqliteStore};
+
+use sessile::config::{ConfigError, SiteData};
+
+use sessile::store::Store;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 

@@ -3,7 +3,9 @@
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
-use sessile::{CsrfToken, FlashLevel, SessionId, StoredSession};
+use sessile::csrf::CsrfToken;
+use sessile::flash::FlashLevel;
+use sessile::{SessionId, StoredSession};
 
 use crate::failure::Failure;
 use crate::form::csrf_field;
@@ -65,7 +67,7 @@ pub async fn end(member: Member, State(app): State<App>, Path(id): Path<String>)
         return Ok(Redirect::to("/signed-out").into_response());
     }
     // An id is no secret: what it names must be one's own.
-    if app.sessions.delete_owned(&member.user.owner(), &id).await? {
+    if app.sessions.end_if_owned_by(&id, &member.user.owner()).await? {
         member.session().flash(FlashLevel::Success, "The device is signed out.")?;
     } else {
         member.session().flash(FlashLevel::Info, "That device was signed out already.")?;
@@ -76,7 +78,7 @@ pub async fn end(member: Member, State(app): State<App>, Path(id): Path<String>)
 /// `POST /devices/end-others`
 pub async fn end_others(member: Member, State(app): State<App>) -> Result<Redirect, Failure> {
     if let Some(id) = member.session().id() {
-        app.sessions.delete_others(&member.user.owner(), &id).await?;
+        app.sessions.end_others_of(&member.user.owner(), &id).await?;
     }
     member.session().flash(FlashLevel::Success, "All other devices are signed out.")?;
     Ok(Redirect::to("/devices"))

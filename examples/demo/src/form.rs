@@ -1,7 +1,7 @@
 //! The parts that forms are made of.
 
 use maud::{Markup, html};
-use sessile::CsrfToken;
+use sessile::csrf::CsrfToken;
 
 use crate::destination::Destination;
 use crate::passwords;

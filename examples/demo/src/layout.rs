@@ -1,7 +1,8 @@
 //! The frame that all pages share.
 
 use maud::{DOCTYPE, Markup, html};
-use sessile::{CsrfToken, Flash};
+use sessile::csrf::CsrfToken;
+use sessile::flash::Flash;
 
 use crate::form::csrf_field;
 use crate::users::User;

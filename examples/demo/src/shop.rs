@@ -7,7 +7,9 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Form, Json};
 use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
-use sessile::{CsrfToken, Field, FlashLevel};
+use sessile::Field;
+use sessile::csrf::CsrfToken;
+use sessile::flash::FlashLevel;
 
 use crate::cart::Cart;
 use crate::catalogue::{self, TEAS, Tea, price};

@@ -8,7 +8,8 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
-use sessile::{FlashLevel, Lifetime, Session};
+use sessile::flash::FlashLevel;
+use sessile::{Lifetime, Session};
 
 use crate::authenticate::authenticate;
 use crate::destination::{Destination, To};
@@ -26,10 +27,10 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// "Keep me signed in": two weeks without a visit, ninety days in all, and a cookie that outlives the browser's window.
 /// Its token is renewed once a day.
 const REMEMBERED: Lifetime = Lifetime::new()
-    .with_idle(Duration::from_secs(14 * DAY.as_secs()))
-    .with_absolute(Duration::from_secs(90 * DAY.as_secs()))
+    .with_idle_timeout(Duration::from_secs(14 * DAY.as_secs()))
+    .with_absolute_timeout(Duration::from_secs(90 * DAY.as_secs()))
     .with_max_age(Duration::from_secs(90 * DAY.as_secs()))
-    .with_rotation(DAY);
+    .with_refresh_interval(DAY);
 
 /// `GET /sign-in`
 pub async fn show(visitor: Visitor, Query(To { to }): Query<To>) -> Result<Response, Failure> {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware::map_response;
 use axum::routing::{get, post};
-use sessile::{CsrfLayer, SessionLayer, Sessions};
+use sessile::csrf::CsrfLayer;
+use sessile::{SessionLayer, Sessions};
 
 use crate::failure::Failure;
 use crate::passwords::Passwords;

@@ -31,7 +31,7 @@ use crate::session::MOST_DEPTH;
 /// Reads a record as the stores of tower-sessions for SQL and Redis keep it: MessagePack of its id, data and expiry.
 ///
 /// ```
-/// use sessile::StoreErrorKind;
+/// use sessile::store::StoreErrorKind;
 /// use sessile::migrate::tower_sessions::decode;
 ///
 /// let error = decode(b"something else").unwrap_err();
@@ -40,7 +40,7 @@ use crate::session::MOST_DEPTH;
 ///
 /// # Errors
 ///
-/// [`Corrupt`](crate::StoreErrorKind::Corrupt) where it is none.
+/// [`Corrupt`](crate::store::StoreErrorKind::Corrupt) where it is none.
 pub fn decode(bytes: &[u8]) -> Result<LegacySession, StoreError> {
     let mut input = rmp_serde::Deserializer::from_read_ref(bytes);
     input.set_max_depth(MOST_DEPTH);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use sqlx::AssertSqlSafe;
 
 use super::{decode, is_id};
-use crate::config::ConfigError;
 use crate::error::StoreError;
+use crate::error::{ConfigError, ConfigErrorKind};
 use crate::migrate::{LegacySession, LegacySessions};
 
 /// How long an operation may take.
@@ -99,7 +99,10 @@ fn quoted(table: &str, quote: char) -> Result<String, ConfigError> {
     };
     let names: Vec<&str> = table.split('.').collect();
     if names.len() > 2 || !names.iter().all(|name| is_name(name)) {
-        return Err(ConfigError::new(format!("{table:?} is not the name of a table, or of one in a schema")));
+        return Err(ConfigError::new(
+            ConfigErrorKind::Store,
+            format!("{table:?} is not the name of a table, or of one in a schema"),
+        ));
     }
     let quoted = names.iter().map(|name| format!("{quote}{name}{quote}"));
     Ok(quoted.collect::<Vec<_>>().join("."))

@@ -44,7 +44,7 @@ const FREED_AT_ONCE: usize = 256;
 /// Without a bound, whoever can make an application create sessions can fill its memory.
 /// [`with_capacity_limit`](MemoryStore::with_capacity_limit) sets one: when the store is full, sessions that were never
 /// signed in make room, the soonest to expire first; if there are none, creating a session fails with
-/// [`Unavailable`](crate::StoreErrorKind::Unavailable) (503). What [`Transient`](crate::Transient) keeps has no owner,
+/// [`Unavailable`](crate::store::StoreErrorKind::Unavailable) (503). What [`Transient`](crate::Transient) keeps has no owner,
 /// so it counts among the former.
 ///
 /// ```
@@ -82,6 +82,7 @@ impl MemoryStore {
     }
 
     /// Goes by this clock. Default: the system's.
+    #[cfg(feature = "testing")]
     #[must_use]
     pub fn with_clock(mut self, clock: impl Into<Clock>) -> Self {
         self.clock = clock.into();

@@ -1,7 +1,7 @@
 //! The table of a store: its name, and what `migrate` finds missing.
 
-use crate::config::ConfigError;
 use crate::error::StoreError;
+use crate::error::{ConfigError, ConfigErrorKind};
 
 /// The longest name of a table. The names of its indexes are longer, and fit every database.
 const LONGEST: usize = 48;
@@ -64,9 +64,10 @@ fn checked(name: &str) -> Result<String, ConfigError> {
     if first_fits && all_fit && name.len() <= LONGEST {
         return Ok(name.to_owned());
     }
-    Err(ConfigError::new(format!(
-        "{name:?} cannot name a table: letters, digits and underscores, not a digit first, at most {LONGEST}"
-    )))
+    Err(ConfigError::new(
+        ConfigErrorKind::Store,
+        format!("{name:?} cannot name a table: letters, digits and underscores, not a digit first, at most {LONGEST}"),
+    ))
 }
 
 /// A column as it must be.

@@ -11,7 +11,7 @@ macro_rules! sql_store {
             ///
             /// Where the name has anything but ASCII letters, digits and underscores, begins with a digit, or is longer
             /// than 48.
-            pub fn with_table(mut self, name: &str) -> Result<Self, $crate::ConfigError> {
+            pub fn with_table(mut self, name: &str) -> Result<Self, $crate::config::ConfigError> {
                 self.table = self.table.with_name(name)?;
                 self.sql.set_statements(statements(&self.table));
                 Ok(self)
@@ -38,32 +38,39 @@ macro_rules! sql_store {
             }
         }
 
-        impl $crate::Store for $Store {
-            async fn get(&self, id: &$crate::SessionId) -> Result<Option<$crate::Record>, $crate::StoreError> {
+        impl $crate::store::Store for $Store {
+            async fn get(
+                &self,
+                id: &$crate::SessionId,
+            ) -> Result<Option<$crate::store::Record>, $crate::store::StoreError> {
                 self.sql.get(id).await
             }
 
             async fn set(
                 &self,
-                record: &$crate::Record,
-                expected: $crate::Expected,
-            ) -> Result<$crate::Outcome, $crate::StoreError> {
+                record: &$crate::store::Record,
+                expected: $crate::store::Expected,
+            ) -> Result<$crate::store::Outcome, $crate::store::StoreError> {
                 self.sql.set(record, expected).await
             }
 
-            async fn touch(&self, record: &$crate::Record, touch: $crate::Touch) -> Result<bool, $crate::StoreError> {
+            async fn touch(
+                &self,
+                record: &$crate::store::Record,
+                touch: $crate::store::Touch,
+            ) -> Result<bool, $crate::store::StoreError> {
                 self.sql.touch(record, touch).await
             }
 
-            async fn delete(&self, id: &$crate::SessionId, _: Option<&str>) -> Result<bool, $crate::StoreError> {
+            async fn delete(&self, id: &$crate::SessionId, _: Option<&str>) -> Result<bool, $crate::store::StoreError> {
                 self.sql.delete(id).await
             }
 
-            async fn owned_by(&self, owner: &str) -> Result<Vec<$crate::Record>, $crate::StoreError> {
+            async fn owned_by(&self, owner: &str) -> Result<Vec<$crate::store::Record>, $crate::store::StoreError> {
                 self.sql.owned_by(owner).await
             }
 
-            async fn delete_expired(&self) -> Result<u64, $crate::StoreError> {
+            async fn delete_expired(&self) -> Result<u64, $crate::store::StoreError> {
                 self.sql.delete_expired().await
             }
         }

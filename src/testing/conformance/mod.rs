@@ -1,4 +1,4 @@
-//! Every rule of the contract of a [`Store`](crate::Store), tried on any store.
+//! Every rule of the contract of a [`Store`](crate::store::Store), tried on any store.
 //!
 //! What this crate promises rests on what its store does: that a write is one compare-and-swap, that what was deleted
 //! stays deleted, that what has expired is gone for everybody. Each such thing is a [`Rule`] here, with a name and a
@@ -77,7 +77,7 @@
 //! # Rules that do not apply
 //!
 //! Not every store lists the sessions of an owner, counts its round trips, or leaves expired records to
-//! [`delete_expired`](crate::Store::delete_expired). A rule about what a store does not do is never counted as kept:
+//! [`delete_expired`](crate::store::Store::delete_expired). A rule about what a store does not do is never counted as kept:
 //! the report says that it is [not applicable](Verdict::NotApplicable), and why, and so does a test, on the standard
 //! error.
 //!
@@ -85,7 +85,7 @@
 //!
 //! - Every rule works on ids and owners of its own, so that all may share one database, run in any order and at once.
 //!   Two kinds of rules need to be alone on it: those that count round trips, and those that count what
-//!   [`delete_expired`](crate::Store::delete_expired) has deleted. Within one process they wait for each other; where
+//!   [`delete_expired`](crate::store::Store::delete_expired) has deleted. Within one process they wait for each other; where
 //!   each test is a process, give each its own database, table or prefix.
 //! - Rules about races start up to 200 calls at once with [`Fixture::spawn`]. On a runtime with several threads they
 //!   also meet inside the store, not at its awaits alone.

@@ -15,7 +15,7 @@ use super::probe::{Checked, Stop};
 use super::rules::{RULES, start};
 use super::trial::Trial;
 
-/// One rule of the contract of a [`Store`](crate::Store).
+/// One rule of the contract of a [`Store`](crate::store::Store).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     pub(super) name: &'static str,

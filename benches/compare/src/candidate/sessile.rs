@@ -11,7 +11,7 @@ use crate::workload::{THEME, User, padding};
 pub(crate) fn app(lifetime: Option<Duration>) -> Router {
     let mut layer = SessionLayer::builder(MemoryStore::new());
     if let Some(idle) = lifetime {
-        layer = layer.with_lifetime(Lifetime::new().with_idle(idle));
+        layer = layer.with_lifetime(Lifetime::new().with_idle_timeout(idle));
     }
     routes().layer(layer.build().expect("an idle time below the absolute one"))
 }

@@ -11,7 +11,7 @@ use crate::testing::conformance::trial::{Trial, next, noise};
 const POLLS: usize = 8;
 
 /// The stored record, which must be one of the two.
-async fn either<S: crate::Store>(store: &Probe<S>, before: &Record, after: &Record) -> Checked<Record> {
+async fn either<S: crate::store::Store>(store: &Probe<S>, before: &Record, after: &Record) -> Checked<Record> {
     let seen = store.live(before.id()).await?;
     ensure!(
         seen == *before || seen == *after,
@@ -23,7 +23,7 @@ async fn either<S: crate::Store>(store: &Probe<S>, before: &Record, after: &Reco
 }
 
 /// Writes over whichever of the two is stored.
-async fn write_over<S: crate::Store>(store: &Probe<S>, before: &Record, after: &Record) -> Checked {
+async fn write_over<S: crate::store::Store>(store: &Probe<S>, before: &Record, after: &Record) -> Checked {
     for _ in 0..2 {
         let seen = either(store, before, after).await?;
         let last = next(&seen, |_| {});

@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use model::{IDS, Op, Row, Timed, Written, is_explained};
 use sessile::testing::ManualClock;
-use sessile::{Expected, MemoryStore, Outcome, Record, RecordParts, SessionId, Store, StoreErrorKind, Touch, Version};
+use sessile::{MemoryStore, SessionId};
+use sessile::store::{Expected, Outcome, Record, RecordParts, Store, StoreErrorKind, Touch, Version};
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner};
