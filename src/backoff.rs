@@ -8,6 +8,8 @@ use crate::token::random;
 
 /// Upper bound that each attempt adds to the pause: about the duration of one attempt.
 const STEP: Duration = Duration::from_millis(4);
+/// Length of an idle wait where there is no timer: the number of times that other tasks run.
+const MAX_IDLE_YIELDS: u32 = 16;
 
 /// Waits before attempt number `attempt + 1`, counted from 1: a random time that is at most `attempt` steps and at most `max`.
 ///
@@ -35,4 +37,15 @@ pub(crate) async fn yield_now() {
         std::task::Poll::Pending
     })
     .await;
+}
+
+/// Waits as long as another writer may stay without progress before this one goes on without it.
+pub(crate) async fn idle(max: Duration) {
+    if max.is_zero() || Handle::try_current().is_err() {
+        for _ in 0..MAX_IDLE_YIELDS {
+            yield_now().await;
+        }
+    } else {
+        tokio::time::sleep(max).await;
+    }
 }

@@ -14,40 +14,41 @@ pub use crate::error::{ConfigError, ConfigErrorKind};
 pub use crate::keys::KeyRing;
 pub use crate::transport::TokenHeader;
 
-use crate::backoff::pause;
+use crate::backoff::{idle, pause};
 use crate::clock::Clock;
 use crate::event::Events;
-use crate::session::{Lifetime, Turns};
+use crate::lifetime::Lifetime;
+use crate::plain_http::PlainHttpDetector;
+use crate::queue::CommitQueue;
 use crate::store::{AnyStore, Store};
 use crate::transport::Transport;
 
+/// The settings of a layer, and what its services share.
 #[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) store: AnyStore,
     pub(crate) clock: Clock,
     pub(crate) lifetime: Lifetime,
-    /// In bytes of encoded keys and values.
+    /// Most bytes of encoded keys and values.
     pub(crate) size_limit: usize,
     pub(crate) strict_writes: bool,
-    /// The most sessions that one owner may have at once.
+    /// Most sessions of one owner.
     pub(crate) owner_limit: Option<usize>,
     pub(crate) replay_policy: ReplayPolicy,
-    /// How long a new anonymous session lives until its token comes back.
+    /// Lifetime of a new anonymous session until the client presents its token.
     pub(crate) unconfirmed: Option<Duration>,
-    /// What to say in `Clear-Site-Data` where a session was ended.
+    /// Directives of `Clear-Site-Data` when a session has ended.
     pub(crate) clear_site_data: Vec<SiteData>,
-    /// How long a commit may go on trying.
+    /// Longest time that a commit may retry.
     pub(crate) commit_deadline: Duration,
     /// Longest pause between two attempts of a commit.
     pub(crate) commit_backoff: Duration,
-    /// In which order commits go on that have lost a race.
-    pub(crate) turns: Arc<Turns>,
+    /// The order in which commits that have lost a race retry.
+    pub(crate) queue: Arc<CommitQueue>,
     pub(crate) commit_on: CommitOn,
     pub(crate) events: Events,
     pub(crate) transport: Transport,
-    /// Looks out for a cookie that the browser will drop.
-    #[cfg(feature = "tracing")]
-    pub(crate) watch: Arc<crate::plain_http::Watch>,
+    pub(crate) plain_http: Arc<PlainHttpDetector>,
 }
 
 impl Config {
@@ -55,7 +56,7 @@ impl Config {
     pub(crate) const COMMIT_DEADLINE: Duration = Duration::from_secs(5);
     pub(crate) const COMMIT_BACKOFF: Duration = Duration::from_millis(250);
 
-    /// The defaults, over a store.
+    /// Creates the default configuration for a store.
     pub(crate) fn new(store: impl Store) -> Self {
         Self {
             store: AnyStore::new(store),
@@ -69,12 +70,11 @@ impl Config {
             clear_site_data: Vec::new(),
             commit_deadline: Self::COMMIT_DEADLINE,
             commit_backoff: Self::COMMIT_BACKOFF,
-            turns: Arc::default(),
+            queue: Arc::default(),
             commit_on: CommitOn::default(),
             events: Events::default(),
             transport: Transport::default(),
-            #[cfg(feature = "tracing")]
-            watch: Arc::default(),
+            plain_http: Arc::default(),
         }
     }
 
@@ -83,22 +83,30 @@ impl Config {
         pause(attempt, self.store.max_pause(self.commit_backoff)).await;
     }
 
-    /// Says why these settings cannot work.
+    /// Waits as long as another commit may keep its turn without progress.
+    pub(crate) async fn idle(&self) {
+        idle(self.store.max_pause(self.commit_backoff)).await;
+    }
+
+    /// Checks that the settings fit together.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if self.owner_limit == Some(0) {
             return Err(ConfigError::new(
                 ConfigErrorKind::Setting,
-                "an owner limit of zero, so that every sign-in ends its own session",
+                "owner limit must be at least 1; otherwise every sign-in would end its own session",
             ));
         }
         if self.unconfirmed.is_some_and(|lifetime| lifetime < Duration::from_millis(1)) {
             return Err(ConfigError::new(
                 ConfigErrorKind::Setting,
-                "the unconfirmed lifetime is zero, so that every new session has expired",
+                "unconfirmed lifetime is zero; every new session would expire at once",
             ));
         }
         if self.transport.without_cookie && self.transport.header.is_none() {
-            return Err(ConfigError::new(ConfigErrorKind::Setting, "neither a cookie nor a header carries tokens"));
+            return Err(ConfigError::new(
+                ConfigErrorKind::Setting,
+                "no carrier of tokens is left; give a header with with_token_header, or leave out without_cookie",
+            ));
         }
         self.lifetime.check()
     }
@@ -120,12 +128,12 @@ impl fmt::Debug for Config {
     }
 }
 
-/// Which answers commit what their handlers did.
+/// Decides by the status of a response whether its changes are committed.
 #[derive(Clone)]
 pub(crate) struct CommitOn(Option<Arc<dyn Fn(StatusCode) -> bool + Send + Sync>>);
 
 impl CommitOn {
-    pub(crate) fn when(predicate: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(predicate: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(predicate)))
     }
 
@@ -138,38 +146,39 @@ impl CommitOn {
 }
 
 impl Default for CommitOn {
-    /// All but those of the class 5xx.
+    /// Commits with every status but 5xx.
     fn default() -> Self {
         Self(None)
     }
 }
 
-/// What to do where a secret is presented that a periodic rotation had retired longer ago than the grace of 30 seconds, in
-/// the same epoch: somebody has a copy of it, the client or a thief, and there is no telling which.
+/// What to do about a replayed token: one that a refresh replaced more than 30 seconds ago.
+///
+/// Two parties hold tokens of the session then, the client and perhaps a thief, and the server cannot tell which is which.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReplayPolicy {
-    /// Raises [`Replayed`](crate::event::EventKind::Replayed), and leaves the session alone.
+    /// Raises [`Replayed`](crate::event::EventKind::Replayed) and leaves the session as it is.
     #[default]
     Report,
-    /// Ends the session, beside that, so that both must sign in again.
+    /// Also ends the session, so that both parties must sign in again.
     ///
-    /// No other token does it: not one that `rotate` or `sign_in` retired, nor one of before the session changed hands, nor an
-    /// invented one. So nobody can end a session by knowing its id or by having planted it.
+    /// Other tokens do not end it: not one that `rotate` or `sign_in` retired, nor one from before the session changed hands,
+    /// nor an invented one. So an attacker cannot end a session whose id is known, or that the attacker planted.
     End,
 }
 
-/// What a user agent is asked to remove with `Clear-Site-Data`.
+/// Data that `Clear-Site-Data` asks a user agent to remove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SiteData {
-    /// What the browser has cached of the origin, pages that "back" would show among them.
+    /// Cached resources of the origin, including pages that "back" would show.
     Cache,
-    /// The cookies of the origin's whole registrable domain: of its sibling hosts, too.
+    /// Cookies of the whole registrable domain, sibling hosts included.
     Cookies,
     /// Local storage, databases and service workers.
     Storage,
-    /// Reloads the origin's open pages, where the browser does that.
+    /// Open pages of the origin, which a browser may reload.
     ExecutionContexts,
 }
 
@@ -183,10 +192,10 @@ impl SiteData {
         }
     }
 
-    /// The value of the header; `None` where it would say nothing.
+    /// Returns the value of the header; `None` if it would be empty.
     pub(crate) fn header<'a>(data: impl IntoIterator<Item = &'a Self>) -> Option<HeaderValue> {
         let directives: Vec<_> = data.into_iter().map(|data| data.directive()).collect();
         let text = directives.join(", ");
-        (!text.is_empty()).then(|| HeaderValue::try_from(text).expect("the directives are plain text"))
+        (!text.is_empty()).then(|| HeaderValue::try_from(text).expect("the directives are ASCII"))
     }
 }

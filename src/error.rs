@@ -1,16 +1,15 @@
-//! What can go wrong, for handlers ([`Error`]) and for stores ([`StoreError`]).
+//! Errors of handlers ([`Error`]), of stores ([`StoreError`]) and of configurations ([`ConfigError`]).
 
 use std::error::Error as StdError;
 use std::fmt;
 
-use http::StatusCode;
+use http::{Response, StatusCode};
 
 type Source = Box<dyn StdError + Send + Sync>;
 
-/// Why a session could not do what it was asked.
+/// An error of a session operation.
 ///
-/// With the feature `axum` it is a response: the status of its [kind](ErrorKind) and no more of a body than that
-/// status' own name.
+/// With the feature `axum` it is a response with the status of its [kind](ErrorKind), and the name of that status as its body.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -22,34 +21,42 @@ pub struct Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The store did not answer, failed, or holds a record of a newer format. 503.
+    /// The store failed or did not answer, or its record has a newer format. 503.
     Unavailable,
-    /// The session changed hands, or its token was replaced, while this request was under way. 409.
+    /// The session changed hands, or its token was replaced, during this request. 409.
     Superseded,
-    /// The session was ended while this request was under way. 409.
+    /// The session was ended during this request. 409.
     Ended,
-    /// A value that this request had read was changed by another before it was written (strict writes). 409.
+    /// Another request changed a value that this one had read and then wrote (strict writes). 409.
     Conflict,
-    /// The session would grow beyond its size limit. 413.
+    /// The session would exceed its size limit. 413.
     TooLarge,
-    /// A value could not be serialised. 500.
+    /// A value could not be serialized. 500.
     Serialize,
-    /// A value is not of the type that was asked for. 500.
+    /// A value is not of the requested type. 500.
     TypeMismatch,
-    /// The head of the response is out: nothing can be written with it any more. 500.
+    /// The head of the response was sent, so nothing can be written. 500.
     ResponseSent,
     /// A detached session can neither be created nor change its token. 500.
     Detached,
-    /// A lifetime that cannot work. 500.
+    /// A lifetime under which no session can live. 500.
     InvalidLifetime,
     /// No [`SessionLayer`](crate::SessionLayer) of this marker is around the handler. 500.
     MissingLayer,
-    /// Nobody is signed in. 401.
+    /// The session has no owner. 401.
     NotSignedIn,
-    /// The owner must prove again who it is. 401.
+    /// The owner authenticated too long ago. 401.
     ReauthenticationRequired,
-    /// The request brings no CSRF token of its session. 403.
+    /// The request has no CSRF token of its session. 403.
     Csrf,
+    /// The body is not a form. 415.
+    UnsupportedMediaType,
+    /// The body exceeds the limit. 413.
+    BodyTooLarge,
+    /// The body could not be read, or is not text. 400.
+    InvalidBody,
+    /// The form is not of the requested type. 422.
+    InvalidForm,
 }
 
 impl Error {
@@ -62,18 +69,18 @@ impl Error {
     }
 
     #[must_use]
-    pub(crate) fn at(mut self, context: impl Into<Box<str>>) -> Self {
+    pub(crate) fn with_context(mut self, context: impl Into<Box<str>>) -> Self {
         self.context = Some(context.into());
         self
     }
 
-    /// What kind of error this is.
+    /// Returns the kind of this error.
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// The status that a client should be told.
+    /// Returns the status of the response for this error.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         self.kind.status()
@@ -103,13 +110,16 @@ impl StdError for Error {
 }
 
 impl ErrorKind {
-    /// The status that a client should be told.
+    /// Returns the status of the response for this error.
     #[must_use]
     pub const fn status(self) -> StatusCode {
         match self {
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Superseded | Self::Ended | Self::Conflict => StatusCode::CONFLICT,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge | Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::InvalidBody => StatusCode::BAD_REQUEST,
+            Self::InvalidForm => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NotSignedIn | Self::ReauthenticationRequired => StatusCode::UNAUTHORIZED,
             Self::Csrf => StatusCode::FORBIDDEN,
             Self::Serialize
@@ -126,27 +136,30 @@ impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unavailable => "the session store is unavailable",
-            Self::Superseded => "the session changed hands while the request was under way",
-            Self::Ended => "the session was ended while the request was under way",
-            Self::Conflict => "a value that was read was changed by another request before it was written",
+            Self::Superseded => "the session changed hands, or its token was replaced, during the request",
+            Self::Ended => "the session was ended during the request",
+            Self::Conflict => "another request changed a value that was read before it was written",
             Self::TooLarge => "the session would exceed its size limit",
-            Self::Serialize => "the value cannot be serialised",
+            Self::Serialize => "the value cannot be serialized",
             Self::TypeMismatch => "the value is of another type",
-            Self::ResponseSent => "the response is already on its way, so the session can no longer be changed",
+            Self::ResponseSent => "the head of the response was sent, so the session can no longer be changed",
             Self::Detached => "a detached session can neither be created nor change its token",
-            Self::InvalidLifetime => "the lifetime cannot work",
-            Self::MissingLayer => "no session layer is around this handler",
-            Self::NotSignedIn => "nobody is signed in",
-            Self::ReauthenticationRequired => "the last authentication is too long ago",
-            Self::Csrf => "the request brings no CSRF token of its session",
+            Self::InvalidLifetime => "invalid lifetime",
+            Self::MissingLayer => "no session layer is around the handler",
+            Self::NotSignedIn => "the session is not signed in",
+            Self::ReauthenticationRequired => "the last authentication was too long ago",
+            Self::Csrf => "the request has no CSRF token of its session",
+            Self::UnsupportedMediaType => "the body is not application/x-www-form-urlencoded",
+            Self::BodyTooLarge => "the body exceeds the limit",
+            Self::InvalidBody => "the body could not be read",
+            Self::InvalidForm => "the form is not of the requested type",
         })
     }
 }
 
-/// Why a store could not do what it was asked.
+/// An error of a store.
 ///
-/// A store says with the kind whether a retry may help; it keeps what its client said as the
-/// [source](std::error::Error::source).
+/// The kind says whether a retry may help. The error of the database client is the [source](std::error::Error::source).
 #[derive(Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,
@@ -159,42 +172,42 @@ pub struct StoreError {
 pub enum StoreErrorKind {
     /// The store cannot be reached, is full, or did not answer in time. A retry may help.
     Unavailable,
-    /// What is stored is not a record. To the client it is as if it were absent; it is never overwritten.
+    /// The stored value is not a record. The layer treats it as missing, and never overwrites it.
     Corrupt,
-    /// The store cannot do this at all, or the record is of a format newer than this build reads.
+    /// The store does not support the operation, or the record has a newer format.
     Unsupported,
-    /// Anything else.
+    /// Any other failure.
     Other,
 }
 
 impl StoreError {
-    /// An error of the given kind, without a source.
+    /// Creates an error of this kind, without a source.
     #[must_use]
     pub const fn new(kind: StoreErrorKind) -> Self {
         Self { kind, source: None }
     }
 
-    /// The store cannot be reached, is full, or did not answer in time.
+    /// Creates an [`Unavailable`](StoreErrorKind::Unavailable) error.
     pub fn unavailable(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self { kind: StoreErrorKind::Unavailable, source: Some(source.into()) }
     }
 
-    /// What is stored is not a record.
+    /// Creates a [`Corrupt`](StoreErrorKind::Corrupt) error.
     pub fn corrupt(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self { kind: StoreErrorKind::Corrupt, source: Some(source.into()) }
     }
 
-    /// The store cannot do this at all, or the record is of a format newer than this build reads.
+    /// Creates an [`Unsupported`](StoreErrorKind::Unsupported) error.
     pub fn unsupported(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self { kind: StoreErrorKind::Unsupported, source: Some(source.into()) }
     }
 
-    /// Anything else.
+    /// Creates an [`Other`](StoreErrorKind::Other) error.
     pub fn other(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self { kind: StoreErrorKind::Other, source: Some(source.into()) }
     }
 
-    /// What kind of error this is.
+    /// Returns the kind of this error.
     #[must_use]
     pub const fn kind(&self) -> StoreErrorKind {
         self.kind
@@ -218,9 +231,7 @@ impl StdError for StoreError {
     }
 }
 
-/// Why a configuration was refused.
-///
-/// It names what is wrong, and how to mend it.
+/// An invalid configuration. The message says what to change.
 #[derive(Debug)]
 pub struct ConfigError {
     kind: ConfigErrorKind,
@@ -274,6 +285,13 @@ impl StdError for ConfigError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         source_of(&self.source)
     }
+}
+
+/// Creates an empty response of this status, in place of a service's own.
+pub(crate) fn empty_response<B: Default>(status: StatusCode) -> Response<B> {
+    let mut response = Response::new(B::default());
+    *response.status_mut() = status;
+    response
 }
 
 fn source_of(source: &Option<Source>) -> Option<&(dyn StdError + 'static)> {

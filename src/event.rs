@@ -1,4 +1,4 @@
-//! What an application may want to know of its sessions.
+//! Events of sessions, for the log and for the application.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,37 +6,37 @@ use std::sync::Arc;
 use crate::error::StoreError;
 use crate::token::SessionId;
 
-/// Something that happened to a session. It names the session, and never holds a token.
+/// An event of a session. It contains the session id, but never a token.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Event<'a> {
-    /// What happened.
+    /// The kind of the event.
     pub kind: EventKind,
-    /// The session it happened to, where it is one that the store knows.
+    /// The session, if the store has it.
     pub session: Option<SessionId>,
-    /// Why it ended, where [`kind`](Event::kind) is [`Ended`](EventKind::Ended).
+    /// Why the session ended, if the kind is [`Ended`](EventKind::Ended).
     pub reason: Option<EndReason>,
-    /// What the store said.
+    /// The error of the store, if there was one.
     pub error: Option<&'a StoreError>,
 }
 
-/// Why a session was ended before its time.
+/// Why a session was ended before it expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EndReason {
-    /// By [`sign_out`](crate::Session::sign_out) or [`end`](crate::Session::end) in a request.
+    /// A request called [`sign_out`](crate::Session::sign_out) or [`end`](crate::Session::end).
     SignedOut,
-    /// Somebody else was signed in over it.
+    /// Another owner signed in over it.
     Replaced,
-    /// Outside of its own requests, by [`Sessions`](crate::Sessions): an administrator, or the owner on another device.
+    /// [`Sessions`](crate::Sessions) ended it: an administrator, or its owner on another device.
     Revoked,
-    /// Its owner has newer sessions, as many as [are allowed](crate::SessionLayerBuilder::with_owner_limit).
+    /// Newer sessions of its owner reached the [limit](crate::SessionLayerBuilder::with_owner_limit).
     OwnerLimit,
-    /// A replayed secret, by [`ReplayPolicy::End`](crate::config::ReplayPolicy::End).
+    /// A token was replayed, under [`ReplayPolicy::End`](crate::config::ReplayPolicy::End).
     Replayed,
 }
 
-/// What happened.
+/// The kinds of [`Event`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EventKind {
@@ -44,40 +44,42 @@ pub enum EventKind {
     Created,
     /// A session was signed in.
     SignedIn,
-    /// The secret of a session was replaced, by `rotate` or `sign_in`.
+    /// `rotate` or `sign_in` replaced the token of a session.
     Rotated,
-    /// A periodic rotation issued a new secret.
+    /// A refresh issued a new token.
     Refreshed,
-    /// A session was ended before its time; [`Event::reason`] says why.
+    /// A session was ended before it expired; [`Event::reason`] says why.
     Ended,
-    /// A session was presented after its end by idleness or age, and the store still had its record. Most stores hide
-    /// what has expired by then: to them such a session is unknown.
+    /// A client presented a session after its idle or absolute timeout, and the store still had the record.
+    ///
+    /// Most stores hide expired records, so that such a session is [`Unknown`](EventKind::Unknown).
     Expired,
-    /// A secret was presented that a periodic rotation had retired longer ago than the grace: somebody has a copy.
+    /// A client presented a token that a refresh replaced more than 30 seconds ago: two parties hold tokens.
     Replayed,
-    /// An `insert` of a value that this request had read, and that another had changed meanwhile.
+    /// A request inserted a value that it had read, and another request changed it in between.
     Conflict,
-    /// The session was ended while a request was changing it; the changes were dropped.
+    /// A session was ended during a request that changed it; the changes were dropped.
     Dropped,
-    /// The session changed hands while a request was changing it; the changes were refused.
+    /// A session changed hands during a request that changed it; the changes were refused.
     Superseded,
-    /// The request carried the tokens of two live sessions; it was given neither.
+    /// A request had the tokens of two live sessions; neither was used.
     Ambiguous,
-    /// A well-formed token opened nothing: somebody made it up, or its session ended or changed it longer ago. The session
-    /// is named where there is one, so that the secret is what was wrong. Many of them from one place are a search.
+    /// A well-formed token opened nothing: it is invented, or the session has ended or rotated it.
+    ///
+    /// If the event has a session, the id exists and the secret is wrong. Many of these from one client are a search.
     Unknown,
-    /// A request was refused for want of a CSRF token of its session.
+    /// A request was refused because it had no CSRF token of its session.
     CsrfRefused,
-    /// What is stored under a session's id is not a record.
+    /// The stored value of a session is not a record.
     Corrupt,
-    /// The use of a session could not be noted, or its periodic rotation not be stored.
+    /// The store failed to note a use or a refresh, or to end surplus sessions. No request failed.
     UpkeepFailed,
     /// The store failed a request.
     StoreFailed,
 }
 
 impl EventKind {
-    /// Whether an operator must act on it.
+    /// Checks whether an operator should act on the event.
     #[cfg_attr(not(feature = "tracing"), allow(dead_code))]
     const fn is_warning(self) -> bool {
         matches!(self, Self::Replayed | Self::Corrupt | Self::UpkeepFailed | Self::StoreFailed)
@@ -86,12 +88,12 @@ impl EventKind {
 
 type Hook = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
 
-/// Where events go: the application's hook, and the log.
+/// Sends events to the application's callback and to the log.
 #[derive(Clone, Default)]
 pub(crate) struct Events(Option<Hook>);
 
 impl Events {
-    pub(crate) fn to(hook: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(hook: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(hook)))
     }
 

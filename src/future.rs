@@ -1,4 +1,4 @@
-//! The response's way out.
+//! The response future of the service: it commits the session and writes the cookie.
 
 use std::fmt;
 use std::future::Future;
@@ -11,12 +11,12 @@ use http::{Response, StatusCode};
 use pin_project_lite::pin_project;
 
 use crate::config::SiteData;
-use crate::error::Error;
-use crate::session::{Farewell, Leave, Outgoing, RequestSession};
-use crate::transport::Carrier;
+use crate::error::{Error, empty_response};
+use crate::request::{CookieUpdate, RequestSession, ResponseStep, ResponseUpdate};
+use crate::transport::TokenLocation;
 
 pin_project! {
-    /// The response of a [`SessionService`](crate::service::SessionService): it commits the session before it is ready.
+    /// The response future of a [`SessionService`](crate::service::SessionService).
     pub struct ResponseFuture<F, B> {
         #[pin]
         state: State<F, B>,
@@ -26,18 +26,17 @@ pin_project! {
 pin_project! {
     #[project = StateProjection]
     enum State<F, B> {
-        /// The inner service is at work.
+        /// The inner service is running.
         Inner { #[pin] inner: F, session: OpenSession, waited: bool },
-        /// It has answered, and the session is being committed. The response is in a box, so that the future of every
-        /// request is not larger for it.
-        Commit { commit: Commit, response: Option<Box<Response<B>>>, session: OpenSession },
-        /// The layers cannot work.
+        /// It has answered, and the session is being committed. The response is boxed to keep this future small.
+        Finish { finish: Finish, response: Option<Box<Response<B>>>, session: OpenSession },
+        /// Two layers use one cookie or header.
         Misconfigured { cookie: Box<str> },
         Done,
     }
 }
 
-type Commit = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
+type Finish = Pin<Box<dyn Future<Output = (Result<(), Error>, ResponseUpdate)> + Send>>;
 
 impl<F, B> ResponseFuture<F, B> {
     pub(crate) fn new(inner: F, session: Arc<RequestSession>) -> Self {
@@ -69,36 +68,36 @@ where
                     let session = &open.session;
                     let status = response.status();
                     let commits = session.config().commit_on.allows(status);
-                    // The head goes out now: a write from here on would be lost.
+                    // A write after the head is sent would be lost.
                     open.open = false;
-                    match session.leave(commits, *waited) {
-                        Leave::NotLoaded => return Poll::Ready(Ok(response)),
-                        Leave::Settled(farewell) => return Poll::Ready(Ok(finish(response, session, farewell))),
-                        Leave::Unsettled => {}
+                    match session.begin_response(commits, *waited) {
+                        ResponseStep::Unused => return Poll::Ready(Ok(response)),
+                        ResponseStep::Update(update) => return Poll::Ready(Ok(apply(response, session, update))),
+                        ResponseStep::Finish => {}
                     }
                     let claims_success = !status.is_client_error() && !status.is_server_error();
-                    if let Some(settled) = session.settle_at_once(commits, claims_success) {
-                        return Poll::Ready(Ok(conclude(response, session, settled)));
-                    }
                     let session = Arc::clone(session);
                     let shared = Arc::clone(&session);
-                    let commit: Commit = Box::pin(async move { shared.settle(commits, claims_success).await });
+                    let finish: Finish = Box::pin(async move { shared.finish(commits, claims_success).await });
                     let session = OpenSession { session, open: false };
-                    state.set(State::Commit { commit, response: Some(Box::new(response)), session });
+                    state.set(State::Finish { finish, response: Some(Box::new(response)), session });
                 }
-                StateProjection::Commit { commit, response, session: open } => {
-                    let settled = ready!(commit.as_mut().poll(context));
-                    let response = response.take().expect("a response is taken once");
-                    let response = conclude(*response, &open.session, settled);
+                StateProjection::Finish { finish, response, session: open } => {
+                    let (finished, update) = ready!(finish.as_mut().poll(context));
+                    let response = match finished {
+                        Ok(()) => *response.take().expect("a future is not polled after it is ready"),
+                        Err(error) => empty_response(error.status()),
+                    };
+                    let response = apply(response, &open.session, update);
                     state.set(State::Done);
                     return Poll::Ready(Ok(response));
                 }
                 StateProjection::Misconfigured { cookie } => {
                     log_misconfiguration(cookie);
                     state.set(State::Done);
-                    return Poll::Ready(Ok(refusal(StatusCode::INTERNAL_SERVER_ERROR)));
+                    return Poll::Ready(Ok(empty_response(StatusCode::INTERNAL_SERVER_ERROR)));
                 }
-                StateProjection::Done => panic!("a response was polled after it was ready"),
+                StateProjection::Done => panic!("a response future was polled after it was ready"),
             }
         }
     }
@@ -110,8 +109,8 @@ impl<F, B> fmt::Debug for ResponseFuture<F, B> {
     }
 }
 
-/// A session that closes with its response: also when the client goes away before there is one, so that work which
-/// is still under way is told rather than lost.
+/// A session that closes with its response, also if the client disconnects before there is one: a task that still runs then
+/// gets an error instead of losing its changes.
 struct OpenSession {
     session: Arc<RequestSession>,
     open: bool,
@@ -125,55 +124,38 @@ impl Drop for OpenSession {
     }
 }
 
-/// An empty response of this status, in the place of a service's own.
-pub(crate) fn refusal<B: Default>(status: StatusCode) -> Response<B> {
-    let mut response = Response::new(B::default());
-    *response.status_mut() = status;
-    response
-}
-
-/// The response of a session whose commit has come to its end.
-fn conclude<B: Default>(response: Response<B>, session: &RequestSession, settled: Result<(), Error>) -> Response<B> {
-    let response = match settled {
-        Ok(()) => response,
-        Err(error) => refusal(error.status()),
-    };
-    finish(response, session, session.farewell())
-}
-
-/// Says in the head what the session has done.
-fn finish<B>(mut response: Response<B>, session: &RequestSession, farewell: Farewell) -> Response<B> {
+/// Applies the outcome of a session to the head of its response.
+fn apply<B>(mut response: Response<B>, session: &RequestSession, update: ResponseUpdate) -> Response<B> {
     let headers = response.headers_mut();
-    let (transport, carrier) = (&session.config().transport, session.carrier());
+    let (transport, location) = (&session.config().transport, session.token_location());
     if let Some(header) = &transport.header {
         vary_by(headers, header.request_name().as_str());
     }
     if !transport.without_cookie {
         vary_by(headers, "cookie");
     }
-    let outgoing = farewell.outgoing;
-    match &outgoing {
-        Outgoing::Nothing => {
+    match &update.cookie {
+        CookieUpdate::Keep => {
             make_private(headers);
             return response;
         }
-        Outgoing::Set { token, max_age } => {
-            if carrier == Carrier::Cookie {
-                warn_of_plain_http(session);
+        CookieUpdate::Set { token, max_age } => {
+            if location == TokenLocation::Cookie && transport.cookie.is_secure() {
+                session.config().plain_http.note_cookie(session.scheme(), transport.cookie.name());
             }
-            transport.give(headers, carrier, token, *max_age);
+            transport.send(headers, location, token, *max_age);
         }
-        Outgoing::Clear => transport.take_back(headers, carrier),
+        CookieUpdate::Clear => transport.clear(headers, location),
     }
-    if farewell.ended_the_clients {
-        let begins_another = matches!(outgoing, Outgoing::Set { .. });
-        clear_site_data(headers, &session.config().clear_site_data, begins_another);
+    if update.ended_clients {
+        let starts_another = matches!(update.cookie, CookieUpdate::Set { .. });
+        clear_site_data(headers, &session.config().clear_site_data, starts_another);
     }
     forbid_storing(headers);
     response
 }
 
-/// The answer rests on this header of the request, so a cache must tell by it.
+/// Adds a request header to `Vary`, since the response depends on it.
 fn vary_by(headers: &mut HeaderMap, header: &str) {
     let names = |value: &HeaderValue| {
         let listed = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
@@ -181,7 +163,7 @@ fn vary_by(headers: &mut HeaderMap, header: &str) {
     };
     let value = || match header {
         "cookie" => HeaderValue::from_static("cookie"),
-        other => HeaderValue::from_str(other).expect("the name of a header is a value"),
+        other => HeaderValue::from_str(other).expect("a header name is a valid value"),
     };
     match headers.entry(VARY) {
         Entry::Vacant(vary) => {
@@ -195,30 +177,29 @@ fn vary_by(headers: &mut HeaderMap, header: &str) {
     }
 }
 
-/// Whether there is a header of this name: a response has few, and to look at each takes less than a hash of the name.
+/// Checks for a header by scanning the few of a response, which takes less time than hashing the name.
 fn has(headers: &HeaderMap, name: &HeaderName) -> bool {
     headers.keys().any(|present| present == name)
 }
 
-/// The session has ended: the browser is to forget what it has of it, but not the cookie of another that begins.
-fn clear_site_data(headers: &mut HeaderMap, data: &[SiteData], begins_another: bool) {
-    let kept = |data: &&SiteData| !(begins_another && **data == SiteData::Cookies);
+/// Asks the browser to remove data of an ended session, but not the cookie of one that starts.
+fn clear_site_data(headers: &mut HeaderMap, data: &[SiteData], starts_another: bool) {
+    let kept = |data: &&SiteData| !(starts_another && **data == SiteData::Cookies);
     if let Some(value) = SiteData::header(data.iter().filter(kept)) {
         headers.insert("clear-site-data", value);
     }
 }
 
-/// A response that sets the session cookie must be in no cache; nothing else that was said of caching matters then.
+/// Forbids caching of a response that sets the session cookie, whatever the handler said.
 fn forbid_storing(headers: &mut HeaderMap) {
     let mut values =
         headers.get_all(CACHE_CONTROL).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
-    let keeps_form = values.any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform"));
-    let value = if keeps_form { "no-store, no-transform" } else { "no-store" };
+    let no_transform = values.any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform"));
+    let value = if no_transform { "no-store, no-transform" } else { "no-store" };
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(value));
 }
 
-/// What was made from a session is for nobody else: `public` and `s-maxage` become `private`. All else that the handler
-/// said stays.
+/// Replaces `public` and `s-maxage` by `private`, since the response was made from a session. Other directives stay.
 fn make_private(headers: &mut HeaderMap) {
     if !has(headers, &CACHE_CONTROL) {
         return;
@@ -244,26 +225,9 @@ fn make_private(headers: &mut HeaderMap) {
 fn log_misconfiguration(name: &str) {
     tracing::error!(
         name,
-        "two session layers, one inside the other, use one cookie or header: give one of them another name (with_name)"
+        "two session layers, one inside the other, use the same cookie or header: give one of them another name (with_name)"
     );
 }
-
-#[cfg(feature = "tracing")]
-fn warn_of_plain_http(session: &RequestSession) {
-    let config = session.config();
-    if config.transport.cookie.is_secure() && config.watch.is_worth_a_warning(session.way()) {
-        let cookie = config.transport.cookie.name();
-        tracing::warn!(
-            cookie,
-            "a session cookie that is Secure goes out over plain http, as it seems, and to another machine: its browser will \
-             drop it, and every request begins a new session. Serve https (a proxy before this says so in \
-             X-Forwarded-Proto), use http://localhost, or, in a network of your own, with_secure(false)"
-        );
-    }
-}
-
-#[cfg(not(feature = "tracing"))]
-fn warn_of_plain_http(_: &RequestSession) {}
 
 #[cfg(not(feature = "tracing"))]
 fn log_misconfiguration(_: &str) {}

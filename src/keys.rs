@@ -1,4 +1,4 @@
-//! The keys of what is signed or encrypted.
+//! Keys that sign or encrypt.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use sha2::Sha256;
 use crate::error::{ConfigError, ConfigErrorKind};
 use crate::token::random;
 
-/// The keys that sign or encrypt: the first one writes, and all of them read.
+/// Keys that sign or encrypt: the first key writes, and all keys read.
 ///
-/// To replace a key, put the new one first and keep the old one as long as anything that it wrote is still about: cookies for as
-/// long as sessions live, sealed records until each was written again.
+/// To replace a key, put the new one first and keep the old one until nothing that it wrote is in use: cookies as long as
+/// sessions live, sealed records until each was written again.
 ///
-/// A key is at least 32 bytes of a cryptographic generator; a passphrase is none. From each, a key of its own is derived for
-/// every use (HKDF-SHA-256, RFC 5869), so that one ring may serve several.
+/// A key is at least 32 bytes from a cryptographic generator, not a passphrase. Each use gets a key that is derived from it
+/// (HKDF-SHA-256, RFC 5869), so that one ring can serve several uses.
 ///
 /// ```
 /// use sessile::config::KeyRing;
@@ -30,7 +30,7 @@ pub struct KeyRing {
 }
 
 impl KeyRing {
-    /// The shortest key, in bytes.
+    /// Shortest key, in bytes.
     pub const MIN_KEY_LENGTH: usize = 32;
 
     /// Creates a ring of one key.
@@ -68,14 +68,14 @@ impl KeyRing {
         Ok(self)
     }
 
-    /// A key for one use from each of the ring's.
+    /// Derives a key for one use from each key.
     pub(crate) fn derive<const N: usize>(&self, usage: &str, context: &[u8]) -> Result<Vec<[u8; N]>, ConfigError> {
         let derive = |key: &Arc<[u8]>| {
             let mut derived = [0; N];
             let info = [b"sessile ", usage.as_bytes(), b"\0", context];
             Hkdf::<Sha256>::new(None, key)
                 .expand_multi_info(&info, &mut derived)
-                .map_err(|_| ConfigError::new(ConfigErrorKind::Key, "a derived key is too long"))?;
+                .map_err(|_| ConfigError::new(ConfigErrorKind::Key, "derived key is too long"))?;
             Ok(derived)
         };
         self.keys.iter().map(derive).collect()

@@ -15,25 +15,24 @@ use crate::error::ConfigError;
 use crate::event::{Event, Events};
 #[cfg(any(feature = "signed", feature = "private"))]
 use crate::keys::KeyRing;
+use crate::lifetime::Lifetime;
 use crate::service::SessionService;
-use crate::session::Lifetime;
 use crate::sessions::Sessions;
 use crate::store::Store;
 #[cfg(any(feature = "signed", feature = "private"))]
-use crate::transport::Sealing;
+use crate::transport::CookieKeys;
 use crate::transport::{CookieOptions, TokenHeader};
 
-/// Gives every request a session.
+/// A layer that gives every request a session.
 ///
-/// It reads the session cookie, puts a [`SessionHandle`](crate::SessionHandle) into the request's extensions, and on the
-/// way out commits what changed and writes or clears the cookie. A request that does not use the session costs no store
-/// operation.
+/// It reads the session cookie, adds a [`SessionHandle`](crate::SessionHandle) to the request's extensions, and with the response
+/// commits the changes and writes or clears the cookie. A request that does not use its session costs no store operation.
 ///
-/// Layers added later run earlier: add this one after those that use sessions.
+/// A layer added later runs earlier: add this one after the layers that use sessions.
 ///
 /// # Examples
 ///
-/// The defaults: an hour idle and a day in all, a cookie `__Host-id` that is `Secure`, `HttpOnly` and `SameSite=Lax`.
+/// The defaults: timeouts of one hour idle and 24 hours absolute, a cookie `__Host-id` with `Secure`, `HttpOnly`, `SameSite=Lax`.
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -68,21 +67,21 @@ pub struct SessionLayer<M = ()> {
 }
 
 impl SessionLayer {
-    /// A layer with the defaults, over this store.
+    /// Creates a layer with the default settings.
     pub fn new(store: impl Store) -> Self {
         Self { config: Arc::new(Config::new(store)), marker: PhantomData }
     }
 
-    /// Other settings than the defaults, over this store.
+    /// Creates a builder, for other settings than the defaults.
     pub fn builder(store: impl Store) -> SessionLayerBuilder {
         SessionLayerBuilder { config: Config::new(store), cookie: CookieOptions::default() }
     }
 }
 
 impl<M> SessionLayer<M> {
-    /// The same layer under another marker: its sessions are `Session<N>` in handlers.
+    /// Sets the marker: the sessions of this layer are `Session<N>` in handlers.
     ///
-    /// Two layers in one application need two markers, and two cookie names.
+    /// Two layers in one application need two markers and two cookie names.
     ///
     /// ```
     /// use sessile::{MemoryStore, Session, SessionLayer};
@@ -100,13 +99,13 @@ impl<M> SessionLayer<M> {
         SessionLayer { config: self.config, marker: PhantomData }
     }
 
-    /// The layer's sessions, for use outside of a request.
+    /// Returns the sessions of this layer, for use outside a request.
     #[must_use]
     pub fn sessions(&self) -> Sessions {
-        Sessions::of(Arc::clone(&self.config))
+        Sessions::from_config(Arc::clone(&self.config))
     }
 
-    /// The name of the cookie, with its prefix.
+    /// Returns the name of the cookie, with its prefix.
     #[must_use]
     pub fn cookie_name(&self) -> &str {
         self.config.transport.cookie.name()
@@ -115,7 +114,7 @@ impl<M> SessionLayer<M> {
 
 #[cfg(feature = "testing")]
 impl<M> SessionLayer<M> {
-    /// The value of the cookie for a token.
+    /// Returns the value of the cookie for a token.
     pub(crate) fn cookie_value(&self, token: &crate::token::Token) -> String {
         self.config.transport.cookie.value(token)
     }
@@ -141,7 +140,7 @@ impl<M> fmt::Debug for SessionLayer<M> {
     }
 }
 
-/// The settings of a [`SessionLayer`]. What cannot work is refused by [`build`](SessionLayerBuilder::build).
+/// Settings of a [`SessionLayer`]. [`build`](SessionLayerBuilder::build) refuses invalid ones.
 #[must_use]
 pub struct SessionLayerBuilder {
     config: Config,
@@ -150,91 +149,99 @@ pub struct SessionLayerBuilder {
 
 /// # The cookie
 ///
-/// The cookie's name is given a prefix that binds it to its attributes, the strongest that they allow: `__Host-` with
+/// The cookie's name gets the strongest prefix that its attributes allow, which makes browsers enforce them: `__Host-` with
 /// `Secure`, `Path=/` and no `Domain`, else `__Secure-` with `Secure` (RFC 6265bis §4.1.3).
 impl SessionLayerBuilder {
-    /// The name of the cookie, without a prefix. Default: `id`, which names no framework (OWASP Session Management Cheat
-    /// Sheet).
+    /// Sets the name of the cookie, without a prefix. Default: `id`.
+    ///
+    /// The default does not reveal a framework (OWASP Session Management Cheat Sheet).
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.cookie.name = name.into().into();
         self
     }
 
-    /// `Path`. Default: `/`. Any other does without the prefix `__Host-`.
+    /// Sets `Path`. Default: `/`. With another path the cookie has no prefix `__Host-`.
     pub fn with_path(mut self, path: impl Into<String>) -> Self {
         self.cookie.path = path.into().into();
         self
     }
 
-    /// `Domain`: sends the cookie to all hosts under it. Default: none, to the host that set it alone.
+    /// Sets `Domain`, so that all hosts under it get the cookie. Default: none, only the host that set it.
     pub fn with_domain(mut self, domain: impl Into<String>) -> Self {
         self.cookie.domain = Some(domain.into());
         self
     }
 
-    /// `Secure`: over https and to localhost alone. Default: `true` (OWASP ASVS 5.0 V3.3.1).
+    /// Sets `Secure`: the cookie is sent only over https and to localhost. Default: `true` (OWASP ASVS 5.0 V3.3.1).
     ///
-    /// Where it is switched off, whoever can read the network can take over a session.
+    /// Without it, an attacker who can read the network can take over sessions.
     pub fn with_secure(mut self, secure: bool) -> Self {
         self.cookie.secure = secure;
         self
     }
 
-    /// `HttpOnly`: out of reach of scripts. Default: `true` (OWASP ASVS 5.0 V3.3.4).
+    /// Sets `HttpOnly`: scripts cannot read the cookie. Default: `true` (OWASP ASVS 5.0 V3.3.4).
     pub fn with_http_only(mut self, http_only: bool) -> Self {
         self.cookie.http_only = http_only;
         self
     }
 
-    /// `SameSite`. Default: [`SameSite::Lax`] (OWASP ASVS 5.0 V3.3.2). `Strict` signs people out on every link from
-    /// elsewhere, the way back from an identity provider among them.
+    /// Sets `SameSite`. Default: [`SameSite::Lax`] (OWASP ASVS 5.0 V3.3.2).
+    ///
+    /// With `Strict`, a user who follows a link from another site is not signed in, and neither is one who returns from an
+    /// identity provider.
     pub fn with_same_site(mut self, same_site: SameSite) -> Self {
         self.cookie.same_site = same_site;
         self
     }
 
-    /// `Partitioned`: a jar of its own for each top-level site (CHIPS). Default: `false`.
+    /// Sets `Partitioned`: a separate cookie for each top-level site (CHIPS). Default: `false`.
     pub fn with_partitioned(mut self, partitioned: bool) -> Self {
         self.cookie.partitioned = partitioned;
         self
     }
 
-    /// The prefix `__Host-Http-` or `__Http-` in place of `__Host-` or `__Secure-`, which user agents that know it
-    /// accept from the server alone, and with `HttpOnly` alone (layered cookies draft). Default: `false`.
+    /// Uses the prefix `__Host-Http-` or `__Http-` instead of `__Host-` or `__Secure-`. Default: `false`.
+    ///
+    /// User agents that support it accept such a cookie only from the server, with `HttpOnly` (layered cookies draft).
     pub fn with_http_prefix(mut self, http_prefix: bool) -> Self {
         self.cookie.http_prefix = http_prefix;
         self
     }
 
-    /// `Max-Age`: keeps the cookie across restarts of the browser, for at most 400 days. Default: none. The same as
-    /// [`Lifetime::with_max_age`] of the layer's lifetime.
+    /// Sets `Max-Age`, so that the cookie survives a restart of the browser. Default: none.
+    ///
+    /// The same as [`Lifetime::with_max_age`] of the layer's lifetime.
     pub fn with_max_age(mut self, max_age: Duration) -> Self {
         self.config.lifetime = self.config.lifetime.with_max_age(max_age);
         self
     }
 }
 
-/// # Keys, and other carriers than the cookie
+/// # Signed cookies, and tokens in headers
 impl SessionLayerBuilder {
-    /// Signs the cookie (HMAC-SHA-256): one that was made up or changed costs no store operation. A cookie that an old key
-    /// of the ring had signed is sent again under the first, once its session was used. Default: neither signed nor encrypted;
-    /// a token cannot be guessed either way.
+    /// Signs the cookie (HMAC-SHA-256), so that an invented one costs no store operation. Default: not signed.
+    ///
+    /// A token cannot be guessed either way. A cookie that an old key has signed is sent again under the first key when its
+    /// session is used.
     #[cfg(feature = "signed")]
     pub fn with_signed_cookie(mut self, keys: KeyRing) -> Self {
-        self.cookie.sealing = Some(Sealing::Signed(keys));
+        self.cookie.keys = Some(CookieKeys::Signed(keys));
         self
     }
 
-    /// Encrypts the cookie (AES-256-GCM), so that it does not show the session's id, nor when it was created. Otherwise as
-    /// [`with_signed_cookie`](SessionLayerBuilder::with_signed_cookie), in whose place it is.
+    /// Encrypts the cookie (AES-256-GCM), so that it hides the session id and its time. Default: not encrypted.
+    ///
+    /// It replaces [`with_signed_cookie`](SessionLayerBuilder::with_signed_cookie), and treats old keys alike.
     #[cfg(feature = "private")]
     pub fn with_private_cookie(mut self, keys: KeyRing) -> Self {
-        self.cookie.sealing = Some(Sealing::Private(keys));
+        self.cookie.keys = Some(CookieKeys::Private(keys));
         self
     }
 
-    /// Also takes tokens in a header, from clients that keep no cookies. Default: the cookie alone (OWASP Session Management
-    /// Cheat Sheet).
+    /// Also accepts tokens in a header, from clients without cookies. Default: only the cookie.
+    ///
+    /// The default follows the OWASP Session Management Cheat Sheet.
     ///
     /// ```
     /// use sessile::{MemoryStore, SessionLayer};
@@ -248,8 +255,9 @@ impl SessionLayerBuilder {
         self
     }
 
-    /// Takes no tokens in cookies, and sends none: every client is answered in the
-    /// [header](SessionLayerBuilder::with_token_header), which must be given. Default: cookies are taken.
+    /// Neither accepts nor sends cookies. Default: cookies are used.
+    ///
+    /// It requires a [header](SessionLayerBuilder::with_token_header).
     pub fn without_cookie(mut self) -> Self {
         self.config.transport.without_cookie = true;
         self
@@ -258,51 +266,55 @@ impl SessionLayerBuilder {
 
 /// # Sessions
 impl SessionLayerBuilder {
-    /// How long sessions live. Default: [`Lifetime::new`], one hour idle and 24 hours in all.
+    /// Sets the lifetime of sessions. Default: [`Lifetime::new`], one hour idle and 24 hours absolute.
     pub fn with_lifetime(mut self, lifetime: Lifetime) -> Self {
         self.config.lifetime = lifetime;
         self
     }
 
-    /// The most bytes that the keys and values of one session may take, encoded. Default: 1 MiB.
+    /// Sets the most bytes of one session, keys and values encoded. Default: 1 MiB.
     pub fn with_size_limit(mut self, bytes: usize) -> Self {
         self.config.size_limit = bytes;
         self
     }
 
-    /// Refuses, with 409, an `insert` of a value that the request has read and that another has changed since. Default:
-    /// `false`: it is an event, and the later write stays.
+    /// Refuses an `insert` that depends on an outdated read, with 409. Default: `false`.
+    ///
+    /// That is an `insert` of a value that the request has read, and that another request has changed since. By default it
+    /// raises an event, and the later write stays.
     pub fn with_strict_writes(mut self, strict: bool) -> Self {
         self.config.strict_writes = strict;
         self
     }
 
-    /// The most sessions that one owner may have at once, at least one (OWASP ASVS 5.0 V7.1.2). Default: any number.
+    /// Sets the most sessions of one owner, at least 1 (OWASP ASVS 5.0 V7.1.2). Default: no limit.
     ///
-    /// When a sign-in is stored, the owner's sessions beyond the newest are ended, by the time of their sign-in; a failure to
-    /// do so is an event, and made up for by the next sign-in. It needs a store that keeps an index of owners, and costs each
-    /// sign-in one look-up in it.
+    /// After a sign-in is stored, the owner's oldest sessions beyond the limit are ended, by the time of their sign-in. A failure
+    /// raises an event, and the next sign-in ends the rest. The store must have an index of owners, and each sign-in costs one
+    /// more look-up.
     pub fn with_owner_limit(mut self, sessions: usize) -> Self {
         self.config.owner_limit = Some(sessions);
         self
     }
 
-    /// What to do where a secret comes back that a periodic rotation had retired. Default: [`ReplayPolicy::Report`].
+    /// Sets what happens when a client presents a token that a refresh has replaced. Default: [`ReplayPolicy::Report`].
     pub fn with_replay_policy(mut self, policy: ReplayPolicy) -> Self {
         self.config.replay_policy = policy;
         self
     }
 
-    /// How long a new session lives until its token comes back, where nobody has signed in: clients that drop cookies, robots
-    /// most of all, leave no more behind than that. The first request that brings the token and uses the session gives it its
-    /// whole lifetime. Default: the whole lifetime from the beginning. Ten minutes are a good choice.
+    /// Sets the lifetime of a new anonymous session until the client presents its token. Default: the whole lifetime.
+    ///
+    /// Clients that drop cookies, such as robots, leave sessions behind only for this long. The first request that presents the
+    /// token and uses the session extends it to the whole lifetime. Ten minutes are a good choice.
     pub fn with_unconfirmed_lifetime(mut self, lifetime: Duration) -> Self {
         self.config.unconfirmed = Some(lifetime);
         self
     }
 
-    /// Has the browser remove more than the session cookie, in the response that ends the session (OWASP ASVS 5.0 V14.3.1;
-    /// W3C Clear Site Data). Where that response begins another session, its cookie stays. Default: nothing more.
+    /// Sends `Clear-Site-Data` when a session ends (OWASP ASVS 5.0 V14.3.1; W3C Clear Site Data). Default: not sent.
+    ///
+    /// If the same response starts another session, its cookie stays.
     ///
     /// ```
     /// use sessile::{MemoryStore, SessionLayer};
@@ -316,47 +328,49 @@ impl SessionLayerBuilder {
         self
     }
 
-    /// Which statuses commit what the handler did. Default: all but the class 5xx, as a failed transaction would not.
+    /// Sets which response statuses commit the changes. Default: all but 5xx.
     ///
-    /// A session that was ended is ended all the same, and what `commit` and the `_now` calls wrote stays.
+    /// A session that the handler ended ends with every status, and what `commit` and the `_now` calls wrote stays.
     pub fn with_commit_on(mut self, predicate: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Self {
-        self.config.commit_on = CommitOn::when(predicate);
+        self.config.commit_on = CommitOn::new(predicate);
         self
     }
 
-    /// How long a commit that keeps losing races may go on trying, before it is a 503. Default: 5 seconds.
+    /// Sets how long a commit that loses races may retry; after that it fails with 503. Default: 5 seconds.
     pub fn with_commit_deadline(mut self, deadline: Duration) -> Self {
         self.config.commit_deadline = deadline;
         self
     }
 
-    /// Sets the longest pause between two attempts of a commit that lost a race or an answer. Pauses are random and grow with
-    /// the attempts. Default: 250 milliseconds; zero only lets other tasks run. A [`MemoryStore`](crate::MemoryStore) never
-    /// pauses for longer than that.
-    pub fn with_commit_backoff(mut self, longest: Duration) -> Self {
-        self.config.commit_backoff = longest;
+    /// Sets the longest pause between two attempts of a commit. Default: 250 milliseconds.
+    ///
+    /// Pauses are random and grow with the attempts. They need the timer of a tokio runtime (`enable_time`). With zero, with
+    /// [`MemoryStore`](crate::MemoryStore), and on other runtimes, a commit only lets other tasks run.
+    pub fn with_commit_backoff(mut self, max: Duration) -> Self {
+        self.config.commit_backoff = max;
         self
     }
 
-    /// Is told what happens to sessions. It runs within requests: keep it short. Default: none; with the feature
-    /// `tracing`, events are in the log in any case.
+    /// Sets a callback for session events. It runs within requests, so keep it short. Default: none.
+    ///
+    /// With the feature `tracing` events are also logged.
     pub fn with_event_hook(mut self, hook: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
-        self.config.events = Events::to(hook);
+        self.config.events = Events::new(hook);
         self
     }
 
-    /// Goes by this clock. Default: the system's.
+    /// Sets the clock. Default: the system clock.
     #[cfg(feature = "testing")]
     pub fn with_clock(mut self, clock: impl Into<Clock>) -> Self {
         self.config.clock = clock.into();
         self
     }
 
-    /// The layer of these settings.
+    /// Builds the layer.
     ///
     /// # Errors
     ///
-    /// What user agents would reject or ignore, and lifetimes under which no session can live, with the reason.
+    /// A cookie that user agents would reject, a lifetime under which no session can live, and settings that exclude each other.
     pub fn build(mut self) -> Result<SessionLayer, ConfigError> {
         self.config.check()?;
         self.config.transport.cookie = self.cookie.build()?;

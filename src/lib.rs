@@ -86,24 +86,23 @@
 mod backoff;
 mod base64url;
 mod clock;
+mod commit;
 pub mod config;
-pub mod csrf;
 mod error;
 pub mod event;
-#[cfg(feature = "axum")]
-mod extract;
-pub mod flash;
 mod future;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 #[cfg(feature = "_keys")]
 mod keys;
 mod layer;
+mod lifetime;
 #[cfg(feature = "migrate")]
 pub mod migrate;
-#[cfg(feature = "tracing")]
 mod plain_http;
+mod queue;
 mod record;
+mod request;
 pub mod service;
 mod session;
 mod sessions;
@@ -115,10 +114,11 @@ mod transient;
 mod transport;
 
 pub use self::error::{Error, ErrorKind};
-#[cfg(feature = "axum")]
-pub use self::extract::{RecentlySignedIn, SignedIn};
 pub use self::layer::{SessionLayer, SessionLayerBuilder};
-pub use self::session::{Field, Lifetime, Session, SessionHandle};
+pub use self::lifetime::Lifetime;
+pub use self::session::{Field, Session, SessionHandle, csrf, flash, key};
+#[cfg(feature = "axum")]
+pub use self::session::{RecentlySignedIn, SignedIn};
 pub use self::sessions::{Sessions, StoredSession};
 pub use self::store::memory::MemoryStore;
 #[cfg(feature = "mysql")]
@@ -133,11 +133,6 @@ pub use self::store::sealed::SealedStore;
 pub use self::store::sqlite::SqliteStore;
 pub use self::token::{SessionId, Token};
 pub use self::transient::Transient;
-
-/// Keys of values: a string, or a [`Field`].
-pub mod key {
-    pub use crate::session::{Key, KeyName};
-}
 
 /// The front page's code is compiled and run, too.
 #[cfg(doctest)]

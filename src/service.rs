@@ -1,4 +1,4 @@
-//! The request's way in.
+//! The service of the layer: it adds a session to each request.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,9 +10,10 @@ use tower_service::Service;
 
 use crate::config::Config;
 pub use crate::future::ResponseFuture;
-use crate::session::{RequestSession, SessionHandle};
+use crate::request::RequestSession;
+use crate::session::SessionHandle;
 
-/// A service whose requests have a session. Made by [`SessionLayer`](crate::SessionLayer).
+/// The service of a [`SessionLayer`](crate::SessionLayer).
 pub struct SessionService<S, M = ()> {
     inner: S,
     config: Arc<Config>,
@@ -45,34 +46,32 @@ where
         if let Some(name) = outer.as_ref().and_then(|outer| outer.conflict(&self.config.transport)) {
             return ResponseFuture::misconfigured(name);
         }
-        let session = RequestSession::new(Arc::clone(&self.config), candidates, outer);
-        #[cfg(feature = "tracing")]
-        let session = session.came(self.config.watch.look(request.uri(), request.headers()));
-        let session = Arc::new(session);
-        announce::<M>(request.extensions_mut(), &session);
+        let scheme = self.config.plain_http.check(request.uri(), request.headers());
+        let session = Arc::new(RequestSession::new(Arc::clone(&self.config), candidates, scheme, outer));
+        insert::<M>(request.extensions_mut(), &session);
         ResponseFuture::new(self.inner.call(request), session)
     }
 }
 
-/// The session of the innermost layer so far, where its marker is another than `()`.
+/// The session of the innermost layer so far, if its marker is not `()`.
 ///
-/// A second extension beside the handle, since a handle of an unknown marker cannot be looked for; and only where it is
-/// needed, since each costs an allocation.
+/// It is an extension beside the handle, since the handle of an unknown marker cannot be looked up. It is added only when
+/// needed, since each extension costs an allocation.
 #[derive(Clone)]
 struct Innermost(Arc<RequestSession>);
 
+/// Returns the session of the innermost layer around this one.
 fn innermost(extensions: &Extensions) -> Option<Arc<RequestSession>> {
-    let main = extensions.get::<SessionHandle<()>>().map(|handle| Arc::clone(handle.request()));
+    let default = extensions.get::<SessionHandle<()>>().map(|handle| Arc::clone(handle.request()));
     let other = extensions.get::<Innermost>().map(|innermost| Arc::clone(&innermost.0));
-    match (main, other) {
-        // Whichever has the other around it.
-        (Some(main), Some(other)) => Some(if main.is_within(&other) { main } else { other }),
-        (main, other) => main.or(other),
+    match (default, other) {
+        (Some(default), Some(other)) => Some(if default.is_within(&other) { default } else { other }),
+        (default, other) => default.or(other),
     }
 }
 
-fn announce<M: 'static>(extensions: &mut Extensions, session: &Arc<RequestSession>) {
-    let handle = SessionHandle::<M>::of(Arc::clone(session));
+fn insert<M: 'static>(extensions: &mut Extensions, session: &Arc<RequestSession>) {
+    let handle = SessionHandle::<M>::new(Arc::clone(session));
     if std::any::TypeId::of::<M>() != std::any::TypeId::of::<()>() {
         extensions.insert(Innermost(Arc::clone(session)));
     }

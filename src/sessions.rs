@@ -1,4 +1,4 @@
-//! Sessions outside of a request.
+//! Sessions outside a request.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,17 +12,19 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::clock::Timestamp;
+use crate::commit::{SessionSource, delete, find, owned_by};
 use crate::config::{Config, ConfigError};
 use crate::error::{Error, ErrorKind};
 use crate::event::{EndReason, EventKind};
-use crate::record::{Frame, FrameRef};
-use crate::session::{Base, Found, Key, Lifetime, Presented, RequestSession, Session, Work};
-use crate::session::{MOST_DEPTH, NOTES, decode, delete, encode, find, owned_by};
+use crate::lifetime::Lifetime;
+use crate::record::{Frame, FrameRef, LoadedRecord, MAX_DEPTH, NOTES_KEY, decode, encode};
+use crate::request::{RequestSession, RequestState};
+use crate::session::key::Key;
+use crate::session::{NOTES, Session};
 use crate::store::Store;
 use crate::token::{SessionId, Token};
-use crate::transport::Candidates;
 
-/// The sessions of a store, without a request: for administration, background work and tests.
+/// The sessions of a store, for administration, background work and tests.
 ///
 /// ```
 /// # async fn run() -> Result<(), sessile::Error> {
@@ -52,41 +54,41 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// The sessions of this store, with the default settings.
+    /// Creates the sessions of a store with the default settings.
     ///
-    /// Those of a layer, with its settings, are [`SessionLayer::sessions`](crate::SessionLayer::sessions).
+    /// [`SessionLayer::sessions`](crate::SessionLayer::sessions) has the settings of a layer.
     #[must_use]
     pub fn new(store: impl Store) -> Self {
-        Self::of(Arc::new(Config::new(store)))
+        Self::from_config(Arc::new(Config::new(store)))
     }
 
-    pub(crate) const fn of(config: Arc<Config>) -> Self {
+    pub(crate) const fn from_config(config: Arc<Config>) -> Self {
         Self { config }
     }
 
-    /// The same, for sessions that are created from here with this lifetime.
+    /// Sets the lifetime of the sessions that it creates.
     ///
     /// # Errors
     ///
     /// A lifetime under which no session can live.
     pub fn with_lifetime(self, lifetime: Lifetime) -> Result<Self, ConfigError> {
         lifetime.check()?;
-        Ok(Self::of(Arc::new(Config { lifetime, ..Config::clone(&self.config) })))
+        Ok(Self::from_config(Arc::new(Config { lifetime, ..Config::clone(&self.config) })))
     }
 
-    /// Creates a session with the fields or entries of `data`, a struct or a map, as its values.
+    /// Creates a session with the fields of a struct, or the entries of a map, as its values.
     ///
-    /// The [`Token`] opens it: hand it to the client, as the session cookie, and to nobody else.
+    /// The [`Token`] opens the session: give it only to the client, as the session cookie.
     ///
     /// # Errors
     ///
-    /// [`Serialize`](ErrorKind::Serialize) where `data` is no map with string keys, [`TooLarge`](ErrorKind::TooLarge),
+    /// [`Serialize`](ErrorKind::Serialize) if `data` is neither a struct nor a map with string keys, [`TooLarge`](ErrorKind::TooLarge),
     /// [`Unavailable`](ErrorKind::Unavailable).
     pub async fn create<T: Serialize + ?Sized>(&self, data: &T) -> Result<(SessionId, Token), Error> {
-        self.create_of(None, frames_of(data)?).await
+        self.create_with_frames(None, frames_of(data)?).await
     }
 
-    /// Creates a session that is signed in for this owner.
+    /// Creates a session that is signed in to an owner.
     ///
     /// # Errors
     ///
@@ -95,42 +97,42 @@ impl Sessions {
     where
         T: Serialize + ?Sized,
     {
-        self.create_of(Some((owner, self.config.clock.now())), frames_of(data)?).await
+        self.create_with_frames(Some((owner, self.config.clock.now())), frames_of(data)?).await
     }
 
-    /// The session of this id; `None` where there is none or it has ended.
+    /// Returns the session of an id, if it is live.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](ErrorKind::Unavailable) where the store fails.
+    /// [`Unavailable`](ErrorKind::Unavailable) if the store fails.
     pub async fn find_by_id(&self, id: &SessionId) -> Result<Option<StoredSession>, Error> {
         let found = find(&self.config, id).await?;
         Ok(found.map(StoredSession::from))
     }
 
-    /// The session that this token opens; `None` where it opens none.
+    /// Returns the session that a token opens, if it is live.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](ErrorKind::Unavailable) where the store fails.
+    /// [`Unavailable`](ErrorKind::Unavailable) if the store fails.
     pub async fn find_by_token(&self, token: &Token) -> Result<Option<StoredSession>, Error> {
         let now = self.config.clock.now();
         let found = find(&self.config, &token.id()).await?;
-        let opens = |found: &Found| found.header.secrets.presented(&token.verifier(), now).is_live();
-        Ok(found.filter(opens).map(StoredSession::from))
+        let is_opened = |found: &LoadedRecord| found.header.secrets.status(&token.verifier(), now).is_live();
+        Ok(found.filter(is_opened).map(StoredSession::from))
     }
 
-    /// Merges the fields or entries of `data` into a session; says whether there was one. Values under other keys stay.
+    /// Merges the fields or entries of `data` into a session; returns whether there was one. Other values stay.
     ///
     /// # Errors
     ///
-    /// Those of [`create`](Sessions::create), and [`Superseded`](ErrorKind::Superseded) where the session changes hands
+    /// Those of [`create`](Sessions::create), and [`Superseded`](ErrorKind::Superseded) if the session changes hands
     /// meanwhile.
     pub async fn update<T: Serialize + ?Sized>(&self, id: &SessionId, data: &T) -> Result<bool, Error> {
         let frames = frames_of(data)?;
         let Some(session) = self.open_for_write(id).await? else { return Ok(false) };
         for frame in frames {
-            session.request().work().put(frame, self.config.size_limit)?;
+            session.request().state().put(frame, self.config.size_limit)?;
         }
         match session.commit().await {
             Err(error) if error.kind() == ErrorKind::Ended => Ok(false),
@@ -138,66 +140,64 @@ impl Sessions {
         }
     }
 
-    /// A session to work with, as in a handler; its [`commit`](Session::commit) writes. `None` where there is none.
+    /// Returns a session to read and write as in a handler, if it is live. [`commit`](Session::commit) writes it.
     ///
-    /// It is [detached](Session::detach): it can change no token.
+    /// It is [detached](Session::detach): it cannot change its token.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](ErrorKind::Unavailable) where the store fails.
+    /// [`Unavailable`](ErrorKind::Unavailable) if the store fails.
     pub async fn open_for_write(&self, id: &SessionId) -> Result<Option<Session>, Error> {
         let found = find(&self.config, id).await?;
-        Ok(found.map(|found| self.detached(Base::Live(found.live(Presented::Current, None)))))
+        Ok(found.map(|found| self.detached(SessionSource::Loaded(found))))
     }
 
-    /// Ends a session, whoever it belongs to; says whether there was one.
+    /// Ends a session of any owner; returns whether there was one.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](ErrorKind::Unavailable) where the store fails.
+    /// [`Unavailable`](ErrorKind::Unavailable) if the store fails.
     pub async fn end(&self, id: &SessionId) -> Result<bool, Error> {
-        let deleted = delete(&self.config, id, &mut false).await?;
-        if deleted {
-            self.config.events.raise_end(*id, EndReason::Revoked);
-        }
-        Ok(deleted)
+        self.end_with(id, None).await
     }
 
-    /// Ends a session if it belongs to this owner; says whether there was one. For a page on which owners end their sessions
-    /// on other devices: an id that a form brings may be anybody's (OWASP ASVS 5.0 V7.5.2).
+    /// Ends a session if it belongs to an owner; returns whether there was one.
+    ///
+    /// For a page on which users end their sessions on other devices: the id in a form may be another user's (OWASP ASVS 5.0
+    /// V7.5.2).
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](ErrorKind::Unavailable) where the store fails.
+    /// [`Unavailable`](ErrorKind::Unavailable) if the store fails.
     pub async fn end_if_owned_by(&self, id: &SessionId, owner: &str) -> Result<bool, Error> {
-        // A session that has an owner never changes hands, so that what is deleted is what was looked at.
+        // A session with an owner never changes hands, so this ends the session that was checked.
         match self.find_by_id(id).await? {
-            Some(session) if session.owner() == Some(owner) => self.end(id).await,
+            Some(session) if session.owner() == Some(owner) => self.end_with(id, Some(owner)).await,
             _ => Ok(false),
         }
     }
 
-    /// The live sessions of an owner, oldest first (OWASP ASVS 5.0 V7.5.2).
+    /// Returns the live sessions of an owner, oldest first (OWASP ASVS 5.0 V7.5.2).
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](ErrorKind::Unavailable) where the store fails, or keeps no index of owners.
+    /// [`Unavailable`](ErrorKind::Unavailable) if the store fails or has no index of owners.
     pub async fn owned_by(&self, owner: &str) -> Result<Vec<StoredSession>, Error> {
         Ok(owned_by(&self.config, owner).await?.into_iter().map(StoredSession::from).collect())
     }
 
-    /// Ends every session of an owner; says how many that were (OWASP ASVS 5.0 V7.4.2).
+    /// Ends all sessions of an owner; returns their number (OWASP ASVS 5.0 V7.4.2).
     ///
-    /// A sign-in that is committed while this runs may not be among them.
+    /// It may miss a sign-in that is committed while it runs.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](ErrorKind::Unavailable) where the store fails; some may have been ended by then.
+    /// [`Unavailable`](ErrorKind::Unavailable) if the store fails; some may have been ended by then.
     pub async fn end_all_of(&self, owner: &str) -> Result<u64, Error> {
         self.end_each_of(owner, None).await
     }
 
-    /// Ends every session of an owner but one; says how many that were (OWASP ASVS 5.0 V7.4.3).
+    /// Ends all sessions of an owner but one; returns their number (OWASP ASVS 5.0 V7.4.3).
     ///
     /// # Errors
     ///
@@ -206,19 +206,20 @@ impl Sessions {
         self.end_each_of(owner, Some(keep)).await
     }
 
-    /// Deletes what has expired, by the store's own clock; says how many records that were.
+    /// Deletes expired records, by the clock of the store; returns their number.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](ErrorKind::Unavailable) where the store fails.
+    /// [`Unavailable`](ErrorKind::Unavailable) if the store fails.
     pub async fn delete_expired(&self) -> Result<u64, Error> {
         Ok(self.config.store.delete_expired().await?)
     }
 
-    /// [Deletes what has expired](Sessions::delete_expired), every `period`, for ever: spawn it. Each pause is up to a tenth
-    /// longer, so that several nodes do not keep step, and a second at least. Failures are events, and do not end it.
+    /// [Deletes expired records](Sessions::delete_expired) every `period`, forever: spawn it.
     ///
-    /// Stores that expire by themselves ([`MemoryStore`](crate::MemoryStore) does, while there is traffic) need it not.
+    /// Each pause is at least a second, and up to a tenth longer than `period`, so that several nodes drift apart. A failure
+    /// raises an event. Stores that expire records by themselves do not need it: [`MemoryStore`](crate::MemoryStore), as long as
+    /// it has traffic, and `RedisStore`.
     ///
     /// ```no_run
     /// # use sessile::{MemoryStore, SessionLayer};
@@ -229,7 +230,7 @@ impl Sessions {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime with a timer, when it is first polled.
+    /// When it is polled outside a tokio runtime with a timer.
     pub async fn sweep_every(self, period: Duration) {
         loop {
             let jitter = f64::from(crate::token::random::<1>()[0]) / 2550.0;
@@ -241,151 +242,156 @@ impl Sessions {
         }
     }
 
-    /// Creates a session, for an owner who has signed in at a time.
-    pub(crate) async fn create_of(
+    /// Creates a session, signed in to an owner since a time.
+    pub(crate) async fn create_with_frames(
         &self,
         owner: Option<(&str, Timestamp)>,
         frames: Vec<Frame>,
     ) -> Result<(SessionId, Token), Error> {
-        let request = RequestSession::new(Arc::clone(&self.config), Candidates::default(), None);
+        let request = RequestSession::without_request(Arc::clone(&self.config));
         request.load().await?;
         {
-            let mut work = request.work();
+            let mut state = request.state();
             if let Some((owner, at)) = owner {
-                work.sign_in(owner, at);
+                state.sign_in(owner, at);
             }
             for frame in frames {
-                work.put(frame, self.config.size_limit)?;
+                state.put(frame, self.config.size_limit)?;
             }
-            work.create();
+            state.create();
         }
         request.commit().await?;
-        let work = request.work();
-        match &work.base {
-            Base::Live(live) => {
-                let (token, _) = live.token.clone().ok_or_else(|| Error::new(ErrorKind::Unavailable))?;
-                Ok((token.id(), token))
-            }
-            _ => Err(Error::new(ErrorKind::Unavailable)),
+        let state = request.state();
+        let token = state.source.loaded().and_then(|loaded| loaded.token.clone());
+        let (token, _) = token.ok_or_else(|| Error::new(ErrorKind::Unavailable))?;
+        Ok((token.id(), token))
+    }
+
+    async fn end_with(&self, id: &SessionId, owner: Option<&str>) -> Result<bool, Error> {
+        let is_deleted = delete(&self.config, id, owner, &mut false).await?;
+        if is_deleted {
+            self.config.events.raise_end(*id, EndReason::Revoked);
         }
+        Ok(is_deleted)
     }
 
     async fn end_each_of(&self, owner: &str, keep: Option<&SessionId>) -> Result<u64, Error> {
         let mut ended = 0;
         for record in self.config.store.owned_by(owner).await? {
-            if Some(record.id()) != keep && self.end(record.id()).await? {
+            if Some(record.id()) != keep && self.end_with(record.id(), Some(owner)).await? {
                 ended += 1;
             }
         }
         Ok(ended)
     }
 
-    fn detached(&self, base: Base) -> Session {
-        Session::of(Arc::new(RequestSession::detached(Arc::clone(&self.config), Work::new(base))))
+    fn detached(&self, source: SessionSource) -> Session {
+        let state = RequestState::new(source);
+        Session::new(Arc::new(RequestSession::detached(Arc::clone(&self.config), state)))
     }
 }
 
-/// A session as it is stored, read outside of a request.
+/// A stored session, read outside a request. It holds no token.
 ///
-/// It serialises, as a map of its times, owner, notes and values, so that an operator can print it as JSON. It holds no token.
+/// It serializes as a map of its times, owner, notes and values, so that an operator can print it as JSON.
 #[derive(Clone)]
 pub struct StoredSession {
-    found: Found,
+    found: LoadedRecord,
 }
 
 impl StoredSession {
-    /// The id.
+    /// Returns the id.
     #[must_use]
     pub fn id(&self) -> SessionId {
         *self.found.record.id()
     }
 
-    /// Who it belongs to; `None` while nobody is signed in.
+    /// Returns the owner; `None` if the session is not signed in.
     #[must_use]
     pub fn owner(&self) -> Option<&str> {
         self.found.record.owner()
     }
 
-    /// When it was created.
+    /// Returns when the session was created.
     #[must_use]
     pub fn created_at(&self) -> OffsetDateTime {
         self.id().created_at().unwrap_or_else(|| self.found.header.started_at.into())
     }
 
-    /// When it was last used, to a tenth of its idle time.
+    /// Returns when the session was last used, to a tenth of its idle timeout.
     #[must_use]
     pub fn last_seen(&self) -> OffsetDateTime {
         self.found.record.last_seen()
     }
 
-    /// When it ends, unless it is used before.
+    /// Returns when the session expires unless it is used.
     #[must_use]
     pub fn expires_at(&self) -> OffsetDateTime {
         self.found.record.expires_at()
     }
 
-    /// When its owner signed in.
+    /// Returns when the owner signed in.
     #[must_use]
     pub fn authenticated_at(&self) -> Option<OffsetDateTime> {
         self.found.header.authenticated_at.map(Into::into)
     }
 
-    /// The value of a key; `None` where there is none.
+    /// Returns the value of a key, if it has one.
     ///
     /// # Errors
     ///
-    /// [`TypeMismatch`](ErrorKind::TypeMismatch) where the value is of another type.
+    /// [`TypeMismatch`](ErrorKind::TypeMismatch) if the value is of another type.
     pub fn get<T: DeserializeOwned>(&self, key: impl Key<T>) -> Result<Option<T>, Error> {
         let key = key.name();
         self.found.data.get(key).map(|value| decode(key, value.as_bytes())).transpose()
     }
 
-    /// What the application [noted](Session::note) of it, by name: the user agent, say.
+    /// Returns the [notes](Session::note) by name, such as the user agent.
     ///
     /// # Errors
     ///
-    /// [`TypeMismatch`](ErrorKind::TypeMismatch) where something else is kept under the key `sessile.notes`.
+    /// [`TypeMismatch`](ErrorKind::TypeMismatch) if the key `sessile.notes` has another value.
     pub fn notes(&self) -> Result<BTreeMap<String, String>, Error> {
         Ok(self.get(NOTES)?.unwrap_or_default())
     }
 
-    /// All values as one struct or map.
+    /// Returns all values as one struct or map.
     ///
     /// # Errors
     ///
-    /// [`TypeMismatch`](ErrorKind::TypeMismatch) where they are none.
+    /// [`TypeMismatch`](ErrorKind::TypeMismatch) if the values are not of that type.
     pub fn to<T: DeserializeOwned>(&self) -> Result<T, Error> {
         let mut entries = Vec::new();
         for (key, value) in self.values() {
-            let value =
-                value.map_err(|error| Error::with_source(ErrorKind::TypeMismatch, error).at(format!("{key:?}")))?;
+            let value = value
+                .map_err(|error| Error::with_source(ErrorKind::TypeMismatch, error).with_context(format!("{key:?}")))?;
             entries.push((key.into(), value));
         }
         rmpv::ext::from_value(rmpv::Value::Map(entries))
             .map_err(|error| Error::with_source(ErrorKind::TypeMismatch, error))
     }
 
-    /// The keys that have a value.
+    /// Returns the keys that have a value.
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
         self.frames().map(|frame| frame.key()).collect()
     }
 
-    /// Those of the values: not the notes.
+    /// Returns the frames of the values, without the notes.
     fn frames(&self) -> impl Iterator<Item = FrameRef<'_>> {
-        self.found.data.frames().filter(|frame| frame.key != NOTES.name().as_bytes())
+        self.found.data.frames().filter(|frame| frame.key != NOTES_KEY.as_bytes())
     }
 
     fn values(&self) -> impl Iterator<Item = (String, Result<rmpv::Value, rmpv::decode::Error>)> {
         self.frames().map(|frame| {
             let mut bytes = self.found.data.bytes(frame.value.clone());
-            (frame.key(), rmpv::decode::read_value_with_max_depth(&mut bytes, MOST_DEPTH))
+            (frame.key(), rmpv::decode::read_value_with_max_depth(&mut bytes, MAX_DEPTH))
         })
     }
 }
 
-impl From<Found> for StoredSession {
-    fn from(found: Found) -> Self {
+impl From<LoadedRecord> for StoredSession {
+    fn from(found: LoadedRecord) -> Self {
         Self { found }
     }
 }
@@ -410,7 +416,7 @@ struct Values<'a>(&'a StoredSession);
 
 impl Serialize for Values<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // What cannot be read is shown as nothing: an operator should see the rest.
+        // An unreadable value is shown as null, so that an operator sees the others.
         serializer.collect_map(self.0.values().map(|(key, value)| (key, value.ok())))
     }
 }
@@ -425,11 +431,11 @@ impl fmt::Debug for StoredSession {
     }
 }
 
-/// The fields of a struct, or the entries of a map, as frames.
+/// Encodes the fields of a struct, or the entries of a map, as frames.
 fn frames_of<T: Serialize + ?Sized>(data: &T) -> Result<Vec<Frame>, Error> {
-    let refused = |text: &str| Error::new(ErrorKind::Serialize).at(text);
+    let refused = |text: &str| Error::new(ErrorKind::Serialize).with_context(text);
     let bytes = rmp_serde::to_vec_named(data).map_err(|error| Error::with_source(ErrorKind::Serialize, error))?;
-    let value = rmpv::decode::read_value_with_max_depth(&mut bytes.as_slice(), MOST_DEPTH)
+    let value = rmpv::decode::read_value_with_max_depth(&mut bytes.as_slice(), MAX_DEPTH)
         .map_err(|error| Error::with_source(ErrorKind::Serialize, error))?;
     let entries = match value {
         rmpv::Value::Map(entries) => entries,

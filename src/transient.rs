@@ -1,4 +1,4 @@
-//! Values under string keys, for a while.
+//! Values under string keys, with a time to live.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,20 +10,19 @@ use crate::backoff::pause;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::error::{Error, StoreError};
-use crate::record::{Data, Frame, Header, Record, Sink, Version, filled, new_commit_name};
-use crate::session::{decode, encode};
+use crate::record::{Data, Frame, Header, Record, Sink, Version, decode, encode, filled, new_commit_id};
 use crate::store::{AnyStore, Expected, Outcome, Store};
 use crate::token::{SessionId, Verifier};
 
-/// How often a write is tried against others of the same key.
-const MOST_TRIES: u32 = 1_000;
-/// What the value is called in its record: not by its key, which a store that is read must not give away.
+/// Most attempts of a write against concurrent ones of the same key.
+const MAX_ATTEMPTS: u32 = 1_000;
+/// Name of the value in its record. It is not the key, which read access to the store must not reveal.
 const VALUE: &str = "value";
 
-/// Any serialisable value under any string key, in the same store as the sessions, for as long as it is told.
+/// Serializable values under string keys, in the same store as the sessions, with a time to live.
 ///
-/// For what belongs to no session: the state of a sign-in with an identity provider, a code that was sent by mail, a result worth
-/// keeping for a minute. The keys are hashed: no key can reach a session, and a store that is read gives none away.
+/// For values without a session: the state of a sign-in with an identity provider, a code that was sent by mail, a cached result.
+/// The keys are hashed: no key can reach a session, and read access to the store does not reveal keys.
 ///
 /// ```
 /// # async fn run() -> Result<(), sessile::Error> {
@@ -44,18 +43,18 @@ pub struct Transient {
 }
 
 impl Transient {
-    /// Values in this store, by the system's clock.
+    /// Creates the values of a store.
     #[must_use]
     pub fn new(store: impl Store) -> Self {
         Self { store: AnyStore::new(store), clock: Clock::system() }
     }
 
     #[cfg(feature = "migrate")]
-    pub(crate) fn of(config: &crate::config::Config) -> Self {
+    pub(crate) fn from_config(config: &crate::config::Config) -> Self {
         Self { store: config.store.clone(), clock: config.clock.clone() }
     }
 
-    /// Goes by this clock. Default: the system's.
+    /// Sets the clock. Default: the system clock.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn with_clock(mut self, clock: impl Into<Clock>) -> Self {
@@ -63,19 +62,19 @@ impl Transient {
         self
     }
 
-    /// Puts a value under a key for a time to live, in the place of what was there.
+    /// Writes a value with a time to live, replacing one that was there.
     ///
     /// # Errors
     ///
-    /// [`Serialize`](crate::ErrorKind::Serialize) where it cannot be serialised, [`Unavailable`](crate::ErrorKind::Unavailable) where the
-    /// store fails: nobody knows then whether it was put.
+    /// [`Serialize`](crate::ErrorKind::Serialize) if it cannot be serialized, [`Unavailable`](crate::ErrorKind::Unavailable) if the
+    /// store fails; then the outcome is unknown.
     pub async fn set<T: Serialize + ?Sized>(&self, key: &str, value: &T, time_to_live: Duration) -> Result<(), Error> {
         let id = SessionId::of_key(key);
         let frame = encode(VALUE, value)?;
-        for attempt in 1..=MOST_TRIES {
+        for attempt in 1..=MAX_ATTEMPTS {
             let stored = self.store.get(&id).await?;
             let (version, expected) = match &stored {
-                Some(record) => (record.version().next(new_commit_name()), Expected::Version(record.version())),
+                Some(record) => (record.version().next(new_commit_id()), Expected::Version(record.version())),
                 None => (Version::FIRST, Expected::Absent),
             };
             let record = self.record(id, version, &frame, time_to_live);
@@ -87,26 +86,26 @@ impl Transient {
         Err(StoreError::unavailable("the write lost too many races").into())
     }
 
-    /// The value under a key; `None` where there is none, or its time is over.
+    /// Returns the value of a key, if it has one that has not expired.
     ///
     /// # Errors
     ///
-    /// [`TypeMismatch`](crate::ErrorKind::TypeMismatch) where it is of another type, [`Unavailable`](crate::ErrorKind::Unavailable) where the store fails.
+    /// [`TypeMismatch`](crate::ErrorKind::TypeMismatch) if it is of another type, [`Unavailable`](crate::ErrorKind::Unavailable) if the store fails.
     pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         let Some(data) = self.find(key).await? else { return Ok(None) };
         data.get(VALUE).map(|value| decode(key, value.as_bytes())).transpose()
     }
 
-    /// Deletes the value under a key; says whether there was one.
+    /// Deletes the value of a key; returns whether there was one.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](crate::ErrorKind::Unavailable) where the store fails: nobody knows then whether it was deleted.
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) if the store fails; then the outcome is unknown.
     pub async fn delete(&self, key: &str) -> Result<bool, Error> {
         Ok(self.store.delete(&SessionId::of_key(key), None).await?)
     }
 
-    /// Puts a value under a key that has none; says whether it did. Of several at once, one does.
+    /// Writes a value under a key that has none; returns whether it did. Of concurrent calls one does.
     #[cfg(feature = "migrate")]
     pub(crate) async fn set_new<T: Serialize + ?Sized>(
         &self,

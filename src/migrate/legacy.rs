@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use crate::error::{Error, ErrorKind};
 use crate::record::Frame;
-use crate::session::{decode, encode};
+use crate::record::{decode, encode};
 
 /// A session as another crate kept it: values under string keys, and when it expires.
 ///
@@ -59,7 +59,7 @@ impl LegacySession {
             Some(Kept::New(frame)) => decode(key, frame.value().as_bytes()),
             Some(Kept::Old(value)) => T::deserialize(value).map_err(|error| {
                 let expected = std::any::type_name::<T>();
-                Error::with_source(ErrorKind::TypeMismatch, error).at(format!("{key:?} is not a {expected}"))
+                Error::with_source(ErrorKind::TypeMismatch, error).with_context(format!("{key:?} is not a {expected}"))
             }),
         };
         value.map(Some)

@@ -14,7 +14,7 @@ use super::{LegacySession, LegacySessions};
 use crate::clock::Timestamp;
 use crate::error::{Error, StoreError, StoreErrorKind};
 use crate::event::EventKind;
-use crate::session::RequestSession;
+use crate::request::RequestSession;
 use crate::sessions::Sessions;
 use crate::token::{Secret, SessionId, Token};
 use crate::transient::Transient;
@@ -70,7 +70,7 @@ impl Settings {
     /// Gives a request the session that its old cookie's has become; says whether there is one.
     pub(super) async fn take_over(&self, request: &RequestSession, old: &str) -> Result<bool, Error> {
         let config = request.shared_config();
-        let notes = Transient::of(config);
+        let notes = Transient::from_config(config);
         if let Some(note) = notes.get::<Note>(&Note::key(old)).await? {
             // Whoever wrote the note may not have got to the deletion.
             self.legacy.delete(old).await?;
@@ -111,10 +111,10 @@ impl Settings {
         notes: &Transient,
     ) -> Result<Token, Error> {
         let config = request.shared_config();
-        let sessions = Sessions::of(Arc::clone(config));
+        let sessions = Sessions::from_config(Arc::clone(config));
         let left = Timestamp::from(legacy.expires_at()).since(config.clock.now());
         let owner = legacy.owner().map(|(owner, at)| (owner, at.into()));
-        let (id, token) = sessions.create_of(owner, legacy.frames()?).await?;
+        let (id, token) = sessions.create_with_frames(owner, legacy.frames()?).await?;
         if notes.set_new(&Note::key(old), &Note::of(&token, old), left.max(DAY)).await? {
             return Ok(token);
         }

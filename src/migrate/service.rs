@@ -13,9 +13,9 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::moving::Settings;
-use crate::future::refusal;
+use crate::error::empty_response;
 use crate::session::SessionHandle;
-use crate::transport::Carrier;
+use crate::transport::TokenLocation;
 
 /// A service that takes over old sessions. Made by [`MigrationLayer`](super::MigrationLayer).
 pub struct MigrationService<S, M = ()> {
@@ -49,10 +49,10 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let Some(handle) = request.extensions().get::<SessionHandle<M>>() else {
             log_wrong_order();
-            return MigrationFuture::boxed(async { Ok(refusal(StatusCode::INTERNAL_SERVER_ERROR)) });
+            return MigrationFuture::boxed(async { Ok(empty_response(StatusCode::INTERNAL_SERVER_ERROR)) });
         };
         // What a browser sends by itself must not be answered in a header that a script can read.
-        if handle.request().has_candidates() || handle.request().carrier() == Carrier::Header {
+        if handle.request().has_candidates() || handle.request().token_location() == TokenLocation::Header {
             return MigrationFuture { state: State::Inner { inner: self.inner.call(request) } };
         }
         let Some(old) = self.settings.old_cookie(request.headers()) else {
@@ -65,7 +65,7 @@ where
         MigrationFuture::boxed(async move {
             let moved = match settings.take_over(handle.request(), &old).await {
                 Ok(moved) => moved,
-                Err(error) => return Ok(refusal(error.status())),
+                Err(error) => return Ok(empty_response(error.status())),
             };
             let mut response = inner.call(request).await?;
             // Under one name, the new cookie takes the place of the old one.

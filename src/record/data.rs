@@ -1,7 +1,7 @@
-//! A session's values: one shared buffer, in the form in which it travels.
+//! The values of a session: one shared buffer, in the stored form.
 //!
-//! The buffer is a sequence of frames, each a key and a value with their lengths before them; a value is MessagePack.
-//! A look-up walks the frames and decodes nothing.
+//! The buffer is a sequence of frames. Each is a key and a value, with their lengths before them; a value is MessagePack. A
+//! look-up scans the frames and decodes no value.
 
 use std::fmt;
 use std::ops::Range;
@@ -18,7 +18,7 @@ pub(crate) struct Data {
 }
 
 impl Data {
-    /// Makes sure that from `start` to the end of the state there are whole frames.
+    /// Checks that the state consists of complete frames from `start` to its end.
     pub(crate) fn check(state: &[u8], start: usize) -> Result<(), StoreError> {
         let mut input = Reader::starting_at(state, start);
         while !input.is_at_end() {
@@ -33,13 +33,9 @@ impl Data {
         Ok(())
     }
 
-    /// The frames from `start` to the end of a state of which they are known to be whole.
-    pub(crate) const fn of(state: Arc<[u8]>, start: usize) -> Self {
+    /// Creates the data from `start` to the end of a state that was [checked](Self::check) or just encoded.
+    pub(crate) const fn new(state: Arc<[u8]>, start: usize) -> Self {
         Self { state, start }
-    }
-
-    pub(crate) const fn begin_at(&mut self, start: usize) {
-        self.start = start;
     }
 
     pub(crate) fn empty() -> Self {
@@ -55,12 +51,12 @@ impl Data {
         Some(Value { bytes: Arc::clone(&self.state), range: frame.value })
     }
 
-    /// Where the key's frame lies.
+    /// Returns the frame of a key.
     pub(crate) fn find(&self, key: &str) -> Option<FrameRef<'_>> {
         self.frames().find(|frame| frame.key == key.as_bytes())
     }
 
-    /// The frames between two places.
+    /// Returns the bytes of a range of the state.
     pub(crate) fn bytes(&self, range: Range<usize>) -> &[u8] {
         &self.state[range]
     }
@@ -73,7 +69,7 @@ impl Data {
         self.state.len()
     }
 
-    /// The bytes of all frames.
+    /// Returns the length of all frames in bytes.
     pub(crate) fn len(&self) -> usize {
         self.state.len() - self.start
     }
@@ -91,13 +87,13 @@ pub(crate) struct Frames<'a> {
     input: Reader<'a>,
 }
 
-/// One frame of a [`Data`], where it lies.
+/// A frame of a [`Data`], and its place in the state.
 #[derive(Debug)]
 pub(crate) struct FrameRef<'a> {
     pub(crate) key: &'a [u8],
-    /// Where in the state the value lies.
+    /// Place of the value in the state.
     pub(crate) value: Range<usize>,
-    /// Where the frame lies, lengths included.
+    /// Place of the frame in the state, lengths included.
     pub(crate) whole: Range<usize>,
 }
 
@@ -114,7 +110,7 @@ impl<'a> Iterator for Frames<'a> {
         if self.input.is_at_end() {
             return None;
         }
-        // What is broken was refused by `Data::check`.
+        // `Data::check` has refused a broken state.
         let start = self.input.position();
         let length = self.input.length().ok()?;
         let key = self.input.take(length).ok()?;
@@ -151,7 +147,7 @@ impl fmt::Debug for Value {
     }
 }
 
-/// A frame on its own: what a write adds to a session. Cloning shares it.
+/// A frame outside a state: a value that a request writes. Cloning shares it.
 #[derive(Clone)]
 pub(crate) struct Frame {
     bytes: Arc<[u8]>,
@@ -192,16 +188,16 @@ impl fmt::Debug for Frame {
     }
 }
 
-/// A shared buffer of this length, filled in place: one allocation.
+/// Creates a shared buffer of this length and fills it in place, with one allocation.
 pub(crate) fn filled(length: usize, fill: impl FnOnce(&mut Gap<'_>)) -> Arc<[u8]> {
     let mut whole: Arc<[u8]> = std::iter::repeat_n(0, length).collect();
-    let mut gap = Gap(Arc::get_mut(&mut whole).expect("nobody else has it yet"));
+    let mut gap = Gap(Arc::get_mut(&mut whole).expect("a new Arc has one owner"));
     fill(&mut gap);
-    debug_assert!(gap.0.is_empty(), "{} bytes were announced and not written", gap.0.len());
+    debug_assert!(gap.0.is_empty(), "{} bytes were not written", gap.0.len());
     whole
 }
 
-/// What is still to be filled.
+/// The rest of a buffer that is being filled.
 #[derive(Debug)]
 pub(crate) struct Gap<'a>(&'a mut [u8]);
 

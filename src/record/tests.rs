@@ -8,12 +8,13 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
-use super::header::CommitNames;
+use super::secrets::{PendingSecret, RetiredBy, RetiredSecret, Secrets};
+use super::version::CommitIds;
 use super::wire::{Reader, Writer};
-use super::{Data, Frame, Header, Pending, Record, RecordParts, Retired, RetiredBy, Secrets, Version};
+use super::{Data, Frame, Header, Record, RecordParts, Version};
 use crate::clock::Timestamp;
 use crate::error::{StoreError, StoreErrorKind};
-use crate::session::Lifetime;
+use crate::lifetime::Lifetime;
 use crate::token::Verifier;
 
 fn config() -> ProptestConfig {
@@ -35,14 +36,15 @@ fn duration() -> impl Strategy<Value = Duration> {
 
 fn lifetime() -> impl Strategy<Value = Lifetime> {
     (option::of(duration()), duration(), option::of(duration()), option::of(duration()))
-        .prop_map(|(idle, absolute, rotation, max_age)| Lifetime { idle, absolute, rotation, max_age })
+        .prop_map(|(idle, absolute, refresh, max_age)| Lifetime { idle, absolute, refresh, max_age })
 }
 
 fn secrets() -> impl Strategy<Value = Secrets> {
     let pending = (verifier(), timestamp(), any::<bool>());
-    let pending = pending.prop_map(|(verifier, issued_at, by_sign_in)| Pending { verifier, issued_at, by_sign_in });
+    let pending =
+        pending.prop_map(|(verifier, issued_at, by_sign_in)| PendingSecret { verifier, issued_at, by_sign_in });
     let by = prop_oneof![Just(RetiredBy::Rotation), Just(RetiredBy::Refresh), Just(RetiredBy::SignIn)];
-    let retired = (verifier(), timestamp(), by).prop_map(|(verifier, at, by)| Retired { verifier, at, by });
+    let retired = (verifier(), timestamp(), by).prop_map(|(verifier, at, by)| RetiredSecret { verifier, at, by });
     (verifier(), timestamp(), option::of(verifier()), few_or(pending.boxed(), 64), few_or(retired.boxed(), 80))
         .prop_map(|(current, since, csrf, pending, retired)| Secrets { current, since, csrf, pending, retired })
 }
@@ -67,7 +69,7 @@ fn header() -> impl Strategy<Value = Header> {
     )
         .prop_map(
             |(ended, epoch, (started_at, authenticated_at), lifetime, (rotated, signed_in), secrets, names)| {
-                let mut commits = CommitNames::default();
+                let mut commits = CommitIds::default();
                 names.into_iter().for_each(|name| commits.push(name));
                 Header { ended, epoch, started_at, authenticated_at, lifetime, rotated, signed_in, secrets, commits }
             },
@@ -111,16 +113,16 @@ fn open(record: &Record) -> Result<(Header, Data), StoreError> {
     header.authenticated_at = Some(at);
     header.lifetime = Some(Lifetime::new());
     header.secrets.csrf = Some(Verifier::from_bytes([8; 32]));
-    header.secrets.add_pending(Verifier::from_bytes([7; 32]), at);
-    header.secrets.replace_all(Verifier::from_bytes([6; 32]), at, false);
-    header.secrets.add_pending(Verifier::from_bytes([5; 32]), at);
+    header.secrets.issue_refresh(Verifier::from_bytes([7; 32]), at);
+    header.secrets.rotate(Verifier::from_bytes([6; 32]), at, false);
+    header.secrets.issue_refresh(Verifier::from_bytes([5; 32]), at);
     header.commits.push([4; 8]);
     let start = record.open(&mut header)?;
     Ok((header, record.data(start)))
 }
 
 fn parse(state: Arc<[u8]>, start: usize) -> Result<Data, StoreError> {
-    Data::check(&state, start).map(|()| Data::of(state, start))
+    Data::check(&state, start).map(|()| Data::new(state, start))
 }
 
 fn any_record() -> impl Strategy<Value = Record> {
@@ -311,7 +313,7 @@ proptest! {
 
     #[test]
     fn commit_names_reach_back_as_far_as_they_are_kept(count in 0u64..20, version in 0u64..40, now in 0u64..40) {
-        let mut names = CommitNames::default();
+        let mut names = CommitIds::default();
         for n in 0..count {
             names.push(n.to_be_bytes());
         }
@@ -346,7 +348,7 @@ fn a_record_that_has_left_the_process_is_looked_at_again_and_refused_where_its_f
     let frame = Frame::new("key", b"value");
     for length in 0..=frame.as_bytes().len() {
         let state = [&*header, &frame.as_bytes()[..length]].concat();
-        let own = record(&state).known_to_be_whole();
+        let own = record(&state).assume_valid();
         assert!(open(&own).is_ok(), "of what this process put together it is known already");
         let read = Record::from_parts(own.clone().into_parts());
         let decoded = Record::decode(&own.encode()).expect("what surrounds the state is whole");

@@ -1,9 +1,9 @@
-//! Reading and writing the bytes of a record.
+//! Reader and writer for the bytes of a record.
 
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 
-/// Reads from the front of a slice; never beyond its end.
+/// A cursor over a slice, which never reads beyond its end.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     whole: &'a [u8],
@@ -53,7 +53,7 @@ impl<'a> Reader<'a> {
         self.array().map(i64::from_be_bytes).map(Timestamp::from_milliseconds)
     }
 
-    /// A number in seven-bit groups, lowest first, in its shortest form.
+    /// Reads a number in groups of seven bits, lowest first (LEB128), in its shortest form.
     #[inline]
     pub(super) fn varint(&mut self) -> Result<u64, StoreError> {
         match *self.whole.get(self.at..).unwrap_or_default() {
@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
                 return Ok(number);
             }
         }
-        Err(StoreError::corrupt("a number is not in its shortest form"))
+        Err(StoreError::corrupt("number is not in its shortest form"))
     }
 
     #[inline]
@@ -97,10 +97,10 @@ impl<'a> Reader<'a> {
 }
 
 fn truncated() -> StoreError {
-    StoreError::corrupt("the record is truncated")
+    StoreError::corrupt("record is truncated")
 }
 
-/// What takes bytes, one piece after another.
+/// A receiver of bytes.
 pub(crate) trait Sink {
     fn write(&mut self, bytes: &[u8]);
 }
@@ -111,7 +111,7 @@ impl Sink for Vec<u8> {
     }
 }
 
-/// Takes nothing but their number.
+/// Counts the bytes that are written.
 #[derive(Debug, Default)]
 pub(super) struct Length(pub(super) usize);
 
@@ -121,7 +121,7 @@ impl Sink for Length {
     }
 }
 
-/// Writes to the end of what is there.
+/// Writes numbers and times to a [`Sink`].
 #[derive(Debug)]
 pub(super) struct Writer<'a, S>(pub(super) &'a mut S);
 
@@ -149,7 +149,7 @@ impl<S: Sink> Writer<'_, S> {
     }
 }
 
-/// A number in seven-bit groups, lowest first, and how many groups that are.
+/// Encodes a number in groups of seven bits, lowest first; returns the groups and their count.
 pub(super) fn varint(mut number: u64) -> ([u8; 10], usize) {
     let mut bytes = [0; 10];
     let mut length = 0;

@@ -1,17 +1,17 @@
-//! The session that the layer puts into a request's extensions.
+//! The session in the request's extensions, which is loaded on demand.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::Session;
-use super::request::RequestSession;
 use crate::error::Error;
+use crate::request::RequestSession;
 
-/// A session that is not loaded yet: what the layer puts into the request's extensions.
+/// A session that is not loaded yet; the layer puts it into the request's extensions.
 ///
-/// A request that does not [load](SessionHandle::load) it costs no store operation. With axum, the extractor
-/// [`Session`] does it; middleware and services without axum take the handle.
+/// A request that does not [load](SessionHandle::load) it costs no store operation. With axum, the extractor [`Session`] loads
+/// it; middleware, and services without axum, use the handle.
 ///
 /// ```
 /// use http::Request;
@@ -28,19 +28,19 @@ pub struct SessionHandle<M = ()> {
 }
 
 impl<M> SessionHandle<M> {
-    /// Loads the session: at most one `get` for each session cookie of the request, however often it is called.
+    /// Loads the session. It costs at most one `get` for each session cookie of the request, however often it is called.
     ///
-    /// A client without a live session is given a new, empty one, which is stored once something is written to it.
+    /// A client without a live session gets a new, empty one, which is stored when something is written to it.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](crate::ErrorKind::Unavailable) where the store fails.
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) if the store fails.
     pub async fn load(&self) -> Result<Session<M>, Error> {
         self.request.load().await?;
-        Ok(Session::of(Arc::clone(&self.request)))
+        Ok(Session::new(Arc::clone(&self.request)))
     }
 
-    pub(crate) const fn of(request: Arc<RequestSession>) -> Self {
+    pub(crate) const fn new(request: Arc<RequestSession>) -> Self {
         Self { request, marker: PhantomData }
     }
 
@@ -51,7 +51,7 @@ impl<M> SessionHandle<M> {
 
 impl<M> Clone for SessionHandle<M> {
     fn clone(&self) -> Self {
-        Self::of(Arc::clone(&self.request))
+        Self::new(Arc::clone(&self.request))
     }
 }
 

@@ -1,28 +1,13 @@
-//! A session in a handler's hands.
+//! The session as a handler uses it.
 
-mod changes;
-mod commit;
-mod detach;
-mod ending;
-mod field;
-mod flight;
+pub mod csrf;
+#[cfg(feature = "axum")]
+mod extract;
+pub mod flash;
 mod handle;
-mod lifetime;
-mod limit;
-mod load;
-mod notes;
-mod reads;
-mod request;
-mod rotation;
-mod settle;
-mod shared;
-mod turns;
-mod view;
-mod work;
+pub mod key;
 
-#[cfg(test)]
-mod tests;
-
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,41 +17,46 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
-pub use self::field::{Field, Key, KeyName};
+#[cfg(feature = "axum")]
+pub use self::extract::{RecentlySignedIn, SignedIn};
 pub use self::handle::SessionHandle;
-pub use self::lifetime::Lifetime;
+pub use self::key::Field;
 
-pub(crate) use self::changes::{Change, MOST_DEPTH, decode, encode};
-pub(crate) use self::ending::delete;
-pub(crate) use self::limit::owned_by;
-pub(crate) use self::load::{Found, find};
-pub(crate) use self::notes::NOTES;
-pub(crate) use self::request::RequestSession;
-pub(crate) use self::rotation::Presented;
-pub(crate) use self::settle::Leave;
-pub(crate) use self::turns::Turns;
-pub(crate) use self::work::{Base, Farewell, Outgoing, Work};
-
-use self::changes::{Take, Update};
+use self::key::{InsertKey, Key, KeyName};
+use crate::commit::{Change, PromisedSession, SessionSource, Take, Update, find};
 use crate::error::{Error, ErrorKind};
 use crate::event::EndReason;
+use crate::lifetime::Lifetime;
+use crate::record::{NOTES_KEY, decode, encode};
+use crate::request::{RequestSession, RequestState};
 use crate::token::SessionId;
 
-/// How often a closure is run on a session that is changed at each run: by itself, or the request would never end.
-const MOST_RUNS: usize = 100;
+/// Most runs of a closure that changes the session that it runs on, which would otherwise never end.
+const MAX_CLOSURE_RUNS: usize = 100;
+
+/// Most notes of a session.
+const MAX_NOTES: usize = 8;
+/// Most bytes of a note, its name included.
+const MAX_NOTE_LENGTH: usize = 256;
+
+/// The notes of a session, by name.
+pub(crate) type Notes = BTreeMap<String, String>;
+
+pub(crate) const NOTES: Field<Notes> = Field::new(NOTES_KEY);
 
 /// A loaded session.
 ///
-/// Reading and writing are synchronous and in memory; what was written is committed with the response, unless its status is
-/// of the class 5xx, or at once by [`commit`](Session::commit) and the `_now` calls. Clones are the same session.
+/// Reads and writes are synchronous and in memory. The response commits what was written, unless its status is 5xx;
+/// [`commit`](Session::commit) and the `_now` calls commit at once. Clones are the same session.
 ///
-/// Many requests may change a session at the same time. Each keeps what it did as a *change set*, which is applied
-/// again to whatever the store has by then: different keys merge, [`update`](Session::update) closures run one after
-/// another, and of two [`insert`](Session::insert)s of one key the later one stays. No change that was answered with
-/// success is lost.
+/// Many requests may change a session at the same time. Each keeps its changes as a *change set*, which is applied again if
+/// another request has committed in between: different keys merge, [`update`](Session::update) closures run one after another,
+/// and of two [`insert`](Session::insert)s of one key the later stays. No change that was answered with success is lost.
 ///
-/// A session that is new is stored, and its cookie sent, when something is written to it. A visitor for whom nothing is
-/// written gets no cookie.
+/// A new session is stored, and its cookie sent, when something is written to it. A visitor without writes gets no cookie.
+///
+/// The type `M` tells the sessions of several layers apart: those of a layer
+/// [`with_marker::<Admin>`](crate::SessionLayer::with_marker) are `Session<Admin>`.
 ///
 /// ```
 /// use sessile::{Error, Session};
@@ -81,9 +71,9 @@ pub struct Session<M = ()> {
     marker: PhantomData<fn() -> M>,
 }
 
-/// # Reading and writing values
+/// # Values
 impl<M> Session<M> {
-    /// The value of a key; `None` where there is none.
+    /// Returns the value of a key, if it has one.
     ///
     /// ```
     /// # use sessile::{Error, Field, Session};
@@ -97,85 +87,88 @@ impl<M> Session<M> {
     ///
     /// # Errors
     ///
-    /// [`TypeMismatch`](ErrorKind::TypeMismatch) where the value is of another type.
+    /// [`TypeMismatch`](ErrorKind::TypeMismatch) if the value is of another type.
     pub fn get<T: DeserializeOwned>(&self, key: impl Key<T>) -> Result<Option<T>, Error> {
         let key = key.name();
         let value = {
-            let mut work = self.request.work();
-            work.note_read(key);
-            work.view.get(key)
+            let mut state = self.request.state();
+            state.note_read(key);
+            state.view.get(key)
         };
         value.map(|value| decode(key, value.as_bytes())).transpose()
     }
 
-    /// Writes a value. The later of two writes of one key stays.
+    /// Writes a value. Of two writes of one key the later stays.
     ///
-    /// To change a value in the light of what it was, use [`update`](Session::update): a value that was read and then
-    /// inserted overwrites what another request has written in between. That is reported as an event, and refused where the
-    /// layer has [strict writes](crate::SessionLayerBuilder::with_strict_writes).
+    /// To change a value depending on what it was, use [`update`](Session::update): an `insert` of a value that this request has
+    /// read overwrites what another request has written in between. The layer reports that as an event, and refuses it under
+    /// [strict writes](crate::SessionLayerBuilder::with_strict_writes).
+    ///
+    /// A [`Field<String>`](Field) also takes a `&str`, and a `Field<Vec<T>>` a `&[T]`.
     ///
     /// # Errors
     ///
-    /// [`Serialize`](ErrorKind::Serialize) where the value cannot be serialised, [`TooLarge`](ErrorKind::TooLarge) where
-    /// the session would exceed its limit (the old value stays in both cases), [`ResponseSent`](ErrorKind::ResponseSent) once the head
-    /// of the response is out, [`Superseded`](ErrorKind::Superseded) where the client's token was retired a moment ago.
-    pub fn insert<T: Serialize + ?Sized>(&self, key: impl Key<T>, value: &T) -> Result<(), Error> {
+    /// - [`Serialize`](ErrorKind::Serialize) if the value cannot be serialized; the old value stays.
+    /// - [`TooLarge`](ErrorKind::TooLarge) if the session would exceed its size limit; the old value stays.
+    /// - [`ResponseSent`](ErrorKind::ResponseSent) after the head of the response was sent.
+    /// - [`Superseded`](ErrorKind::Superseded) if the client's token was retired within the last 30 seconds.
+    pub fn insert<T: Serialize + ?Sized>(&self, key: impl InsertKey<T>, value: &T) -> Result<(), Error> {
         let frame = encode(key.name(), value)?;
-        self.request.work_for_write()?.put(frame, self.request.config().size_limit)
+        self.request.state_for_write()?.put(frame, self.request.config().size_limit)
     }
 
-    /// Removes a value; says whether there was one.
+    /// Removes a value; returns whether there was one.
     ///
     /// # Errors
     ///
     /// [`ResponseSent`](ErrorKind::ResponseSent) and [`Superseded`](ErrorKind::Superseded), as for [`insert`](Session::insert).
     pub fn remove(&self, key: impl KeyName) -> Result<bool, Error> {
-        let mut work = self.request.work_for_write()?;
-        if work.view.get(key.name()).is_none() {
+        let mut state = self.request.state_for_write()?;
+        if state.view.get(key.name()).is_none() {
             return Ok(false);
         }
-        work.view.remove(key.name());
-        work.record(Change::Remove(key.into_name()));
+        state.view.remove(key.name());
+        state.record(Change::Remove(key.into_name()));
         Ok(true)
     }
 
-    /// Removes every value. The session itself stays, with its id, its owner, its token and its [notes](Session::note).
+    /// Removes all values. The session keeps its id, its owner, its token and its [notes](Session::note).
     ///
     /// # Errors
     ///
     /// [`ResponseSent`](ErrorKind::ResponseSent) and [`Superseded`](ErrorKind::Superseded), as for [`insert`](Session::insert).
     pub fn clear(&self) -> Result<(), Error> {
-        let mut work = self.request.work_for_write()?;
-        let cleared = work.view.cleared();
-        if cleared.len() == work.view.len() {
+        let mut state = self.request.state_for_write()?;
+        let cleared = state.view.cleared();
+        if cleared.len() == state.view.len() {
             return Ok(());
         }
-        work.view = cleared;
-        work.record(Change::Clear);
+        state.view = cleared;
+        state.record(Change::Clear);
         Ok(())
     }
 
-    /// Whether the key has a value.
+    /// Checks whether a key has a value.
     #[must_use]
     pub fn contains(&self, key: impl KeyName) -> bool {
-        let mut work = self.request.work();
-        work.note_read(key.name());
-        work.view.get(key.name()).is_some()
+        let mut state = self.request.state();
+        state.note_read(key.name());
+        state.view.get(key.name()).is_some()
     }
 
-    /// All keys that have a value.
+    /// Returns the keys that have a value.
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
-        let mut keys = self.request.work().view.keys();
-        keys.retain(|key| key != NOTES.name());
+        let mut keys = self.request.state().view.keys();
+        keys.retain(|key| key != NOTES_KEY);
         keys
     }
 
-    /// Changes a value in the light of what it is; where there is none, it starts from the default.
+    /// Changes a value in place. A missing value starts from its default.
     ///
-    /// The closure runs now, on what this request sees, and again where another request has changed the session
-    /// before this one commits. So counters and lists are exact, and the closure returns nothing: what this run
-    /// computed may not be what is stored. [`update_now`](Session::update_now) returns what is.
+    /// The closure runs now, on the values that this request sees, and again if another request has changed the session before
+    /// this one commits. So counters and lists are exact. It returns nothing, since the result of this run may not be what is
+    /// stored; [`update_now`](Session::update_now) returns what is.
     ///
     /// ```
     /// # use sessile::{Error, Session};
@@ -186,7 +179,8 @@ impl<M> Session<M> {
     ///
     /// # Errors
     ///
-    /// [`TypeMismatch`](ErrorKind::TypeMismatch) where the present value is of another type, and those of [`insert`](Session::insert).
+    /// [`TypeMismatch`](ErrorKind::TypeMismatch) if the present value is of another type, and those of
+    /// [`insert`](Session::insert).
     pub fn update<T, F>(&self, key: impl Key<T>, closure: F) -> Result<(), Error>
     where
         T: Serialize + DeserializeOwned + Default + 'static,
@@ -195,10 +189,10 @@ impl<M> Session<M> {
         self.apply(Change::Update { key: key.into_name(), update: Box::new(Update::<T, F>::new(closure)) })
     }
 
-    /// [Updates](Session::update) a value, [commits](Session::commit), and returns what the closure returned in the run that was stored. No
-    /// two requests are ever given the same number.
+    /// [Updates](Session::update) a value, [commits](Session::commit), and returns the result of the stored run.
     ///
-    /// It commits everything that was written before, too, and is not undone by the status of the response.
+    /// No two requests get the same number from one counter. The call also commits everything that was written before; the
+    /// status of the response does not undo it.
     ///
     /// # Errors
     ///
@@ -209,91 +203,128 @@ impl<M> Session<M> {
         R: Send + 'static,
         F: FnOnce(&mut T) -> R + Clone + Send + 'static,
     {
-        let result = Winner::default();
-        let seen = result.clone();
-        self.update(key, move |value: &mut T| seen.put(closure(value)))?;
+        let result = LastResult::default();
+        let each = result.clone();
+        self.update(key, move |value: &mut T| each.put(closure(value)))?;
         self.commit().await?;
         result.take()
     }
 
-    /// Takes a value out, [commits](Session::commit), and returns it. Of several requests one is given it. Where there is
-    /// none when the session is loaded, nothing is written.
+    /// Removes a value, [commits](Session::commit), and returns the value.
     ///
-    /// It commits everything that was written before, too, and is not undone by the status of the response.
+    /// Of several requests one gets the value. If there was none when the session was loaded, nothing is written. The call also
+    /// commits everything that was written before; the status of the response does not undo it.
     ///
     /// # Errors
     ///
-    /// [`TypeMismatch`](ErrorKind::TypeMismatch) where the value is of another type, and those of [`commit`](Session::commit).
+    /// [`TypeMismatch`](ErrorKind::TypeMismatch) if the value is of another type, and those of [`commit`](Session::commit).
     pub async fn take_now<T>(&self, key: impl Key<T>) -> Result<Option<T>, Error>
     where
         T: DeserializeOwned + Send + 'static,
     {
-        if self.request.work_for_write()?.view.get(key.name()).is_none() {
+        if self.request.state_for_write()?.view.get(key.name()).is_none() {
             return Ok(None);
         }
-        let result = Winner::default();
-        let seen = result.clone();
-        let take = Take::<T, _>::new(move |value| seen.put(value));
+        let result = LastResult::default();
+        let each = result.clone();
+        let take = Take::<T, _>::new(move |value| each.put(value));
         self.apply(Change::Update { key: key.into_name(), update: Box::new(take) })?;
         self.commit().await?;
         result.take()
     }
 
-    /// Applies a change that runs a closure: outside the lock, and again if somebody else was quicker.
+    /// Applies a change that runs a closure: outside the lock, and again if the view has changed meanwhile.
     fn apply(&self, change: Change) -> Result<(), Error> {
         let limit = self.request.config().size_limit;
-        for _ in 0..MOST_RUNS {
+        for _ in 0..MAX_CLOSURE_RUNS {
             let (mut view, edits) = {
-                let work = self.request.work_for_write()?;
-                (work.view.clone(), work.edits)
+                let state = self.request.state_for_write()?;
+                (state.view.clone(), state.edits)
             };
             change.apply(&mut view, limit)?;
-            let mut work = self.request.work_for_write()?;
-            if work.edits == edits {
-                work.view = view;
-                work.record(change);
+            let mut state = self.request.state_for_write()?;
+            if state.edits == edits {
+                state.view = view;
+                state.record(change);
                 return Ok(());
             }
         }
-        Err(Error::new(ErrorKind::Conflict).at("the closure changes the session that it is run on"))
+        Err(Error::new(ErrorKind::Conflict).with_context("the closure changes the session that it runs on"))
     }
 }
 
-/// # The session itself
+/// # Notes
 impl<M> Session<M> {
-    /// The id; `None` for a session that is not stored yet.
+    /// Adds a note for [the list of the owner's sessions](crate::StoredSession::notes), such as the user agent.
+    ///
+    /// The layer adds no note by itself, since such data is personal. A note that is already there costs nothing. Control
+    /// characters become spaces, and a note is cut to 256 bytes, its name included. Of more than eight notes the last by name are
+    /// removed. Notes stand beside the values: [`keys`](Session::keys) does not list them, and [`clear`](Session::clear) keeps
+    /// them.
+    ///
+    /// ```
+    /// # use sessile::{Error, Session};
+    /// # async fn handler(session: Session, headers: http::HeaderMap) -> Result<(), Error> {
+    /// session.sign_in("user:42")?;
+    /// if let Some(agent) = headers.get("user-agent").and_then(|agent| agent.to_str().ok()) {
+    ///     session.note("user_agent", agent)?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`update`](Session::update).
+    pub fn note(&self, name: &str, text: &str) -> Result<(), Error> {
+        let name = one_line(name, MAX_NOTE_LENGTH);
+        let text = one_line(text, MAX_NOTE_LENGTH - name.len());
+        if self.get(NOTES)?.is_some_and(|notes| notes.get(&name) == Some(&text)) {
+            return Ok(());
+        }
+        self.update(NOTES, move |notes| {
+            notes.insert(name, text);
+            while notes.len() > MAX_NOTES {
+                notes.pop_last();
+            }
+        })
+    }
+}
+
+/// # Signing in and out
+impl<M> Session<M> {
+    /// Returns the id; `None` for a session that is not stored yet.
     #[must_use]
     pub fn id(&self) -> Option<SessionId> {
-        match &self.request.work().base {
-            Base::Live(live) => Some(*live.found.record.id()),
-            Base::Promised(promised) => Some(promised.id),
-            Base::Fresh | Base::Retired => None,
+        match &self.request.state().source {
+            SessionSource::Loaded(loaded) => Some(*loaded.record.id()),
+            SessionSource::Promised(promised) => Some(promised.id),
+            SessionSource::New | SessionSource::Retired => None,
         }
     }
 
-    /// Whether the client came without a live session, and none has been committed since.
+    /// Checks whether the client sent no live session and this request has committed none.
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.id().is_none()
     }
 
-    /// Who the session belongs to; `None` while nobody is signed in.
+    /// Returns the owner; `None` if the session is not signed in.
     #[must_use]
     pub fn owner(&self) -> Option<Arc<str>> {
-        self.request.work().owner.clone()
+        self.request.state().owner.clone()
     }
 
-    /// When the owner signed in.
+    /// Returns when the owner signed in.
     #[must_use]
     pub fn authenticated_at(&self) -> Option<OffsetDateTime> {
-        self.request.work().authenticated_at.map(Into::into)
+        self.request.state().authenticated_at.map(Into::into)
     }
 
-    /// Signs in: call it when the client has proved who it is.
+    /// Signs in an owner: call it after the client has authenticated.
     ///
-    /// Sets the owner, gives the client a new token and retires the old one, restarts both lifetimes, and keeps what
-    /// the anonymous session held (OWASP ASVS 5.0 V7.2.4). What others do with the session under the old token from now
-    /// on fails. Over another owner's session it ends that one and begins a new one, with a new id and no data.
+    /// Sets the owner, rotates the token, restarts both timeouts, and keeps the values of the anonymous session (OWASP ASVS 5.0
+    /// V7.2.4). Requests under the old token fail from then on. If another owner is signed in, that session ends, and a new one
+    /// starts with a new id and no values.
     ///
     /// ```
     /// # use sessile::{Error, Session};
@@ -305,35 +336,35 @@ impl<M> Session<M> {
     ///
     /// # Errors
     ///
-    /// [`ResponseSent`](ErrorKind::ResponseSent), [`Detached`](ErrorKind::Detached), and [`Superseded`](ErrorKind::Superseded) where
-    /// the client came with a token that a periodic rotation has replaced.
+    /// [`ResponseSent`](ErrorKind::ResponseSent), [`Detached`](ErrorKind::Detached), and
+    /// [`Superseded`](ErrorKind::Superseded) if the client presented a token that a refresh has replaced.
     pub fn sign_in(&self, owner: &str) -> Result<(), Error> {
         let now = self.request.config().clock.now();
-        let mut work = self.request.work_for_rotation()?;
-        if !matches!(work.base, Base::Retired) {
-            work.writable()?;
+        let mut state = self.request.state_for_rotation()?;
+        if !matches!(state.source, SessionSource::Retired) {
+            state.check_writable()?;
         }
-        work.sign_in(owner, now);
+        state.sign_in(owner, now);
         Ok(())
     }
 
-    /// Notes that the owner has proved again who it is, before something that asks for it: gives the client a new token, and
-    /// restarts both lifetimes (NIST SP 800-63B-4 §5.2; OWASP ASVS 5.0 V7.5.3). The session keeps its id and its data.
+    /// Notes that the owner has authenticated again, rotates the token, and restarts both timeouts.
     ///
-    /// Its effect is that of [`sign_in`](Session::sign_in) by the owner that the session has, but for one thing: where the
-    /// session is ended meanwhile, no other is begun, and the response sets no cookie.
+    /// Call it when an action requires a recent proof (NIST SP 800-63B-4 §5.2; OWASP ASVS 5.0 V7.5.3). The session keeps its id
+    /// and its values. It has the effect of [`sign_in`](Session::sign_in) by the present owner, except that no other session
+    /// starts, and no cookie is sent, if this one is ended meanwhile.
     ///
     /// # Errors
     ///
-    /// [`NotSignedIn`](ErrorKind::NotSignedIn) where nobody is signed in, and those of [`sign_in`](Session::sign_in).
+    /// [`NotSignedIn`](ErrorKind::NotSignedIn) if the session has no owner, and those of [`sign_in`](Session::sign_in).
     pub fn reauthenticate(&self) -> Result<(), Error> {
         let now = self.request.config().clock.now();
-        let mut work = self.request.work_for_rotation()?;
-        work.writable()?;
-        work.reauthenticate(now)
+        let mut state = self.request.state_for_rotation()?;
+        state.check_writable()?;
+        state.reauthenticate(now)
     }
 
-    /// Makes sure that the owner has proved who it is not longer ago than `age`.
+    /// Checks that the owner authenticated at most `age` ago.
     ///
     /// ```
     /// use std::time::Duration;
@@ -348,135 +379,201 @@ impl<M> Session<M> {
     ///
     /// # Errors
     ///
-    /// [`ReauthenticationRequired`](ErrorKind::ReauthenticationRequired) where it was longer ago, and [`NotSignedIn`](ErrorKind::NotSignedIn) where
-    /// nobody is signed in. Both are a 401.
+    /// [`ReauthenticationRequired`](ErrorKind::ReauthenticationRequired) if it was longer ago, and
+    /// [`NotSignedIn`](ErrorKind::NotSignedIn) if the session has no owner. Both are a 401.
     pub fn require_recent(&self, age: Duration) -> Result<(), Error> {
         let now = self.request.config().clock.now();
-        let work = self.request.work();
-        match (&work.owner, work.authenticated_at) {
+        let state = self.request.state();
+        match (&state.owner, state.authenticated_at) {
             (Some(_), Some(at)) if now.since(at) <= age => Ok(()),
             (Some(_), _) => Err(Error::new(ErrorKind::ReauthenticationRequired)),
             (None, _) => Err(Error::new(ErrorKind::NotSignedIn)),
         }
     }
 
-    /// Signs out: ends the session, with all its data. The same as [`end`](Session::end).
+    /// Signs out. The same as [`end`](Session::end).
     ///
     /// # Errors
     ///
-    /// [`ResponseSent`](ErrorKind::ResponseSent) once the head of the response is out.
+    /// [`ResponseSent`](ErrorKind::ResponseSent) after the head of the response was sent.
     pub fn sign_out(&self) -> Result<(), Error> {
         self.end()
     }
 
-    /// Ends the session and removes the client's cookie. Nothing brings it back: what other requests still write to
-    /// it is dropped.
+    /// Ends the session, with all its values, and removes the client's cookie.
     ///
-    /// It is done with the response, whatever its status, or at once by [`commit`](Session::commit). Where a service within the
-    /// layer fails instead of answering, as some timeouts do, there is no response, and it is not done. What is written after
-    /// this call begins a new session.
+    /// Nothing revives an ended session: what other requests still write to it is dropped. The response ends it, whatever its
+    /// status; [`commit`](Session::commit) ends it at once. If a service inside the layer fails instead of answering, as some
+    /// timeout layers do, there is no response, and the session stays. A write after this call starts a new session.
     ///
     /// # Errors
     ///
-    /// [`ResponseSent`](ErrorKind::ResponseSent) once the head of the response is out.
+    /// [`ResponseSent`](ErrorKind::ResponseSent) after the head of the response was sent.
     pub fn end(&self) -> Result<(), Error> {
-        self.request.work_for_end()?.end(EndReason::SignedOut);
+        self.request.state_for_end()?.end(EndReason::SignedOut);
         Ok(())
     }
 
-    /// Gives the client a new token; the old one opens nothing from the commit on. The session keeps its id and its
-    /// data. Call it when what the session may do changes (OWASP ASVS 5.0 V7.2.4); [`sign_in`](Session::sign_in) does it by
-    /// itself.
+    /// Rotates the token: the old one opens nothing once this is committed. The session keeps its id and its values.
     ///
-    /// Of several requests at once one rotates, and the others go on with what it has done. A session that is not stored
-    /// yet has no token to replace: nothing happens.
+    /// Call it when the privileges of the session change (OWASP ASVS 5.0 V7.2.4); [`sign_in`](Session::sign_in) rotates by
+    /// itself. Of concurrent requests one rotates, and the others continue with its result. A session that is not stored yet
+    /// has no token to replace: nothing happens.
     ///
     /// # Errors
     ///
-    /// [`ResponseSent`](ErrorKind::ResponseSent), [`Detached`](ErrorKind::Detached), and [`Superseded`](ErrorKind::Superseded) where
-    /// the client's token was replaced or retired a moment ago.
+    /// [`ResponseSent`](ErrorKind::ResponseSent), [`Detached`](ErrorKind::Detached), and
+    /// [`Superseded`](ErrorKind::Superseded) if the client's token was replaced or retired within the last 30 seconds.
     pub fn rotate(&self) -> Result<(), Error> {
-        let mut work = self.request.work_for_rotation()?;
-        work.writable()?;
-        if matches!(work.base, Base::Live(_)) && work.changes.sign_in.is_none() {
-            work.changes.rotate = true;
-            work.edits += 1;
+        let mut state = self.request.state_for_rotation()?;
+        state.check_writable()?;
+        if state.source.loaded().is_some() && state.changes.sign_in.is_none() {
+            state.changes.rotate = true;
+            state.edits += 1;
         }
         Ok(())
     }
 
-    /// Gives this session a lifetime of its own, kept across later writes: "remember me".
+    /// Sets the lifetime of this session, such as for "remember me". Later commits keep it.
     ///
     /// # Errors
     ///
-    /// [`InvalidLifetime`](ErrorKind::InvalidLifetime) where it cannot work, and [`ResponseSent`](ErrorKind::ResponseSent) and
+    /// [`InvalidLifetime`](ErrorKind::InvalidLifetime), and [`ResponseSent`](ErrorKind::ResponseSent) and
     /// [`Superseded`](ErrorKind::Superseded) as for [`insert`](Session::insert).
     pub fn set_lifetime(&self, lifetime: Lifetime) -> Result<(), Error> {
         lifetime.check().map_err(|error| Error::with_source(ErrorKind::InvalidLifetime, error))?;
-        let mut work = self.request.work_for_write()?;
-        work.changes.lifetime = Some(Box::new(lifetime));
-        work.edits += 1;
+        let mut state = self.request.state_for_write()?;
+        state.changes.lifetime = Some(Box::new(lifetime));
+        state.edits += 1;
         Ok(())
     }
+}
 
-    /// Writes what was done so far, now, rather than with the response; it is not undone by the response's status.
+/// # Committing
+impl<M> Session<M> {
+    /// Commits the changes so far at once; the status of the response does not undo them.
     ///
-    /// All parts of a handler share what was done so far, futures that run beside this one included: it is written together, and
-    /// where that fails it is dropped together, and only the part that has called this is told. A token that is issued goes out
-    /// with the response: where another request rotates again before that, the browser may keep the older, which is dead. So
-    /// [`rotate`](Session::rotate) late in a slow handler.
+    /// All tasks of a request share one change set: it is written together, and dropped together if the commit fails. Only the
+    /// task that called this gets the error. A new token is sent with the response. If another request rotates before that, the
+    /// browser may keep the older token, which is dead: call [`rotate`](Session::rotate) late in a slow handler.
     ///
     /// # Errors
     ///
-    /// Nothing that an error names was written, but for [`Unavailable`](ErrorKind::Unavailable), after which nobody knows.
-    /// [`Superseded`](ErrorKind::Superseded): the session changed hands. [`Ended`](ErrorKind::Ended): it was ended.
-    /// [`Conflict`](ErrorKind::Conflict): strict writes. [`TooLarge`](ErrorKind::TooLarge), [`TypeMismatch`](ErrorKind::TypeMismatch):
-    /// the changes do not fit what the session holds by now. [`Detached`](ErrorKind::Detached): it would create a session.
+    /// After any error but [`Unavailable`](ErrorKind::Unavailable) nothing was written; after that one the outcome is unknown.
+    ///
+    /// - [`Superseded`](ErrorKind::Superseded): the session changed hands.
+    /// - [`Ended`](ErrorKind::Ended): the session was ended.
+    /// - [`Conflict`](ErrorKind::Conflict): a value that was read has changed (strict writes).
+    /// - [`TooLarge`](ErrorKind::TooLarge), [`TypeMismatch`](ErrorKind::TypeMismatch): the changes do not fit the values that
+    ///   another request has written meanwhile.
+    /// - [`Detached`](ErrorKind::Detached): a detached session cannot create a session.
     pub async fn commit(&self) -> Result<(), Error> {
-        drop(self.request.work_for_end()?);
-        self.check_not_failed()?;
+        if let Some(kind) = self.request.state_for_end()?.failed {
+            return Err(Error::new(kind));
+        }
         self.request.commit().await?;
         if self.request.is_detached() {
-            self.request.settle(true, false).await?;
+            let (finished, _) = self.request.finish(true, false).await;
+            finished?;
         }
         Ok(())
     }
 
-    fn check_not_failed(&self) -> Result<(), Error> {
-        match self.request.work().failed {
-            Some(kind) => Err(Error::new(kind)),
-            None => Ok(()),
+    /// Returns the same session for work that outlives the request: a WebSocket, an event stream, a background task.
+    ///
+    /// It starts from what this request sees now, and only [`commit`](Session::commit) writes its changes. Without a response it
+    /// can neither create a session nor change a token: [`sign_in`](Session::sign_in) and [`rotate`](Session::rotate) fail with
+    /// [`Detached`](ErrorKind::Detached). If this request has yet to store the session, the detached one works once the head of
+    /// the response was sent.
+    ///
+    /// ```
+    /// # use sessile::{Error, Session};
+    /// # async fn handler(session: Session) -> Result<(), Error> {
+    /// let background = session.detach();
+    /// let work = async move {
+    ///     background.insert("report", "ready")?;
+    ///     background.commit().await
+    /// };
+    /// # work.await
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn detach(&self) -> Self {
+        let now = self.request.config().clock.now();
+        let mut state = self.request.state();
+        let signs_in = state.changes.sign_in.is_some();
+        let source = match &state.source {
+            SessionSource::Loaded(loaded) if !state.changes.is_empty() || state.stalled.is_some() => {
+                let epoch = loaded.header.epoch + u64::from(signs_in && loaded.record.owner().is_none());
+                let id = *loaded.record.id();
+                SessionSource::Promised(PromisedSession { id, epoch, owner: state.owner.clone() })
+            }
+            SessionSource::New if !state.changes.is_empty() => {
+                let id = *state.new_id.get_or_insert_with(|| SessionId::generate(now));
+                SessionSource::Promised(PromisedSession { id, epoch: u64::from(signs_in), owner: state.owner.clone() })
+            }
+            other => other.clone(),
+        };
+        let mut detached = RequestState::new(source);
+        detached.view = state.view.clone();
+        detached.owner = state.owner.clone();
+        detached.authenticated_at = state.authenticated_at;
+        detached.failed = state.failed;
+        drop(state);
+        Self::new(Arc::new(RequestSession::detached(Arc::clone(self.request.shared_config()), detached)))
+    }
+
+    /// Commits the changes so far and reads the session again, with the changes of other requests.
+    ///
+    /// # Errors
+    ///
+    /// [`Ended`](ErrorKind::Ended) if the session was ended, [`Superseded`](ErrorKind::Superseded) if it changed hands, and
+    /// those of [`commit`](Session::commit).
+    pub async fn reload(&self) -> Result<(), Error> {
+        drop(self.request.state_for_end()?);
+        self.request.commit().await?;
+        let promised = match &self.request.state().source {
+            SessionSource::Loaded(loaded) => PromisedSession::from(loaded),
+            SessionSource::Promised(promised) => promised.clone(),
+            SessionSource::New | SessionSource::Retired => return Ok(()),
+        };
+        let found = find(self.request.config(), &promised.id).await?;
+        let found = found.ok_or_else(|| Error::new(ErrorKind::Ended))?;
+        if !promised.matches(&found) {
+            return Err(Error::new(ErrorKind::Superseded));
         }
+        self.request.rebase(found);
+        Ok(())
     }
 }
 
 impl<M> Session<M> {
-    pub(crate) fn request(&self) -> &RequestSession {
-        &self.request
+    pub(crate) const fn new(request: Arc<RequestSession>) -> Self {
+        Self { request, marker: PhantomData }
     }
 
-    pub(crate) const fn of(request: Arc<RequestSession>) -> Self {
-        Self { request, marker: PhantomData }
+    pub(crate) fn request(&self) -> &RequestSession {
+        &self.request
     }
 }
 
 impl<M> Clone for Session<M> {
     fn clone(&self) -> Self {
-        Self::of(Arc::clone(&self.request))
+        Self::new(Arc::clone(&self.request))
     }
 }
 
 impl<M> fmt::Debug for Session<M> {
-    /// Names the session; no value.
+    /// Shows the id and the owner, but no value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("id", &self.id()).field("owner", &self.owner()).finish_non_exhaustive()
     }
 }
 
-/// Where each run of a closure leaves its result: the last run is the one that was stored.
-struct Winner<R>(Arc<Mutex<Option<R>>>);
+/// The result of the last run of a closure, which is the run that was stored.
+struct LastResult<R>(Arc<Mutex<Option<R>>>);
 
-impl<R> Winner<R> {
+impl<R> LastResult<R> {
     fn put(&self, result: R) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
     }
@@ -487,14 +584,22 @@ impl<R> Winner<R> {
     }
 }
 
-impl<R> Default for Winner<R> {
+impl<R> Default for LastResult<R> {
     fn default() -> Self {
         Self(Arc::default())
     }
 }
 
-impl<R> Clone for Winner<R> {
+impl<R> Clone for LastResult<R> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
+}
+
+/// Returns the start of a text, at most `bytes` long, without control characters.
+fn one_line(text: &str, bytes: usize) -> String {
+    let mut line: String = text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
+    let end = (0..=bytes.min(line.len())).rev().find(|&end| line.is_char_boundary(end));
+    line.truncate(end.unwrap_or(0));
+    line
 }

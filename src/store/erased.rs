@@ -31,11 +31,6 @@ impl AnyStore {
         }
     }
 
-    /// Whether its operations are over when they are first polled.
-    pub(crate) const fn answers_at_once(&self) -> bool {
-        matches!(self, Self::Memory(_))
-    }
-
     /// Longest pause between two attempts of a write: none where nothing but this process is waited for.
     pub(crate) const fn max_pause(&self, longest: Duration) -> Duration {
         if matches!(self, Self::Memory(_)) { Duration::ZERO } else { longest }

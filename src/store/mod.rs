@@ -20,13 +20,11 @@ pub(crate) mod sqlite;
 use std::future::Future;
 use std::sync::Arc;
 
-use time::OffsetDateTime;
-
 pub(crate) use self::erased::AnyStore;
 use self::memory::MemoryStore;
 
 pub use crate::error::{StoreError, StoreErrorKind};
-pub use crate::record::{Record, RecordParts, Version};
+pub use crate::record::{Record, RecordParts, Touch, Version};
 use crate::token::SessionId;
 
 /// Where records are kept.
@@ -134,24 +132,6 @@ pub enum Outcome {
     Written,
     /// Something else than expected is stored, and nothing was written.
     Refused,
-}
-
-/// What a [`Store::touch`] moves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Touch {
-    /// When the session was used.
-    pub last_seen: OffsetDateTime,
-    /// When it expires therefore.
-    pub expires_at: OffsetDateTime,
-}
-
-impl Touch {
-    /// A use at `last_seen`, after which the session expires at `expires_at`.
-    #[must_use]
-    pub const fn new(last_seen: OffsetDateTime, expires_at: OffsetDateTime) -> Self {
-        Self { last_seen, expires_at }
-    }
 }
 
 impl<S: Store + ?Sized> Store for Arc<S> {

@@ -250,7 +250,7 @@ fn steps(table: &Table, missing: &Missing, indexes: &[String]) -> Vec<String> {
                 table.index("expires_at")
             )];
         }
-        Missing::Columns(columns) => columns
+        Missing::RecordFields(columns) => columns
             .iter()
             .flat_map(|column| match *column {
                 "owner" => vec![format!("ALTER TABLE {quoted} ADD COLUMN owner blob")],

@@ -196,7 +196,7 @@ fn steps(missing: &Missing, table: &str) -> Vec<String> {
             "CREATE TABLE {table} (id uuid PRIMARY KEY, version bigint NOT NULL, owner bytea, \
              last_seen bigint NOT NULL, expires_at bigint NOT NULL, state bytea NOT NULL)"
         )],
-        Missing::Columns(columns) => columns
+        Missing::RecordFields(columns) => columns
             .iter()
             .flat_map(|column| match *column {
                 "owner" => vec![format!("ALTER TABLE {table} ADD COLUMN owner bytea")],

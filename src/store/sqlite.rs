@@ -225,7 +225,7 @@ fn steps(table: &Table, missing: &Missing, indexes: &[String]) -> Vec<String> {
             "CREATE TABLE {quoted} (id blob NOT NULL PRIMARY KEY, version integer NOT NULL, owner blob, \
              last_seen integer NOT NULL, expires_at integer NOT NULL, state blob NOT NULL)"
         )],
-        Missing::Columns(columns) => columns
+        Missing::RecordFields(columns) => columns
             .iter()
             .flat_map(|column| match *column {
                 "owner" => vec![format!("ALTER TABLE {quoted} ADD COLUMN owner blob")],

@@ -1,19 +1,19 @@
-//! Tokens in a header, for clients that keep no cookies.
+//! Tokens in a header, for clients without cookies.
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
 use crate::error::{ConfigError, ConfigErrorKind};
 use crate::token::Token;
 
-/// The header by which clients that keep no cookies present their token: mobile applications, and other services.
+/// The header that carries the token of clients without cookies, such as mobile applications.
 ///
-/// A client that sends the header is answered in a header, and its cookies are not looked at. One that has no token yet
-/// sends the header without one (`Authorization: Bearer`, or the named header with an empty value) to be given one. The response
-/// carries a token only when it changes, and an empty value when the session was ended; where a proxy or a browser is to see it,
-/// name it in `Access-Control-Expose-Headers`.
+/// If a request has the header, the layer ignores its cookies and answers in a header. A client without a token sends the
+/// header without one (`Authorization: Bearer`, or the named header with an empty value). The response carries a token when it
+/// changes, and an empty value when the session has ended. A browser's script sees it only if
+/// `Access-Control-Expose-Headers` names it.
 ///
-/// Such a client does by itself what browsers do for cookies: it must keep the token as it would a password, and out of its logs.
-/// A site cannot make a browser send these headers across origins, unless CORS lets it; so CSRF does not concern them.
+/// The client must store the token like a password, and keep it out of its logs. Another site cannot make a browser send these
+/// headers, unless CORS allows it, so such requests need no CSRF token.
 #[derive(Clone, Debug)]
 pub struct TokenHeader {
     request: HeaderName,
@@ -21,23 +21,23 @@ pub struct TokenHeader {
 }
 
 impl TokenHeader {
-    /// `Authorization: Bearer …` (RFC 6750 §2.1) in requests, and `session-token` in responses.
+    /// Uses `Authorization: Bearer …` (RFC 6750 §2.1) in requests, and `session-token` in responses.
     #[must_use]
     pub fn bearer() -> Self {
         Self { request: AUTHORIZATION, response: HeaderName::from_static("session-token") }
     }
 
-    /// A header of this name, in requests and responses.
+    /// Uses a header of this name in requests and responses.
     ///
     /// # Errors
     ///
-    /// A name that is no header's, and `cookie`, `set-cookie` and `authorization`, which have a form of their own.
+    /// An invalid header name, and `cookie`, `set-cookie` and `authorization`, whose values have another syntax.
     pub fn named(name: &str) -> Result<Self, ConfigError> {
         let name = Self::name(name)?;
         Ok(Self { request: name.clone(), response: name })
     }
 
-    /// The name of the header in responses. Default: the request's, or `session-token` for [`bearer`](TokenHeader::bearer).
+    /// Sets the header name in responses. Default: that of requests, or `session-token` for [`bearer`](TokenHeader::bearer).
     ///
     /// # Errors
     ///
@@ -48,28 +48,32 @@ impl TokenHeader {
     }
 
     fn name(name: &str) -> Result<HeaderName, ConfigError> {
-        let refused =
-            |why: &str| ConfigError::new(ConfigErrorKind::Header, format!("{name:?} cannot carry tokens: {why}"));
-        let parsed = HeaderName::try_from(name).map_err(|_| refused("it is no name of a header (RFC 9110 §5.1)"))?;
+        let refused = |why: &str| {
+            ConfigError::new(ConfigErrorKind::Header, format!("header {name:?} cannot carry tokens: {why}"))
+        };
+        let invalid = |error| refused("it is not a header name (RFC 9110 §5.1)").with_source(error);
+        let parsed = HeaderName::try_from(name).map_err(invalid)?;
         match parsed.as_str() {
-            "cookie" | "set-cookie" | "authorization" => Err(refused("its values have a form of their own")),
+            "cookie" | "set-cookie" | "authorization" => {
+                Err(refused("its values have another syntax; choose another name"))
+            }
             _ => Ok(parsed),
         }
     }
 
-    /// The name in requests.
+    /// Returns the header name in requests.
     pub(crate) const fn request_name(&self) -> &HeaderName {
         &self.request
     }
 
-    /// What the request brings: `None` where it is not a client of this kind. More than one value is none of a token.
+    /// Returns the value of the header, empty if it occurs twice; `None` if the request does not have it.
     pub(crate) fn value<'a>(&self, headers: &'a HeaderMap) -> Option<&'a [u8]> {
         let mut values = headers.get_all(&self.request).iter().filter_map(|value| self.credential(value.as_bytes()));
         let first = values.next()?;
         Some(if values.next().is_some() { b"" } else { first })
     }
 
-    /// The token in a value: of another scheme's there is none.
+    /// Returns the token part of a value; `None` for another authorization scheme.
     fn credential<'a>(&self, value: &'a [u8]) -> Option<&'a [u8]> {
         let value = value.trim_ascii();
         if self.request != AUTHORIZATION {
@@ -80,10 +84,10 @@ impl TokenHeader {
         is_bearer.then(|| rest.trim_ascii())
     }
 
-    /// Sends a token, or none: the session is over.
-    pub(crate) fn answer(&self, headers: &mut HeaderMap, token: Option<&Token>) {
+    /// Sends a token, or an empty value if the session has ended.
+    pub(crate) fn send(&self, headers: &mut HeaderMap, token: Option<&Token>) {
         let text = token.map(Token::expose_secret).unwrap_or_default();
-        let mut value = HeaderValue::try_from(text).expect("a token is plain text");
+        let mut value = HeaderValue::try_from(text).expect("a token is ASCII");
         value.set_sensitive(true);
         headers.insert(self.response.clone(), value);
     }

@@ -1,48 +1,50 @@
-//! How a token travels.
+//! Tokens in requests and responses: in a cookie, or in a header.
 
+mod candidates;
+mod cipher;
 mod cookie;
 mod header;
-mod protection;
 
 use http::HeaderMap;
 use http::header::SET_COOKIE;
 
-pub(crate) use self::cookie::{Candidates, CookieOptions, CookieTemplate};
-pub use self::header::TokenHeader;
+pub(crate) use self::candidates::Candidates;
 #[cfg(any(feature = "signed", feature = "private"))]
-pub(crate) use self::protection::Sealing;
+pub(crate) use self::cipher::CookieKeys;
+pub(crate) use self::cookie::{CookieOptions, CookieTemplate};
+pub use self::header::TokenHeader;
 
 use crate::token::Token;
 
-/// What carries a client's token: it is answered in kind.
+/// Where a request carried its token. The response carries a new one in the same place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Carrier {
+pub(crate) enum TokenLocation {
     #[default]
     Cookie,
     Header,
 }
 
-/// What carries tokens under a layer.
+/// Where a layer reads and writes tokens.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Transport {
     pub(crate) cookie: CookieTemplate,
     pub(crate) header: Option<TokenHeader>,
-    /// The header alone: no cookie is read or sent.
+    /// Only the header is used.
     pub(crate) without_cookie: bool,
 }
 
 impl Transport {
-    /// What a request carries that may be a token.
+    /// Returns the values of a request that may be tokens.
     pub(crate) fn candidates(&self, headers: &HeaderMap) -> Candidates {
         let Some(header) = &self.header else { return self.cookie.candidates(headers) };
         match header.value(headers) {
-            Some(value) => Candidates::in_header(value),
-            None if self.without_cookie => Candidates::in_header(b""),
+            Some(value) => Candidates::from_header(value),
+            None if self.without_cookie => Candidates::from_header(b""),
             None => self.cookie.candidates(headers),
         }
     }
 
-    /// The name of what both layers would take for theirs, one inside the other.
+    /// Returns the cookie or header name that both layers use, if they share one.
     pub(crate) fn conflict<'a>(&'a self, other: &Self) -> Option<&'a str> {
         let cookie = self.cookie.name();
         if !self.without_cookie && !other.without_cookie && cookie == other.cookie.name() {
@@ -52,18 +54,18 @@ impl Transport {
         (one.request_name() == other.request_name()).then(|| one.request_name().as_str())
     }
 
-    /// Gives the client its token.
-    pub(crate) fn give(&self, headers: &mut HeaderMap, carrier: Carrier, token: &Token, max_age: Option<u64>) {
-        match (carrier, &self.header) {
-            (Carrier::Header, Some(header)) => header.answer(headers, Some(token)),
+    /// Sends a token to the client.
+    pub(crate) fn send(&self, headers: &mut HeaderMap, location: TokenLocation, token: &Token, max_age: Option<u64>) {
+        match (location, &self.header) {
+            (TokenLocation::Header, Some(header)) => header.send(headers, Some(token)),
             _ => drop(headers.append(SET_COOKIE, self.cookie.set(token, max_age))),
         }
     }
 
-    /// Tells the client that its token is over.
-    pub(crate) fn take_back(&self, headers: &mut HeaderMap, carrier: Carrier) {
-        match (carrier, &self.header) {
-            (Carrier::Header, Some(header)) => header.answer(headers, None),
+    /// Removes the client's token.
+    pub(crate) fn clear(&self, headers: &mut HeaderMap, location: TokenLocation) {
+        match (location, &self.header) {
+            (TokenLocation::Header, Some(header)) => header.send(headers, None),
             _ => drop(headers.append(SET_COOKIE, self.cookie.removal())),
         }
     }

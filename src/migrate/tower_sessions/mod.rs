@@ -26,7 +26,7 @@ pub use self::sql::SqliteSessions;
 
 use super::LegacySession;
 use crate::error::StoreError;
-use crate::session::MOST_DEPTH;
+use crate::record::MAX_DEPTH;
 
 /// Reads a record as the stores of tower-sessions for SQL and Redis keep it: MessagePack of its id, data and expiry.
 ///
@@ -43,7 +43,7 @@ use crate::session::MOST_DEPTH;
 /// [`Corrupt`](crate::store::StoreErrorKind::Corrupt) where it is none.
 pub fn decode(bytes: &[u8]) -> Result<LegacySession, StoreError> {
     let mut input = rmp_serde::Deserializer::from_read_ref(bytes);
-    input.set_max_depth(MOST_DEPTH);
+    input.set_max_depth(MAX_DEPTH);
     let record = Record::deserialize(&mut input).map_err(StoreError::corrupt)?;
     let mut session = LegacySession::new(record.expiry_date.read()?);
     for (key, value) in record.data {

@@ -22,7 +22,7 @@ use super::{Expected, Outcome, Store, Touch};
 use crate::backoff::yield_now;
 use crate::clock::{Clock, Timestamp};
 use crate::error::StoreError;
-use crate::record::{Columns, Record};
+use crate::record::{Record, RecordFields};
 use crate::token::SessionId;
 
 /// How many expired records one operation frees in passing. It adds at most one, so the store cannot fall behind.
@@ -148,7 +148,7 @@ impl Store for MemoryStore {
                 return (Outcome::Refused, false, next, now);
             }
             let old = shard.insert(&key, record);
-            self.inner.owners.follow(old.as_ref(), Some(record.columns()));
+            self.inner.owners.follow(old.as_ref(), Some(record.fields()));
             (Outcome::Written, old.is_none(), next, now)
         });
         if adds && !added {
@@ -264,7 +264,7 @@ impl Inner {
         freed
     }
 
-    fn forget(&self, removed: Option<&Columns>) {
+    fn forget(&self, removed: Option<&RecordFields>) {
         if removed.is_some() {
             self.owners.follow(removed, None);
             self.records.fetch_sub(1, Ordering::Relaxed);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::lock;
 use super::sync::{Mutex, RandomState, parts};
-use crate::record::Columns;
+use crate::record::RecordFields;
 use crate::token::SessionId;
 
 /// So many that none has to grow by much at a time.
@@ -71,8 +71,8 @@ impl Ids {
 
 impl Owners {
     /// Follows a record from what it was to what it is.
-    pub(super) fn follow(&self, old: Option<&Columns>, new: Option<&Columns>) {
-        let owner = |columns: Option<&Columns>| columns.and_then(|columns| columns.owner.clone());
+    pub(super) fn follow(&self, old: Option<&RecordFields>, new: Option<&RecordFields>) {
+        let owner = |columns: Option<&RecordFields>| columns.and_then(|columns| columns.owner.clone());
         let (was, is) = (owner(old), owner(new));
         if was == is {
             return;

@@ -9,7 +9,7 @@ use super::sync::{AtomicI64, Mutex, part_of, parts, seeds};
 use super::table::{Links, Table};
 use super::{lock, short};
 use crate::clock::Timestamp;
-use crate::record::{Columns, Record};
+use crate::record::{Record, RecordFields};
 use crate::store::Touch;
 use crate::token::SessionId;
 
@@ -124,7 +124,7 @@ pub(super) struct Shard {
 
 /// A record in its row.
 pub(super) struct Entry {
-    columns: Columns,
+    columns: RecordFields,
     state: Kept,
     /// Its place in the queue.
     place: u32,
@@ -134,7 +134,7 @@ pub(super) struct Entry {
 /// What [`Shard::remove_expired`] found at the head of the queue.
 pub(super) enum Expired {
     /// A record that had expired.
-    Freed(Columns),
+    Freed(RecordFields),
     /// One that was used since it was queued; it has its new place now.
     Moved,
     /// Nothing that is due.
@@ -145,26 +145,26 @@ impl Shard {
     /// The record, if it has not expired.
     pub(super) fn get(&self, key: &Key, now: Timestamp) -> Option<Record> {
         let entry = &self.rows[self.live(key, now)?];
-        Some(Record::of(entry.columns.clone(), self.states.get(&entry.state)))
+        Some(Record::from_fields(entry.columns.clone(), self.states.get(&entry.state)))
     }
 
     /// Its columns alone.
-    pub(super) fn columns(&self, key: &Key, now: Timestamp) -> Option<&Columns> {
+    pub(super) fn columns(&self, key: &Key, now: Timestamp) -> Option<&RecordFields> {
         self.live(key, now).map(|row| &self.rows[row].columns)
     }
 
     /// Puts the record in the place of whatever was there.
-    pub(super) fn insert(&mut self, key: &Key, record: &Record) -> Option<Columns> {
+    pub(super) fn insert(&mut self, key: &Key, record: &Record) -> Option<RecordFields> {
         if let Some(row) = self.find(key) {
             let entry = &mut self.rows[row];
-            let old = std::mem::replace(&mut entry.columns, record.columns().clone());
+            let old = std::mem::replace(&mut entry.columns, record.fields().clone());
             let moved = self.states.replace(&mut entry.state, record.state_shared(), row);
             self.follow(moved);
             self.requeue(row, old.owner.is_some());
             return Some(old);
         }
         let row = self.rows.len();
-        let columns = record.columns().clone();
+        let columns = record.fields().clone();
         let (at, is_owned) = (columns.expires_at, columns.owner.is_some());
         let state = self.states.add(record.state_shared(), row);
         self.rows.push(Entry { columns, state, place: 0, links: Links::new(key.hash) });
@@ -182,12 +182,12 @@ impl Shard {
         true
     }
 
-    pub(super) fn remove(&mut self, key: &Key) -> Option<Columns> {
+    pub(super) fn remove(&mut self, key: &Key) -> Option<RecordFields> {
         let row = self.find(key)?;
         self.remove_row(row)
     }
 
-    pub(super) fn remove_soonest_anonymous(&mut self) -> Option<Columns> {
+    pub(super) fn remove_soonest_anonymous(&mut self) -> Option<RecordFields> {
         let (_, row) = self.anonymous.first()?;
         self.remove_row(row)
     }
@@ -220,7 +220,7 @@ impl Shard {
         self.find(key).filter(|row| now < self.rows[*row].columns.expires_at)
     }
 
-    fn remove_row(&mut self, row: usize) -> Option<Columns> {
+    fn remove_row(&mut self, row: usize) -> Option<RecordFields> {
         let entry = &self.rows[row];
         let (place, is_owned) = (entry.place as usize, entry.columns.owner.is_some());
         let moved = self.states.remove(&entry.state);

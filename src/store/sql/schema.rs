@@ -84,7 +84,7 @@ pub(in crate::store) enum Missing {
     /// There is no such table.
     Table,
     /// These columns, none if it is complete.
-    Columns(Vec<&'static str>),
+    RecordFields(Vec<&'static str>),
 }
 
 impl Missing {
@@ -114,7 +114,7 @@ impl Missing {
                 }
             }
         }
-        Ok(Self::Columns(missing))
+        Ok(Self::RecordFields(missing))
     }
 }
 

@@ -1,0 +1,199 @@
+//! The change set of a request, kept so that it can be applied again to a newer record.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use smallvec::SmallVec;
+
+use super::view::View;
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::lifetime::Lifetime;
+use crate::record::{Frame, decode, encode};
+
+/// Changes of one request that are committed together.
+#[derive(Debug, Default)]
+pub(crate) struct ChangeSet {
+    pub(crate) values: SmallVec<[Change; 1]>,
+    pub(crate) sign_in: Option<SignIn>,
+    pub(crate) rotate: bool,
+    /// Boxed, since few requests set one.
+    pub(crate) lifetime: Option<Box<Lifetime>>,
+    /// Ends the session.
+    pub(crate) end: bool,
+    /// What the layer has to write, rather than the handler.
+    pub(crate) refresh: Refresh,
+}
+
+/// A sign-in.
+#[derive(Clone, Debug)]
+pub(crate) struct SignIn {
+    pub(crate) owner: Arc<str>,
+    pub(crate) at: Timestamp,
+    /// Number of value changes that were made before it.
+    pub(crate) after: usize,
+    /// The owner authenticated again. If the session has ended, no other one starts.
+    pub(crate) again: bool,
+}
+
+/// The two halves of a refresh, the periodic rotation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Refresh {
+    /// Makes the pending token current that the client has presented.
+    pub(crate) confirm: bool,
+    /// Issues a pending token.
+    pub(crate) issue: bool,
+}
+
+impl ChangeSet {
+    /// Creates a change set that ends the session.
+    pub(crate) fn end() -> Self {
+        Self { end: true, ..Self::default() }
+    }
+
+    /// Checks whether another session starts if this one has ended.
+    pub(crate) fn may_start_another(&self) -> bool {
+        self.sign_in.as_ref().is_some_and(|sign_in| !sign_in.again)
+    }
+
+    /// Checks whether the handler changed nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.values.is_empty() && self.sign_in.is_none() && !self.rotate && self.lifetime.is_none() && !self.end
+    }
+
+    /// Checks whether there is nothing to write, for the handler or the layer.
+    pub(crate) fn has_nothing_to_write(&self) -> bool {
+        self.is_empty() && self.refresh == Refresh::default()
+    }
+
+    /// Checks whether a commit issues a secret.
+    pub(crate) const fn may_issue(&self) -> bool {
+        self.sign_in.is_some() || self.rotate || self.refresh.issue
+    }
+}
+
+/// Whether a request had read the value that it then wrote, so that the write may depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadState {
+    Unread,
+    /// The value that was read is in the record that the changes start from.
+    Read,
+    /// Another request changed the value before an earlier commit of this request.
+    Outdated,
+}
+
+/// A change of the values.
+pub(crate) enum Change {
+    Put {
+        frame: Frame,
+        read: ReadState,
+    },
+    Remove(Cow<'static, str>),
+    Clear,
+    /// Stores a new session although no value is written.
+    Create,
+    Update {
+        key: Cow<'static, str>,
+        update: Box<dyn Replay>,
+    },
+}
+
+impl Change {
+    /// Applies the change to a view of at most `limit` bytes. It may call a closure of the application: hold no lock.
+    pub(crate) fn apply(&self, view: &mut View, limit: usize) -> Result<(), Error> {
+        match self {
+            Self::Put { frame, .. } => view.put(frame.clone(), limit),
+            Self::Remove(key) => {
+                view.remove(key);
+                Ok(())
+            }
+            Self::Clear => {
+                *view = view.cleared();
+                Ok(())
+            }
+            Self::Create => Ok(()),
+            Self::Update { key, update } => {
+                let current = view.get(key);
+                match update.run(key, current.as_ref().map(|value| value.as_bytes()))? {
+                    Some(frame) => view.put(frame, limit),
+                    None => {
+                        view.remove(key);
+                        Ok(())
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Put { frame, .. } => write!(f, "Put({:?})", frame.key()),
+            Self::Remove(key) => write!(f, "Remove({key:?})"),
+            Self::Clear => f.write_str("Clear"),
+            Self::Create => f.write_str("Create"),
+            Self::Update { key, .. } => write!(f, "Update({key:?})"),
+        }
+    }
+}
+
+/// A read-modify-write that can run again on a newer value.
+pub(crate) trait Replay: Send {
+    /// Returns the new frame for a value; `None` removes it.
+    fn run(&self, key: &str, current: Option<&[u8]>) -> Result<Option<Frame>, Error>;
+}
+
+/// Changes a value in place; a missing one starts from its default.
+pub(crate) struct Update<T, F> {
+    closure: F,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T, F> Update<T, F> {
+    pub(crate) const fn new(closure: F) -> Self {
+        Self { closure, value: PhantomData }
+    }
+}
+
+impl<T, F> Replay for Update<T, F>
+where
+    T: Serialize + DeserializeOwned + Default,
+    F: FnOnce(&mut T) + Clone + Send,
+{
+    fn run(&self, key: &str, current: Option<&[u8]>) -> Result<Option<Frame>, Error> {
+        let mut value = match current {
+            Some(bytes) => decode(key, bytes)?,
+            None => T::default(),
+        };
+        (self.closure.clone())(&mut value);
+        encode(key, &value).map(Some)
+    }
+}
+
+/// Removes a value and hands it to a closure.
+pub(crate) struct Take<T, F> {
+    taken: F,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T, F> Take<T, F> {
+    pub(crate) const fn new(taken: F) -> Self {
+        Self { taken, value: PhantomData }
+    }
+}
+
+impl<T, F> Replay for Take<T, F>
+where
+    T: DeserializeOwned,
+    F: Fn(Option<T>) + Send,
+{
+    fn run(&self, key: &str, current: Option<&[u8]>) -> Result<Option<Frame>, Error> {
+        (self.taken)(current.map(|bytes| decode(key, bytes)).transpose()?);
+        Ok(None)
+    }
+}

@@ -1,0 +1,242 @@
+//! The secrets of a session, and how one replaces another.
+//!
+//! There are two kinds of rotation. An explicit one (`rotate`, `sign_in`) answers a change of privilege: the old secret
+//! opens nothing from then on. A refresh, the periodic rotation, must not sign anybody out whose response is lost: the new
+//! secret is *pending* beside the current one until a client presents it, and the replaced one works for a grace period.
+
+use super::wire::{Reader, Sink, Writer};
+use crate::clock::Timestamp;
+use crate::error::StoreError;
+use crate::lifetime::GRACE;
+use crate::token::Verifier;
+
+/// Most pending secrets of a record. Each concurrent sign-in adds one, so that every response works.
+const MAX_PENDING: usize = 64;
+/// Most retired secrets of a record: all pending ones and a few from before.
+const MAX_RETIRED: usize = 80;
+/// Most replaced secrets that are kept after the grace period, to detect a replay.
+const MAX_REPLAYS: usize = 8;
+
+/// What a client's secret is to a session, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum TokenStatus {
+    /// The current secret.
+    Current,
+    /// A pending secret, which replaces the current one now that a client presents it.
+    Pending,
+    /// A secret that was replaced within the grace period: it reads and writes, but neither rotates nor signs in.
+    Replaced,
+    /// A secret that was explicitly retired within the grace period: it opens nothing and starts nothing.
+    Retired,
+    /// A secret that a refresh replaced before the grace period: two parties hold tokens of this session.
+    Replayed,
+    /// Not a secret of this session.
+    Unknown,
+}
+
+impl TokenStatus {
+    /// Checks whether the secret opens the session.
+    pub(crate) const fn is_live(self) -> bool {
+        matches!(self, Self::Current | Self::Pending | Self::Replaced)
+    }
+}
+
+/// The verifiers of a session's secrets.
+#[derive(Clone, Debug)]
+pub(crate) struct Secrets {
+    pub(crate) current: Verifier,
+    /// When the current one became current.
+    pub(crate) since: Timestamp,
+    /// The verifier that CSRF tokens are derived from, unless it is the current one: the one before the first refresh.
+    pub(crate) csrf: Option<Verifier>,
+    pub(crate) pending: Vec<PendingSecret>,
+    pub(crate) retired: Vec<RetiredSecret>,
+}
+
+/// A secret that was issued beside the current one and replaces it when a client presents it.
+#[derive(Clone, Debug)]
+pub(crate) struct PendingSecret {
+    pub(crate) verifier: Verifier,
+    pub(crate) issued_at: Timestamp,
+    /// Issued by one of several concurrent sign-ins rather than by a refresh.
+    pub(crate) by_sign_in: bool,
+}
+
+/// A secret that was replaced.
+#[derive(Clone, Debug)]
+pub(crate) struct RetiredSecret {
+    pub(crate) verifier: Verifier,
+    pub(crate) at: Timestamp,
+    pub(crate) by: RetiredBy,
+}
+
+/// What replaced a secret, which decides what it still opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RetiredBy {
+    /// `rotate` or `sign_in`: opens nothing from then on.
+    Rotation = 0,
+    /// A refresh: works for the grace period; after it, presenting the secret is a replay.
+    Refresh = 1,
+    /// Another of several concurrent sign-ins: works for the grace period; after it, the secret is unknown.
+    SignIn = 2,
+}
+
+impl Secrets {
+    pub(crate) const fn new(current: Verifier, now: Timestamp) -> Self {
+        Self { current, since: now, csrf: None, pending: Vec::new(), retired: Vec::new() }
+    }
+
+    /// Returns what a secret is to the session. Compares every known verifier, each in constant time.
+    pub(crate) fn status(&self, secret: &Verifier, now: Timestamp) -> TokenStatus {
+        let mut status = TokenStatus::Unknown;
+        for retired in self.retired.iter().filter(|retired| retired.verifier.matches(secret)) {
+            let in_grace = now.since(retired.at) < GRACE;
+            status = status.min(match retired.by {
+                RetiredBy::Rotation if in_grace => TokenStatus::Retired,
+                RetiredBy::Refresh | RetiredBy::SignIn if in_grace => TokenStatus::Replaced,
+                RetiredBy::Refresh => TokenStatus::Replayed,
+                RetiredBy::Rotation | RetiredBy::SignIn => TokenStatus::Unknown,
+            });
+        }
+        if self.pending.iter().any(|pending| pending.verifier.matches(secret)) {
+            status = TokenStatus::Pending;
+        }
+        if self.current.matches(secret) {
+            status = TokenStatus::Current;
+        }
+        status
+    }
+
+    /// Rotates explicitly: only `new` opens the session from now on.
+    ///
+    /// In a new epoch no secret of the old one counts as a replay.
+    pub(crate) fn rotate(&mut self, new: Verifier, now: Timestamp, new_epoch: bool) {
+        for retired in &mut self.retired {
+            let in_grace = now.since(retired.at) < GRACE;
+            if retired.by != RetiredBy::Rotation && (in_grace || new_epoch) {
+                retired.by = RetiredBy::Rotation;
+                if in_grace {
+                    retired.at = now;
+                }
+            }
+        }
+        let pending = std::mem::take(&mut self.pending).into_iter().map(|pending| pending.verifier);
+        let retire = |verifier| RetiredSecret { verifier, at: now, by: RetiredBy::Rotation };
+        self.retired.extend(pending.map(retire));
+        self.retired.push(retire(self.current));
+        self.current = new;
+        self.since = now;
+        self.csrf = None;
+        self.prune(now);
+    }
+
+    /// Adds the secret of a sign-in that lost to another sign-in of the same owner: it stands beside the winner's.
+    pub(crate) fn add_sibling(&mut self, new: Verifier, now: Timestamp) {
+        self.pending.push(PendingSecret { verifier: new, issued_at: now, by_sign_in: true });
+        self.prune(now);
+    }
+
+    /// Returns the verifier that CSRF tokens are derived from: that of the last explicit rotation, so that the forms of open
+    /// pages survive a refresh.
+    pub(crate) const fn csrf(&self) -> &Verifier {
+        match &self.csrf {
+            Some(before) => before,
+            None => &self.current,
+        }
+    }
+
+    /// Checks whether a refresh may issue another secret: not while the client may still be receiving the last one.
+    pub(crate) fn can_refresh(&self, now: Timestamp) -> bool {
+        self.pending.iter().all(|pending| now.since(pending.issued_at) >= GRACE)
+    }
+
+    /// Issues a pending secret: the first half of a refresh.
+    pub(crate) fn issue_refresh(&mut self, new: Verifier, now: Timestamp) {
+        self.pending.retain(|pending| pending.by_sign_in);
+        self.pending.push(PendingSecret { verifier: new, issued_at: now, by_sign_in: false });
+        self.prune(now);
+    }
+
+    /// Makes a pending secret current, since a client has presented it: the second half of a refresh.
+    pub(crate) fn confirm_refresh(&mut self, secret: &Verifier, now: Timestamp) {
+        let Some(at) = self.pending.iter().position(|pending| pending.verifier.matches(secret)) else { return };
+        let confirmed = self.pending.remove(at);
+        let by = if confirmed.by_sign_in { RetiredBy::SignIn } else { RetiredBy::Refresh };
+        self.retired.push(RetiredSecret { verifier: self.current, at: now, by });
+        self.csrf.get_or_insert(self.current);
+        self.current = confirmed.verifier;
+        self.since = now;
+        // The response of a concurrent sign-in may still reach the browser; an older one will not.
+        self.pending.retain(|pending| pending.by_sign_in && now.since(pending.issued_at) < GRACE);
+        self.prune(now);
+    }
+
+    /// Removes the secrets that no longer make a difference, oldest first.
+    fn prune(&mut self, now: Timestamp) {
+        let replays = self.retired.iter().filter(|retired| retired.by == RetiredBy::Refresh).count();
+        let mut surplus = replays.saturating_sub(MAX_REPLAYS);
+        self.retired.retain(|retired| {
+            let in_grace = now.since(retired.at) < GRACE;
+            if in_grace || retired.by != RetiredBy::Refresh {
+                return in_grace;
+            }
+            let drop = surplus > 0;
+            surplus = surplus.saturating_sub(1);
+            !drop
+        });
+        self.retired.drain(..self.retired.len().saturating_sub(MAX_RETIRED));
+        self.pending.drain(..self.pending.len().saturating_sub(MAX_PENDING));
+    }
+
+    pub(super) fn write(&self, out: &mut Writer<'_, impl Sink>) {
+        out.bytes(self.current.as_bytes());
+        out.timestamp(self.since);
+        if let Some(csrf) = &self.csrf {
+            out.bytes(csrf.as_bytes());
+        }
+        out.varint(self.pending.len() as u64);
+        for pending in &self.pending {
+            out.bytes(pending.verifier.as_bytes());
+            out.timestamp(pending.issued_at);
+            out.byte(u8::from(pending.by_sign_in));
+        }
+        out.varint(self.retired.len() as u64);
+        for retired in &self.retired {
+            out.bytes(retired.verifier.as_bytes());
+            out.timestamp(retired.at);
+            out.byte(retired.by as u8);
+        }
+    }
+
+    pub(super) fn read(&mut self, input: &mut Reader<'_>, has_csrf: bool) -> Result<(), StoreError> {
+        self.current = Verifier::from_bytes(input.array()?);
+        self.since = input.timestamp()?;
+        self.csrf = if has_csrf { Some(Verifier::from_bytes(input.array()?)) } else { None };
+        self.pending.clear();
+        for _ in 0..input.length()? {
+            self.pending.push(PendingSecret {
+                verifier: Verifier::from_bytes(input.array()?),
+                issued_at: input.timestamp()?,
+                by_sign_in: match input.byte()? {
+                    0 => false,
+                    1 => true,
+                    _ => return Err(StoreError::corrupt("unknown kind of pending secret")),
+                },
+            });
+        }
+        self.retired.clear();
+        for _ in 0..input.length()? {
+            self.retired.push(RetiredSecret {
+                verifier: Verifier::from_bytes(input.array()?),
+                at: input.timestamp()?,
+                by: match input.byte()? {
+                    0 => RetiredBy::Rotation,
+                    1 => RetiredBy::Refresh,
+                    2 => RetiredBy::SignIn,
+                    _ => return Err(StoreError::corrupt("unknown kind of retired secret")),
+                },
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,406 @@
+//! What one request knows of its session: loaded at most once, changed in memory, committed with the response.
+
+mod guard;
+mod load;
+mod reads;
+mod state;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::OnceCell;
+
+pub(crate) use self::state::{CookieUpdate, RequestState};
+
+use self::guard::CommitGuard;
+use self::load::load;
+use crate::clock::Timestamp;
+use crate::commit::{Refresh, end_replayed};
+use crate::config::Config;
+use crate::error::{Error, ErrorKind};
+use crate::event::EventKind;
+use crate::lifetime::Lifetime;
+use crate::plain_http::RequestScheme;
+use crate::record::{LoadedRecord, Record, TokenStatus, Touch};
+use crate::transport::{Candidates, TokenLocation, Transport};
+
+/// The session of one request, shared by its handlers and its response.
+pub(crate) struct RequestSession {
+    config: Arc<Config>,
+    candidates: Candidates,
+    scheme: RequestScheme,
+    /// The session of the layer around this request's layer, if there is one.
+    outer: Option<Arc<RequestSession>>,
+    /// Detached from its request: it outlives the response, and can change no token.
+    is_detached: bool,
+    /// Set when the session is loaded. Boxed, since most requests of most applications never load it.
+    ///
+    /// The lock is held for a few instructions at a time: never while a closure of the application runs, nor across an await.
+    state: OnceCell<Box<Mutex<RequestState>>>,
+    /// Held by the task of this request that commits.
+    turn: tokio::sync::Mutex<()>,
+    /// The head of the response is sent: no write from then on. Set before the state is locked, read under its lock.
+    is_closed: AtomicBool,
+}
+
+/// What a response does about its session.
+#[derive(Debug)]
+pub(crate) struct ResponseUpdate {
+    pub(crate) cookie: CookieUpdate,
+    /// The request has ended the session of the client's own cookie.
+    pub(crate) ended_clients: bool,
+}
+
+/// What is left to do for a session when the handler has answered.
+#[derive(Debug)]
+pub(crate) enum ResponseStep {
+    /// Nothing: the session was not used.
+    Unused,
+    /// Apply this update.
+    Update(ResponseUpdate),
+    /// [Finish](RequestSession::finish) the session.
+    Finish,
+}
+
+/// The next step of finishing a session.
+enum FinishStep<'a> {
+    Run(CommitGuard<'a>),
+    Touch { record: Record, touch: Touch, lifetime: Lifetime },
+    Done(ResponseUpdate),
+    Failed(ErrorKind, ResponseUpdate),
+}
+
+impl RequestSession {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        candidates: Candidates,
+        scheme: RequestScheme,
+        outer: Option<Arc<Self>>,
+    ) -> Self {
+        Self {
+            config,
+            candidates,
+            scheme,
+            outer,
+            is_detached: false,
+            state: OnceCell::new(),
+            turn: tokio::sync::Mutex::default(),
+            is_closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Creates a session without a request.
+    pub(crate) fn without_request(config: Arc<Config>) -> Self {
+        Self::new(config, Candidates::default(), RequestScheme::default(), None)
+    }
+
+    /// Creates a session that outlives its request.
+    pub(crate) fn detached(config: Arc<Config>, state: RequestState) -> Self {
+        let state = OnceCell::new_with(Some(Box::new(Mutex::new(state))));
+        Self { is_detached: true, state, ..Self::without_request(config) }
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn shared_config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    pub(crate) const fn scheme(&self) -> RequestScheme {
+        self.scheme
+    }
+
+    pub(crate) const fn is_detached(&self) -> bool {
+        self.is_detached
+    }
+
+    /// Checks whether `other` is the session of a layer around this one.
+    pub(crate) fn is_within(&self, other: &Arc<Self>) -> bool {
+        self.outer.as_ref().is_some_and(|outer| Arc::ptr_eq(outer, other) || outer.is_within(other))
+    }
+
+    /// Returns the cookie or header name that this layer, or one around it, shares with another transport.
+    pub(crate) fn conflict(&self, transport: &Transport) -> Option<&str> {
+        let outer = || self.outer.as_ref().and_then(|outer| outer.conflict(transport));
+        self.config.transport.conflict(transport).or_else(outer)
+    }
+
+    /// Returns where the client's token was found, which is where it is answered.
+    pub(crate) const fn token_location(&self) -> TokenLocation {
+        self.candidates.location()
+    }
+
+    /// Checks whether the client sent anything that may be a token.
+    #[cfg(feature = "migrate")]
+    pub(crate) fn has_candidates(&self) -> bool {
+        self.candidates.tokens().iter().any(Option::is_some)
+    }
+
+    /// Loads the session, once for the request.
+    pub(crate) async fn load(&self) -> Result<(), Error> {
+        let load = || async {
+            let mut replayed = Vec::new();
+            let source = load(&self.config, &self.candidates, &mut replayed).await;
+            for loaded in replayed {
+                // Boxed, since it is rare and every load would carry this future.
+                Box::pin(end_replayed(&self.config, loaded)).await;
+            }
+            Ok(Box::new(Mutex::new(RequestState::new(source?))))
+        };
+        self.state.get_or_try_init(load).await.map(|_| ())
+    }
+
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.state.initialized()
+    }
+
+    /// Loads the session of a token that the client did not send, and sends the token with the response. Returns whether there
+    /// is such a session.
+    ///
+    /// Only for a request whose client has no session, before anything is written.
+    #[cfg(feature = "migrate")]
+    pub(crate) async fn adopt(&self, token: crate::token::Token) -> Result<bool, Error> {
+        use crate::commit::{SessionSource, find};
+
+        if self.token_location() == TokenLocation::Header {
+            return Ok(false);
+        }
+        let _turn = self.turn.lock().await;
+        let Some(found) = find(&self.config, &token.id()).await? else { return Ok(false) };
+        let now = self.config.clock.now();
+        let verifier = token.verifier();
+        let status = found.header.secrets.status(&verifier, now);
+        if !status.is_live() {
+            return Ok(false);
+        }
+        let max_age = found.lifetime(self.config.lifetime).cookie_max_age(found.header.started_at, now);
+        let loaded = found.with_token(status, Some((token.clone(), verifier)));
+        let mut adopted = RequestState::new(SessionSource::Loaded(LoadedRecord { is_clients: true, ..loaded }));
+        adopted.cookie = CookieUpdate::Set { token, max_age };
+        // Another task of the request may have loaded it already, and found nothing.
+        self.load().await?;
+        let mut state = self.state();
+        if !matches!(state.source, SessionSource::New) || state.edits != 0 {
+            return Ok(false);
+        }
+        adopted.edits = 1;
+        *state = adopted;
+        Ok(true)
+    }
+
+    /// Locks the state of a session that is loaded.
+    pub(crate) fn state(&self) -> MutexGuard<'_, RequestState> {
+        let state = self.state.get().expect("a session is handed out after it is loaded");
+        // No code that can panic runs under this lock.
+        state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Locks the state for a write.
+    pub(crate) fn state_for_write(&self) -> Result<MutexGuard<'_, RequestState>, Error> {
+        let state = self.state_for_end()?;
+        state.check_writable()?;
+        Ok(state)
+    }
+
+    /// Locks the state for a change of the token.
+    pub(crate) fn state_for_rotation(&self) -> Result<MutexGuard<'_, RequestState>, Error> {
+        if self.is_detached {
+            return Err(Error::new(ErrorKind::Detached));
+        }
+        let state = self.state_for_end()?;
+        state.check_may_rotate()?;
+        Ok(state)
+    }
+
+    /// Locks the state for the end of the session, or a commit.
+    pub(crate) fn state_for_end(&self) -> Result<MutexGuard<'_, RequestState>, Error> {
+        let state = self.state();
+        if self.is_closed.load(Ordering::SeqCst) { Err(Error::new(ErrorKind::ResponseSent)) } else { Ok(state) }
+    }
+
+    /// Refuses writes from now on.
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Commits the changes of the request so far.
+    pub(crate) async fn commit(&self) -> Result<(), Error> {
+        let failures = self.state().failures;
+        let _turn = self.turn.lock().await;
+        // During the wait the response may have been sent, or a commit failed that dropped these changes.
+        let mut guard = {
+            let mut state = self.state_for_end()?;
+            if let Some(kind) = state.dropped.filter(|_| state.failures != failures) {
+                return Err(Error::new(kind));
+            }
+            CommitGuard::next(self, &mut state, Refresh::default())
+        };
+        while let Some(task) = guard {
+            task.run().await?;
+            guard = CommitGuard::next(self, &mut self.state(), Refresh::default());
+        }
+        Ok(())
+    }
+
+    /// Refuses writes from now on, and returns what is left to do before the head of the response is sent.
+    ///
+    /// If the handler has not `waited`, what is due is decided by the time of the load: reading the clock takes as long as a
+    /// hash, and the time has hardly changed.
+    pub(crate) fn begin_response(&self, commit_changes: bool, waited: bool) -> ResponseStep {
+        self.close();
+        if !self.is_loaded() {
+            return ResponseStep::Unused;
+        }
+        // Held until the decision, so that no other task of this request begins to commit.
+        let turn = self.turn.try_lock();
+        let mut state = self.state();
+        if !commit_changes {
+            state.discard();
+        }
+        if turn.is_err() || self.needs_finish(&state, commit_changes, waited) {
+            ResponseStep::Finish
+        } else {
+            ResponseStep::Update(state.response_update())
+        }
+    }
+
+    fn needs_finish(&self, state: &RequestState, commit_changes: bool, waited: bool) -> bool {
+        if !state.ends.is_empty()
+            || state.failed.is_some()
+            || (commit_changes && (state.stalled.is_some() || !state.changes.is_empty()))
+        {
+            return true;
+        }
+        let Some(loaded) = state.source.loaded() else { return false };
+        let now = loaded.loaded_at.filter(|_| !waited).unwrap_or_else(|| self.config.clock.now());
+        self.refresh_due(state, || now) != Refresh::default() || self.is_touch_due(state, now)
+    }
+
+    /// Commits for a response: the changes, if the answer allows it, and what the layer has to write.
+    ///
+    /// A session that has ended meanwhile is not an error: the answer stands. But an answer that claims success stands only if
+    /// no commit of its handler has failed.
+    pub(crate) async fn finish(
+        &self,
+        commit_changes: bool,
+        claims_success: bool,
+    ) -> (Result<(), Error>, ResponseUpdate) {
+        let _turn = self.turn.lock().await;
+        if !commit_changes {
+            self.state().discard();
+        }
+        let mut step = self.finish_step(true, claims_success);
+        loop {
+            match step {
+                FinishStep::Run(guard) => match guard.run().await {
+                    Ok(()) => step = self.finish_step(false, claims_success),
+                    Err(error) if error.kind() == ErrorKind::Ended => return (Ok(()), self.state().response_update()),
+                    Err(error) => return (Err(error), self.state().response_update()),
+                },
+                FinishStep::Touch { record, touch, lifetime } => {
+                    self.touch(&record, touch, lifetime).await;
+                    return (Ok(()), self.state().response_update());
+                }
+                FinishStep::Done(update) => return (Ok(()), update),
+                FinishStep::Failed(kind, update) => return (Err(Error::new(kind)), update),
+            }
+        }
+    }
+
+    fn finish_step(&self, is_first: bool, claims_success: bool) -> FinishStep<'_> {
+        let mut state = self.state();
+        let now = || self.config.clock.now();
+        let refresh = if is_first { self.refresh_due(&state, now) } else { Refresh::default() };
+        if let Some(guard) = CommitGuard::next(self, &mut state, refresh) {
+            return FinishStep::Run(guard);
+        }
+        match state.failed {
+            Some(kind) if claims_success && kind != ErrorKind::Ended => {
+                return FinishStep::Failed(kind, state.response_update());
+            }
+            _ => {}
+        }
+        let used = state.source.loaded().filter(|_| !state.is_use_noted).map(|loaded| (loaded, now()));
+        if let Some((loaded, now)) = used.filter(|(_, now)| self.is_touch_due(&state, *now)) {
+            let lifetime = state.lifetime(self.config.lifetime);
+            let expires_at = lifetime.expires_at(loaded.header.started_at, now);
+            let touch = Touch::new(now.into(), expires_at.into());
+            return FinishStep::Touch { record: loaded.record.clone(), touch, lifetime };
+        }
+        FinishStep::Done(state.response_update())
+    }
+
+    /// Notes the use of the session in the store. A failure is an event, not an error for the client.
+    async fn touch(&self, record: &Record, touch: Touch, lifetime: Lifetime) {
+        match self.config.store.touch(record, touch).await {
+            Ok(is_touched) => {
+                let mut state = self.state();
+                state.is_use_noted = true;
+                if is_touched {
+                    self.renew_cookie(&mut state, lifetime);
+                }
+            }
+            Err(error) => self.config.events.raise_failure(EventKind::UpkeepFailed, *record.id(), &error),
+        }
+    }
+
+    /// Returns which halves of a refresh are due. Few sessions need the time for it.
+    fn refresh_due(&self, state: &RequestState, now: impl FnOnce() -> Timestamp) -> Refresh {
+        let Some(loaded) = state.source.loaded().filter(|_| !self.is_detached) else { return Refresh::default() };
+        let secrets = &loaded.header.secrets;
+        let changes_token = state.changes.sign_in.is_some() || state.changes.rotate;
+        let is_old = |interval| {
+            let now = now();
+            now.since(secrets.since) >= interval && secrets.can_refresh(now)
+        };
+        Refresh {
+            confirm: loaded.status == TokenStatus::Pending,
+            issue: !changes_token
+                && loaded.status == TokenStatus::Current
+                && loaded.token.is_some()
+                && state.lifetime(self.config.lifetime).refresh.is_some_and(is_old),
+        }
+    }
+
+    /// Checks whether the store must be told of the use, or the client must be sent its cookie again.
+    fn is_touch_due(&self, state: &RequestState, now: Timestamp) -> bool {
+        let Some(loaded) = state.source.loaded().filter(|_| !state.is_use_noted) else { return false };
+        let Config { lifetime: default, unconfirmed, .. } = &*self.config;
+        loaded.is_use_unnoted(state.lifetime(*default), now)
+            || (loaded.is_clients && loaded.is_unconfirmed(*default, *unconfirmed))
+            || self.has_outdated_cookie(loaded)
+    }
+
+    /// Checks whether the client's current token came in a cookie that an old key has signed or encrypted.
+    fn has_outdated_cookie(&self, loaded: &LoadedRecord) -> bool {
+        loaded.current_token().is_some_and(|token| self.candidates.must_resend(token))
+    }
+
+    /// Sends a persistent or outdated cookie again, if its token is still the current one.
+    fn renew_cookie(&self, state: &mut RequestState, lifetime: Lifetime) {
+        let (Some(loaded), CookieUpdate::Keep) = (state.source.loaded(), &state.cookie) else { return };
+        let is_renewed = lifetime.max_age.is_some() || self.has_outdated_cookie(loaded);
+        if !is_renewed || self.token_location() != TokenLocation::Cookie {
+            return;
+        }
+        let Some(token) = loaded.current_token() else { return };
+        let now = self.config.clock.now();
+        if !loaded.header.secrets.can_refresh(now) {
+            // A refresh has just sent a newer token, which this cookie must not overwrite.
+            return;
+        }
+        let max_age = lifetime.cookie_max_age(loaded.header.started_at, now);
+        state.cookie = CookieUpdate::Set { token: token.clone(), max_age };
+    }
+
+    /// Continues from a newer record of the same session.
+    pub(crate) fn rebase(&self, found: LoadedRecord) {
+        let now = self.config.clock.now();
+        let mut state = self.state();
+        let token = state.source.loaded().and_then(|loaded| loaded.token.clone());
+        let status = found.status_of_earlier(token.as_ref(), now);
+        state.rebase(found.with_token(status, token));
+    }
+}

@@ -1,0 +1,249 @@
+//! What a request's handlers did to the session, over the record that was loaded.
+
+use std::sync::Arc;
+
+use super::ResponseUpdate;
+use super::reads::ReadSet;
+use crate::clock::Timestamp;
+use crate::commit::{Change, ChangeSet, PendingCommit, SessionEnd, SessionSource, SignIn, View};
+use crate::error::{Error, ErrorKind};
+use crate::event::EndReason;
+use crate::lifetime::Lifetime;
+use crate::record::{CommitId, Frame, LoadedRecord, TokenStatus};
+use crate::token::{SessionId, Token};
+
+/// Per-request session state, shared between the request's tasks.
+#[derive(Debug)]
+pub(crate) struct RequestState {
+    pub(crate) source: SessionSource,
+    pub(crate) view: View,
+    pub(crate) owner: Option<Arc<str>>,
+    pub(crate) authenticated_at: Option<Timestamp>,
+    /// Changes that were not committed yet.
+    pub(crate) changes: ChangeSet,
+    /// A commit that was interrupted; whether it took effect is unknown.
+    pub(crate) stalled: Option<Box<PendingCommit>>,
+    /// Why no more can be written.
+    pub(crate) failed: Option<ErrorKind>,
+    /// The id that a new session will have, if a detached one has been told it.
+    pub(crate) new_id: Option<SessionId>,
+    /// Number of edits, so that a closure runs again if the view has changed meanwhile.
+    pub(crate) edits: u64,
+    /// The view is the source with exactly `changes` applied, so that the first attempt of a commit need not apply them.
+    pub(super) view_is_exact: bool,
+    /// The last commit that signs the session in, from its start on: it may take effect even if this request gives it up.
+    pub(super) sign_in_commit: Option<CommitId>,
+    /// Sessions that this request has ended and the store still has.
+    pub(super) ends: Vec<SessionEnd>,
+    /// Number of times that the request has ended its session and gone on with another.
+    pub(super) generation: u32,
+    pub(super) cookie: CookieUpdate,
+    /// The request has ended the session of the client's own cookie.
+    pub(super) ended_clients: bool,
+    /// Number of failed commits, and the last failure: earlier changes were dropped.
+    pub(super) failures: u32,
+    pub(super) dropped: Option<ErrorKind>,
+    /// A commit or a touch has noted the use of the session.
+    pub(super) is_use_noted: bool,
+    reads: ReadSet,
+}
+
+/// What the response does to the session cookie.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum CookieUpdate {
+    #[default]
+    Keep,
+    Set {
+        token: Token,
+        /// In seconds; `None` until the browser is closed.
+        max_age: Option<u64>,
+    },
+    Clear,
+}
+
+impl RequestState {
+    pub(crate) fn new(source: SessionSource) -> Self {
+        let (view, owner, authenticated_at) = values_of(&source);
+        Self {
+            source,
+            view,
+            owner,
+            authenticated_at,
+            changes: ChangeSet::default(),
+            stalled: None,
+            failed: None,
+            new_id: None,
+            edits: 0,
+            view_is_exact: true,
+            sign_in_commit: None,
+            ends: Vec::new(),
+            generation: 0,
+            cookie: CookieUpdate::Keep,
+            ended_clients: false,
+            failures: 0,
+            dropped: None,
+            is_use_noted: false,
+            reads: ReadSet::default(),
+        }
+    }
+
+    /// Returns an error if nothing can be written.
+    pub(crate) fn check_writable(&self) -> Result<(), Error> {
+        match (self.failed, &self.source) {
+            (Some(kind), _) => Err(Error::new(kind)),
+            (None, SessionSource::Retired) => Err(Error::new(ErrorKind::Superseded)),
+            (None, _) => Ok(()),
+        }
+    }
+
+    /// Returns an error if the client presented a replaced token, which may not change the token.
+    pub(crate) fn check_may_rotate(&self) -> Result<(), Error> {
+        match self.source.loaded() {
+            Some(loaded) if loaded.status == TokenStatus::Replaced => Err(Error::new(ErrorKind::Superseded)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds a key to the read set, unless its value is this request's own.
+    pub(crate) fn note_read(&mut self, key: &str) {
+        if self.view.is_as_loaded(key) {
+            self.reads.add(key);
+        }
+    }
+
+    /// Writes a value.
+    pub(crate) fn put(&mut self, frame: Frame, limit: usize) -> Result<(), Error> {
+        let read = self.reads.remove(frame.key());
+        self.view.put(frame.clone(), limit)?;
+        self.record(Change::Put { frame, read });
+        Ok(())
+    }
+
+    /// Stores a new session although nothing is written to it.
+    pub(crate) fn create(&mut self) {
+        if self.changes.is_empty() {
+            self.record(Change::Create);
+        }
+    }
+
+    /// Adds a change that the view already shows.
+    pub(crate) fn record(&mut self, change: Change) {
+        self.edits += 1;
+        match &change {
+            Change::Put { .. } | Change::Create => {}
+            Change::Remove(key) | Change::Update { key, .. } => {
+                self.reads.remove(key);
+            }
+            Change::Clear => self.reads = ReadSet::default(),
+        }
+        self.changes.values.push(change);
+    }
+
+    pub(crate) fn sign_in(&mut self, owner: &str, now: Timestamp) {
+        let is_another = self.owner.as_deref().is_some_and(|present| present != owner);
+        if is_another || matches!(self.source, SessionSource::Retired) {
+            self.end(EndReason::Replaced);
+            self.source = SessionSource::New;
+        }
+        let owner: Arc<str> = owner.into();
+        self.owner = Some(Arc::clone(&owner));
+        self.authenticated_at = Some(now);
+        self.changes.rotate = false;
+        self.changes.sign_in = Some(SignIn { owner, at: now, after: self.changes.values.len(), again: false });
+        self.edits += 1;
+    }
+
+    /// Signs in again as the present owner.
+    pub(crate) fn reauthenticate(&mut self, now: Timestamp) -> Result<(), Error> {
+        let owner = self.owner.clone().ok_or_else(|| Error::new(ErrorKind::NotSignedIn))?;
+        // After a sign-in of this request it is still that sign-in.
+        let again = self.changes.sign_in.is_none();
+        self.sign_in(&owner, now);
+        if let Some(sign_in) = &mut self.changes.sign_in {
+            sign_in.again = again;
+        }
+        Ok(())
+    }
+
+    /// Ends the session. Later writes start another one, except under a retired token.
+    pub(crate) fn end(&mut self, reason: EndReason) {
+        let next =
+            if matches!(self.source, SessionSource::Retired) { SessionSource::Retired } else { SessionSource::New };
+        let ended = std::mem::replace(self, Self::new(next));
+        self.edits = ended.edits + 1;
+        self.generation = ended.generation + 1;
+        self.failed = ended.failed;
+        self.failures = ended.failures;
+        self.dropped = ended.dropped;
+        self.ends = ended.ends;
+        self.ended_clients = ended.ended_clients;
+        if self.ended_clients {
+            self.cookie = CookieUpdate::Clear;
+        }
+        match ended.source {
+            SessionSource::Loaded(loaded) => {
+                self.ends.push(SessionEnd::new(loaded, reason).with_sign_in_commit(ended.sign_in_commit));
+            }
+            SessionSource::Promised(promised) => self.ends.push(SessionEnd::from_promised(promised, reason)),
+            SessionSource::New | SessionSource::Retired => {}
+        }
+        // Run before that one, which may belong to another request by now.
+        if let Some(stalled) = ended.stalled {
+            self.end_created(&stalled);
+        }
+    }
+
+    /// Ends a session that a commit has created, or may have, and that no client will be told of.
+    pub(super) fn end_created(&mut self, commit: &PendingCommit) {
+        if let Some(id) = commit.may_have_created() {
+            self.ends.push(SessionEnd::from_unknown(id));
+        }
+    }
+
+    /// Drops what was not committed.
+    pub(crate) fn discard(&mut self) {
+        self.changes = ChangeSet::default();
+        self.stalled = None;
+        (self.view, self.owner, self.authenticated_at) = values_of(&self.source);
+        self.view_is_exact = true;
+        self.edits += 1;
+    }
+
+    /// Continues from a newer record of the session.
+    pub(super) fn rebase(&mut self, mut loaded: LoadedRecord) {
+        if let Some(before) = self.source.loaded() {
+            self.reads.mark_outdated(&before.data, &loaded.data);
+            loaded.is_clients = before.is_clients && before.record.id() == loaded.record.id();
+        }
+        self.source = SessionSource::Loaded(loaded);
+        // The id belongs to this session and to none that follows it.
+        self.new_id = None;
+        self.edits += 1;
+        if self.changes.is_empty() {
+            (self.view, self.owner, self.authenticated_at) = values_of(&self.source);
+            self.view_is_exact = true;
+        } else {
+            self.view_is_exact = false;
+        }
+    }
+
+    pub(super) fn response_update(&self) -> ResponseUpdate {
+        ResponseUpdate { cookie: self.cookie.clone(), ended_clients: self.ended_clients }
+    }
+
+    /// Returns the lifetime of the session: set by this request, stored, or the default.
+    pub(super) fn lifetime(&self, default: Lifetime) -> Lifetime {
+        let stored = self.source.loaded().and_then(|loaded| loaded.header.lifetime);
+        self.changes.lifetime.as_deref().copied().or(stored).unwrap_or(default)
+    }
+}
+
+fn values_of(source: &SessionSource) -> (View, Option<Arc<str>>, Option<Timestamp>) {
+    match source.loaded() {
+        Some(loaded) => {
+            let owner = loaded.record.owner_shared().cloned();
+            (View::new(loaded.data.clone()), owner, loaded.header.authenticated_at)
+        }
+        None => (View::empty(), None, None),
+    }
+}

@@ -1,0 +1,219 @@
+//! Extractors for axum.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum_core::response::{IntoResponse, Response};
+use http::request::Parts;
+
+use super::{Session, SessionHandle};
+use crate::error::{Error, ErrorKind};
+
+/// Loads the session. A client without one gets a new one, which is stored when something is written to it.
+///
+/// Rejects with 503 if the store fails, and with 500 if no layer of this marker is around the handler.
+impl<S: Sync, M: 'static> FromRequestParts<S> for Session<M> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        handle(parts)?.load().await
+    }
+}
+
+/// # Extracting
+impl Session {
+    /// Loads the session of a request, as the extractor does.
+    ///
+    /// An extractor of your own can call it without naming a trait or a marker:
+    ///
+    /// ```
+    /// use axum::extract::FromRequestParts;
+    /// use http::request::Parts;
+    /// use sessile::{Error, Session};
+    ///
+    /// struct Theme(String);
+    ///
+    /// impl<S: Send + Sync> FromRequestParts<S> for Theme {
+    ///     type Rejection = Error;
+    ///
+    ///     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+    ///         let session = Session::from_request_parts(parts, state).await?;
+    ///         Ok(Self(session.get("theme")?.unwrap_or_default()))
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](ErrorKind::Unavailable) if the store fails, [`MissingLayer`](ErrorKind::MissingLayer) if no
+    /// [`SessionLayer`](crate::SessionLayer) is around the handler.
+    pub async fn from_request_parts<S: Sync>(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        <Self as FromRequestParts<S>>::from_request_parts(parts, state).await
+    }
+}
+
+/// Loads the session; `None` if the client has no live one.
+///
+/// Rejects as [`Session`] does.
+impl<S: Sync, M: 'static> OptionalFromRequestParts<S> for Session<M> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Error> {
+        let session: Self = handle(parts)?.load().await?;
+        Ok((!session.is_new()).then_some(session))
+    }
+}
+
+/// Extracts the handle without loading the session, for a handler that does not always use it.
+///
+/// Rejects with 500 if no layer of this marker is around the handler.
+impl<S: Sync, M: 'static> FromRequestParts<S> for SessionHandle<M> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        handle(parts).cloned()
+    }
+}
+
+/// A session with an owner. Derefs to [`Session`].
+///
+/// Rejects with 401 if the session has no owner, and otherwise as [`Session`] does.
+///
+/// ```
+/// use sessile::SignedIn;
+///
+/// async fn hello(user: SignedIn) -> String {
+///     format!("hello, {}", user.owner())
+/// }
+/// ```
+pub struct SignedIn<M = ()> {
+    session: Session<M>,
+    owner: Arc<str>,
+}
+
+impl<M> SignedIn<M> {
+    /// Returns the owner.
+    #[must_use]
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// Returns the session.
+    #[must_use]
+    pub const fn session(&self) -> &Session<M> {
+        &self.session
+    }
+}
+
+impl<M> Deref for SignedIn<M> {
+    type Target = Session<M>;
+
+    fn deref(&self) -> &Session<M> {
+        &self.session
+    }
+}
+
+impl<M> Clone for SignedIn<M> {
+    fn clone(&self) -> Self {
+        Self { session: self.session.clone(), owner: Arc::clone(&self.owner) }
+    }
+}
+
+impl<M> fmt::Debug for SignedIn<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SignedIn").field(&self.session).finish()
+    }
+}
+
+impl<S: Sync, M: 'static> FromRequestParts<S> for SignedIn<M> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        let session: Session<M> = handle(parts)?.load().await?;
+        match session.owner() {
+            Some(owner) => Ok(Self { session, owner }),
+            None => Err(Error::new(ErrorKind::NotSignedIn)),
+        }
+    }
+}
+
+/// A session whose owner authenticated within the last `SECONDS`. Derefs to [`SignedIn`].
+///
+/// Rejects with 401 if it was longer ago (OWASP ASVS 5.0 V7.5.3), and otherwise as [`SignedIn`] does. Then ask for the password
+/// again and call [`reauthenticate`](Session::reauthenticate).
+///
+/// ```
+/// use sessile::{Error, RecentlySignedIn, Session};
+///
+/// /// Within five minutes.
+/// async fn change_password(user: RecentlySignedIn<300>) -> String {
+///     format!("a new password for {}", user.owner())
+/// }
+///
+/// async fn password_is_right(session: Session) -> Result<(), Error> {
+///     session.reauthenticate()
+/// }
+/// ```
+pub struct RecentlySignedIn<const SECONDS: u64, M = ()>(SignedIn<M>);
+
+impl<const SECONDS: u64, M> Deref for RecentlySignedIn<SECONDS, M> {
+    type Target = SignedIn<M>;
+
+    fn deref(&self) -> &SignedIn<M> {
+        &self.0
+    }
+}
+
+impl<const SECONDS: u64, M> Clone for RecentlySignedIn<SECONDS, M> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<const SECONDS: u64, M> fmt::Debug for RecentlySignedIn<SECONDS, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RecentlySignedIn").field(self.session()).finish()
+    }
+}
+
+impl<S: Sync, const SECONDS: u64, M: 'static> FromRequestParts<S> for RecentlySignedIn<SECONDS, M> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let user = SignedIn::from_request_parts(parts, state).await?;
+        user.require_recent(Duration::from_secs(SECONDS))?;
+        Ok(Self(user))
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        (status, status.canonical_reason().unwrap_or_default()).into_response()
+    }
+}
+
+pub(crate) fn handle<M: 'static>(parts: &Parts) -> Result<&SessionHandle<M>, Error> {
+    parts.extensions.get().ok_or_else(|| {
+        let marker = std::any::type_name::<M>();
+        let is_default = std::any::TypeId::of::<M>() == std::any::TypeId::of::<()>();
+        let with_marker = if is_default { String::new() } else { format!(".with_marker::<{marker}>()") };
+        let advice = format!(
+            "add .layer(SessionLayer::new(store){with_marker}) after the routes and after every layer that uses the \
+             session; a layer added later runs earlier"
+        );
+        log_missing_layer(marker, &advice);
+        Error::new(ErrorKind::MissingLayer).with_context(advice)
+    })
+}
+
+#[cfg(feature = "tracing")]
+fn log_missing_layer(marker: &str, advice: &str) {
+    tracing::error!("a handler or layer uses a session, but no SessionLayer<{marker}> is around it: {advice}");
+}
+
+#[cfg(not(feature = "tracing"))]
+fn log_missing_layer(_: &str, _: &str) {}

@@ -1,4 +1,0 @@
-//! Tests.
-
-mod view;
-mod waiting;
