@@ -1,8 +1,8 @@
 //! Where records are kept: the contract of a [`Store`].
 
-mod erased;
 #[cfg(feature = "_network")]
-mod late;
+mod deadline;
+mod erased;
 pub(crate) mod memory;
 #[cfg(feature = "mysql")]
 pub(crate) mod mysql;
@@ -25,6 +25,8 @@ use time::OffsetDateTime;
 pub(crate) use self::erased::AnyStore;
 use self::memory::MemoryStore;
 
+#[cfg(feature = "_sql")]
+pub use self::sql::SqlStore;
 pub use crate::error::{StoreError, StoreErrorKind};
 pub use crate::record::{Record, RecordParts, Version};
 use crate::token::SessionId;
