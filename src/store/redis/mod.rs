@@ -82,6 +82,7 @@ impl RedisStore {
     /// If a URL is invalid, or the store cannot connect to the master within two seconds.
     pub async fn connect_sentinel(urls: &[&str], master: &str) -> Result<Self, StoreError> {
         install_tls_provider(urls);
+        let master: String = master.into();
         let client = SentinelClient::build(urls.to_vec(), master, None, SentinelServerType::Master);
         Self::from_sentinel(client.map_err(StoreError::other)?).connected().await
     }
