@@ -1,4 +1,4 @@
-//! `MySqlStore` on a real server, which the tests start themselves.
+//! Tests of `MySqlStore` on a real server, which they start.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -28,19 +28,12 @@ use sessile::MySqlStore;
 use sessile::store::{Expected, Outcome, Store, StoreErrorKind};
 use sessile::testing::conformance::{Fixture, Task, check};
 
-use self::proxy::{Behind, Proxy};
+use self::proxy::{ProxiedStore, Proxy};
 use self::servers::{Directory, Server};
 
-tests_of_a_store_on_a_server!(
-    MySqlStore,
-    mariadb,
-    sqlx::mysql::MySqlPoolOptions,
-    "CREATE TABLE `Old` (id binary(16) PRIMARY KEY, version bigint NOT NULL, owner blob, expires_at bigint NOT NULL, \
-     state longblob NOT NULL)",
-    "INSERT INTO `Old` VALUES (repeat('a', 16), 1, 'a', 253402300799999, 'x')",
-    "CREATE DATABASE other"
-);
+sql_server_tests!(MySqlStore, mariadb, sqlx::mysql::MySqlPoolOptions, "CREATE DATABASE other");
 
+/// The query plans of all statements use an index.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_statement_uses_an_index() {
     let server = Server::mariadb();
@@ -50,8 +43,8 @@ async fn every_statement_uses_an_index() {
     sqlx::raw_sql(fill).execute(store.pool()).await.unwrap();
     sqlx::raw_sql("ANALYZE TABLE sessile_sessions").execute(store.pool()).await.unwrap();
     for (name, sql) in store.statements() {
-        if name == "add" {
-            // An insert finds what is there by the primary key, and has no plan to show for it.
+        if name == "insert" {
+            // An insert finds an existing record by the primary key; its plan does not show this.
             continue;
         }
         let id = "unhex('00112233445566778899aabbccddeeff')";
@@ -71,7 +64,7 @@ async fn every_statement_uses_an_index() {
         for row in rows {
             let (kind, extra): (Option<String>, Option<String>) =
                 (sqlx::Row::get(&row, "type"), sqlx::Row::get(&row, "Extra"));
-            // MariaDB says so where the constant id is in no row of the index.
+            // MariaDB reports this if the constant id is not in the index.
             let is_known_absent = extra.as_deref().is_some_and(|extra| extra.starts_with("Impossible"));
             let kind = kind.unwrap_or_default();
             assert!(
@@ -82,8 +75,9 @@ async fn every_statement_uses_an_index() {
     }
 }
 
+/// A record above the packet size is an error, and the stored record stays.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_larger_than_a_packet_is_refused_and_harms_nobody() {
+async fn a_record_larger_than_a_packet_is_refused() {
     let server = Server::mariadb_with(&["max-allowed-packet=1M"]);
     let store = open(&server).await;
     let small = damage::record(1, Some("a"));
@@ -97,16 +91,18 @@ async fn a_record_larger_than_a_packet_is_refused_and_harms_nobody() {
     assert_eq!(store.get(small.id()).await.unwrap().as_ref(), Some(&small));
 }
 
+/// A read-only server is unavailable to writers and serves readers.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_read_only_server_is_unavailable_to_writers_and_serves_readers() {
+async fn a_read_only_server_serves_readers_only() {
     let server = Server::mariadb();
     let store = open(&server).await;
     let setting = "CREATE USER reader@'%'; GRANT ALL ON app.* TO reader@'%'; SET GLOBAL read_only = 1";
     sqlx::raw_sql(setting).execute(store.pool()).await.unwrap();
     let reader = MySqlStore::connect(&server.url().replace("app@", "reader@")).await.unwrap();
-    a_store_that_may_not_write_serves_readers(&store, &reader).await;
+    check_read_only(&store, &reader).await;
 }
 
+/// A full disk is unavailable, and no acknowledged record is lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_unavailable_and_loses_nothing() {
     let settings = ["innodb-log-file-size=32M"];

@@ -1,4 +1,4 @@
-//! `PostgresStore` on a real server, which the tests start themselves.
+//! Tests of `PostgresStore` on a real server, which they start.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -28,19 +28,12 @@ use sessile::PostgresStore;
 use sessile::store::{Expected, Outcome, Store, StoreErrorKind};
 use sessile::testing::conformance::{Fixture, Task, check};
 
-use self::proxy::{Behind, Proxy};
+use self::proxy::{ProxiedStore, Proxy};
 use self::servers::{Directory, Server};
 
-tests_of_a_store_on_a_server!(
-    PostgresStore,
-    postgres,
-    sqlx::postgres::PgPoolOptions,
-    r#"CREATE TABLE "Old" (id uuid PRIMARY KEY, version bigint NOT NULL, owner bytea, expires_at bigint NOT NULL,
-       state bytea NOT NULL)"#,
-    r#"INSERT INTO "Old" VALUES (gen_random_uuid(), 1, 'a', 253402300799999, 'x')"#,
-    "CREATE SCHEMA other"
-);
+sql_server_tests!(PostgresStore, postgres, sqlx::postgres::PgPoolOptions, "CREATE SCHEMA other");
 
+/// The query plans of all statements use an index.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_statement_uses_an_index() {
     let server = Server::postgres();
@@ -50,8 +43,8 @@ async fn every_statement_uses_an_index() {
     sqlx::raw_sql(fill).execute(store.pool()).await.unwrap();
     sqlx::raw_sql("ANALYZE sessile_sessions").execute(store.pool()).await.unwrap();
     for (name, sql) in store.statements() {
-        if name == "add" {
-            // An insert finds what is there by the primary key, and has no plan to show for it.
+        if name == "insert" {
+            // An insert finds an existing record by the primary key; its plan does not show this.
             continue;
         }
         let parameters = match name {
@@ -74,8 +67,9 @@ async fn every_statement_uses_an_index() {
     }
 }
 
+/// The table settings of the guide are valid, and a later migration keeps them.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_settings_that_the_guide_advises_are_taken() {
+async fn the_settings_that_the_guide_advises_are_valid() {
     let guide = include_str!("../docs/stores.md");
     let statements = guide.split("```sql\n").nth(1).unwrap().split("```").next().unwrap();
     let server = Server::postgres();
@@ -86,20 +80,21 @@ async fn the_settings_that_the_guide_advises_are_taken() {
         .await
         .unwrap();
     assert_eq!(options, ["autovacuum_vacuum_scale_factor=0.02", "fillfactor=80"]);
-    // The migration of the next start leaves them alone.
     store.migrate().await.unwrap();
     assert_eq!(store.set(&damage::record(1, None), Expected::Absent).await.unwrap(), Outcome::Written);
 }
 
+/// A read-only database is unavailable to writers and serves readers.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_read_only_database_is_unavailable_to_writers_and_serves_readers() {
+async fn a_read_only_database_serves_readers_only() {
     let server = Server::postgres();
     let store = open(&server).await;
     let url = format!("{}?options=-c%20default_transaction_read_only%3Don", server.url());
     let reader = PostgresStore::connect(&url).await.unwrap();
-    a_store_that_may_not_write_serves_readers(&store, &reader).await;
+    check_read_only(&store, &reader).await;
 }
 
+/// A full disk is unavailable, and no acknowledged record is lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_unavailable_and_loses_nothing() {
     let server = Server::postgres_in(Directory::small("postgres", 120, 100), &[]);

@@ -1,4 +1,4 @@
-//! `RedisStore` on real servers, which the tests start themselves: one alone, three as a Cluster, and one under Sentinel.
+//! Tests of `RedisStore` on real servers, which they start: one server, Sentinel, and a Cluster of three.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -25,17 +25,17 @@ use sessile::RedisStore;
 use sessile::store::{Expected, Outcome, Store, StoreErrorKind};
 use sessile::testing::conformance::{Fixture, Task, check};
 
-use self::proxy::{Behind, Proxy};
+use self::proxy::{ProxiedStore, Proxy};
 use self::servers::{Directory, Server};
 
-/// Each store is behind a proxy of its own, which counts round trips.
+/// Each store has a proxy of its own, which counts round trips.
 impl Fixture for Server {
-    type Store = Behind<RedisStore>;
+    type Store = ProxiedStore<RedisStore>;
 
     async fn open(&self) -> Self::Store {
-        let proxy = Proxy::before(self.port()).await;
+        let proxy = Proxy::to(self.port()).await;
         let store = RedisStore::connect(&self.url_at(proxy.port())).await.unwrap();
-        Behind { store: store.with_deadline(Duration::from_secs(20)), proxy }
+        ProxiedStore { store: store.with_deadline(Duration::from_secs(20)), proxy }
     }
 
     async fn another(&self, _store: &Self::Store) -> Self::Store {
@@ -50,7 +50,7 @@ impl Fixture for Server {
         tokio::time::sleep(by).await;
     }
 
-    /// Records expire by themselves.
+    /// Redis deletes expired records by itself.
     fn sweeps(&self) -> bool {
         false
     }
@@ -60,6 +60,7 @@ impl Fixture for Server {
     }
 }
 
+/// The store passes the conformance suite on one server.
 #[tokio::test(flavor = "multi_thread")]
 async fn it_keeps_every_rule_of_the_contract() {
     let report = check(&Server::redis()).await;
@@ -67,30 +68,33 @@ async fn it_keeps_every_rule_of_the_contract() {
     report.assert();
 }
 
+/// Parallel writers on two nodes lose no change, and a sign-out on one node ends the session on both.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_lose_nothing_and_end_together() {
     let server = Server::redis();
     let store = async || RedisStore::connect(&server.url()).await.unwrap();
-    nodes::nothing_is_lost_between_two_nodes(store().await, store().await).await;
+    nodes::parallel_writers_on_two_nodes_lose_nothing(store().await, store().await).await;
     nodes::a_sign_out_on_one_node_ends_the_session_on_both(store().await, store().await).await;
 }
 
+/// Acknowledged writes survive repeated kills of the server under load.
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_acknowledged_is_lost_while_the_server_is_killed_again_and_again() {
+async fn no_acknowledged_write_is_lost_while_the_server_is_killed() {
     let server = Server::redis();
     let store = RedisStore::connect(&server.url()).await.unwrap();
-    faults::nothing_acknowledged_is_lost(server, store).await;
+    faults::no_acknowledged_write_is_lost(server, store).await;
 }
 
+/// Operations on a server that does not answer fail at the deadline.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_hangs_costs_the_deadline() {
     let server = Server::redis();
-    let proxy = Proxy::before(server.port()).await;
+    let proxy = Proxy::to(server.port()).await;
     let store = RedisStore::connect(&server.url_at(proxy.port())).await.unwrap();
     faults::a_server_that_hangs_costs_the_deadline(store.with_deadline(Duration::from_millis(300)), &proxy).await;
 }
 
-/// Three masters, each behind no proxy: the nodes tell each other's addresses.
+/// Three masters. They have no proxies, because the nodes send their own addresses to clients.
 struct Cluster(Vec<Server>);
 
 impl Cluster {
@@ -125,6 +129,7 @@ impl Fixture for Cluster {
     }
 }
 
+/// The store passes the conformance suite on a Cluster.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_keeps_every_rule_of_the_contract() {
     let report = check(&Cluster(servers::cluster())).await;
@@ -132,27 +137,29 @@ async fn a_cluster_keeps_every_rule_of_the_contract() {
     report.assert();
 }
 
+/// On a Cluster, parallel writers lose no change, and a sign-out ends the session on both nodes.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_on_a_cluster_lose_nothing_and_end_together() {
     let cluster = Cluster(servers::cluster());
-    nodes::nothing_is_lost_between_two_nodes(cluster.connect().await, cluster.connect().await).await;
+    nodes::parallel_writers_on_two_nodes_lose_nothing(cluster.connect().await, cluster.connect().await).await;
     nodes::a_sign_out_on_one_node_ends_the_session_on_both(cluster.connect().await, cluster.connect().await).await;
 }
 
+/// Acknowledged writes survive repeated kills of one Cluster node under load.
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_acknowledged_is_lost_while_a_node_of_a_cluster_is_killed_again_and_again() {
+async fn no_acknowledged_write_is_lost_while_a_cluster_node_is_killed() {
     let mut cluster = Cluster(servers::cluster());
     let store = cluster.connect().await;
     let victim = cluster.0.remove(1);
-    faults::nothing_acknowledged_is_lost(victim, store).await;
+    faults::no_acknowledged_write_is_lost(victim, store).await;
 }
 
+/// Damaged records open no session and stay; a key of another type is corrupt and stays.
 #[tokio::test(flavor = "multi_thread")]
-async fn damaged_records_open_nothing_and_are_kept() {
+async fn damaged_records_open_no_session_and_stay() {
     let server = Server::redis();
     let store = RedisStore::connect(&server.url()).await.unwrap();
-    damage::damaged_records_open_nothing_and_are_kept(store.clone()).await;
-    // What is no hash at all is no record, and stays.
+    damage::damaged_records_open_no_session_and_stay(store.clone()).await;
     let record = damage::record(7, None);
     let said = servers::ask(server.port(), &format!("SET sessile:session:{} foreign", record.id()));
     assert!(said.starts_with("+OK"), "{said}");
@@ -163,8 +170,9 @@ async fn damaged_records_open_nothing_and_are_kept() {
     assert!(said.contains("foreign"), "{said}");
 }
 
+/// The store sends a script again if the server's cache lacks it.
 #[tokio::test(flavor = "multi_thread")]
-async fn scripts_that_the_server_forgot_are_sent_again() {
+async fn scripts_missing_from_the_cache_are_sent_again() {
     let server = Server::redis();
     let store = RedisStore::connect(&server.url()).await.unwrap();
     for number in 1..4 {
@@ -176,25 +184,65 @@ async fn scripts_that_the_server_forgot_are_sent_again() {
     }
 }
 
+/// An owner's index lists the live sessions only, and expires soon after the last of them.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_index_of_an_owner_holds_no_more_than_lives_and_ends_with_it() {
+async fn an_owner_index_lists_live_sessions_and_expires_with_them() {
     let server = Server::redis();
     let store = RedisStore::connect(&server.url()).await.unwrap().with_prefix("app:");
     for number in 1..200 {
         let record = damage::record(number, Some("a"));
         assert_eq!(store.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
         if number % 10 != 0 {
-            assert!(store.delete(record.id(), None).await.unwrap());
+            assert!(store.delete(record.id(), record.owner()).await.unwrap());
         }
     }
     assert_eq!(servers::ask(server.port(), "ZCARD app:owner:a"), ":19\r\n");
     let left: i64 = servers::ask(server.port(), "PTTL app:owner:a").trim_start_matches(':').trim().parse().unwrap();
-    assert!((3_600_000..=7_200_000).contains(&left), "the index expires after its sessions, and soon after: {left}");
+    assert!((3_600_000..=7_200_000).contains(&left), "the index expires in {left} ms; its sessions, in 3,600,000");
     assert_eq!(store.owned_by("a").await.unwrap().len(), 19);
 }
 
+/// A stale index entry, left by a delete without the owner or by a change of owner, is skipped and expires.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_may_not_write_is_unavailable() {
+async fn a_stale_index_entry_is_skipped() {
+    let server = Server::redis();
+    let store = RedisStore::connect(&server.url()).await.unwrap();
+    let [deleted, moved] = [1, 2].map(|id| damage::record(id, Some("a")));
+    for record in [&deleted, &moved] {
+        assert_eq!(store.set(record, Expected::Absent).await.unwrap(), Outcome::Written);
+    }
+    assert!(store.delete(deleted.id(), None).await.unwrap());
+    let mut parts = moved.clone().into_parts();
+    (parts.owner, parts.version) = (Some("b".into()), sessile::store::Version::new(2));
+    let next = sessile::store::Record::from_parts(parts);
+    assert_eq!(store.set(&next, Expected::Version(moved.version())).await.unwrap(), Outcome::Written);
+    assert_eq!(servers::ask(server.port(), "ZCARD sessile:owner:a"), ":2\r\n");
+    assert!(store.owned_by("a").await.unwrap().is_empty());
+    assert_eq!(store.owned_by("b").await.unwrap(), [next]);
+    let left: i64 = servers::ask(server.port(), "PTTL sessile:owner:a").trim_start_matches(':').trim().parse().unwrap();
+    assert!((1..=7_200_000).contains(&left), "the index expires in {left} ms");
+}
+
+/// In a Cluster, a delete with the owner removes the entry from the owner's index.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delete_on_a_cluster_removes_the_index_entry() {
+    let cluster = Cluster(servers::cluster());
+    let store = cluster.connect().await;
+    let record = damage::record(1, Some("a"));
+    assert_eq!(store.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
+    let listed = || {
+        let answers = cluster.0.iter().map(|server| servers::ask(server.port(), "ZCARD sessile:owner:a"));
+        // The other nodes answer with a redirection.
+        answers.filter(|answer| answer.starts_with(':')).collect::<String>()
+    };
+    assert_eq!(listed(), ":1\r\n");
+    assert!(store.delete(record.id(), record.owner()).await.unwrap());
+    assert_eq!(listed(), ":0\r\n");
+}
+
+/// A server whose memory is full is unavailable to writers; reads and deletes succeed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_free_memory_is_unavailable() {
     let server = Server::redis_with(&["--maxmemory", "3mb", "--maxmemory-policy", "noeviction"]);
     let store = RedisStore::connect(&server.url()).await.unwrap();
     let first = damage::record(1, None);
@@ -210,18 +258,18 @@ async fn a_server_that_may_not_write_is_unavailable() {
     }
     let full = full.expect("the memory fills up");
     assert_eq!(full.kind(), StoreErrorKind::Unavailable, "{full:?}");
-    assert_eq!(store.get(first.id()).await.unwrap().as_ref(), Some(&first), "what was there is there");
-    assert!(store.delete(first.id(), None).await.is_ok_and(|deleted| deleted), "and can be deleted");
+    assert_eq!(store.get(first.id()).await.unwrap().as_ref(), Some(&first), "a stored record is lost");
+    assert!(store.delete(first.id(), None).await.is_ok_and(|deleted| deleted), "a stored record cannot be deleted");
 }
 
-/// A master, its replica, and a sentinel that watches them.
-struct Watched {
+/// A master, its replica, and a sentinel that monitors them.
+struct SentinelGroup {
     master: Server,
     replica: Server,
     sentinel: Server,
 }
 
-impl Watched {
+impl SentinelGroup {
     async fn start() -> Self {
         let master = Server::redis();
         let replica = Server::redis_with(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
@@ -237,7 +285,7 @@ impl Watched {
     }
 }
 
-impl Fixture for Watched {
+impl Fixture for SentinelGroup {
     type Store = RedisStore;
 
     async fn open(&self) -> RedisStore {
@@ -261,30 +309,32 @@ impl Fixture for Watched {
     }
 }
 
+/// The store passes the conformance suite under Sentinel.
 #[tokio::test(flavor = "multi_thread")]
 async fn under_sentinel_it_keeps_every_rule_of_the_contract() {
-    let report = check(&Watched::start().await).await;
+    let report = check(&SentinelGroup::start().await).await;
     eprintln!("{report}");
     report.assert();
 }
 
+/// Under Sentinel, parallel writers lose no change, and a sign-out ends the session on both nodes.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_under_sentinel_lose_nothing_and_end_together() {
-    let watched = Watched::start().await;
-    nodes::nothing_is_lost_between_two_nodes(watched.connect().await, watched.connect().await).await;
-    nodes::a_sign_out_on_one_node_ends_the_session_on_both(watched.connect().await, watched.connect().await).await;
+    let group = SentinelGroup::start().await;
+    nodes::parallel_writers_on_two_nodes_lose_nothing(group.connect().await, group.connect().await).await;
+    nodes::a_sign_out_on_one_node_ends_the_session_on_both(group.connect().await, group.connect().await).await;
 }
 
+/// The store finds the master through a sentinel, and the new master after a failover.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sentinel_leads_to_the_master_and_to_the_next_one() {
-    let watched = Watched::start().await;
-    let store = watched.connect().await;
-    let Watched { master, replica, sentinel } = watched;
+async fn a_sentinel_leads_to_the_master_and_after_failover_to_the_next() {
+    let group = SentinelGroup::start().await;
+    let store = group.connect().await;
+    let SentinelGroup { master, replica, sentinel } = group;
     let before = damage::record(1, Some("a"));
     assert_eq!(store.set(&before, Expected::Absent).await.unwrap(), Outcome::Written);
     wait_for(|| servers::ask(replica.port(), "DBSIZE") == ":2\r\n").await;
     drop(master);
-    // As soon as the sentinel has promoted the replica, the store writes there.
     let after = damage::record(2, Some("a"));
     let started = std::time::Instant::now();
     loop {
@@ -299,11 +349,11 @@ async fn a_sentinel_leads_to_the_master_and_to_the_next_one() {
     drop(sentinel);
 }
 
-/// A slot is on its way from one node to another, and some of its keys are there already: each operation finds its record.
+/// Each operation finds its record while a slot is half migrated from one node to another.
 #[tokio::test(flavor = "multi_thread")]
 async fn records_are_found_while_their_slot_moves_to_another_node() {
     let cluster = Cluster(servers::cluster());
-    // One slot for all that this store writes.
+    // The hash tag puts all keys of this store into one slot.
     let store = cluster.connect().await.with_prefix("{app}:");
     let records: Vec<_> = (1..=6).map(|id| damage::record(id, Some("a"))).collect();
     for record in &records {
@@ -311,25 +361,25 @@ async fn records_are_found_while_their_slot_moves_to_another_node() {
     }
     let slot = number(&servers::ask(cluster.0[0].port(), "CLUSTER KEYSLOT {app}:"));
     let holds = |server: &&Server| number(&servers::ask(server.port(), &format!("CLUSTER COUNTKEYSINSLOT {slot}"))) > 0;
-    let from = cluster.0.iter().find(holds).expect("one of them has the slot");
+    let from = cluster.0.iter().find(holds).expect("a node has the slot");
     let to = cluster.0.iter().find(|server| server.port() != from.port()).unwrap();
-    let told = |server: &Server, command: &str| {
+    let send = |server: &Server, command: &str| {
         let said = servers::ask(server.port(), command);
         assert!(said.starts_with("+OK"), "{command}: {said}");
     };
     let name = |server: &Server| servers::ask(server.port(), "CLUSTER MYID").lines().nth(1).unwrap().to_owned();
-    told(to, &format!("CLUSTER SETSLOT {slot} IMPORTING {}", name(from)));
-    told(from, &format!("CLUSTER SETSLOT {slot} MIGRATING {}", name(to)));
+    send(to, &format!("CLUSTER SETSLOT {slot} IMPORTING {}", name(from)));
+    send(from, &format!("CLUSTER SETSLOT {slot} MIGRATING {}", name(to)));
     let key = |record: &sessile::store::Record| format!("{{app}}:session:{}", record.id());
     for record in &records[..4] {
-        told(from, &format!("MIGRATE 127.0.0.1 {} {} 0 5000", to.port(), key(record)));
+        send(from, &format!("MIGRATE 127.0.0.1 {} {} 0 5000", to.port(), key(record)));
     }
-    told(to, "SCRIPT FLUSH");
+    send(to, "SCRIPT FLUSH");
 
     for record in &records {
         assert_eq!(store.get(record.id()).await.unwrap().as_ref(), Some(record));
     }
-    // One that has moved, one that has not, and one that is new.
+    // A record that has moved, one that has not, and a new one.
     for record in [&records[0], &records[4]] {
         let mut parts = record.clone().into_parts();
         parts.version = sessile::store::Version::new(2);
@@ -347,13 +397,13 @@ async fn records_are_found_while_their_slot_moves_to_another_node() {
     let new = damage::record(7, Some("a"));
     assert_eq!(store.set(&new, Expected::Absent).await.unwrap(), Outcome::Written);
 
-    // The rest follows, and the slot is the other's.
+    // The migration ends.
     let rest = [key(&records[4]), "{app}:owner:a".to_owned()];
     for key in rest {
-        told(from, &format!("MIGRATE 127.0.0.1 {} {key} 0 5000", to.port()));
+        send(from, &format!("MIGRATE 127.0.0.1 {} {key} 0 5000", to.port()));
     }
     for server in [to, from] {
-        told(server, &format!("CLUSTER SETSLOT {slot} NODE {}", name(to)));
+        send(server, &format!("CLUSTER SETSLOT {slot} NODE {}", name(to)));
     }
     let listed = store.owned_by("a").await.unwrap();
     let listed: Vec<_> = listed.iter().map(|record| *record.id()).collect();
@@ -364,7 +414,7 @@ fn number(answer: &str) -> u64 {
     answer.trim_start_matches(':').trim().parse().unwrap_or_else(|_| panic!("{answer}"))
 }
 
-/// With `appendfsync always` a server whose disk is full ends itself rather than acknowledge what it cannot keep.
+/// A full disk is unavailable; with `appendfsync always` the server ends instead of acknowledging a write.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_unavailable_and_loses_nothing() {
     let server = Server::redis_in(Directory::small("redis", 16, 8), &["--auto-aof-rewrite-percentage", "0"]);
@@ -376,21 +426,24 @@ async fn a_full_disk_is_unavailable_and_loses_nothing() {
     disk::a_full_disk_is_unavailable_and_loses_nothing(server, store, revive).await;
 }
 
+/// A full disk is unavailable if the server writes its log every second.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_is_unavailable_where_the_log_is_written_every_second() {
+async fn a_full_disk_is_unavailable_with_a_log_write_every_second() {
     let settings = ["--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0"];
     let server = Server::redis_in(Directory::small("redis", 16, 8), &settings);
     let store = RedisStore::connect(&server.url()).await.unwrap();
     disk::a_full_disk_is_unavailable_and_loses_nothing(server, store, |_| ()).await;
 }
 
+/// A node whose clock is wrong by hours neither deletes nor ends a live session.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_whose_clock_is_hours_off_ends_nobodys_session() {
+async fn a_node_with_a_wrong_clock_ends_no_session() {
     let server = Server::redis();
     let store = async || RedisStore::connect(&server.url()).await.unwrap();
-    sweeps::a_node_whose_clock_is_hours_off_ends_nobodys_session(store).await;
+    sweeps::a_node_with_a_wrong_clock_ends_no_session(store).await;
 }
 
+/// The example programs continue a session after a restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_examples_keep_their_sessions_here() {
     let server = Server::redis();
@@ -400,7 +453,7 @@ async fn the_examples_keep_their_sessions_here() {
 async fn wait_for(condition: impl Fn() -> bool) {
     let started = std::time::Instant::now();
     while !condition() {
-        assert!(started.elapsed() < Duration::from_secs(60), "it does not come about");
+        assert!(started.elapsed() < Duration::from_secs(60), "the condition does not become true");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

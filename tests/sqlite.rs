@@ -1,4 +1,4 @@
-//! `SqliteStore` on a file.
+//! Tests of `SqliteStore` on a file.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -54,6 +54,7 @@ impl Fixture for Directory {
     }
 }
 
+/// The store passes the conformance suite.
 #[tokio::test(flavor = "multi_thread")]
 async fn it_keeps_every_rule_of_the_contract() {
     let report = check(&Directory::new("sqlite")).await;
@@ -61,70 +62,83 @@ async fn it_keeps_every_rule_of_the_contract() {
     report.assert();
 }
 
+/// Parallel writers on two nodes lose no change, and a sign-out on one node ends the session on both.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_lose_nothing_and_end_together() {
     let file = Directory::new("sqlite");
     let store = async || SqliteStore::connect(&url(&file)).await.unwrap();
     store().await.migrate().await.unwrap();
-    nodes::nothing_is_lost_between_two_nodes(store().await, store().await).await;
+    nodes::parallel_writers_on_two_nodes_lose_nothing(store().await, store().await).await;
     nodes::a_sign_out_on_one_node_ends_the_session_on_both(store().await, store().await).await;
 }
 
+/// Damaged records open no session, and the layer does not overwrite them.
 #[tokio::test(flavor = "multi_thread")]
-async fn damaged_records_open_nothing_and_are_kept() {
+async fn damaged_records_open_no_session_and_stay() {
     let file = Directory::new("sqlite");
-    damage::damaged_records_open_nothing_and_are_kept(file.open().await).await;
+    damage::damaged_records_open_no_session_and_stay(file.open().await).await;
 }
 
+/// Two nodes that sweep at once delete each expired record once, and no live one.
 #[tokio::test(flavor = "multi_thread")]
-async fn two_nodes_that_sweep_at_once_delete_what_has_expired_and_nothing_else() {
+async fn concurrent_sweeps_delete_expired_records_only() {
     let file = Directory::new("sqlite");
     let (one, other) = (file.open().await, file.open().await);
-    sweeps::two_nodes_that_sweep_at_once_delete_what_has_expired_and_nothing_else(one, other).await;
+    sweeps::concurrent_sweeps_delete_expired_records_only(one, other).await;
 }
 
+/// A node whose clock is wrong by hours neither deletes nor ends a live session.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_whose_clock_is_hours_off_ends_nobodys_session() {
+async fn a_node_with_a_wrong_clock_ends_no_session() {
     let file = Directory::new("sqlite");
-    sweeps::a_node_whose_clock_is_hours_off_ends_nobodys_session(async || file.open().await).await;
+    sweeps::a_node_with_a_wrong_clock_ends_no_session(async || file.open().await).await;
 }
 
+/// The example programs continue a session after a restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_examples_keep_their_sessions_here() {
     let file = Directory::new("sqlite");
     databases::the_examples_keep_their_sessions_here(&url(&file)).await;
 }
 
+/// Processes that migrate at once create one table.
 #[tokio::test(flavor = "multi_thread")]
-async fn processes_that_start_at_once_make_one_table_and_an_old_one_is_upgraded() {
+async fn processes_that_start_at_once_create_one_table() {
     let file = Directory::new("sqlite");
-    let store = SqliteStore::connect(&url(&file)).await.unwrap().with_table("Old").unwrap();
-    // As it would have been before last seen was kept.
-    let old = r#"CREATE TABLE "Old" (id blob NOT NULL PRIMARY KEY, version integer NOT NULL, owner blob,
-                 expires_at integer NOT NULL, state blob NOT NULL)"#;
-    sqlx::raw_sql(old).execute(store.pool()).await.unwrap();
-    sqlx::raw_sql(r#"INSERT INTO "Old" VALUES (randomblob(16), 1, CAST('a' AS blob), 253402300799999, x'00')"#)
-        .execute(store.pool())
-        .await
-        .unwrap();
-    assert_eq!(store.owned_by("a").await.unwrap_err().kind(), StoreErrorKind::Other, "before the upgrade");
-    for table in ["Old", "sessions_new"] {
-        let mut nodes = tokio::task::JoinSet::new();
-        for _ in 0..8 {
-            let url = url(&file);
-            nodes.spawn(async move {
-                let store = SqliteStore::connect(&url).await.unwrap().with_table(table).unwrap();
-                store.migrate().await.unwrap();
-            });
-        }
-        nodes.join_all().await;
+    let mut nodes = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let url = url(&file);
+        nodes.spawn(async move {
+            let store = SqliteStore::connect(&url).await.unwrap().with_table("Sessions_new").unwrap();
+            store.migrate().await.unwrap();
+        });
     }
+    nodes.join_all().await;
+    let store = SqliteStore::connect(&url(&file)).await.unwrap().with_table("Sessions_new").unwrap();
+    assert_eq!(store.set(&damage::record(1, Some("a")), Expected::Absent).await.unwrap(), Outcome::Written);
     assert_eq!(store.owned_by("a").await.unwrap().len(), 1);
-    sqlx::raw_sql("CREATE TABLE foreign_table (id text, data text)").execute(store.pool()).await.unwrap();
-    let foreign = store.clone().with_table("foreign_table").unwrap();
-    assert_eq!(foreign.migrate().await.unwrap_err().kind(), StoreErrorKind::Unsupported);
 }
 
+/// A table of the same name with other columns is an error, and stays as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_with_other_columns_is_refused_and_unchanged() {
+    let file = Directory::new("sqlite");
+    let store = SqliteStore::connect(&url(&file)).await.unwrap().with_table("other_table").unwrap();
+    for create in [
+        "CREATE TABLE other_table (id text, data text)",
+        "CREATE TABLE other_table (id blob, version integer, owner blob, expires_at integer, state blob)",
+    ] {
+        sqlx::raw_sql(create).execute(store.pool()).await.unwrap();
+        let error = store.migrate().await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unsupported);
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains("other_table") && source.contains("with_table"), "{source}");
+        assert_eq!(store.owned_by("a").await.unwrap_err().kind(), StoreErrorKind::Other, "a column was added");
+        sqlx::raw_sql("DROP TABLE other_table").execute(store.pool()).await.unwrap();
+    }
+}
+
+/// The query plans of all statements use an index.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_statement_uses_an_index() {
     let file = Directory::new("sqlite");
@@ -139,8 +153,9 @@ async fn every_statement_uses_an_index() {
     }
 }
 
+/// A read-only database is unavailable to writers and serves readers.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_read_only_database_is_unavailable_to_writers_and_serves_readers() {
+async fn a_read_only_database_serves_readers_only() {
     let file = Directory::new("sqlite");
     let store = file.open().await;
     let record = damage::record(1, Some("a"));
@@ -152,9 +167,9 @@ async fn a_read_only_database_is_unavailable_to_writers_and_serves_readers() {
     assert_eq!(refused.kind(), StoreErrorKind::Unavailable, "{refused:?}");
 }
 
-/// A database that may not grow any more is what a full disk is to SQLite.
+/// A full database is unavailable and keeps its records; a limit on its pages stands for a full disk.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_database_is_unavailable_and_keeps_what_it_has() {
+async fn a_full_database_is_unavailable_and_keeps_its_records() {
     let file = Directory::new("sqlite");
     let options: sqlx::sqlite::SqliteConnectOptions = url(&file).parse().unwrap();
     let options = options.create_if_missing(true).pragma("max_page_count", "64");
@@ -171,15 +186,15 @@ async fn a_full_database_is_unavailable_and_keeps_what_it_has() {
     assert!(store.delete(first.id(), None).await.unwrap());
 }
 
-/// The process that is killed: it counts in one session, and says when it asks and, once it was acknowledged, each number.
+/// The program of the next test: increments a count, and prints each request and each acknowledged count.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "run by the test that kills it"]
 async fn a_process_that_is_killed_counts() {
     let store = SqliteStore::connect(&std::env::var("SESSILE_DATABASE").unwrap()).await.unwrap();
-    let node = nodes::Node::over(store);
+    let node = nodes::Node::new(store);
     let cookie = std::env::var("SESSILE_COOKIE").unwrap();
     loop {
-        println!("asking");
+        println!("request");
         let answer = node.post("/count", Some(&cookie)).await;
         if answer.status.is_success() {
             println!("counted {}", answer.body);
@@ -187,11 +202,11 @@ async fn a_process_that_is_killed_counts() {
     }
 }
 
-/// Two processes share the file; both are killed every second, at whatever they are doing.
+/// Acknowledged writes of two processes that share the file survive kills every second.
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_acknowledged_is_lost_while_processes_that_share_the_file_are_killed_again_and_again() {
+async fn no_acknowledged_write_is_lost_while_processes_are_killed() {
     let file = Directory::new("sqlite");
-    let node = nodes::Node::over(file.open().await);
+    let node = nodes::Node::new(file.open().await);
     let cookie = node.begin().await;
     let start = || {
         let mut command = Command::new(std::env::current_exe().unwrap());
@@ -203,27 +218,28 @@ async fn nothing_acknowledged_is_lost_while_processes_that_share_the_file_are_ki
     };
     let (mut requests, mut counted) = (0, Vec::new());
     let mut end = |processes: [(Child, JoinHandle<Vec<String>>); 2]| {
-        for (mut process, said) in processes {
+        for (mut process, lines) in processes {
             process.kill().unwrap();
             process.wait().unwrap();
-            let said = said.join().unwrap();
-            requests += said.iter().filter(|line| line.ends_with("asking")).count() as u64;
-            counted.extend(said.iter().filter_map(|line| line.rsplit_once("counted ")?.1.parse::<u64>().ok()));
+            let lines = lines.join().unwrap();
+            requests += lines.iter().filter(|line| line.ends_with("request")).count() as u64;
+            counted.extend(lines.iter().filter_map(|line| line.rsplit_once("counted ")?.1.parse::<u64>().ok()));
         }
     };
     let mut processes = [start(), start()];
-    let kills = faults::every_second(|| end(std::mem::replace(&mut processes, [start(), start()])));
+    let kills = faults::kill_every_second(|| end(std::mem::replace(&mut processes, [start(), start()])));
     end(processes);
     let acknowledged = counted.len() as u64;
     counted.sort_unstable();
     counted.dedup();
-    assert_eq!(counted.len() as u64, acknowledged, "two increments were told the same number");
+    assert_eq!(counted.len() as u64, acknowledged, "two increments returned the same count");
     let token = sessile::Token::parse(cookie.split_once('=').unwrap().1.as_bytes()).unwrap();
     let stored = node.sessions.find_by_id(&token.id()).await.unwrap().unwrap().get::<u64>("count").unwrap().unwrap();
     assert!(stored <= requests, "{requests} requests counted to {stored}");
-    faults::judge(kills, requests, acknowledged, acknowledged.saturating_sub(stored));
+    faults::check_counts(kills, requests, acknowledged, acknowledged.saturating_sub(stored));
 }
 
+/// tower-sessions' table is read, and deletes reach it.
 #[tokio::test]
 async fn the_table_of_tower_sessions_is_read_and_emptied() {
     use sessile::migrate::LegacySessions;
@@ -254,7 +270,7 @@ async fn the_table_of_tower_sessions_is_read_and_emptied() {
     sessions.delete(id).await.unwrap();
 
     add(2020).await;
-    assert!(sessions.load(id).await.unwrap().is_none(), "it has expired");
+    assert!(sessions.load(id).await.unwrap().is_none(), "an expired session was loaded");
     assert!(sessions.clone().with_table("x; drop table y").is_err());
     let missing = sessions.with_table("other").unwrap().load(id).await.unwrap_err();
     assert_eq!(missing.kind(), StoreErrorKind::Unavailable);

@@ -1,8 +1,8 @@
 //! Where records are kept: the contract of a [`Store`].
 
-mod erased;
 #[cfg(feature = "_network")]
-mod late;
+mod deadline;
+mod erased;
 pub(crate) mod memory;
 #[cfg(feature = "mysql")]
 pub(crate) mod mysql;
@@ -23,6 +23,8 @@ use std::sync::Arc;
 pub(crate) use self::erased::AnyStore;
 use self::memory::MemoryStore;
 
+#[cfg(feature = "_sql")]
+pub use self::sql::SqlStore;
 pub use crate::error::{StoreError, StoreErrorKind};
 pub use crate::record::{Record, RecordParts, Touch, Version};
 use crate::token::SessionId;

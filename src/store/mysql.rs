@@ -1,40 +1,17 @@
-//! Sessions in MySQL and MariaDB.
+//! MySQL and MariaDB.
 
-use std::time::Duration;
-
+use sqlx::AssertSqlSafe;
 use sqlx::error::DatabaseError;
-use sqlx::mysql::{MySql, MySqlArguments, MySqlConnection, MySqlDatabaseError, MySqlPool, MySqlQueryResult, MySqlRow};
-use sqlx::{AssertSqlSafe, Connection, SqlStr};
+use sqlx::mysql::{MySql, MySqlDatabaseError, MySqlPool, MySqlQueryResult};
 
-use super::sql::{BATCH, Column, Dialect, Fault, Missing, Running, Sql, Statements, Table, sql_store, store_error};
-use crate::error::ConfigError;
-use crate::error::StoreError;
+use super::sql::{Dialect, SWEEP_BATCH_SIZE, SqlFailure, SqlStore, Table};
 
-/// Now by the database's clock, in milliseconds since the Unix epoch, whatever the time zone of the connection.
-const NOW: &str = "(timestampdiff(MICROSECOND, '1970-01-01 00:00:00', utc_timestamp(3)) DIV 1000)";
-
-/// How long `migrate` waits for another node that does the same.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// What the statement that adds a record says where it replaced one that had expired.
+/// Last insert id that the insert statement reports if it replaced an expired record.
 const REPLACED: u64 = 2;
-/// What it says where it found one that lives, and left it alone.
-const LEFT_ALONE: u64 = 1;
-
-const COLUMNS: [Column; 6] = [
-    Column { name: "id", kind: "binary(16)" },
-    Column { name: "version", kind: "bigint" },
-    Column { name: "owner", kind: "blob" },
-    Column { name: "last_seen", kind: "bigint" },
-    Column { name: "expires_at", kind: "bigint" },
-    Column { name: "state", kind: "longblob" },
-];
+/// Last insert id that the insert statement reports if it left a live record unchanged.
+const UNCHANGED: u64 = 1;
 
 /// A store in MySQL 8 or newer, or MariaDB 10.6 or newer.
-///
-/// Every operation is one statement and one round trip. Expiry goes by the database's clock, so a node whose own is wrong
-/// deletes nobody's session; the nodes' clocks should still agree to within seconds, because each writes the expiry that
-/// it computed.
 ///
 /// ```no_run
 /// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
@@ -46,227 +23,96 @@ const COLUMNS: [Column; 6] = [
 /// # Ok(()) }
 /// ```
 ///
-/// Expired records go while [`Sessions::sweep_every`](crate::Sessions::sweep_every) runs, on one node or on several.
+/// Records expire by the database's clock, so a node with a wrong clock deletes no live session. The clocks of the nodes
+/// should still agree within seconds, because each node computes the expiry of the records that it writes.
+/// [`Sessions::sweep_every`](crate::Sessions::sweep_every) deletes expired records; run it on one node or on several.
 ///
-/// # Bounds
+/// # Limits
 ///
-/// A record travels in one packet: it must be smaller than the server's `max_allowed_packet` (16 MiB by default in
-/// MariaDB, 64 MiB in MySQL). A session is refused at 1 MiB unless
-/// [`with_size_limit`](crate::SessionLayerBuilder::with_size_limit) says otherwise; for 16 MiB set `max_allowed_packet`
-/// to 17 MiB or more. The server closes the connection on a larger one, and the store says
-/// [`Unavailable`](crate::store::StoreErrorKind::Unavailable). An owner may have 65,535 bytes.
+/// A record must fit into one packet, so it must be smaller than the server's `max_allowed_packet` (16 MiB by default in
+/// MariaDB, 64 MiB in MySQL). The layer refuses a session above 1 MiB unless
+/// [`with_size_limit`](crate::SessionLayerBuilder::with_size_limit) sets another limit; for 16 MiB set `max_allowed_packet`
+/// to at least 17 MiB. The server closes the connection if a packet is larger, and the store returns
+/// [`Unavailable`](crate::store::StoreErrorKind::Unavailable). An owner may have at most 65,535 bytes.
 ///
 /// # The table
 ///
-/// `sessile_sessions`, with the columns `id binary(16)`, `version`, `last_seen` and `expires_at` (`bigint`, instants in
-/// milliseconds since the Unix epoch), `owner blob` (the owner in UTF-8; bytes, because owners are equal only where they
-/// are the same to the byte, trailing spaces included) and `state longblob`.
-#[derive(Clone, Debug)]
-pub struct MySqlStore {
-    sql: Sql<MySql>,
-    table: Table,
-}
-
-impl MySqlStore {
-    /// Connects to the database of this URL, with a pool of up to ten connections for this store alone. What the URL may
-    /// say is sqlx's to say; TLS needs the feature `tls-rustls`.
-    ///
-    /// # Errors
-    ///
-    /// Where the URL is none, or the database cannot be reached within two seconds.
-    pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        let pool = Sql::pool_options().connect(url).await.map_err(store_error::<MySql>)?;
-        let table = Table::new('`');
-        Ok(Self { sql: Sql::owning(pool, statements(&table)), table })
-    }
-
-    /// Over a pool that the application has already. While the store is busy it keeps up to half of the pool's
-    /// connections at hand.
-    #[must_use]
-    pub fn new(pool: MySqlPool) -> Self {
-        let table = Table::new('`');
-        Self { sql: Sql::sharing(pool, statements(&table)), table }
-    }
-
-    /// Names the database (in MySQL also: the schema) that the table is in. Default: the one of the connection.
-    ///
-    /// # Errors
-    ///
-    /// As for [`with_table`](Self::with_table).
-    pub fn with_schema(mut self, schema: &str) -> Result<Self, ConfigError> {
-        self.table = self.table.with_schema(schema)?;
-        self.sql.set_statements(statements(&self.table));
-        Ok(self)
-    }
-
-    /// Creates the table, or adds what a table of an older release lacks. Several nodes may do so at once, and a table
-    /// that is complete is not touched.
-    ///
-    /// # Errors
-    ///
-    /// [`Unsupported`](crate::store::StoreErrorKind::Unsupported) where a table of this name holds something else.
-    pub async fn migrate(&self) -> Result<(), StoreError> {
-        let failed = store_error::<MySql>;
-        // The lock belongs to the connection, so the connection goes when we do.
-        let mut connection = self.pool().acquire().await.map_err(failed)?.detach();
-        let lock = format!("sessile {}", self.table.name());
-        let locked: Option<i64> = sqlx::query_scalar("SELECT get_lock(?, ?)")
-            .bind(lock)
-            .bind(PATIENCE.as_secs())
-            .fetch_one(&mut connection)
-            .await
-            .map_err(failed)?;
-        if locked != Some(1) {
-            return Err(StoreError::unavailable("another node is changing the table"));
-        }
-        let steps = steps(&self.table, &self.missing(&mut connection).await?, &self.indexes(&mut connection).await?);
-        for step in steps {
-            sqlx::raw_sql(AssertSqlSafe(step)).execute(&mut connection).await.map_err(failed)?;
-        }
-        connection.close().await.map_err(failed)
-    }
-
-    async fn missing(&self, connection: &mut MySqlConnection) -> Result<Missing, StoreError> {
-        let columns: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(
-            "SELECT CAST(column_name AS BINARY), CAST(column_type AS BINARY) FROM information_schema.columns \
-             WHERE table_schema = coalesce(?, database()) AND table_name = ?",
-        )
-        .bind(self.table.schema())
-        .bind(self.table.name())
-        .fetch_all(connection)
-        .await
-        .map_err(store_error::<MySql>)?;
-        let text = |bytes| String::from_utf8(bytes).unwrap_or_default();
-        // MariaDB and older MySQL show a width, which means nothing.
-        let columns: Vec<_> =
-            columns.into_iter().map(|(name, kind)| (text(name), text(kind).replace("bigint(20)", "bigint"))).collect();
-        Missing::of(&columns, &COLUMNS)
-    }
-
-    async fn indexes(&self, connection: &mut MySqlConnection) -> Result<Vec<String>, StoreError> {
-        let names: Vec<Vec<u8>> = sqlx::query_scalar(
-            "SELECT DISTINCT CAST(index_name AS BINARY) FROM information_schema.statistics \
-             WHERE table_schema = coalesce(?, database()) AND table_name = ?",
-        )
-        .bind(self.table.schema())
-        .bind(self.table.name())
-        .fetch_all(connection)
-        .await
-        .map_err(store_error::<MySql>)?;
-        Ok(names.into_iter().filter_map(|name| String::from_utf8(name).ok()).collect())
-    }
-}
-
-sql_store!(MySqlStore, MySql);
+/// `sessile_sessions` has the columns `id binary(16)`, `version`, `last_seen` and `expires_at` (`bigint`, instants in
+/// milliseconds since the Unix epoch), `owner blob` (the owner in UTF-8; a binary type compares bytes, trailing spaces
+/// included) and `state longblob`.
+pub type MySqlStore = SqlStore<MySql>;
 
 impl Dialect for MySql {
-    const LONGEST_OWNER: usize = 65_535;
+    const QUOTE: char = '`';
+    // `utc_timestamp` does not depend on the connection's time zone.
+    const NOW: &'static str = "(timestampdiff(MICROSECOND, '1970-01-01 00:00:00', utc_timestamp(3)) DIV 1000)";
+    const HAS_NUMBERED_PARAMETERS: bool = false;
+    const COLUMN_TYPES: [&'static str; 6] = ["binary(16)", "bigint", "blob", "bigint", "bigint", "longblob"];
+    const MAX_OWNER_LENGTH: usize = 65_535;
 
-    fn execute(
-        connection: &mut MySqlConnection,
-        sql: SqlStr,
-        arguments: MySqlArguments,
-    ) -> Running<'_, MySqlQueryResult> {
-        Box::pin(sqlx::query_with(sql, arguments).execute(connection))
+    async fn columns(pool: &MySqlPool, table: &Table) -> Result<Vec<(String, String)>, sqlx::Error> {
+        // The types of the catalog's own columns differ between servers, hence the casts.
+        let columns = "SELECT CAST(column_name AS BINARY), CAST(column_type AS BINARY) FROM information_schema.columns \
+                       WHERE table_schema = coalesce(?, database()) AND table_name = ?";
+        let columns = sqlx::query_as(columns).bind(&table.schema).bind(&table.name);
+        let columns: Vec<(Vec<u8>, Vec<u8>)> = columns.fetch_all(pool).await?;
+        let text = |bytes| String::from_utf8(bytes).unwrap_or_default();
+        // MariaDB and older MySQL show a display width, which has no effect.
+        let without_width = |kind: String| kind.replace("bigint(20)", "bigint");
+        Ok(columns.into_iter().map(|(name, kind)| (text(name), without_width(text(kind)))).collect())
     }
 
-    fn fetch(connection: &mut MySqlConnection, sql: SqlStr, arguments: MySqlArguments) -> Running<'_, Vec<MySqlRow>> {
-        Box::pin(sqlx::query_with(sql, arguments).fetch_all(connection))
+    async fn create(pool: &MySqlPool, table: &Table) -> Result<(), sqlx::Error> {
+        let statement = format!(
+            "CREATE TABLE IF NOT EXISTS {} ({}, KEY {} (owner(255)), KEY {} (expires_at)) ENGINE = InnoDB",
+            table.quoted(),
+            Table::column_definitions::<Self>(),
+            table.index("owner"),
+            table.index("expires_at")
+        );
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(pool).await.map(drop)
     }
 
-    fn affected(result: &MySqlQueryResult) -> u64 {
-        result.rows_affected()
+    fn insert(table: &str) -> String {
+        let now = Self::NOW;
+        // An assignment sees the ones before it, so the expiry, on which the others depend, is last.
+        let unless_live = |column: &str| format!("{column} = if(expires_at <= {now}, values({column}), {column})");
+        let rest = ["owner", "last_seen", "state", "expires_at"].map(unless_live).join(", ");
+        format!(
+            "INSERT INTO {table} (version, owner, last_seen, expires_at, state, id) VALUES ($1, $2, $3, $4, $5, $6) \
+             ON DUPLICATE KEY UPDATE version = if(last_insert_id(if(expires_at <= {now}, {REPLACED}, {UNCHANGED})) \
+             = {REPLACED}, values(version), version), {rest}"
+        )
     }
 
-    /// The number of rows does not tell an insert from a row that was left alone, so the statement says it by the way of
-    /// the last insert id, of which the table has no other use. An insert leaves it at 0.
-    fn added(result: &MySqlQueryResult) -> bool {
+    /// Reads the last insert id: the number of rows is the same for an insert and for a row that was left unchanged.
+    fn has_inserted(result: &MySqlQueryResult) -> bool {
         matches!(result.last_insert_id(), 0 | REPLACED)
     }
 
-    fn fault(error: &dyn DatabaseError) -> Fault {
+    fn sweep(table: &str) -> String {
+        let now = Self::NOW;
+        format!("DELETE FROM {table} WHERE expires_at <= {now} ORDER BY expires_at LIMIT {SWEEP_BATCH_SIZE}")
+    }
+
+    fn rows_affected(result: &MySqlQueryResult) -> u64 {
+        result.rows_affected()
+    }
+
+    fn failure(error: &dyn DatabaseError) -> SqlFailure {
         match error.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number) {
             // Deadlock; a row changed since it was read (MariaDB's snapshot isolation).
-            Some(1213 | 1020) => Fault::Undone,
-            // Shutting down, killed, the network failed.
-            Some(1053 | 1077 | 1079 | 1152 | 1158..=1161 | 1184 | 1317 | 1927 | 3169) => Fault::Connection,
-            // Input, output and space; too many connections; memory; locks; read-only; time limits.
+            Some(1213 | 1020) => SqlFailure::RolledBack,
+            // Shutdown, killed, network error.
+            Some(1053 | 1077 | 1079 | 1152 | 1158..=1161 | 1184 | 1317 | 1927 | 3169) => SqlFailure::Connection,
+            // I/O and disk space; too many connections; memory; locks; read-only; time limits.
             Some(
                 3 | 14 | 28 | 1021 | 1023 | 1026 | 1028 | 1030 | 1037 | 1038 | 1040 | 1041 | 1114 | 1135 | 1180 | 1203
                 | 1205 | 1206 | 1226 | 1290 | 1836 | 1792 | 1969 | 3024 | 3572 | 3675 | 4031,
-            ) => Fault::Unavailable,
+            ) => SqlFailure::Unavailable,
             // Too large for a packet, for the log, or for the column.
-            Some(1118 | 1153 | 1301 | 1406 | 1534) => Fault::Refused,
-            _ => Fault::Other,
+            Some(1118 | 1153 | 1301 | 1406 | 1534) => SqlFailure::TooLarge,
+            _ => SqlFailure::Other,
         }
     }
-}
-
-fn statements(table: &Table) -> Statements {
-    let table = table.quoted();
-    // Assignments see those before them, so the expiry, on which the others depend, comes last.
-    let unless_live = |column: &str| format!("{column} = if(expires_at <= {NOW}, values({column}), {column})");
-    let rest = ["owner", "last_seen", "state", "expires_at"].map(unless_live).join(", ");
-    Statements {
-        get: format!(
-            "SELECT version, owner, last_seen, expires_at, state FROM {table} WHERE id = ? AND expires_at > {NOW}"
-        )
-        .into(),
-        add: format!(
-            "INSERT INTO {table} (version, owner, last_seen, expires_at, state, id) VALUES (?, ?, ?, ?, ?, ?) \
-             ON DUPLICATE KEY UPDATE version = if(last_insert_id(if(expires_at <= {NOW}, {REPLACED}, {LEFT_ALONE})) \
-             = {REPLACED}, values(version), version), {rest}"
-        )
-        .into(),
-        replace: format!(
-            "UPDATE {table} SET version = ?, owner = ?, last_seen = ?, expires_at = ?, state = ? \
-             WHERE id = ? AND version = ? AND expires_at > {NOW}"
-        )
-        .into(),
-        touch: format!(
-            "UPDATE {table} SET last_seen = greatest(last_seen, ?), expires_at = greatest(expires_at, ?) \
-             WHERE id = ? AND version = ? AND expires_at > {NOW}"
-        )
-        .into(),
-        delete: format!("DELETE FROM {table} WHERE id = ? AND expires_at > {NOW}").into(),
-        owned_by: format!(
-            "SELECT version, owner, last_seen, expires_at, state, id FROM {table} \
-             WHERE owner = ? AND expires_at > {NOW} ORDER BY id"
-        )
-        .into(),
-        sweep: format!("DELETE FROM {table} WHERE expires_at <= {NOW} ORDER BY expires_at LIMIT {BATCH}").into(),
-    }
-}
-
-fn steps(table: &Table, missing: &Missing, indexes: &[String]) -> Vec<String> {
-    let quoted = table.quoted();
-    let mut steps = match missing {
-        Missing::Table => {
-            return vec![format!(
-                "CREATE TABLE IF NOT EXISTS {quoted} (id binary(16) NOT NULL PRIMARY KEY, version bigint NOT NULL, \
-                 owner blob, last_seen bigint NOT NULL, expires_at bigint NOT NULL, state longblob NOT NULL, \
-                 KEY {} (owner(255)), KEY {} (expires_at)) ENGINE = InnoDB",
-                table.index("owner"),
-                table.index("expires_at")
-            )];
-        }
-        Missing::RecordFields(columns) => columns
-            .iter()
-            .flat_map(|column| match *column {
-                "owner" => vec![format!("ALTER TABLE {quoted} ADD COLUMN owner blob")],
-                // The sessions that are there count as used now.
-                _ => vec![
-                    format!("ALTER TABLE {quoted} ADD COLUMN last_seen bigint"),
-                    format!("UPDATE {quoted} SET last_seen = {NOW} WHERE last_seen IS NULL"),
-                    format!("ALTER TABLE {quoted} MODIFY COLUMN last_seen bigint NOT NULL"),
-                ],
-            })
-            .collect::<Vec<_>>(),
-    };
-    for (on, what) in [("owner", "owner(255)"), ("expires_at", "expires_at")] {
-        if !indexes.contains(&format!("{}_{on}", table.name())) {
-            steps.push(format!("CREATE INDEX {} ON {quoted} ({what})", table.index(on)));
-        }
-    }
-    steps
 }

@@ -1,7 +1,7 @@
-//! What must hold of records that are damaged, foreign, or of a newer format.
+//! Checks with records that are damaged, of another session, or of a newer format.
 
-#![allow(dead_code, reason = "each test binary compiles all of it and uses a part")]
-#![allow(unreachable_pub, missing_debug_implementations, reason = "nothing outside of the test binary sees it")]
+#![allow(dead_code, reason = "each test binary uses a part of this file")]
+#![allow(unreachable_pub, missing_debug_implementations, reason = "the items are private to a test binary")]
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use axum::http::StatusCode;
@@ -10,9 +10,9 @@ use sessile::{SessionId, Token};
 
 use crate::nodes::Node;
 
-/// States that are damaged: none of them opens a session, none of them is written over, and a newer format is an error.
-pub async fn damaged_records_open_nothing_and_are_kept(store: impl Store + Clone) {
-    let node = Node::over(store.clone());
+/// Damaged records open no session and are not overwritten; a newer format is an error.
+pub async fn damaged_records_open_no_session_and_stay(store: impl Store + Clone) {
+    let node = Node::new(store.clone());
     let cookie = node.begin().await;
     let token = Token::parse(cookie.split_once('=').unwrap().1.as_bytes()).unwrap();
     let id = token.id();
@@ -30,7 +30,7 @@ pub async fn damaged_records_open_nothing_and_are_kept(store: impl Store + Clone
             byte = byte.wrapping_mul(167).wrapping_add(13);
             byte
         };
-        // Never the mark of a newer format.
+        // The first byte is not that of a newer format.
         [vec![0], std::iter::repeat_with(next).take(usize::from(seed) * 3).collect()].concat()
     }));
     damaged.push(foreign);
@@ -42,9 +42,9 @@ pub async fn damaged_records_open_nothing_and_are_kept(store: impl Store + Clone
             "a damaged record opens a session: {state:?}"
         );
         let answer = node.post("/set/key", Some(&cookie)).await;
-        assert_eq!(answer.status, StatusCode::OK, "to the client it is as if there were no session");
+        assert_eq!(answer.status, StatusCode::OK, "a damaged record is like a missing one");
         let after = store.get(&id).await.unwrap().unwrap();
-        assert_eq!(after.state(), state, "a damaged record was written over");
+        assert_eq!(after.state(), state, "a damaged record was overwritten");
     }
     let newer = [&[9][..], &state[1..]].concat();
     version = put(&store, &whole, version, &newer).await;
@@ -53,7 +53,7 @@ pub async fn damaged_records_open_nothing_and_are_kept(store: impl Store + Clone
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(store.get(&id).await.unwrap().unwrap().state(), newer);
     put(&store, &whole, version, state).await;
-    assert!(node.sessions.find_by_token(&token).await.unwrap().is_some(), "made good again, it opens");
+    assert!(node.sessions.find_by_token(&token).await.unwrap().is_some(), "the repaired record opens no session");
 }
 
 async fn put(
@@ -71,7 +71,7 @@ async fn put(
     next
 }
 
-/// A record that can be written; of the id, the version and the owner.
+/// Returns a record of this id and owner, with version 1, that expires in an hour.
 pub fn record(id: u128, owner: Option<&str>) -> Record {
     let now = time::OffsetDateTime::now_utc();
     Record::from_parts(sessile::store::RecordParts {

@@ -1,7 +1,7 @@
-//! The examples that take a `DATABASE_URL`, as their users run them: the real programs, over a real database.
+//! Runs of the example programs that read `DATABASE_URL`, over a real database.
 
-#![allow(dead_code, reason = "each test binary compiles all of it and uses a part")]
-#![allow(unreachable_pub, missing_debug_implementations, reason = "nothing outside of the test binary sees it")]
+#![allow(dead_code, reason = "each test binary uses a part of this file")]
+#![allow(unreachable_pub, missing_debug_implementations, reason = "the items are private to a test binary")]
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use std::io::{BufRead, BufReader};
@@ -10,8 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 use axum::http::header::{COOKIE, SET_COOKIE};
 
-/// A session that one process begins, another goes on with: of the quickstart, and of the example that has the database's
-/// name.
+/// A session continues after a restart, in the quickstart and in the example named after the database.
 pub async fn the_examples_keep_their_sessions_here(url: &str) {
     for example in ["quickstart", url.split(':').next().unwrap()] {
         let program = build(example);
@@ -37,13 +36,13 @@ impl Site {
         let mut program = command.env("PORT", "0").env("DATABASE_URL", url).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(program.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        // From here on, dropping the site ends the program, whatever it said.
+        // From here on, a panic drops the site, which ends the program.
         let mut site = Self { program, address: String::new() };
-        site.address = line.trim().strip_prefix("listening on ").expect("it says where it listens").to_owned();
+        site.address = line.trim().strip_prefix("listening on ").expect("the program prints its address").to_owned();
         site
     }
 
-    /// What the page says, and the cookie that it sets.
+    /// Returns the page and the cookie that it sets.
     async fn visit(&self, cookie: Option<&str>) -> (String, Option<String>) {
         let mut request = reqwest::Client::new().get(&self.address);
         if let Some(cookie) = cookie {
@@ -63,11 +62,11 @@ impl Drop for Site {
     }
 }
 
-/// Builds an example with every store; says where it lies.
+/// Builds an example with every store, and returns its path.
 fn build(example: &str) -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
-    // What cargo tells this test of its package, build scripts of others would take for a change.
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_") && !is_a_users(name)) {
+    // The variables that cargo sets for this test's package would make other build scripts run again.
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_") && !is_user_setting(name)) {
         cargo.env_remove(name);
     }
     let output = cargo
@@ -83,7 +82,7 @@ fn build(example: &str) -> PathBuf {
     executables.last().expect("the example is a program")
 }
 
-fn is_a_users(name: &str) -> bool {
+fn is_user_setting(name: &str) -> bool {
     ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_BUILD_", "CARGO_NET_", "CARGO_ENCODED_RUSTFLAGS"]
         .iter()
         .any(|kept| name.starts_with(kept))

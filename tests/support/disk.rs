@@ -1,7 +1,7 @@
-//! What must hold when the disk of a server is full.
+//! Check with a server whose disk is full.
 
-#![allow(dead_code, reason = "each test binary compiles all of it and uses a part")]
-#![allow(unreachable_pub, missing_debug_implementations, reason = "nothing outside of the test binary sees it")]
+#![allow(dead_code, reason = "each test binary uses a part of this file")]
+#![allow(unreachable_pub, missing_debug_implementations, reason = "the items are private to a test binary")]
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use std::fs::{self, File};
@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use sessile::store::{Expected, Outcome, Record, Store, StoreErrorKind};
 
 use crate::damage;
-use crate::servers::{Room, Server};
+use crate::servers::{DiskSpace, Server};
 
-/// How long no test waits: what has not happened by then does not happen.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Time after which a test fails instead of waiting on.
+const MAX_WAIT: Duration = Duration::from_secs(60);
 const MEGABYTE: usize = 1 << 20;
 
-/// A file that leaves so many megabytes of a disk free; the rest comes back when it goes.
+/// A file that fills a disk except for some megabytes, until it is dropped.
 struct Ballast(PathBuf);
 
 impl Ballast {
@@ -40,15 +40,16 @@ impl Drop for Ballast {
     }
 }
 
-/// Records of a megabyte are written until the disk is full. The store says so, has what it acknowledged, and takes more as
-/// soon as there is room. `revive` brings a server back that such a thing ends.
+/// A full disk is unavailable; acknowledged records stay, and writes succeed once there is space.
+///
+/// `revive` restarts a server that ends when its disk is full.
 pub async fn a_full_disk_is_unavailable_and_loses_nothing(
     mut server: Server,
     store: impl Store,
     revive: impl Fn(&mut Server),
 ) {
-    let room = server.directory().room();
-    let ballast = (room == Room::Disk).then(|| Ballast::leaving(4, server.directory().path()));
+    let space = server.directory().space();
+    let ballast = (space == DiskSpace::SmallDisk).then(|| Ballast::leaving(4, server.directory().path()));
     let mut written = Vec::new();
     let full = loop {
         let record = large(written.len() as u128 + 1);
@@ -61,28 +62,28 @@ pub async fn a_full_disk_is_unavailable_and_loses_nothing(
     };
     eprintln!("full after {} records of a megabyte: {full:?}", written.len());
     assert!(!written.is_empty());
-    match room {
-        Room::Disk => assert_eq!(full.kind(), StoreErrorKind::Unavailable, "{full:?}"),
-        // What a server says of a file that may not grow is not what it says of a full disk.
+    match space {
+        DiskSpace::SmallDisk => assert_eq!(full.kind(), StoreErrorKind::Unavailable, "{full:?}"),
+        // A server reports a file that may not grow differently from a full disk.
         _ => assert_ne!(full.kind(), StoreErrorKind::Corrupt, "{full:?}"),
     }
     drop(ballast);
     revive(&mut server);
-    if room == Room::Disk {
+    if space == DiskSpace::SmallDisk {
         let started = Instant::now();
         let more = large(written.len() as u128 + 1);
         while let Err(error) = store.set(&more, Expected::Absent).await {
             assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}");
-            assert!(started.elapsed() < PATIENCE, "there is room again, and it is not used: {error:?}");
+            assert!(started.elapsed() < MAX_WAIT, "writes still fail although there is space: {error:?}");
         }
         written.push(more);
     }
     for record in written {
-        assert_eq!(store.get(record.id()).await.unwrap().as_ref(), Some(&record), "what was acknowledged is there");
+        assert_eq!(store.get(record.id()).await.unwrap().as_ref(), Some(&record), "an acknowledged record is lost");
     }
 }
 
-/// A record that no server can make smaller.
+/// Returns a record of a megabyte that cannot be compressed.
 fn large(id: u128) -> Record {
     let mut parts = damage::record(id, None).into_parts();
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64 ^ u64::try_from(id).unwrap();

@@ -1,7 +1,7 @@
-//! What must hold while a server dies and comes back, hangs, or is out of connections.
+//! Checks with servers that are killed, hang, or run out of connections.
 
-#![allow(dead_code, reason = "each test binary compiles all of it and uses a part")]
-#![allow(unreachable_pub, missing_debug_implementations, reason = "nothing outside of the test binary sees it")]
+#![allow(dead_code, reason = "each test binary uses a part of this file")]
+#![allow(unreachable_pub, missing_debug_implementations, reason = "the items are private to a test binary")]
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use std::sync::Arc;
@@ -16,28 +16,29 @@ use crate::nodes::Node;
 use crate::proxy::Proxy;
 use crate::servers::Server;
 
-/// How long no test waits: what has not happened by then does not happen.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Time after which a test fails instead of waiting on.
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// What the clients of a run were told.
+/// Requests of one client and their acknowledgments.
 #[derive(Debug, Default)]
-struct Told {
+struct ClientReport {
     requests: u64,
-    /// The number of increments of this client's own session that were acknowledged.
+    /// Acknowledged increments of the client's own session.
     counted: u64,
-    /// The keys of the session that all share, whose writes were acknowledged.
+    /// Keys of the shared session whose writes were acknowledged.
     keys: Vec<String>,
 }
 
-/// For how long a server is killed again and again, under load.
-pub const SIEGE: Duration = Duration::from_secs(20);
-/// How often.
-pub const EVERY: Duration = Duration::from_secs(1);
+/// Time during which a server is killed repeatedly.
+pub const KILL_DURATION: Duration = Duration::from_secs(20);
+/// Time between two kills.
+pub const KILL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Kills the server (SIGKILL) and starts it again, every second for twenty, under load. Every change that was acknowledged is there
-/// afterwards, and none took effect twice.
-pub async fn nothing_acknowledged_is_lost(mut server: Server, store: impl Store + Clone) {
-    let node = Node::over(store);
+/// Acknowledged writes survive a server that is killed (SIGKILL) and restarted every second under load.
+///
+/// Each increment is counted once or, if it was not acknowledged, at most once.
+pub async fn no_acknowledged_write_is_lost(mut server: Server, store: impl Store + Clone) {
+    let node = Node::new(store);
     let shared = node.begin().await;
     let stop = Arc::new(AtomicBool::new(false));
     let mut clients = tokio::task::JoinSet::new();
@@ -45,89 +46,90 @@ pub async fn nothing_acknowledged_is_lost(mut server: Server, store: impl Store 
         let (node, shared, stop) = (node.clone(), shared.clone(), Arc::clone(&stop));
         let own = node.begin().await;
         clients.spawn(async move {
-            let mut told = Told::default();
+            let mut report = ClientReport::default();
             while !stop.load(Ordering::SeqCst) {
                 let answer = node.post("/count", Some(&own)).await;
-                told.counted += u64::from(answer.status == StatusCode::OK);
-                let key = format!("{client}-{}", told.requests);
+                report.counted += u64::from(answer.status == StatusCode::OK);
+                let key = format!("{client}-{}", report.requests);
                 let answer = node.post(&format!("/set/{key}"), Some(&shared)).await;
                 if answer.status == StatusCode::OK {
-                    told.keys.push(key);
+                    report.keys.push(key);
                 }
-                told.requests += 2;
+                report.requests += 2;
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            (own, told)
+            (own, report)
         });
     }
     let killing = tokio::task::spawn_blocking(move || {
-        let kills = every_second(|| {
+        let kills = kill_every_second(|| {
             server.kill();
             server.start();
         });
         (server, kills)
     });
     let (server, kills) = killing.await.unwrap();
-    let back = Instant::now();
+    let restarted = Instant::now();
     while node.sessions.find_by_token(&token(&shared)).await.is_err() {
-        assert!(back.elapsed() < PATIENCE, "the store does not reconnect");
+        assert!(restarted.elapsed() < MAX_WAIT, "the store does not reconnect");
     }
-    let reconnected = back.elapsed();
+    let reconnected = restarted.elapsed();
     stop.store(true, Ordering::SeqCst);
 
     let stored =
         async |cookie: &str| node.sessions.find_by_token(&token(cookie)).await.unwrap().expect("the session is there");
     let (mut requests, mut acknowledged, mut lost) = (0, 0, 0);
     let mut keys = Vec::new();
-    while let Some(told) = clients.join_next().await {
-        let (own, told) = told.unwrap();
+    while let Some(report) = clients.join_next().await {
+        let (own, report) = report.unwrap();
         let count = stored(&own).await.get::<u64>("count").unwrap().unwrap_or(0);
-        assert!(count <= told.requests / 2, "{count} increments of {} requests", told.requests / 2);
-        requests += told.requests;
-        acknowledged += told.counted + told.keys.len() as u64;
-        lost += told.counted.saturating_sub(count);
-        keys.extend(told.keys);
+        assert!(count <= report.requests / 2, "{count} increments of {} requests", report.requests / 2);
+        requests += report.requests;
+        acknowledged += report.counted + report.keys.len() as u64;
+        lost += report.counted.saturating_sub(count);
+        keys.extend(report.keys);
     }
     let present = stored(&shared).await.keys();
     lost += keys.iter().filter(|key| !present.contains(key)).count() as u64;
     eprintln!("after the last start the store answered in {reconnected:?}");
-    judge(kills, requests, acknowledged, lost);
+    check_counts(kills, requests, acknowledged, lost);
     drop(server);
 }
 
-/// Does this at every second of the siege, unless the time before took longer; says how often.
-pub fn every_second(mut kill: impl FnMut()) -> u64 {
+/// Calls `kill` every second for twenty seconds, and returns the number of calls.
+pub fn kill_every_second(mut kill: impl FnMut()) -> u64 {
     let started = Instant::now();
     let mut kills = 0;
-    while started.elapsed() < SIEGE {
-        let into = started.elapsed().as_nanos() % EVERY.as_nanos();
-        std::thread::sleep(EVERY - Duration::from_nanos(u64::try_from(into).unwrap()));
+    while started.elapsed() < KILL_DURATION {
+        let into = started.elapsed().as_nanos() % KILL_INTERVAL.as_nanos();
+        std::thread::sleep(KILL_INTERVAL - Duration::from_nanos(u64::try_from(into).unwrap()));
         kill();
         kills += 1;
     }
     kills
 }
 
-/// Says what came of a siege, and holds the store to it.
-pub fn judge(kills: u64, requests: u64, acknowledged: u64, lost: u64) {
+/// Prints the counts of a run, and checks that no acknowledged change is lost.
+pub fn check_counts(kills: u64, requests: u64, acknowledged: u64, lost: u64) {
     let failed = requests - acknowledged;
     eprintln!(
-        "killed {kills} times in {SIEGE:?}: {requests} requests, {acknowledged} acknowledged, {failed} failed, {lost} lost"
+        "killed {kills} times in {KILL_DURATION:?}: {requests} requests, {acknowledged} acknowledged, {failed} failed, {lost} lost"
     );
-    assert!(acknowledged > 0, "nothing was acknowledged, so nothing was tried");
+    assert!(acknowledged > 0, "no request was acknowledged");
     assert_eq!(lost, 0, "acknowledged changes are lost");
 }
 
-/// A server that stops answering costs an operation its deadline and no more; when it answers again, so does the store.
-/// The store is behind this proxy, with a short deadline.
+/// Operations on a server that hangs fail at the deadline, and succeed when it answers again.
+///
+/// The store connects through this proxy and has a short deadline.
 pub async fn a_server_that_hangs_costs_the_deadline(store: impl Store + Clone, proxy: &Proxy) {
     let sessions = Sessions::new(store.clone());
-    let (id, _) = sessions.create(&Held { kept: 1 }).await.unwrap();
+    let (id, _) = sessions.create(&SessionData { value: 1 }).await.unwrap();
     let record = store.get(&id).await.unwrap().unwrap();
     proxy.hang();
-    let asked = Instant::now();
+    let started = Instant::now();
     let work = async {
-        // More than a pool has connections, so that some wait for one.
+        // There are more operations than connections in a pool, so that some wait for one.
         let mut gets = tokio::task::JoinSet::new();
         for _ in 0..40 {
             let store = store.clone();
@@ -140,22 +142,22 @@ pub async fn a_server_that_hangs_costs_the_deadline(store: impl Store + Clone, p
         assert_eq!(store.set(&record, version).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
         assert_eq!(store.delete(&id, None).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
     };
-    tokio::time::timeout(PATIENCE, work).await.expect("operations wait for ever");
-    eprintln!("42 operations on a hanging server were told so after {:?}", asked.elapsed());
+    tokio::time::timeout(MAX_WAIT, work).await.expect("the operations end");
+    eprintln!("42 operations on a hanging server failed within {:?}", started.elapsed());
     proxy.cut();
     assert_eq!(store.get(&id).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
     proxy.pass();
     let back = Instant::now();
     while let Err(error) = store.get(&id).await {
         assert_eq!(error.kind(), StoreErrorKind::Unavailable);
-        assert!(back.elapsed() < PATIENCE, "the store does not reconnect: {error:?}");
+        assert!(back.elapsed() < MAX_WAIT, "the store does not reconnect: {error:?}");
     }
-    eprintln!("it answers again after {:?}", back.elapsed());
+    eprintln!("the store answers again after {:?}", back.elapsed());
 }
 
 #[derive(serde::Serialize)]
-struct Held {
-    kept: u32,
+struct SessionData {
+    value: u32,
 }
 
 fn token(cookie: &str) -> Token {

@@ -1,7 +1,7 @@
-//! Two nodes of one application over one database, and what must hold between them on every store.
+//! Nodes of an application over one database, and checks that every store passes.
 
-#![allow(dead_code, reason = "each test binary compiles all of it and uses a part")]
-#![allow(unreachable_pub, missing_debug_implementations, reason = "nothing outside of the test binary sees it")]
+#![allow(dead_code, reason = "each test binary uses a part of this file")]
+#![allow(unreachable_pub, missing_debug_implementations, reason = "the items are private to a test binary")]
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use std::time::Instant;
@@ -18,14 +18,14 @@ use sessile::testing::Clock;
 use sessile::{Error, Session, SessionLayer, Sessions};
 use tower::ServiceExt;
 
-/// One node: an application with a layer of its own.
+/// A node: an application with its own session layer.
 #[derive(Clone)]
 pub struct Node {
     app: Router,
     pub sessions: Sessions,
 }
 
-/// What a client got.
+/// A response, as its client sees it.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
@@ -34,7 +34,7 @@ pub struct Answer {
 }
 
 impl Node {
-    pub fn over(store: impl Store) -> Self {
+    pub fn new(store: impl Store) -> Self {
         Self::with_clock(store, Clock::system())
     }
 
@@ -67,7 +67,7 @@ impl Node {
         Answer { status: head.status, cookie: cookie_of(&head.headers), body }
     }
 
-    /// A new session; the cookie that opens it.
+    /// Creates a session and returns its cookie.
     pub async fn begin(&self) -> String {
         let answer = self.post("/set/first", None).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
@@ -92,9 +92,9 @@ async fn set(session: Session, Path(key): Path<String>) -> Result<(), Error> {
     session.insert(&key, "set")
 }
 
-/// 200 parallel increments and 200 parallel writes of distinct keys, on two nodes by turns.
-pub async fn nothing_is_lost_between_two_nodes(one: impl Store, other: impl Store) {
-    let nodes = [Node::over(one), Node::over(other)];
+/// 200 parallel increments and 200 parallel inserts, alternating between two nodes, lose no change.
+pub async fn parallel_writers_on_two_nodes_lose_nothing(one: impl Store, other: impl Store) {
+    let nodes = [Node::new(one), Node::new(other)];
     let cookie = nodes[0].begin().await;
     let started = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
@@ -113,17 +113,17 @@ pub async fn nothing_is_lost_between_two_nodes(one: impl Store, other: impl Stor
     }
     eprintln!("400 writers of one session took {:?}", started.elapsed());
     counts.sort_unstable();
-    assert_eq!(counts, (1..=200).collect::<Vec<_>>(), "no two increments see the same number");
+    assert_eq!(counts, (1..=200).collect::<Vec<_>>(), "two increments returned the same count");
     let token = sessile::Token::parse(cookie.split_once('=').unwrap().1.as_bytes()).unwrap();
     let stored = nodes[1].sessions.find_by_id(&token.id()).await.unwrap().unwrap();
     assert_eq!(stored.get::<u64>("count").unwrap(), Some(200));
     let kept = stored.keys().iter().filter(|key| key.starts_with("key")).count();
-    assert_eq!(kept, 200, "of 200 keys, {kept} are there");
+    assert_eq!(kept, 200, "{kept} of 200 keys are stored");
 }
 
-/// A sign-out on one node while the other writes, thirty times over.
+/// A sign-out on one node ends the session while another node writes to it, thirty times.
 pub async fn a_sign_out_on_one_node_ends_the_session_on_both(one: impl Store, other: impl Store) {
-    let nodes = [Node::over(one), Node::over(other)];
+    let nodes = [Node::new(one), Node::new(other)];
     for _ in 0..30 {
         let signed_in = nodes[0].post("/sign-in", None).await;
         assert_eq!(signed_in.status, StatusCode::OK, "{}", signed_in.body);
@@ -141,7 +141,7 @@ pub async fn a_sign_out_on_one_node_ends_the_session_on_both(one: impl Store, ot
         }
         let token = sessile::Token::parse(cookie.split_once('=').unwrap().1.as_bytes()).unwrap();
         for node in &nodes {
-            assert!(node.sessions.find_by_token(&token).await.unwrap().is_none(), "the session is alive");
+            assert!(node.sessions.find_by_token(&token).await.unwrap().is_none(), "the session is still live");
         }
         let listed = nodes[1].sessions.owned_by("user:1").await.unwrap();
         assert!(listed.iter().all(|session| session.id() != token.id()), "an ended session is listed");

@@ -1,7 +1,7 @@
-//! A proxy between a store and its server: counts round trips, and can stop answering.
+//! A proxy that counts a store's round trips and can hang or cut its connections.
 
-#![allow(dead_code, reason = "each test binary compiles all of it and uses a part")]
-#![allow(unreachable_pub, missing_debug_implementations, reason = "nothing outside of the test binary sees it")]
+#![allow(dead_code, reason = "each test binary uses a part of this file")]
+#![allow(unreachable_pub, missing_debug_implementations, reason = "the items are private to a test binary")]
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use std::sync::Arc;
@@ -28,17 +28,17 @@ struct Inner {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    /// What comes goes on.
+    /// Forwards all data.
     Passing,
-    /// What comes is kept: connections stay open, and nothing answers.
+    /// Holds all data back; connections stay open.
     Hanging,
-    /// Connections that there were are gone, and new ones are refused by closing them.
+    /// Closes existing and new connections.
     Cut,
 }
 
 impl Proxy {
-    /// A proxy before the server on this port of the loopback.
-    pub async fn before(server: u16) -> Self {
+    /// Creates a proxy to the server on this loopback port.
+    pub async fn to(server: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let trips = Arc::new(AtomicU64::new(0));
@@ -56,7 +56,7 @@ impl Proxy {
         self.0.port
     }
 
-    /// How often a client has spoken after the server had: over all connections, since the beginning.
+    /// Returns the number of requests on all connections: data from the client after data from the server.
     pub fn round_trips(&self) -> u64 {
         self.0.trips.load(Ordering::SeqCst)
     }
@@ -89,7 +89,7 @@ async fn serve(client: TcpStream, server: u16, trips: Arc<AtomicU64>, mut mode: 
     let (_, _) = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    // The server spoke last, so that the first word of the client counts.
+    // False at first, so that the client's first data counts.
     let client_spoke = Arc::new(AtomicBool::new(false));
     let outward = pump(from_client, to_server, mode.clone(), {
         let client_spoke = Arc::clone(&client_spoke);
@@ -107,25 +107,25 @@ async fn serve(client: TcpStream, server: u16, trips: Arc<AtomicU64>, mut mode: 
     }
 }
 
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::Receiver<Mode>, heard: impl Fn()) {
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::Receiver<Mode>, on_data: impl Fn()) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
         let _ = mode.wait_for(|mode| *mode != Mode::Hanging).await;
-        heard();
+        on_data();
         if to.write_all(&buffer[..read]).await.is_err() {
             return;
         }
     }
 }
 
-/// A store behind a proxy of its own.
+/// A store that connects through a proxy.
 #[derive(Clone)]
-pub struct Behind<S> {
+pub struct ProxiedStore<S> {
     pub store: S,
     pub proxy: Proxy,
 }
 
-impl<S: Store> Store for Behind<S> {
+impl<S: Store> Store for ProxiedStore<S> {
     async fn get(&self, id: &SessionId) -> Result<Option<Record>, StoreError> {
         self.store.get(id).await
     }

@@ -1,8 +1,9 @@
-//! Real database servers, private to a test: each in a temporary directory of its own, on a free port of the loopback,
-//! ended when the test ends.
+//! Real database servers for one test, each in a temporary directory and on a free loopback port.
+//!
+//! A server ends when the test drops it.
 
-#![allow(dead_code, reason = "each test binary compiles all of it and uses a part")]
-#![allow(unreachable_pub, missing_debug_implementations, reason = "nothing outside of the test binary sees it")]
+#![allow(dead_code, reason = "each test binary uses a part of this file")]
+#![allow(unreachable_pub, missing_debug_implementations, reason = "the items are private to a test binary")]
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use std::fs::{self, File};
@@ -15,24 +16,24 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long a server may take to start. A machine under load is slow.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Time that a server may take to start; a loaded machine is slow.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A directory that goes with its owner.
+/// A temporary directory, removed when dropped.
 pub struct Directory {
     path: PathBuf,
-    /// How much it holds.
-    room: Room,
+    space: DiskSpace,
 }
 
+/// Space that a server has in its directory.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Room {
-    /// As much as its disk.
-    Plenty,
-    /// Little: it is a disk of its own, in memory.
-    Disk,
-    /// Its disk is large, but no file in it may be larger than so many bytes. What there is without a permission to mount.
-    Files(u64),
+pub enum DiskSpace {
+    /// The space of the temporary directory's disk.
+    Shared,
+    /// A small disk in memory.
+    SmallDisk,
+    /// A limit of each file's size in bytes; used where the test may not mount a disk.
+    FileLimit(u64),
 }
 
 impl Directory {
@@ -43,18 +44,18 @@ impl Directory {
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        Self { path, room: Room::Plenty }
+        Self { path, space: DiskSpace::Shared }
     }
 
-    /// One of so many megabytes, or, where nothing can be mounted, with files of so many megabytes less.
-    pub fn small(name: &str, megabytes: u64, less: u64) -> Self {
+    /// Creates a directory of limited size; without a mount, files are limited to `megabytes - margin`.
+    pub fn small(name: &str, megabytes: u64, margin: u64) -> Self {
         let mut directory = Self::new(name);
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o"]).arg(format!("size={megabytes}m")).arg("none").arg(&directory.path);
         let mounted = mount.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
-        directory.room = if mounted { Room::Disk } else { Room::Files((megabytes - less) << 20) };
+        directory.space = if mounted { DiskSpace::SmallDisk } else { DiskSpace::FileLimit((megabytes - margin) << 20) };
         if !mounted {
-            eprintln!("nothing can be mounted here, so the disk is not small: its files are (ulimit -f)");
+            eprintln!("this test may not mount a small disk, so it limits the size of files (ulimit -f)");
         }
         fs::set_permissions(&directory.path, fs::Permissions::from_mode(0o755)).unwrap();
         directory
@@ -64,14 +65,14 @@ impl Directory {
         &self.path
     }
 
-    pub fn room(&self) -> Room {
-        self.room
+    pub fn space(&self) -> DiskSpace {
+        self.space
     }
 }
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        if self.room == Room::Disk {
+        if self.space == DiskSpace::SmallDisk {
             let _ = Command::new("umount").arg("--lazy").arg(&self.path).status();
         }
         let _ = fs::remove_dir_all(&self.path);
@@ -82,7 +83,7 @@ impl Drop for Directory {
 pub struct Server {
     program: PathBuf,
     arguments: Vec<String>,
-    /// Whom it runs as, where that is not us.
+    /// User and group of the process, if not those of the test.
     user: Option<(u32, u32)>,
     ready: fn(&Server) -> bool,
     port: u16,
@@ -91,7 +92,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// PostgreSQL, with the superuser and the database `postgres`.
+    /// Starts PostgreSQL with the superuser and the database `postgres`.
     pub fn postgres() -> Self {
         Self::postgres_with(&[])
     }
@@ -121,13 +122,13 @@ impl Server {
         }
         let ready = |server: &Server| {
             let port = server.port.to_string();
-            let mut asked = Command::new(program("pg_isready", "postgresql-client"));
-            asked.args(["-q", "-h", "127.0.0.1", "-p", &port]).status().is_ok_and(|status| status.success())
+            let mut pg_isready = Command::new(program("pg_isready", "postgresql-client"));
+            pg_isready.args(["-q", "-h", "127.0.0.1", "-p", &port]).status().is_ok_and(|status| status.success())
         };
         Self::start_new(program("postgres", "postgresql"), arguments, user, ready, port, directory)
     }
 
-    /// MariaDB, with the user `app` and the database `app`.
+    /// Starts MariaDB with the user `app` and the database `app`.
     pub fn mariadb() -> Self {
         Self::mariadb_with(&[])
     }
@@ -145,7 +146,7 @@ impl Server {
         hand_over(directory.path(), user);
         let mut install = Command::new(program("mariadb-install-db", "mariadb-server"));
         install.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
-        // One that starts removes the temporary tables of others from the directory that they share.
+        // A server that starts removes other servers' temporary tables from a shared directory.
         install.arg(format!("--tmpdir={path}")).arg(format!("--datadir={path}/data"));
         run(as_user(&mut install, user));
         let port = free_port();
@@ -168,7 +169,7 @@ impl Server {
         Self::start_new(program("mariadbd", "mariadb-server"), arguments, user, greets, port, directory)
     }
 
-    /// Redis, with every write on the disk before it is acknowledged.
+    /// Starts Redis, which writes to disk before it acknowledges.
     pub fn redis() -> Self {
         Self::redis_with(&[])
     }
@@ -202,7 +203,7 @@ impl Server {
         Self::start_new(program("redis-server", "redis-server"), arguments, None, answers_ping, port, directory)
     }
 
-    /// A sentinel that watches `master` under the name `main`.
+    /// Starts a sentinel that monitors `master` under the name `main`.
     pub fn sentinel(master: &Self) -> Self {
         let directory = Directory::new("sentinel");
         let port = free_port();
@@ -231,16 +232,16 @@ impl Server {
         server
     }
 
-    /// Starts it again, after it was killed, and waits until it answers.
+    /// Starts the server, again if it was killed, and waits until it answers.
     pub fn start(&mut self) {
         let started = Instant::now();
         loop {
             let log = File::options().create(true).append(true).open(self.directory.path().join("log")).unwrap();
-            let mut command = match self.directory.room() {
-                Room::Files(most) => {
+            let mut command = match self.directory.space() {
+                DiskSpace::FileLimit(bytes) => {
                     let mut limited = Command::new("sh");
-                    // In blocks of 512 bytes. The servers are to see an error and not the signal.
-                    limited.arg("-c").arg(format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", most / 512));
+                    // ulimit counts blocks of 512 bytes. Without the trap, a signal would end the server.
+                    limited.arg("-c").arg(format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", bytes / 512));
                     limited.arg(&self.program);
                     limited
                 }
@@ -253,18 +254,23 @@ impl Server {
                 if (self.ready)(self) {
                     return;
                 }
-                assert!(started.elapsed() < PATIENCE, "{} does not start:\n{}", self.program.display(), self.log());
+                assert!(
+                    started.elapsed() < START_TIMEOUT,
+                    "{} does not start:\n{}",
+                    self.program.display(),
+                    self.log()
+                );
                 let exited = self.child.as_mut().unwrap().try_wait().unwrap();
                 std::thread::sleep(Duration::from_millis(20));
                 if exited.is_some() {
-                    // What the last one held is not free yet.
+                    // The killed server's port or files may be in use for a moment: start it again.
                     break;
                 }
             }
         }
     }
 
-    /// Ends it at once, as a power failure would.
+    /// Kills the server (SIGKILL).
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
@@ -276,7 +282,7 @@ impl Server {
         self.port
     }
 
-    /// The URL of the server, reached through another port if there is a proxy before it.
+    /// Returns the server's URL with another port, for instance a proxy's.
     pub fn url_at(&self, port: u16) -> String {
         match self.program.file_name().unwrap().to_str().unwrap() {
             "postgres" => format!("postgres://postgres@127.0.0.1:{port}/postgres"),
@@ -301,10 +307,10 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        // PostgreSQL takes its children with it only where it is told.
-        let told = Command::new("sh").arg("-c").arg(format!("kill -QUIT {}", child.id())).status();
-        let soon = Instant::now() + Duration::from_secs(if told.is_ok() { 3 } else { 0 });
-        while Instant::now() < soon && matches!(child.try_wait(), Ok(None)) {
+        // PostgreSQL ends its child processes only after a signal that it can handle.
+        let signaled = Command::new("sh").arg("-c").arg(format!("kill -QUIT {}", child.id())).status();
+        let until = Instant::now() + Duration::from_secs(if signaled.is_ok() { 3 } else { 0 });
+        while Instant::now() < until && matches!(child.try_wait(), Ok(None)) {
             std::thread::sleep(Duration::from_millis(10));
         }
         let _ = child.kill();
@@ -312,7 +318,7 @@ impl Drop for Server {
     }
 }
 
-/// Three masters that share the slots.
+/// Starts a Redis Cluster of three masters.
 pub fn cluster() -> Vec<Server> {
     let settings = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
     let servers: Vec<_> = (0..3)
@@ -327,13 +333,13 @@ pub fn cluster() -> Vec<Server> {
     run(create.args(["--cluster-replicas", "0", "--cluster-yes"]));
     let started = Instant::now();
     while !servers.iter().all(|server| ask(server.port, "CLUSTER INFO").contains("cluster_state:ok")) {
-        assert!(started.elapsed() < PATIENCE, "the cluster does not come together");
+        assert!(started.elapsed() < START_TIMEOUT, "the cluster does not become ready");
         std::thread::sleep(Duration::from_millis(50));
     }
     servers
 }
 
-/// Where a program is. Debian keeps some of PostgreSQL's out of the path.
+/// Returns the path of a program. Debian installs PostgreSQL's outside of `PATH`.
 pub fn program(name: &str, package: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut places: Vec<PathBuf> = std::env::split_paths(&path).collect();
@@ -341,11 +347,10 @@ pub fn program(name: &str, package: &str) -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     places.splice(0..0, versions.map(|version| version.path().join("bin")));
     let found = places.into_iter().map(|place| place.join(name)).find(|file| file.is_file());
-    found
-        .unwrap_or_else(|| panic!("there is no {name} here: install the Debian package {package} (or run .ci/servers)"))
+    found.unwrap_or_else(|| panic!("{name} is missing: install the Debian package {package}, or run .ci/servers"))
 }
 
-/// Who a server runs as that refuses to run as root.
+/// Returns user and group for a server that refuses to run as root.
 pub fn unprivileged(name: &str) -> Option<(u32, u32)> {
     let id = |arguments: &[&str]| {
         let output = Command::new("id").args(arguments).output().unwrap();
@@ -355,7 +360,7 @@ pub fn unprivileged(name: &str) -> Option<(u32, u32)> {
         return None;
     }
     let user = id(&["-u", name]).zip(id(&["-g", name]));
-    Some(user.unwrap_or_else(|| panic!("there is no user {name} here: install the server's Debian package")))
+    Some(user.unwrap_or_else(|| panic!("the user {name} is missing: install the server's Debian package")))
 }
 
 pub fn hand_over(path: &Path, user: Option<(u32, u32)>) {
@@ -381,7 +386,7 @@ pub fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
-/// MariaDB speaks first.
+/// Returns whether MariaDB has sent its greeting.
 fn greets(server: &Server) -> bool {
     let Ok(stream) = TcpStream::connect(("127.0.0.1", server.port)) else { return false };
     stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
@@ -392,7 +397,7 @@ fn answers_ping(server: &Server) -> bool {
     ask(server.port, "PING").starts_with("+PONG")
 }
 
-/// One command to a Redis server, and the beginning of what it says.
+/// Sends a command to a Redis server, and returns the start of its answer.
 pub fn ask(port: u16, command: &str) -> String {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return String::new() };
     stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();

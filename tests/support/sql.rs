@@ -1,18 +1,18 @@
-//! What every store on an SQL server must do, as tests of this store.
+//! Tests that every store on an SQL server passes.
 
-/// The tests of a store: its type, how its server is made, its pool's options, and the SQL that makes and fills the table
-/// `Old` as it would have been before last seen was kept.
-macro_rules! tests_of_a_store_on_a_server {
-    ($Store:ident, $server:ident, $PoolOptions:ty, $old_table:expr, $old_record:expr, $other_schema:literal) => {
-        /// Each store is behind a proxy of its own, which counts round trips.
+/// Declares the tests: type of the store, constructor of the server, type of the pool's options, SQL that creates the
+/// schema `other`.
+macro_rules! sql_server_tests {
+    ($Store:ident, $server:ident, $PoolOptions:ty, $create_schema:literal) => {
+        /// Each store has a proxy of its own, which counts round trips.
         impl Fixture for Server {
-            type Store = Behind<$Store>;
+            type Store = ProxiedStore<$Store>;
 
             async fn open(&self) -> Self::Store {
-                let proxy = Proxy::before(self.port()).await;
+                let proxy = Proxy::to(self.port()).await;
                 let store = $Store::connect(&self.url_at(proxy.port())).await.unwrap();
                 store.migrate().await.unwrap();
-                Behind { store: store.with_deadline(Duration::from_secs(20)), proxy }
+                ProxiedStore { store: store.with_deadline(Duration::from_secs(20)), proxy }
             }
 
             async fn another(&self, _store: &Self::Store) -> Self::Store {
@@ -32,13 +32,14 @@ macro_rules! tests_of_a_store_on_a_server {
             }
         }
 
-        /// A store on this server, whose table is there.
+        /// Connects a store and creates its table.
         async fn open(server: &Server) -> $Store {
             let store = $Store::connect(&server.url()).await.unwrap();
             store.migrate().await.unwrap();
             store
         }
 
+        /// The store passes the conformance suite.
         #[tokio::test(flavor = "multi_thread")]
         async fn it_keeps_every_rule_of_the_contract() {
             let report = check(&Server::$server()).await;
@@ -46,30 +47,34 @@ macro_rules! tests_of_a_store_on_a_server {
             report.assert();
         }
 
+        /// Parallel writers on two nodes lose no change, and a sign-out on one node ends the session on both.
         #[tokio::test(flavor = "multi_thread")]
         async fn two_nodes_lose_nothing_and_end_together() {
             let server = Server::$server();
-            nodes::nothing_is_lost_between_two_nodes(open(&server).await, open(&server).await).await;
+            nodes::parallel_writers_on_two_nodes_lose_nothing(open(&server).await, open(&server).await).await;
             nodes::a_sign_out_on_one_node_ends_the_session_on_both(open(&server).await, open(&server).await).await;
         }
 
+        /// Acknowledged writes survive repeated kills of the server under load.
         #[tokio::test(flavor = "multi_thread")]
-        async fn nothing_acknowledged_is_lost_while_the_server_is_killed_again_and_again() {
+        async fn no_acknowledged_write_is_lost_while_the_server_is_killed() {
             let server = Server::$server();
             let store = open(&server).await;
-            faults::nothing_acknowledged_is_lost(server, store).await;
+            faults::no_acknowledged_write_is_lost(server, store).await;
         }
 
+        /// Operations on a server that does not answer fail at the deadline.
         #[tokio::test(flavor = "multi_thread")]
         async fn a_server_that_hangs_costs_the_deadline() {
             let server = Server::$server();
-            let proxy = Proxy::before(server.port()).await;
+            let proxy = Proxy::to(server.port()).await;
             let store = $Store::connect(&server.url_at(proxy.port())).await.unwrap();
             store.migrate().await.unwrap();
             let store = store.with_deadline(Duration::from_millis(300));
             faults::a_server_that_hangs_costs_the_deadline(store, &proxy).await;
         }
 
+        /// The deadline includes the wait for a connection, and a closed pool is an error.
         #[tokio::test(flavor = "multi_thread")]
         async fn a_pool_without_a_free_connection_costs_the_deadline() {
             let server = Server::$server();
@@ -81,13 +86,14 @@ macro_rules! tests_of_a_store_on_a_server {
             assert_eq!(store.get(&id).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
             drop(held);
             assert!(store.get(&id).await.unwrap().is_none());
-            // Nothing keeps the pool from closing.
+            // The store holds no connection that would keep the pool open.
             pool.close().await;
             assert_eq!(store.get(&id).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
         }
 
+        /// The store returns its idle connections when the application closes the pool.
         #[tokio::test(flavor = "multi_thread")]
-        async fn a_pool_that_is_shared_can_be_closed_at_any_time() {
+        async fn a_shared_pool_can_be_closed_at_any_time() {
             let server = Server::$server();
             let pool = <$PoolOptions>::new().max_connections(4).connect(&server.url()).await.unwrap();
             let store = $Store::new(pool.clone());
@@ -99,66 +105,79 @@ macro_rules! tests_of_a_store_on_a_server {
             tokio::time::timeout(Duration::from_secs(30), pool.close()).await.expect("the pool closes");
         }
 
+        /// Damaged records open no session, and the layer does not overwrite them.
         #[tokio::test(flavor = "multi_thread")]
-        async fn damaged_records_open_nothing_and_are_kept() {
+        async fn damaged_records_open_no_session_and_stay() {
             let server = Server::$server();
-            damage::damaged_records_open_nothing_and_are_kept(open(&server).await).await;
+            damage::damaged_records_open_no_session_and_stay(open(&server).await).await;
         }
 
+        /// Two nodes that sweep at once delete each expired record once, and no live one.
         #[tokio::test(flavor = "multi_thread")]
-        async fn two_nodes_that_sweep_at_once_delete_what_has_expired_and_nothing_else() {
+        async fn concurrent_sweeps_delete_expired_records_only() {
             let server = Server::$server();
             let (one, other) = (server.open().await, server.open().await);
             let before = one.proxy.round_trips() + other.proxy.round_trips();
-            sweeps::two_nodes_that_sweep_at_once_delete_what_has_expired_and_nothing_else(one.clone(), other.clone())
-                .await;
-            assert!(one.proxy.round_trips() + other.proxy.round_trips() > before, "they went through the proxies");
+            sweeps::concurrent_sweeps_delete_expired_records_only(one.clone(), other.clone()).await;
+            assert!(one.proxy.round_trips() + other.proxy.round_trips() > before, "the sweeps bypass the proxies");
         }
 
+        /// A node whose clock is wrong by hours neither deletes nor ends a live session.
         #[tokio::test(flavor = "multi_thread")]
-        async fn a_node_whose_clock_is_hours_off_ends_nobodys_session() {
+        async fn a_node_with_a_wrong_clock_ends_no_session() {
             let server = Server::$server();
-            sweeps::a_node_whose_clock_is_hours_off_ends_nobodys_session(async || open(&server).await).await;
+            sweeps::a_node_with_a_wrong_clock_ends_no_session(async || open(&server).await).await;
         }
 
+        /// The example programs continue a session after a restart.
         #[tokio::test(flavor = "multi_thread")]
         async fn the_examples_keep_their_sessions_here() {
             let server = Server::$server();
             databases::the_examples_keep_their_sessions_here(&server.url()).await;
         }
 
+        /// Nodes that migrate at once create one table; a second schema gets a table of its own.
         #[tokio::test(flavor = "multi_thread")]
-        async fn nodes_that_start_at_once_make_one_table_and_an_old_one_is_upgraded() {
+        async fn nodes_that_start_at_once_create_one_table() {
             let server = Server::$server();
-            let store = $Store::connect(&server.url()).await.unwrap().with_table("Old").unwrap();
-            let pool = store.pool().clone();
-            sqlx::raw_sql($old_table).execute(&pool).await.unwrap();
-            sqlx::raw_sql($old_record).execute(&pool).await.unwrap();
-            assert_eq!(store.owned_by("a").await.unwrap_err().kind(), StoreErrorKind::Other, "before the upgrade");
-            for table in ["Old", "sessions_new"] {
-                let mut nodes = tokio::task::JoinSet::new();
-                for _ in 0..8 {
-                    let store = store.clone().with_table(table).unwrap();
-                    nodes.spawn(async move { store.migrate().await.unwrap() });
-                }
-                nodes.join_all().await;
+            let store = $Store::connect(&server.url()).await.unwrap().with_table("Sessions_new").unwrap();
+            let mut nodes = tokio::task::JoinSet::new();
+            for _ in 0..8 {
+                let store = store.clone();
+                nodes.spawn(async move { store.migrate().await.unwrap() });
             }
-            assert_eq!(store.owned_by("a").await.unwrap().len(), 1);
+            nodes.join_all().await;
             let record = damage::record(1, Some("a"));
             assert_eq!(store.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
-            // A table of something else is left alone.
-            sqlx::raw_sql("CREATE TABLE foreign_table (id text, data text)").execute(&pool).await.unwrap();
-            let foreign = store.clone().with_table("foreign_table").unwrap();
-            assert_eq!(foreign.migrate().await.unwrap_err().kind(), StoreErrorKind::Unsupported);
-            // And there may be two, each with a schema of its own.
-            sqlx::raw_sql($other_schema).execute(&pool).await.unwrap();
+            assert_eq!(store.owned_by("a").await.unwrap().len(), 1);
+            sqlx::raw_sql($create_schema).execute(store.pool()).await.unwrap();
             let other = store.clone().with_schema("other").unwrap();
             other.migrate().await.unwrap();
             assert!(other.get(record.id()).await.unwrap().is_none());
         }
 
-        /// Writers are told; readers are served. The reader's connections may not write.
-        async fn a_store_that_may_not_write_serves_readers(store: &$Store, reader: &$Store) {
+        /// A table of the same name with other columns is an error, and stays as it is.
+        #[tokio::test(flavor = "multi_thread")]
+        async fn a_table_with_other_columns_is_refused_and_unchanged() {
+            let server = Server::$server();
+            let store = open(&server).await;
+            for create in [
+                "CREATE TABLE other_table (id text, data text)",
+                "CREATE TABLE other_table AS SELECT id, version, owner, expires_at, state FROM sessile_sessions",
+            ] {
+                sqlx::raw_sql(create).execute(store.pool()).await.unwrap();
+                let other = store.clone().with_table("other_table").unwrap();
+                let error = other.migrate().await.unwrap_err();
+                assert_eq!(error.kind(), StoreErrorKind::Unsupported);
+                let source = std::error::Error::source(&error).unwrap().to_string();
+                assert!(source.contains("other_table") && source.contains("with_table"), "{source}");
+                assert_eq!(other.owned_by("a").await.unwrap_err().kind(), StoreErrorKind::Other, "a column was added");
+                sqlx::raw_sql("DROP TABLE other_table").execute(store.pool()).await.unwrap();
+            }
+        }
+
+        /// Checks a reader whose connections may not write: reads succeed, writes are unavailable.
+        async fn check_read_only(store: &$Store, reader: &$Store) {
             let record = damage::record(1, Some("a"));
             assert_eq!(store.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
             reader.migrate().await.unwrap();

@@ -1,7 +1,7 @@
-//! What must hold while expired records are deleted: whoever does it, and whatever their clocks say.
+//! Checks of the deletion of expired records, by several nodes and with wrong clocks.
 
-#![allow(dead_code, reason = "each test binary compiles all of it and uses a part")]
-#![allow(unreachable_pub, missing_debug_implementations, reason = "nothing outside of the test binary sees it")]
+#![allow(dead_code, reason = "each test binary uses a part of this file")]
+#![allow(unreachable_pub, missing_debug_implementations, reason = "the items are private to a test binary")]
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use std::time::Duration;
@@ -18,11 +18,8 @@ const EXPIRED: u64 = 2_500;
 const LIVE: u64 = 50;
 const HOURS: Duration = Duration::from_secs(10 * 60 * 60);
 
-/// Two nodes delete more than one statement may: each record is deleted once, by one of them, and no other is.
-pub async fn two_nodes_that_sweep_at_once_delete_what_has_expired_and_nothing_else(
-    one: impl Store + Clone,
-    other: impl Store,
-) {
+/// Two nodes that sweep at once delete each expired record once, in several batches, and no live one.
+pub async fn concurrent_sweeps_delete_expired_records_only(one: impl Store + Clone, other: impl Store) {
     let mut writes = tokio::task::JoinSet::new();
     for part in 0..16 {
         let store = one.clone();
@@ -35,13 +32,13 @@ pub async fn two_nodes_that_sweep_at_once_delete_what_has_expired_and_nothing_el
     writes.join_all().await;
     let (by_one, by_other) = tokio::join!(one.delete_expired(), other.delete_expired());
     let (by_one, by_other) = (by_one.unwrap(), by_other.unwrap());
-    eprintln!("{by_one} were deleted by one node and {by_other} by the other");
-    // What one leaves to the other because it is busy there may be nobody's: it is for the next sweep.
+    eprintln!("{by_one} records were deleted by one node and {by_other} by the other");
+    // Each node skips rows that the other has locked, so some may be left for the next sweep.
     let left = one.delete_expired().await.unwrap();
     assert_eq!(by_one + by_other + left, EXPIRED);
     for number in EXPIRED + 1..=EXPIRED + LIVE {
         let record = numbered(number);
-        assert!(one.get(record.id()).await.unwrap().is_some(), "a live record is gone");
+        assert!(one.get(record.id()).await.unwrap().is_some(), "a live record was deleted");
     }
 }
 
@@ -53,17 +50,17 @@ fn numbered(number: u64) -> Record {
     Record::from_parts(parts)
 }
 
-/// Nodes whose clocks are ten hours fast and ten hours slow sweep, and serve a session that they did not write: it lives on.
-pub async fn a_node_whose_clock_is_hours_off_ends_nobodys_session<S: Store>(store: impl AsyncFn() -> S) {
-    let right = Node::over(store().await);
+/// A session survives nodes whose clocks are ten hours fast and ten hours slow.
+pub async fn a_node_with_a_wrong_clock_ends_no_session<S: Store>(store: impl AsyncFn() -> S) {
+    let right = Node::new(store().await);
     let cookie = right.post("/sign-in", None).await.cookie.unwrap();
     let now = OffsetDateTime::now_utc();
     for clock in [now + HOURS, now - HOURS] {
         let wrong = Node::with_clock(store().await, ManualClock::at(clock));
-        assert_eq!(wrong.sessions.delete_expired().await.unwrap(), 0, "a clock of a node says what has expired");
+        assert_eq!(wrong.sessions.delete_expired().await.unwrap(), 0, "a node's own clock decided what has expired");
         assert_eq!(wrong.post("/read", Some(&cookie)).await.status, StatusCode::OK);
         let answer = right.post("/count", Some(&cookie)).await;
-        assert_eq!((answer.status, answer.cookie), (StatusCode::OK, None), "the session is another");
+        assert_eq!((answer.status, answer.cookie), (StatusCode::OK, None), "the session was replaced");
     }
     assert_eq!(right.post("/count", Some(&cookie)).await.body, "3");
     assert_eq!(right.sessions.owned_by("user:1").await.unwrap().len(), 1);

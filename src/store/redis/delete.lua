@@ -1,8 +1,7 @@
--- Deletes a record. Says 0 if there was none, 1 if there was one without an owner, otherwise the owner.
--- KEYS: record
--- ARGV: id, owner's key prefix ('' in a cluster, where the caller tidies the index)
-local owner = redis.call('HGET', KEYS[1], 'owner')
-if redis.call('DEL', KEYS[1]) == 0 then return 0 end
-if not owner then return 1 end
-if ARGV[2] ~= '' then redis.call('ZREM', ARGV[2] .. owner, ARGV[1]) end
-return owner
+-- Deletes a record. Returns 1 if there was one, otherwise 0.
+-- KEYS: record, and the owner's index if the owner is known and its index is on this server
+-- ARGV: id
+if redis.call('HLEN', KEYS[1]) == 0 then return 0 end
+redis.call('DEL', KEYS[1])
+if KEYS[2] then redis.call('ZREM', KEYS[2], ARGV[1]) end
+return 1

@@ -1,5 +1,3 @@
--- The ids under an owner whose time is not over.
+-- Returns the ids in an owner's index that have not expired.
 -- KEYS: index
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. string.format('%.0f', now), '+inf')
+return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. string.format('%.0f', server_time()), '+inf')

@@ -1,69 +1,72 @@
-//! The scripts that make each operation one step on the server, and how an error of the server is meant.
+//! Scripts that make each write atomic, and classification of server errors.
 
 use std::sync::LazyLock;
 
-use redis::{Cmd, ErrorKind, RedisError, Script, ServerErrorKind};
+use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind};
 
 use crate::error::StoreError;
 
-/// A script, known to the server by its hash.
-pub(super) struct Stored {
+/// A Lua script, which a server caches by its hash.
+pub(super) struct Script {
     code: &'static str,
-    script: LazyLock<Script>,
+    script: LazyLock<redis::Script>,
 }
 
-macro_rules! stored {
+/// Declares a script from a file, after the functions that several scripts use.
+macro_rules! script {
     ($name:ident, $file:literal) => {
-        pub(super) static $name: Stored =
-            Stored { code: include_str!($file), script: LazyLock::new(|| Script::new(include_str!($file))) };
+        pub(super) static $name: Script = {
+            const CODE: &str = concat!(include_str!("functions.lua"), include_str!($file));
+            Script { code: CODE, script: LazyLock::new(|| redis::Script::new(CODE)) }
+        };
     };
 }
 
-stored!(SET, "set.lua");
-stored!(TOUCH, "touch.lua");
-stored!(DELETE, "delete.lua");
-stored!(INDEX, "index.lua");
-stored!(OWNED, "owned.lua");
+script!(SET, "set.lua");
+script!(TOUCH, "touch.lua");
+script!(DELETE, "delete.lua");
+script!(INDEX, "index.lua");
+script!(OWNED, "owned.lua");
 
-impl Stored {
-    /// Runs the script of this hash on one key.
-    pub(super) fn by_hash(&self, key: &[u8]) -> Cmd {
+impl Script {
+    /// Returns the command that runs the cached script on these keys.
+    pub(super) fn by_hash(&self, keys: &[Vec<u8>]) -> Cmd {
         let mut command = redis::cmd("EVALSHA");
-        command.arg(self.script.get_hash()).arg(1).arg(key);
+        command.arg(self.script.get_hash()).arg(keys.len()).arg(keys);
         command
     }
 
-    /// Sends the script along, which the server then knows: for one that was started anew, or whose scripts were flushed.
-    pub(super) fn in_full(&self, key: &[u8]) -> Cmd {
+    /// Returns the command that sends the script's code, for a server whose cache lacks it.
+    pub(super) fn in_full(&self, keys: &[Vec<u8>]) -> Cmd {
         let mut command = redis::cmd("EVAL");
-        command.arg(self.code).arg(1).arg(key);
+        command.arg(self.code).arg(keys.len()).arg(keys);
         command
     }
 }
 
-/// What to do about an error.
+/// Meaning of an error from the server or its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// The server does not know the script, and has done nothing.
+pub(super) enum RedisFailure {
+    /// The server does not have the script; nothing was done.
     NoScript,
-    /// The key is another node's for now; nothing was done.
+    /// The key is being migrated to another node; nothing was done.
     Ask,
-    /// Nothing was done, and it may work in a moment.
-    NotYet,
-    /// This server takes no writes, and has done nothing: a sentinel knows another.
+    /// The server is not ready yet; nothing was done.
+    NotReady,
+    /// The server is a replica; nothing was done, and a sentinel may know the master.
     ReadOnly,
-    /// The connection failed; nobody knows what was done.
+    /// The connection failed; the command may have run.
     Connection,
-    /// The server cannot do this now: it is full, or its disk is.
+    /// The server's memory or disk is full.
     Unavailable,
-    /// What is under the key is no record.
+    /// The key holds something else than a record.
     Corrupt,
-    /// Anything else.
+    /// Any other error.
     Other,
 }
 
-impl Fault {
-    pub(super) fn of(error: &RedisError) -> Self {
+impl RedisFailure {
+    pub(super) fn new(error: &RedisError) -> Self {
         match error.kind() {
             ErrorKind::Server(ServerErrorKind::NoScript) => Self::NoScript,
             ErrorKind::Server(ServerErrorKind::Ask) => Self::Ask,
@@ -73,24 +76,24 @@ impl Fault {
                 | ServerErrorKind::ClusterDown
                 | ServerErrorKind::MasterDown
                 | ServerErrorKind::BusyLoading,
-            ) => Self::NotYet,
+            ) => Self::NotReady,
             ErrorKind::Server(ServerErrorKind::ReadOnly) => Self::ReadOnly,
             ErrorKind::Io
             | ErrorKind::Parse
             | ErrorKind::ClusterConnectionNotFound
             | ErrorKind::MasterNameNotFoundBySentinel => Self::Connection,
-            _ => Self::of_text(&error.to_string()),
+            _ => Self::from_text(&error.to_string()),
         }
     }
 
-    /// Before Redis 7, what a script ran into is only to be found in the text.
-    fn of_text(text: &str) -> Self {
-        let says = |word: &str| text.contains(word);
-        if says("WRONGTYPE") {
+    /// Classifies the text of an error: before Redis 7, a script's error has no kind of its own.
+    fn from_text(text: &str) -> Self {
+        let contains = |word: &str| text.contains(word);
+        if contains("WRONGTYPE") {
             Self::Corrupt
-        } else if says("READONLY") {
+        } else if contains("READONLY") {
             Self::ReadOnly
-        } else if says("OOM") || says("MISCONF") || says("NOREPLICAS") || says("BUSY") {
+        } else if contains("OOM") || contains("MISCONF") || contains("NOREPLICAS") || contains("BUSY") {
             Self::Unavailable
         } else {
             Self::Other
@@ -98,13 +101,15 @@ impl Fault {
     }
 }
 
-/// An error of the client as the store's own. What the client said stays its source.
+/// Converts an error of the client, which stays the source.
 pub(super) fn store_error(error: RedisError) -> StoreError {
-    match Fault::of(&error) {
-        Fault::Corrupt => StoreError::corrupt(error),
-        Fault::Other | Fault::NoScript => StoreError::other(error),
-        Fault::Ask | Fault::NotYet | Fault::ReadOnly | Fault::Connection | Fault::Unavailable => {
-            StoreError::unavailable(error)
-        }
+    match RedisFailure::new(&error) {
+        RedisFailure::Corrupt => StoreError::corrupt(error),
+        RedisFailure::Other | RedisFailure::NoScript => StoreError::other(error),
+        RedisFailure::Ask
+        | RedisFailure::NotReady
+        | RedisFailure::ReadOnly
+        | RedisFailure::Connection
+        | RedisFailure::Unavailable => StoreError::unavailable(error),
     }
 }

@@ -1,30 +1,20 @@
--- Moves last seen and expiry of a record of this version, never back. Says 1 if it did, 0 if not, and the owner if the
--- index of owners must be written first, by another call (in a cluster).
--- KEYS: record
--- ARGV: version, last seen, expiry, life in ms, id, owner's key prefix ('' in a cluster), whether the index was written
+-- Moves last seen and expiry of a record of this version, never to an earlier time. Returns 1 if it did, 0 if not, and 2 if
+-- the caller must write the owner's index first (in a Cluster, where the index may be on another node).
+-- KEYS: record, and the owner's index if the record has an owner and the index is on this server
+-- ARGV: version, last seen, expiry, life in ms, id, whether the caller has written the index ('1')
 local stored = redis.call('HMGET', KEYS[1], 'version', 'owner', 'indexed', 'last_seen', 'expires_at')
 if stored[1] ~= ARGV[1] then return 0 end
 local left, life = redis.call('PTTL', KEYS[1]), tonumber(ARGV[4])
 if left >= 0 and left < life then
-  local owner, prefix = stored[2], ARGV[6]
-  if owner then
-    local time = redis.call('TIME')
-    local now = time[1] * 1000 + math.floor(time[2] / 1000)
-    if tonumber(stored[3] or 0) < now + life then
-      local span = life + math.floor(life / 2)
-      local indexed = string.format('%.0f', now + span)
-      if prefix ~= '' then
-        local index = prefix .. owner
-        redis.call('ZADD', index, indexed, ARGV[5])
-        redis.call('ZREMRANGEBYSCORE', index, '-inf', string.format('%.0f', now))
-        if redis.call('PTTL', index) < span then
-          redis.call('PEXPIRE', index, string.format('%.0f', span))
-        end
-      elseif ARGV[7] ~= '1' then
-        return owner
-      end
-      redis.call('HSET', KEYS[1], 'indexed', indexed)
+  local now = server_time()
+  if stored[2] and tonumber(stored[3] or 0) < now + life then
+    local span = life + math.floor(life / 2)
+    if KEYS[2] then
+      write_index(KEYS[2], ARGV[5], now, span)
+    elseif ARGV[6] ~= '1' then
+      return 2
     end
+    redis.call('HSET', KEYS[1], 'indexed', string.format('%.0f', now + span))
   end
   redis.call('PEXPIRE', KEYS[1], ARGV[4])
 end

@@ -1,8 +1,8 @@
-//! The connections of a store: those of a pool, kept at hand between two operations.
+//! Connections that a store reuses without the pool's test.
 //!
-//! A connection that goes back to its pool is tested there with a ping, which would double the round trips of a store
-//! whose every operation is one. So a share of the pool's connections stays here while the store is busy. They go back
-//! when they have not been used for a little while, and when the pool is closed.
+//! A pool tests each returned connection with a ping, which would double the round trips of a store whose every operation
+//! is one. A store therefore keeps a share of the pool's connections while it is busy. It returns a connection that has been
+//! idle for a few seconds, and all of them when the application closes the pool.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -13,102 +13,96 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Database, Pool};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How long a connection is kept unused.
-const IDLE: Duration = Duration::from_secs(5);
-/// How long a connection is kept in use, before the pool may see whether it has lived too long.
-const SPELL: Duration = Duration::from_secs(300);
+/// Idle time after which a connection returns to the pool.
+const MAX_IDLE: Duration = Duration::from_secs(5);
+/// Time after which a connection returns to the pool, so that the pool can apply its `max_lifetime`.
+const MAX_LEASE: Duration = Duration::from_secs(300);
 
 pub(super) struct Connections<D: Database> {
     pool: Pool<D>,
-    /// One for each connection that may be kept.
+    /// One permit for each connection that the store may keep.
     permits: Arc<Semaphore>,
-    /// Whether nobody else uses the pool.
-    is_alone: bool,
-    kept: Mutex<Kept<D>>,
+    /// Whether the store may keep all connections of the pool.
+    is_exclusive: bool,
+    idle: Mutex<IdleConnections<D>>,
 }
 
-struct Kept<D: Database> {
-    /// The one that was used last is at the back, and is used first.
-    idle: VecDeque<Idle<D>>,
-    /// Whether a task is waiting to give them back.
-    watched: bool,
+struct IdleConnections<D: Database> {
+    /// In the order of last use; the next operation takes the last.
+    connections: VecDeque<IdleConnection<D>>,
+    /// Whether a task runs that returns idle connections to the pool.
+    has_task: bool,
 }
 
-struct Idle<D: Database> {
+struct IdleConnection<D: Database> {
     connection: PoolConnection<D>,
-    taken: Instant,
-    used: Instant,
+    acquired_at: Instant,
+    used_at: Instant,
 }
 
 impl<D: Database> Connections<D> {
-    /// Keeps at most `share` of the pool's connections.
-    pub(super) fn new(pool: Pool<D>, share: usize) -> Self {
-        let all = usize::try_from(pool.options().get_max_connections()).unwrap_or(usize::MAX);
-        let kept = Mutex::new(Kept { idle: VecDeque::new(), watched: false });
-        Self { pool, permits: Arc::new(Semaphore::new(share)), is_alone: share >= all, kept }
+    /// Creates a set that keeps at most `share` of the pool's connections.
+    pub(super) fn new(pool: Pool<D>, share: u32) -> Self {
+        let is_exclusive = share >= pool.options().get_max_connections();
+        let permits = usize::try_from(share).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        let permits = Arc::new(Semaphore::new(permits));
+        let idle = Mutex::new(IdleConnections { connections: VecDeque::new(), has_task: false });
+        Self { pool, permits, is_exclusive, idle }
     }
 
     pub(super) fn pool(&self) -> &Pool<D> {
         &self.pool
     }
 
-    /// A connection for one operation: one that is kept, or one of the pool's.
+    /// Returns a connection for one operation: an idle one, or one from the pool.
     pub(super) async fn lease(self: &Arc<Self>) -> Result<Lease<D>, sqlx::Error> {
-        if self.is_alone {
-            // There are as many permits as connections, so the pool has one for each holder.
-            let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
-            return self.kept_or_new(permit).await;
-        }
-        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
-            return self.kept_or_new(permit).await;
-        }
-        let connection = self.pool.acquire().await?;
-        Ok(Lease { connections: Arc::clone(self), held: Some((connection, None, Instant::now())) })
-    }
-
-    async fn kept_or_new(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Result<Lease<D>, sqlx::Error> {
-        let kept = self.kept().idle.pop_back();
-        let (connection, taken) = match kept {
-            Some(idle) => (idle.connection, idle.taken),
+        let permit = if self.is_exclusive {
+            // There are as many permits as connections, so the pool has a connection for each holder.
+            Some(Arc::clone(&self.permits).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?)
+        } else {
+            Arc::clone(&self.permits).try_acquire_owned().ok()
+        };
+        let idle = permit.as_ref().and_then(|_| self.idle().connections.pop_back());
+        let (connection, acquired_at) = match idle {
+            Some(idle) => (idle.connection, idle.acquired_at),
             None => (self.pool.acquire().await?, Instant::now()),
         };
-        Ok(Lease { connections: Arc::clone(self), held: Some((connection, Some(permit), taken)) })
+        Ok(Lease { connections: Arc::clone(self), held: Some((connection, permit, acquired_at)) })
     }
 
-    fn keep(self: &Arc<Self>, connection: PoolConnection<D>, taken: Instant) {
-        if self.pool.is_closed() || taken.elapsed() > SPELL {
+    fn keep(self: &Arc<Self>, connection: PoolConnection<D>, acquired_at: Instant) {
+        if self.pool.is_closed() || acquired_at.elapsed() > MAX_LEASE {
             return;
         }
-        let mut kept = self.kept();
-        kept.idle.push_back(Idle { connection, taken, used: Instant::now() });
-        if !std::mem::replace(&mut kept.watched, true) {
-            tokio::spawn(give_back(Watch(Arc::downgrade(self)), Box::pin(self.pool.close_event())));
+        let mut idle = self.idle();
+        idle.connections.push_back(IdleConnection { connection, acquired_at, used_at: Instant::now() });
+        if !std::mem::replace(&mut idle.has_task, true) {
+            tokio::spawn(return_idle(ReturnTask(Arc::downgrade(self)), Box::pin(self.pool.close_event())));
         }
     }
 
-    /// Closes what is kept. After one connection has failed, the others are hardly better.
-    fn forget(&self) {
-        let idle = std::mem::take(&mut self.kept().idle);
+    fn close_idle(&self) {
+        let idle = std::mem::take(&mut self.idle().connections);
         for idle in idle {
             drop(idle.connection.detach());
         }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept<D>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn idle(&self) -> MutexGuard<'_, IdleConnections<D>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<D: Database> Drop for Connections<D> {
     fn drop(&mut self) {
-        // A pool takes connections back by a task, for which there must be a runtime.
+        // A connection returns to its pool in a task, which needs a runtime.
         if tokio::runtime::Handle::try_current().is_err() {
-            self.forget();
+            self.close_idle();
         }
     }
 }
 
-/// A connection in use. Dropped half-way through an operation, it goes back to the pool, which tests it.
+/// A connection in use. If dropped during an operation, it returns to the pool, which tests it.
 pub(super) struct Lease<D: Database> {
     connections: Arc<Connections<D>>,
     held: Option<(PoolConnection<D>, Option<OwnedSemaphorePermit>, Instant)>,
@@ -119,48 +113,49 @@ impl<D: Database> Lease<D> {
         &mut self.held.as_mut().expect("a lease holds its connection until it ends").0
     }
 
-    /// The operation is over, and the connection as good as before.
+    /// Makes the connection available to the next operation.
     pub(super) fn keep(mut self) {
-        if let Some((connection, Some(permit), taken)) = self.held.take() {
-            self.connections.keep(connection, taken);
+        if let Some((connection, Some(permit), acquired_at)) = self.held.take() {
+            self.connections.keep(connection, acquired_at);
             drop(permit);
         }
     }
 
-    /// The connection failed or hangs: it is closed, without a word to the other side, and others with it.
+    /// Closes this connection and all idle ones, without notice to the server.
+    ///
+    /// The idle connections go to the same server, so they have probably failed too.
     pub(super) fn discard(mut self) {
         if let Some((connection, ..)) = self.held.take() {
             drop(connection.detach());
-            self.connections.forget();
+            self.connections.close_idle();
         }
     }
 }
 
-/// The task that gives connections back; it ends when there are none.
-struct Watch<D: Database>(Weak<Connections<D>>);
+/// State of the task that returns idle connections; the task ends when none is left.
+struct ReturnTask<D: Database>(Weak<Connections<D>>);
 
-async fn give_back<D: Database>(watch: Watch<D>, mut closed: Pin<Box<dyn Future<Output = ()> + Send>>) {
+async fn return_idle<D: Database>(task: ReturnTask<D>, mut closed: Pin<Box<dyn Future<Output = ()> + Send>>) {
     let mut is_closed = false;
     loop {
-        is_closed = is_closed || tokio::time::timeout(IDLE, &mut closed).await.is_ok();
-        let Some(connections) = watch.0.upgrade() else { return };
-        let mut kept = connections.kept();
-        while kept.idle.front().is_some_and(|idle| is_closed || idle.used.elapsed() >= IDLE) {
-            kept.idle.pop_front();
+        is_closed = is_closed || tokio::time::timeout(MAX_IDLE, &mut closed).await.is_ok();
+        let Some(connections) = task.0.upgrade() else { return };
+        let mut idle = connections.idle();
+        while idle.connections.front().is_some_and(|first| is_closed || first.used_at.elapsed() >= MAX_IDLE) {
+            idle.connections.pop_front();
         }
-        if kept.idle.is_empty() {
-            kept.watched = false;
+        if idle.connections.is_empty() {
+            idle.has_task = false;
             return;
         }
     }
 }
 
-impl<D: Database> Drop for Watch<D> {
-    /// The runtime may end before the store does.
+impl<D: Database> Drop for ReturnTask<D> {
+    /// A runtime that shuts down drops the task; the store may outlive it and start another.
     fn drop(&mut self) {
         if let Some(connections) = self.0.upgrade() {
-            let mut kept = connections.kept();
-            kept.watched = false;
+            connections.idle().has_task = false;
         }
     }
 }

@@ -1,47 +1,51 @@
-//! What the errors of a database mean to a store.
+//! Classification of database errors.
 
 use super::Dialect;
 use crate::error::StoreError;
 
-/// What an error that the database itself reports says.
+/// Meaning of an error that the database itself reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(any(feature = "postgres", feature = "mysql")), allow(dead_code, reason = "SQLite has no connection"))]
-pub(in crate::store) enum Fault {
-    /// The statement met another, and has been undone: it may run again.
-    Undone,
-    /// The database cannot do this now: it is full, locked, read-only, starting, or too busy.
+pub(in crate::store) enum SqlFailure {
+    /// The database rolled the statement back after a conflict with another; it can run again.
+    RolledBack,
+    /// The database is full, locked, read-only, starting or overloaded.
     Unavailable,
-    /// The connection is of no use any more.
+    /// The connection is unusable.
     Connection,
-    /// The database will never do this: the record is too large for it.
-    Refused,
-    /// Anything else.
+    /// The record is too large for the database.
+    TooLarge,
+    /// Any other error.
     Other,
 }
 
-/// An error of the client as the store's own. What the client said stays its source.
+/// Converts an error of sqlx, which stays the source.
 pub(in crate::store) fn store_error<D: Dialect>(error: sqlx::Error) -> StoreError {
-    let fault = match &error {
-        sqlx::Error::Database(database) => D::fault(database.as_ref()),
+    let failure = match &error {
+        sqlx::Error::Database(database) => D::failure(database.as_ref()),
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => return StoreError::corrupt(error),
-        sqlx::Error::Configuration(_) | sqlx::Error::ColumnNotFound(_) | sqlx::Error::Encode(_) => Fault::Other,
-        _ => Fault::Unavailable,
+        sqlx::Error::Configuration(_) | sqlx::Error::ColumnNotFound(_) | sqlx::Error::Encode(_) => SqlFailure::Other,
+        _ => SqlFailure::Unavailable,
     };
-    match fault {
-        Fault::Undone | Fault::Unavailable | Fault::Connection => StoreError::unavailable(error),
-        Fault::Refused => StoreError::unsupported(error),
-        Fault::Other => StoreError::other(error),
+    match failure {
+        SqlFailure::RolledBack | SqlFailure::Unavailable | SqlFailure::Connection => StoreError::unavailable(error),
+        SqlFailure::TooLarge => StoreError::unsupported(error),
+        SqlFailure::Other => StoreError::other(error),
     }
 }
 
-/// Whether an error that the database did not report leaves the connection in order.
-pub(super) fn is_about_the_data(error: &sqlx::Error) -> bool {
-    matches!(
-        error,
-        sqlx::Error::ColumnDecode { .. }
-            | sqlx::Error::Decode(_)
-            | sqlx::Error::ColumnNotFound(_)
-            | sqlx::Error::ColumnIndexOutOfBounds { .. }
-            | sqlx::Error::RowNotFound
-    )
+/// Returns whether the connection is unusable after this error.
+pub(super) fn breaks_connection(error: &sqlx::Error, failure: Option<SqlFailure>) -> bool {
+    match failure {
+        // A server may close the connection on which it received a record that is too large.
+        Some(failure) => matches!(failure, SqlFailure::Connection | SqlFailure::TooLarge),
+        None => !matches!(
+            error,
+            sqlx::Error::ColumnDecode { .. }
+                | sqlx::Error::Decode(_)
+                | sqlx::Error::ColumnNotFound(_)
+                | sqlx::Error::ColumnIndexOutOfBounds { .. }
+                | sqlx::Error::RowNotFound
+        ),
+    }
 }

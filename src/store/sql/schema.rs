@@ -1,135 +1,129 @@
-//! The table of a store: its name, and what `migrate` finds missing.
+//! Name and columns of a store's table.
 
-use crate::error::StoreError;
-use crate::error::{ConfigError, ConfigErrorKind};
+use super::Dialect;
+use crate::error::{ConfigError, ConfigErrorKind, StoreError};
 
-/// The longest name of a table. The names of its indexes are longer, and fit every database.
-const LONGEST: usize = 48;
+/// Longest table name. The names of its indexes are longer, and every database accepts them.
+const MAX_NAME_LENGTH: usize = 48;
 
-/// The name of a table, checked, so that it can be part of a statement.
+/// Names of the columns, in the order of [`Dialect::COLUMN_TYPES`].
+const COLUMNS: [&str; 6] = ["id", "version", "owner", "last_seen", "expires_at", "state"];
+
+/// Validated name of a table, safe to use in a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::store) struct Table {
-    schema: Option<String>,
-    name: String,
+    pub(in crate::store) schema: Option<String>,
+    pub(in crate::store) name: String,
     quote: char,
 }
 
 impl Table {
-    /// The default name, with the quotation mark of the database.
-    pub(in crate::store) fn new(quote: char) -> Self {
-        Self { schema: None, name: "sessile_sessions".to_owned(), quote }
+    /// Creates the default name.
+    pub(super) fn new<D: Dialect>() -> Self {
+        Self { schema: None, name: "sessile_sessions".to_owned(), quote: D::QUOTE }
     }
 
-    pub(in crate::store) fn with_name(&self, name: &str) -> Result<Self, ConfigError> {
-        Ok(Self { name: checked(name)?, ..self.clone() })
+    pub(super) fn with_name(self, name: &str) -> Result<Self, ConfigError> {
+        Ok(Self { name: validated(name)?, ..self })
     }
 
-    #[cfg_attr(not(any(feature = "postgres", feature = "mysql")), allow(dead_code, reason = "SQLite has none"))]
-    pub(in crate::store) fn with_schema(&self, schema: &str) -> Result<Self, ConfigError> {
-        Ok(Self { schema: Some(checked(schema)?), ..self.clone() })
+    #[cfg(any(feature = "postgres", feature = "mysql"))]
+    pub(super) fn with_schema(self, schema: &str) -> Result<Self, ConfigError> {
+        Ok(Self { schema: Some(validated(schema)?), ..self })
     }
 
-    pub(in crate::store) fn name(&self) -> &str {
-        &self.name
-    }
-
-    #[cfg_attr(not(feature = "mysql"), allow(dead_code, reason = "the others take the whole name"))]
-    pub(in crate::store) fn schema(&self) -> Option<&str> {
-        self.schema.as_deref()
-    }
-
-    /// The whole name, quoted.
+    /// Returns the quoted name, with the schema if one is set.
     pub(in crate::store) fn quoted(&self) -> String {
         match &self.schema {
-            Some(schema) => format!("{}.{}", self.quote(schema), self.quote(&self.name)),
-            None => self.quote(&self.name),
+            Some(schema) => format!("{0}{schema}{0}.{0}{1}{0}", self.quote, self.name),
+            None => format!("{0}{1}{0}", self.quote, self.name),
         }
     }
 
-    /// The quoted name of an index of this table.
-    pub(in crate::store) fn index(&self, on: &str) -> String {
-        self.quote(&format!("{}_{on}", self.name))
+    /// Returns the quoted name of the index on a column.
+    pub(in crate::store) fn index(&self, column: &str) -> String {
+        format!("{0}{1}_{column}{0}", self.quote, self.name)
     }
 
-    /// Names hold no quotation mark.
-    pub(in crate::store) fn quote(&self, name: &str) -> String {
-        format!("{0}{name}{0}", self.quote)
+    /// Returns the definitions of the columns for a `CREATE TABLE` statement.
+    pub(in crate::store) fn column_definitions<D: Dialect>() -> String {
+        let definition = |(name, kind): (&str, &str)| match name {
+            "id" => format!("id {kind} NOT NULL PRIMARY KEY"),
+            "owner" => format!("owner {kind}"),
+            _ => format!("{name} {kind} NOT NULL"),
+        };
+        COLUMNS.into_iter().zip(D::COLUMN_TYPES).map(definition).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Checks the names and types of existing columns, and returns whether the table exists.
+    pub(super) fn check<D: Dialect>(&self, existing: &[(String, String)]) -> Result<bool, StoreError> {
+        if existing.is_empty() {
+            return Ok(false);
+        }
+        for (name, expected) in COLUMNS.into_iter().zip(D::COLUMN_TYPES) {
+            let problem = match existing.iter().find(|(existing, _)| existing.eq_ignore_ascii_case(name)) {
+                None => format!("has no column {name}"),
+                Some((_, kind)) if kind.eq_ignore_ascii_case(expected) => continue,
+                Some((_, kind)) => format!("has a column {name} of type {kind} instead of {expected}"),
+            };
+            return Err(StoreError::unsupported(format!(
+                "table {} {problem}; rename or drop it, or choose another name with `with_table`",
+                self.quoted()
+            )));
+        }
+        Ok(true)
     }
 }
 
-/// ASCII letters, digits and underscores, as every database takes them.
-fn checked(name: &str) -> Result<String, ConfigError> {
-    let first_fits = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
-    let all_fit = name.chars().all(|char| char.is_ascii_alphanumeric() || char == '_');
-    if first_fits && all_fit && name.len() <= LONGEST {
+/// Accepts ASCII letters, digits and underscores, which are valid in every database and cannot end a quotation.
+fn validated(name: &str) -> Result<String, ConfigError> {
+    let first_is_valid = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+    let all_are_valid = name.chars().all(|char| char.is_ascii_alphanumeric() || char == '_');
+    if first_is_valid && all_are_valid && name.len() <= MAX_NAME_LENGTH {
         return Ok(name.to_owned());
     }
     Err(ConfigError::new(
         ConfigErrorKind::Store,
-        format!("{name:?} cannot name a table: letters, digits and underscores, not a digit first, at most {LONGEST}"),
+        format!(
+            "{name:?} is not a valid table name; use at most {MAX_NAME_LENGTH} ASCII letters, digits and underscores, \
+             and no digit first"
+        ),
     ))
 }
 
-/// A column as it must be.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::store) struct Column {
-    pub(in crate::store) name: &'static str,
-    /// The type as the database's own catalogue has it.
-    pub(in crate::store) kind: &'static str,
-}
-
-/// What a table lacks.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::store) enum Missing {
-    /// There is no such table.
-    Table,
-    /// These columns, none if it is complete.
-    RecordFields(Vec<&'static str>),
-}
-
-impl Missing {
-    /// Compares what is there with what must be. A table that has a column of another type, or that has no column for
-    /// what no default can stand in for, is somebody else's, and is left alone.
-    pub(in crate::store) fn of(present: &[(String, String)], wanted: &[Column]) -> Result<Self, StoreError> {
-        if present.is_empty() {
-            return Ok(Self::Table);
-        }
-        let mut missing = Vec::new();
-        for column in wanted {
-            let found = present.iter().find(|(name, _)| name.eq_ignore_ascii_case(column.name));
-            match found {
-                Some((_, kind)) if kind.eq_ignore_ascii_case(column.kind) => {}
-                Some((_, kind)) => {
-                    return Err(StoreError::unsupported(format!(
-                        "the table's column {} is of type {kind}, not {}: it is not one of sessions",
-                        column.name, column.kind
-                    )));
-                }
-                None if ["owner", "last_seen"].contains(&column.name) => missing.push(column.name),
-                None => {
-                    return Err(StoreError::unsupported(format!(
-                        "the table has no column {}: it is not one of sessions",
-                        column.name
-                    )));
-                }
-            }
-        }
-        Ok(Self::RecordFields(missing))
-    }
-}
-
-#[cfg(test)]
+#[cfg(all(test, feature = "postgres"))]
 mod tests {
     use super::*;
 
+    /// Table names are refused if they could end a quotation.
     #[test]
-    fn names_that_could_end_a_quotation_are_refused() {
-        let table = Table::new('"');
-        for bad in ["", "a b", "a\"b", "a`b", "a;b", "1a", "ä", "a.b", &"a".repeat(LONGEST + 1)] {
-            assert!(table.with_name(bad).is_err(), "{bad:?}");
-            assert!(table.with_schema(bad).is_err(), "{bad:?}");
+    fn table_names_with_special_characters_are_refused() {
+        let table = Table::new::<sqlx::Postgres>();
+        for bad in ["", "a b", "a\"b", "a`b", "a;b", "1a", "ä", "a.b", &"a".repeat(MAX_NAME_LENGTH + 1)] {
+            assert!(table.clone().with_name(bad).is_err(), "{bad:?}");
+            assert!(table.clone().with_schema(bad).is_err(), "{bad:?}");
         }
         let table = table.with_name("Select").expect("a name").with_schema("_s1").expect("a name");
         assert_eq!(table.quoted(), r#""_s1"."Select""#);
+    }
+
+    /// The error about a table of another kind names the column and the remedy.
+    #[test]
+    fn the_error_about_another_table_names_the_column() {
+        let table = Table::new::<sqlx::Postgres>();
+        let mut columns = COLUMNS.into_iter().zip(sqlx::Postgres::COLUMN_TYPES);
+        let mut columns: Vec<_> = columns.by_ref().map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect();
+        let problem = |columns: &[_]| {
+            let error = table.check::<sqlx::Postgres>(columns).expect_err("another table");
+            std::error::Error::source(&error).expect("a source").to_string()
+        };
+        assert!(table.check::<sqlx::Postgres>(&columns).expect("this table"));
+        assert!(!table.check::<sqlx::Postgres>(&[]).expect("no table"));
+        let remedy = "; rename or drop it, or choose another name with `with_table`";
+        columns[5].1 = "text".to_owned();
+        let expected = format!(r#"table "sessile_sessions" has a column state of type text instead of bytea{remedy}"#);
+        assert_eq!(problem(&columns), expected);
+        columns.pop();
+        assert_eq!(problem(&columns), format!(r#"table "sessile_sessions" has no column state{remedy}"#));
     }
 }

@@ -1,0 +1,44 @@
+//! Deadlines and retry pauses of the stores on servers.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::error::StoreError;
+
+/// Default duration limit of an operation.
+pub(super) const DEFAULT_DEADLINE: Duration = Duration::from_secs(2);
+/// Longest pause between two attempts of an operation.
+pub(super) const MAX_PAUSE: Duration = Duration::from_millis(250);
+
+/// Instant at which one operation fails.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadline {
+    limit: Duration,
+    at: Instant,
+}
+
+impl Deadline {
+    /// Creates a deadline that is `limit` from now.
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { limit, at: Instant::now() + limit }
+    }
+
+    /// Waits for a step of the operation, and fails with [`DeadlineExceeded`] at the deadline.
+    pub(super) async fn limit<F: Future>(self, step: F) -> Result<F::Output, StoreError> {
+        timeout_at(self.at, step).await.map_err(|_| StoreError::unavailable(DeadlineExceeded(self.limit)))
+    }
+}
+
+/// The source of the error that an operation returns at its deadline.
+#[derive(Debug)]
+struct DeadlineExceeded(Duration);
+
+impl fmt::Display for DeadlineExceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no answer within {:?}; check the server, or set a later deadline", self.0)
+    }
+}
+
+impl std::error::Error for DeadlineExceeded {}

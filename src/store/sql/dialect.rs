@@ -1,0 +1,197 @@
+//! Differences between the SQL databases.
+
+use std::sync::Arc;
+
+use sqlx::error::{BoxDynError, DatabaseError};
+use sqlx::pool::PoolOptions;
+use sqlx::{Arguments, ColumnIndex, Database, Decode, Encode, Executor, IntoArguments, Pool, Row, SqlStr, Type};
+use uuid::Uuid;
+
+use super::{SqlFailure, Table, store_error};
+use crate::clock::Timestamp;
+use crate::error::StoreError;
+use crate::record::{Record, Version};
+
+/// Number of records that one statement of a sweep deletes, so that it holds its locks briefly.
+pub(in crate::store) const SWEEP_BATCH_SIZE: u64 = 200;
+
+/// Differences between one SQL database and the others.
+pub(in crate::store) trait Dialect: Database {
+    /// Quotation mark around a name.
+    const QUOTE: char = '"';
+    /// Current time of the database, in milliseconds since the Unix epoch.
+    const NOW: &'static str;
+    /// Function that returns the greater of two numbers.
+    const GREATEST: &'static str = "greatest";
+    /// Whether a parameter is `$1` (with its number) instead of `?`.
+    const HAS_NUMBERED_PARAMETERS: bool = true;
+    /// Types of the columns id, version, owner, last seen, expiry and state, as the catalog names them.
+    const COLUMN_TYPES: [&'static str; 6];
+    /// Longest owner in bytes.
+    const MAX_OWNER_LENGTH: usize = usize::MAX;
+    /// Whether one connection writes at a time and writers wait in no fair order; the store then queues its own writers.
+    const HAS_SINGLE_WRITER: bool = false;
+
+    /// Connects a pool of the store's own.
+    fn connect(url: &str, options: PoolOptions<Self>) -> impl Future<Output = Result<Pool<Self>, sqlx::Error>> + Send {
+        options.connect(url)
+    }
+
+    /// Returns names and types of the table's columns; no column if the table does not exist.
+    fn columns(
+        pool: &Pool<Self>,
+        table: &Table,
+    ) -> impl Future<Output = Result<Vec<(String, String)>, sqlx::Error>> + Send;
+
+    /// Creates the table, unless another node has created it meanwhile.
+    fn create(pool: &Pool<Self>, table: &Table) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
+    /// Returns the statement that inserts a record where the table has none or an expired one.
+    ///
+    /// Its parameters are version, owner, last seen, expiry, state and id.
+    fn insert(table: &str) -> String {
+        format!(
+            "INSERT INTO {table} AS stored (version, owner, last_seen, expires_at, state, id) \
+             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO UPDATE SET version = excluded.version, \
+             owner = excluded.owner, last_seen = excluded.last_seen, expires_at = excluded.expires_at, \
+             state = excluded.state WHERE stored.expires_at <= {}",
+            Self::NOW
+        )
+    }
+
+    /// Returns whether the insert statement wrote the record.
+    fn has_inserted(result: &Self::QueryResult) -> bool {
+        Self::rows_affected(result) == 1
+    }
+
+    /// Returns the statement that deletes up to [`SWEEP_BATCH_SIZE`] expired records.
+    fn sweep(table: &str) -> String;
+
+    /// Returns the number of rows that a statement changed.
+    fn rows_affected(result: &Self::QueryResult) -> u64;
+
+    /// Classifies an error of the database.
+    fn failure(error: &dyn DatabaseError) -> SqlFailure;
+}
+
+/// Statements of a store, one for each operation.
+///
+/// They are built once per store, so that connections can cache the prepared statements.
+pub(super) struct Statements {
+    pub(super) get: Arc<str>,
+    pub(super) insert: Arc<str>,
+    pub(super) replace: Arc<str>,
+    pub(super) touch: Arc<str>,
+    pub(super) delete: Arc<str>,
+    pub(super) owned_by: Arc<str>,
+    pub(super) sweep: Arc<str>,
+}
+
+impl Statements {
+    pub(super) fn new<D: Dialect>(table: &Table) -> Self {
+        let (table, now, greatest) = (table.quoted(), D::NOW, D::GREATEST);
+        let select = format!("SELECT id, version, owner, last_seen, expires_at, state FROM {table}");
+        let finished = |sql: String| -> Arc<str> {
+            if D::HAS_NUMBERED_PARAMETERS {
+                return sql.into();
+            }
+            // The parameters of each statement are numbered in the order in which they stand in it.
+            (1..=7).fold(sql, |sql, number| sql.replace(&format!("${number}"), "?")).into()
+        };
+        Self {
+            get: finished(format!("{select} WHERE id = $1 AND expires_at > {now}")),
+            insert: finished(D::insert(&table)),
+            replace: finished(format!(
+                "UPDATE {table} SET version = $1, owner = $2, last_seen = $3, expires_at = $4, state = $5 \
+                 WHERE id = $6 AND version = $7 AND expires_at > {now}"
+            )),
+            touch: finished(format!(
+                "UPDATE {table} SET last_seen = {greatest}(last_seen, $1), expires_at = {greatest}(expires_at, $2) \
+                 WHERE id = $3 AND version = $4 AND expires_at > {now}"
+            )),
+            delete: finished(format!("DELETE FROM {table} WHERE id = $1 AND expires_at > {now}")),
+            owned_by: finished(format!("{select} WHERE owner = $1 AND expires_at > {now} ORDER BY id")),
+            sweep: finished(D::sweep(&table)),
+        }
+    }
+}
+
+/// Value of a statement's parameter.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Parameter<'a> {
+    Id(Uuid),
+    Number(i64),
+    Bytes(Option<&'a [u8]>),
+}
+
+/// Future that borrows a connection.
+pub(super) type Running<'c, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, sqlx::Error>> + Send + 'c>>;
+
+/// Calls of sqlx whose bounds on the database's types would otherwise stand at every function of a store.
+pub(super) trait Driver: Dialect {
+    /// Runs a statement for its effect.
+    fn execute<'c>(
+        connection: &'c mut Self::Connection,
+        sql: SqlStr,
+        arguments: Self::Arguments,
+    ) -> Running<'c, Self::QueryResult>;
+
+    /// Runs a statement for its rows.
+    fn fetch<'c>(
+        connection: &'c mut Self::Connection,
+        sql: SqlStr,
+        arguments: Self::Arguments,
+    ) -> Running<'c, Vec<Self::Row>>;
+
+    /// Encodes the parameters of a statement.
+    fn arguments(parameters: &[Parameter<'_>]) -> Result<Self::Arguments, BoxDynError>;
+
+    /// Decodes a row of id, version, owner, last seen, expiry and state.
+    fn record(row: &Self::Row) -> Result<Record, StoreError>;
+}
+
+impl<D: Dialect> Driver for D
+where
+    for<'c> &'c mut D::Connection: Executor<'c, Database = D>,
+    D::Arguments: IntoArguments<D>,
+    for<'q> Uuid: Encode<'q, D> + Decode<'q, D> + Type<D>,
+    for<'q> i64: Encode<'q, D> + Decode<'q, D> + Type<D>,
+    for<'q> &'q [u8]: Decode<'q, D> + Type<D>,
+    for<'q> Option<&'q [u8]>: Encode<'q, D> + Decode<'q, D> + Type<D>,
+    usize: ColumnIndex<D::Row>,
+{
+    fn execute<'c>(
+        connection: &'c mut D::Connection,
+        sql: SqlStr,
+        arguments: D::Arguments,
+    ) -> Running<'c, D::QueryResult> {
+        connection.execute(sqlx::query_with(sql, arguments))
+    }
+
+    fn fetch<'c>(connection: &'c mut D::Connection, sql: SqlStr, arguments: D::Arguments) -> Running<'c, Vec<D::Row>> {
+        connection.fetch_all(sqlx::query_with(sql, arguments))
+    }
+
+    fn arguments(parameters: &[Parameter<'_>]) -> Result<D::Arguments, BoxDynError> {
+        let mut arguments = D::Arguments::default();
+        for parameter in parameters {
+            match *parameter {
+                Parameter::Id(id) => arguments.add(id)?,
+                Parameter::Number(number) => arguments.add(number)?,
+                Parameter::Bytes(bytes) => arguments.add(bytes)?,
+            }
+        }
+        Ok(arguments)
+    }
+
+    fn record(row: &D::Row) -> Result<Record, StoreError> {
+        let number = |index: usize| row.try_get::<i64, _>(index).map_err(store_error::<D>);
+        let id = row.try_get::<Uuid, _>(0).map_err(store_error::<D>)?;
+        let version = u64::try_from(number(1)?).map_err(StoreError::corrupt)?;
+        let owner = row.try_get::<Option<&[u8]>, _>(2).map_err(store_error::<D>)?;
+        let owner = owner.map(std::str::from_utf8).transpose().map_err(StoreError::corrupt)?.map(Arc::from);
+        let times = (Timestamp::from_milliseconds(number(3)?), Timestamp::from_milliseconds(number(4)?));
+        let state = row.try_get::<&[u8], _>(5).map_err(store_error::<D>)?;
+        Ok(Record::new(id.into(), Version::new(version), owner, times, state.into()))
+    }
+}
