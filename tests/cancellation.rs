@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use futures_util::future::{BoxFuture, FutureExt};
 use http::StatusCode;
 use sessile::{Error, Session};
-use support::race::{Answer, MINUTE, NOBODY, World};
+use support::race::{Answer, MINUTE, NO_TOKEN, World};
 use support::store::{Fault, Op};
 
 /// Polls a future at most so often; `None` if it is not ready by then.
@@ -177,7 +177,7 @@ async fn a_creation_that_is_dropped_anywhere_leaves_one_session_at_most() {
     for polls in 0..ENOUGH {
         let world = World::new();
         world.faults.pend(2);
-        let mut request = world.call(NOBODY, |session| async move {
+        let mut request = world.call(NO_TOKEN, |session| async move {
             session.insert("a", &1)?;
             session.insert("b", &1)
         });
@@ -236,7 +236,7 @@ async fn a_creation_that_its_handler_stops_waiting_for_takes_effect_once_or_is_a
     let mut created = 0;
     for polls in 0..ENOUGH {
         let world = World::new();
-        let (answer, committed) = give_up_after(&world, NOBODY, polls).await;
+        let (answer, committed) = give_up_after(&world, NO_TOKEN, polls).await;
         if answer.status == StatusCode::OK {
             created += 1;
             let token = answer.token();
@@ -317,7 +317,7 @@ async fn a_commit_given_up_and_then_ended_by_its_handler_leaves_no_session() {
         let world = World::new();
         world.faults.pend(2);
         let answer = world
-            .send(NOBODY, move |session| async move {
+            .send(NO_TOKEN, move |session| async move {
                 session.insert("a", &1)?;
                 {
                     let mut commit = Box::pin(session.commit());
@@ -327,7 +327,7 @@ async fn a_commit_given_up_and_then_ended_by_its_handler_leaves_no_session() {
             })
             .await;
         world.faults.heal();
-        assert_eq!(answer.assert_ok().given(), None, "given up after {polls} polls");
+        assert_eq!(answer.assert_ok().new_token(), None, "given up after {polls} polls");
         assert!(world.memory.is_empty(), "given up after {polls} polls");
     }
 }
@@ -339,7 +339,7 @@ async fn a_commit_given_up_after_its_handler_has_ended_the_session_leaves_none()
             let world = World::new();
             world.faults.pend(2);
             let answer = world
-                .send(NOBODY, move |session| async move {
+                .send(NO_TOKEN, move |session| async move {
                     if signs_in {
                         session.sign_in("ada")?
                     } else {
@@ -353,7 +353,7 @@ async fn a_commit_given_up_after_its_handler_has_ended_the_session_leaves_none()
                 })
                 .await;
             world.faults.heal();
-            assert_eq!(answer.assert_ok().given(), None, "given up after {polls} polls");
+            assert_eq!(answer.assert_ok().new_token(), None, "given up after {polls} polls");
             assert!(world.memory.is_empty(), "given up after {polls} polls");
         }
     }

@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use http::StatusCode;
 use sessile::Session;
 use support::client::session_of;
-use support::race::{Answer, NOBODY, World};
+use support::race::{Answer, NO_TOKEN, World};
 use support::store::{Fault, Op};
 use tokio::sync::Barrier;
 use tokio::task::JoinHandle;
@@ -377,7 +377,7 @@ async fn a_response_waits_for_the_commit_that_a_task_of_its_handler_has_begun() 
     let world = World::new();
     let gate = world.faults.hold_before(Op::Set, 1);
     let reached = gate.clone();
-    let mut request = world.call(NOBODY, move |session| async move {
+    let mut request = world.call(NO_TOKEN, move |session| async move {
         session.insert("key", &1)?;
         tokio::spawn(async move { session.commit().await });
         reached.reached().await;

@@ -7,7 +7,7 @@ mod support;
 use futures_util::future::join_all;
 use http::StatusCode;
 use sessile::{Session, Token};
-use support::race::{MINUTE, NOBODY, World};
+use support::race::{MINUTE, NO_TOKEN, World};
 use support::store::{Counts, Fault, Op};
 
 #[tokio::test]
@@ -18,7 +18,7 @@ async fn a_request_that_does_not_use_the_session_costs_nothing_and_works_while_t
         world.faults.fail_always(op, Fault::Before);
     }
     world.advance(30 * MINUTE);
-    for token in [NOBODY, Some(token)] {
+    for token in [NO_TOKEN, Some(token)] {
         let (answer, counts) = world.cost(world.send_unloaded(token, |_| async { Ok("hello") })).await;
         answer.assert_silent(StatusCode::OK);
         assert_eq!(answer.body, "hello");
@@ -30,7 +30,7 @@ async fn a_request_that_does_not_use_the_session_costs_nothing_and_works_while_t
 async fn a_visitor_without_a_cookie_who_writes_nothing_costs_nothing() {
     let world = World::new();
     let (answer, counts) = world
-        .cost(world.send(NOBODY, |session| async move {
+        .cost(world.send(NO_TOKEN, |session| async move {
             session.get::<u32>("n")?;
             session.remove("n")?;
             session.clear()?;

@@ -13,7 +13,7 @@ use sessile::csrf::{Csrf, CsrfLayer};
 use sessile::event::EventKind;
 use sessile::{Error, ErrorKind, Lifetime, MemoryStore, Session, SessionLayer};
 use support::client::{Client, session_of};
-use support::race::{MINUTE, NOBODY, World};
+use support::race::{MINUTE, NO_TOKEN, World};
 use support::store::{CountingStore, Counts, Fault, Op};
 
 use accounts::csrf::{app, with_form, with_header};
@@ -35,7 +35,7 @@ async fn a_token_costs_nothing_where_the_session_is_stored() {
     answer.assert_silent(StatusCode::OK);
     assert_eq!(counts, Counts { gets: 1, ..Counts::NONE });
     let (_, counts) =
-        world.cost(world.send(NOBODY, |session| async move { session.csrf_token().await.map(drop) })).await;
+        world.cost(world.send(NO_TOKEN, |session| async move { session.csrf_token().await.map(drop) })).await;
     assert_eq!(counts, Counts { sets: 1, ..Counts::NONE }, "one that is not stored yet is stored");
 }
 
@@ -43,7 +43,7 @@ async fn a_token_costs_nothing_where_the_session_is_stored() {
 async fn what_was_written_before_a_token_is_shown_goes_along_and_stays() {
     let world = World::new();
     let answer = world
-        .send(NOBODY, |session| async move {
+        .send(NO_TOKEN, |session| async move {
             session.insert("before", &1_u64)?;
             session.csrf_token().await?;
             session.insert("after", &2_u64)
@@ -56,7 +56,7 @@ async fn what_was_written_before_a_token_is_shown_goes_along_and_stays() {
 async fn a_task_beside_that_stores_the_session_first_loses_nothing_by_a_token() {
     let world = World::new();
     let gate = world.faults.hold_before(Op::Set, 1);
-    let request = world.spawn(NOBODY, |session| async move {
+    let request = world.spawn(NO_TOKEN, |session| async move {
         session.insert("mine", &1_u64)?;
         let (stored, shown) = tokio::join!(session.commit(), session.csrf_token());
         stored?;
@@ -75,7 +75,7 @@ async fn a_store_that_fails_shows_no_token() {
     let world = World::new();
     world.faults.fail_always(Op::Set, Fault::Before);
     let answer =
-        world.send(NOBODY, |session| async move { session.csrf_token().await.map(|token| token.to_string()) }).await;
+        world.send(NO_TOKEN, |session| async move { session.csrf_token().await.map(|token| token.to_string()) }).await;
     answer.assert_silent(StatusCode::SERVICE_UNAVAILABLE);
 }
 
@@ -125,7 +125,7 @@ async fn a_detached_session_shows_tokens_of_what_is_stored() {
         .await
         .assert_ok();
     world
-        .send(NOBODY, |session| async move {
+        .send(NO_TOKEN, |session| async move {
             let error = session.detach().csrf_token().await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Detached);
             assert!(!session.verify_csrf("x"));
@@ -135,7 +135,7 @@ async fn a_detached_session_shows_tokens_of_what_is_stored() {
         .assert_silent(StatusCode::OK);
     // One that the response of its request is yet to store.
     world
-        .send(NOBODY, |session| async move {
+        .send(NO_TOKEN, |session| async move {
             session.insert("n", &1_u64)?;
             let error = session.detach().csrf_token().await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Detached);
@@ -149,7 +149,7 @@ async fn a_detached_session_shows_tokens_of_what_is_stored() {
 async fn a_token_is_for_the_page_and_not_for_the_log() {
     let world = World::new();
     world
-        .send(NOBODY, |session| async move {
+        .send(NO_TOKEN, |session| async move {
             let token = session.csrf_token().await?;
             assert_eq!(format!("{token:?}"), "CsrfToken(…)");
             assert_eq!(serde_json::to_string(&token).unwrap(), format!("\"{token}\""));

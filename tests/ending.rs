@@ -11,7 +11,7 @@ use http::StatusCode;
 use sessile::event::EventKind;
 use sessile::{ErrorKind, Lifetime};
 use support::client::session_of;
-use support::race::{Answer, HOUR, MINUTE, NOBODY, SECOND, World};
+use support::race::{Answer, HOUR, MINUTE, NO_TOKEN, SECOND, World};
 use support::store::{Fault, Op};
 use tokio::sync::Barrier;
 
@@ -229,7 +229,7 @@ async fn a_sign_out_that_finds_nothing_to_end_is_no_error_and_what_is_written_af
 #[tokio::test]
 async fn a_sign_out_of_nobody_does_nothing() {
     let world = World::new();
-    let (answer, counts) = world.cost(world.send(NOBODY, |session| async move { session.sign_out() })).await;
+    let (answer, counts) = world.cost(world.send(NO_TOKEN, |session| async move { session.sign_out() })).await;
     answer.assert_silent(StatusCode::OK);
     assert_eq!(counts, support::store::Counts::NONE);
 }
@@ -287,7 +287,7 @@ async fn whatever_runs_at_once_with_a_sign_out_the_session_is_gone_after_it() {
             .collect();
         let mut given = vec![token.clone()];
         for request in requests {
-            given.extend(request.await.unwrap().given());
+            given.extend(request.await.unwrap().new_token());
         }
         for token in given {
             assert!(!world.is_live(&token).await);
@@ -337,7 +337,7 @@ async fn a_sign_out_ends_the_session_though_the_answer_is_an_error() {
 async fn a_session_that_is_ended_while_the_same_request_commits_it_ends() {
     for new in [false, true] {
         let world = World::new();
-        let token = if new { NOBODY } else { Some(world.begin().await) };
+        let token = if new { NO_TOKEN } else { Some(world.begin().await) };
         let gate = world.faults.hold_before(Op::Set, 1);
         let request = world.spawn(token, move |session| async move {
             session.insert("key", &1)?;
@@ -354,7 +354,7 @@ async fn a_session_that_is_ended_while_the_same_request_commits_it_ends() {
             Ok(())
         });
         let answer = request.await.unwrap();
-        assert_eq!(answer.assert_ok().given(), None, "{answer:?} gives a token of an ended session");
+        assert_eq!(answer.assert_ok().new_token(), None, "{answer:?} gives a token of an ended session");
         assert_gone(&world);
     }
 }

@@ -9,7 +9,7 @@ use sessile::Lifetime;
 use sessile::event::{EndReason, EventKind};
 use sessile::store::{Expected, Record, Store, Version};
 use support::client::session_of;
-use support::race::{MINUTE, NOBODY, World};
+use support::race::{MINUTE, NO_TOKEN, World};
 use support::store::{Fault, Op};
 
 /// The kinds of events since the last call.
@@ -68,7 +68,7 @@ async fn upkeep_that_finds_the_session_ended_is_no_event() {
 async fn what_is_not_committed_is_no_event() {
     let world = World::new();
     let answer = world
-        .send(NOBODY, |session| async move {
+        .send(NO_TOKEN, |session| async move {
             session.sign_in("ada")?;
             Ok(StatusCode::INTERNAL_SERVER_ERROR)
         })
@@ -190,11 +190,11 @@ async fn the_failures_of_the_store_are_told_with_what_it_said() {
     let id = Some(session_of(&token));
     world.faults.fail(Op::Set, 1, Fault::After);
     world.insert(&token, "n", 1).await.assert_ok();
-    let failed = (EventKind::StoreFailed, id, Some("as planned, after".to_owned()));
+    let failed = (EventKind::StoreFailed, id, Some("planned fault after the call".to_owned()));
     assert_eq!(std::mem::take(&mut *said.lock().unwrap()), [failed]);
     world.advance(30 * MINUTE);
     world.faults.fail(Op::Touch, 1, Fault::Before);
     assert!(world.is_live(&token).await);
-    let failed = (EventKind::UpkeepFailed, id, Some("as planned, before".to_owned()));
+    let failed = (EventKind::UpkeepFailed, id, Some("planned fault before the call".to_owned()));
     assert_eq!(std::mem::take(&mut *said.lock().unwrap()), [failed]);
 }

@@ -13,7 +13,7 @@ use sessile::event::EventKind;
 use sessile::store::Store;
 use sessile::{Error, ErrorKind, Session};
 use support::client::session_of;
-use support::race::{MINUTE, NOBODY, World};
+use support::race::{MINUTE, NO_TOKEN, World};
 use support::store::{Counts, Fault, Op, random};
 use tokio::sync::Barrier;
 
@@ -157,9 +157,9 @@ async fn a_store_that_goes_away_in_the_middle_of_a_commit_is_a_503() {
 async fn a_session_that_could_not_be_created_sends_no_cookie_and_leaves_no_record() {
     let world = World::new();
     world.faults.fail_always(Op::Set, Fault::Before);
-    let answer = world.send(NOBODY, |session| async move { session.insert("n", &1) }).await;
+    let answer = world.send(NO_TOKEN, |session| async move { session.insert("n", &1) }).await;
     answer.assert_silent(StatusCode::SERVICE_UNAVAILABLE);
-    let answer = world.send(NOBODY, |session| async move { session.sign_in("ada") }).await;
+    let answer = world.send(NO_TOKEN, |session| async move { session.sign_in("ada") }).await;
     answer.assert_silent(StatusCode::SERVICE_UNAVAILABLE);
     assert!(world.memory.is_empty());
 }
@@ -168,7 +168,7 @@ async fn a_session_that_could_not_be_created_sends_no_cookie_and_leaves_no_recor
 async fn a_session_whose_creation_was_applied_and_reported_as_failed_is_found() {
     let world = World::new();
     world.faults.fail(Op::Set, 1, Fault::After);
-    let (answer, counts) = world.cost(world.send(NOBODY, count)).await;
+    let (answer, counts) = world.cost(world.send(NO_TOKEN, count)).await;
     assert_eq!(answer.assert_ok().body, "1");
     assert_eq!(counts, Counts::gets(1).and_sets(1));
     assert_eq!(world.read::<u32>(&answer.token(), "n").await, Some(1));
@@ -332,7 +332,7 @@ async fn a_commit_in_doubt_takes_effect_once_while_the_names_reach_back_and_is_n
 #[tokio::test]
 async fn a_handler_that_ignores_a_commit_that_failed_does_not_make_it_a_success() {
     let world = World::new();
-    for token in [NOBODY, Some(world.begin().await)] {
+    for token in [NO_TOKEN, Some(world.begin().await)] {
         world.faults.fail_always(Op::Set, Fault::Before);
         let answer = world
             .send(token.clone(), |session| async move {
@@ -369,7 +369,7 @@ async fn a_session_that_was_stored_is_announced_though_a_later_write_of_the_requ
     let world = World::new();
     let faults = world.faults.clone();
     let answer = world
-        .send(NOBODY, |session| async move {
+        .send(NO_TOKEN, |session| async move {
             session.insert("first", &1)?;
             session.commit().await?;
             faults.fail_always(Op::Set, Fault::Before);

@@ -8,7 +8,7 @@ mod support;
 use accounts::flash_rules;
 use http::StatusCode;
 use sessile::flash::FlashLevel;
-use support::race::{NOBODY, World};
+use support::race::{NO_TOKEN, World};
 use support::store::Counts;
 
 flash_rules!(in_memory);
@@ -31,7 +31,7 @@ async fn a_page_without_messages_costs_nothing_more() {
     let (answer, counts) = world.cost(world.send(&token, read)).await;
     answer.assert_silent(StatusCode::OK);
     assert_eq!(counts, Counts { gets: 1, ..Counts::NONE });
-    let (answer, counts) = world.cost(world.send(NOBODY, read)).await;
+    let (answer, counts) = world.cost(world.send(NO_TOKEN, read)).await;
     answer.assert_silent(StatusCode::OK);
     assert_eq!(counts, Counts::NONE);
 }
@@ -40,7 +40,7 @@ async fn a_page_without_messages_costs_nothing_more() {
 async fn messages_serialise_for_templates() {
     let world = World::new();
     world
-        .send(NOBODY, |session| async move {
+        .send(NO_TOKEN, |session| async move {
             session.flash(FlashLevel::Warning, "mind the gap")?;
             let flashes = session.take_flashes().await?;
             let json = serde_json::to_value(&flashes).unwrap();

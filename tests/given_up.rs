@@ -9,7 +9,7 @@ use http::StatusCode;
 use sessile::event::EventKind;
 use sessile::{Error, ErrorKind, Session};
 use support::client::session_of;
-use support::race::{Answer, Held, NOBODY, World};
+use support::race::{Answer, Held, NO_TOKEN, World};
 use support::store::{Fault, Gate, Op};
 
 /// How far the write of a commit had come when it was given up.
@@ -119,7 +119,7 @@ async fn a_creation_given_up_and_then_ended_leaves_no_session_and_no_cookie() {
     for write in [Write::Unsent, Write::Made] {
         for act in acts {
             let world = World::new();
-            let request = hold(&world, NOBODY, write, act).await;
+            let request = hold(&world, NO_TOKEN, write, act).await;
             request.finish().await.assert_silent(StatusCode::OK);
             assert!(world.memory.is_empty(), "{write:?}");
         }

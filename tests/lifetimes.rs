@@ -166,7 +166,7 @@ async fn the_presets_are_those_of_the_standard() {
 #[tokio::test]
 async fn a_cookie_that_outlives_its_session_opens_nothing() {
     let world = world(Lifetime::new().with_idle_timeout(HOUR).with_absolute_timeout(2 * HOUR).with_max_age(30 * DAY));
-    let answer = world.send(support::race::NOBODY, |session| async move { session.insert("n", &1) }).await;
+    let answer = world.send(support::race::NO_TOKEN, |session| async move { session.insert("n", &1) }).await;
     assert_eq!(answer.set[0].max_age(), Some(2 * 60 * 60), "no longer than the session can live");
     let token = answer.token();
     world.advance(HOUR);
@@ -339,7 +339,7 @@ async fn a_cookie_for_the_browsers_session_is_never_sent_again() {
 /// Uses a session every `step`, and keeps its cookie as a browser would: until its `Max-Age` is over.
 async fn browser_keeps_it(lifetime: Lifetime, step: Duration, total: Duration) -> bool {
     let world = world(lifetime);
-    let answer = world.send(support::race::NOBODY, |session| async move { session.insert("n", &1) }).await;
+    let answer = world.send(support::race::NO_TOKEN, |session| async move { session.insert("n", &1) }).await;
     let (token, mut max_age) = (answer.token(), answer.set[0].max_age().unwrap());
     let (mut used, mut age) = (Duration::ZERO, Duration::ZERO);
     while used < total {
