@@ -16,7 +16,7 @@ flash_rules!(in_memory);
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_fifty_readers_on_four_threads_one_shows_each_message() {
     for _ in 0..10 {
-        accounts::flash::of_fifty_readers_at_once_one_shows_each_message(&accounts::Over::memory()).await;
+        accounts::flash::each_flash_message_is_shown_by_one_of_fifty_readers(&accounts::Setup::memory()).await;
     }
 }
 
