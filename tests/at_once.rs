@@ -163,7 +163,7 @@ async fn replay_policy_end_affects_only_replays() {
     assert!(store.is_empty());
 }
 
-/// A write lands between the replay's load and the session's end; the end is retried, and each event is raised once.
+/// A write commits between the replay's load and the session's end; the end is retried, and each event is raised once.
 #[tokio::test]
 async fn replay_in_a_race_with_a_write_is_reported_once() {
     let clock = ManualClock::new();

@@ -263,7 +263,7 @@ async fn abandoned_creation_takes_effect_once_or_fails_with_503() {
     panic!("the commit never completes");
 }
 
-/// Up to seven other commits land between the abandoned commit and the response; the increment counts once.
+/// Up to seven other commits follow the abandoned commit before the response; the increment counts once.
 #[tokio::test]
 async fn abandoned_commit_takes_effect_once_despite_other_commits() {
     for polls in 1..40 {

@@ -44,7 +44,7 @@ impl Site {
     }
 
     /// Returns the token of an ended session.
-    async fn stale(&self) -> String {
+    async fn ended_token(&self) -> String {
         let mut client = Client::new(&self.app);
         client.post("/name/gone").await;
         let token = client.token().unwrap();
@@ -163,9 +163,9 @@ async fn whitespace_around_cookie_name_and_value_is_ignored() {
 async fn invalid_cookie_beside_valid_one_is_ignored() {
     let site = Site::new();
     let good = pair(&site.token_of("ada").await);
-    let stale = pair(&site.stale().await);
-    let (junk, invented) = (pair("evil"), pair(&invented(1)));
-    for (evil, gets) in [(&junk, 1), (&invented, 2), (&stale, 2)] {
+    let ended = pair(&site.ended_token().await);
+    let (malformed, invented) = (pair("evil"), pair(&invented(1)));
+    for (evil, gets) in [(&malformed, 1), (&invented, 2), (&ended, 2)] {
         let orders: [Vec<&[u8]>; 2] = [vec![evil.as_bytes(), good.as_bytes()], vec![good.as_bytes(), evil.as_bytes()]];
         for order in orders {
             Site::assert_loaded(&site.request(&order).await, "ada", Counts::gets(gets));
@@ -201,8 +201,8 @@ async fn repeated_invalid_cookies_do_not_displace_valid_one() {
     let site = Site::new();
     let good = pair(&site.token_of("ada").await);
     let planted = pair(&invented(1));
-    let junk = pair(&"!".repeat(sessile::Token::LENGTH));
-    for filler in [&planted, &junk] {
+    let malformed = pair(&"!".repeat(sessile::Token::LENGTH));
+    for filler in [&planted, &malformed] {
         let cookies = format!("{planted}; {}{good}", format!("{filler}; ").repeat(8));
         Site::assert_loaded(&site.request(&[cookies.as_bytes()]).await, "ada", Counts::gets(2));
     }
@@ -293,7 +293,7 @@ async fn invented_token_is_never_adopted() {
 #[tokio::test]
 async fn token_of_ended_session_is_never_adopted() {
     let site = Site::new();
-    let token = site.stale().await;
+    let token = site.ended_token().await;
     let mut client = Client::with_cookie(&site.app, COOKIE_NAME, &token);
     let made = client.post("/name/eve").await.set_cookie().value;
     assert_ne!(session_of(&made), session_of(&token));
@@ -453,10 +453,10 @@ async fn token_outside_the_cookie_is_ignored() {
 
 /// A cookie of an ended session, and a sign-out with an invented token, get no `Set-Cookie`.
 #[tokio::test]
-async fn stale_cookie_is_not_removed() {
+async fn cookie_of_an_ended_session_is_not_removed() {
     let site = Site::new();
-    let stale = pair(&site.stale().await);
-    Site::assert_loaded(&site.request(&[stale.as_bytes()]).await, "no session", Counts::gets(1));
+    let ended = pair(&site.ended_token().await);
+    Site::assert_loaded(&site.request(&[ended.as_bytes()]).await, "no session", Counts::gets(1));
     let mut client = Client::with_cookie(&site.app, COOKIE_NAME, &invented(3));
     client.post("/sign-out").await.assert_no_cookie();
 }

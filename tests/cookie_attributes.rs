@@ -44,7 +44,7 @@ fn build_error_of(builder: SessionLayerBuilder) -> String {
 #[track_caller]
 fn assert_refused(builder: SessionLayerBuilder, reason: &str) {
     let error = build_error_of(builder);
-    assert!(error.contains(reason), "{error:?} does not say {reason:?}");
+    assert!(error.contains(reason), "{error:?} does not contain {reason:?}");
 }
 
 // Checklist 1, 7, 8, 9, 10, 12, 16

@@ -404,7 +404,7 @@ fn chat_app() -> Router {
         .layer(SessionLayer::new(MemoryStore::new()))
 }
 
-async fn say(socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>, line: &str) -> String {
+async fn send_line(socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>, line: &str) -> String {
     socket.send(line.into()).await.unwrap();
     socket.next().await.unwrap().unwrap().into_text().unwrap().to_string()
 }
@@ -416,11 +416,11 @@ async fn websocket_writes_are_visible_to_requests() {
     let mut jar = Jar::default();
     server.get("/begin", &mut jar).await;
     let mut socket = server.connect("/detached", &mut jar).await;
-    assert_eq!(say(&mut socket, "hello").await, "1");
+    assert_eq!(send_line(&mut socket, "hello").await, "1");
     assert_eq!(server.get("/lines", &mut jar).await, "hello");
     let mut other = server.connect("/detached", &mut jar).await;
-    assert_eq!(say(&mut other, "hi").await, "2");
-    assert_eq!(say(&mut socket, "bye").await, "3");
+    assert_eq!(send_line(&mut other, "hi").await, "2");
+    assert_eq!(send_line(&mut socket, "bye").await, "3");
     assert_eq!(server.get("/lines", &mut jar).await, "hello|hi|bye");
 }
 
@@ -431,7 +431,7 @@ async fn websocket_upgrade_can_create_the_session() {
     let mut jar = Jar::default();
     let mut socket = server.connect("/new", &mut jar).await;
     assert!(!jar.is_empty(), "the upgrade response sets the cookie");
-    assert_eq!(say(&mut socket, "hello").await, "1");
+    assert_eq!(send_line(&mut socket, "hello").await, "1");
     assert_eq!(server.get("/lines", &mut jar).await, "hello");
 }
 
@@ -443,9 +443,9 @@ async fn websocket_write_fails_after_sign_out_or_sign_in() {
         let mut jar = Jar::default();
         server.get("/begin", &mut jar).await;
         let mut socket = server.connect("/detached", &mut jar).await;
-        assert_eq!(say(&mut socket, "hello").await, "1");
+        assert_eq!(send_line(&mut socket, "hello").await, "1");
         server.get(path, &mut jar).await;
-        assert_eq!(say(&mut socket, "still here").await, expected);
+        assert_eq!(send_line(&mut socket, "still here").await, expected);
         assert!(!server.get("/lines", &mut jar).await.contains("still here"));
     }
 }
@@ -457,6 +457,6 @@ async fn websocket_without_detach_cannot_write() {
     let mut jar = Jar::default();
     server.get("/begin", &mut jar).await;
     let mut socket = server.connect("/attached", &mut jar).await;
-    assert_eq!(say(&mut socket, "hello").await, "Closed");
+    assert_eq!(send_line(&mut socket, "hello").await, "Closed");
     assert_eq!(server.get("/lines", &mut jar).await, "");
 }

@@ -82,9 +82,9 @@ async fn optional_session_is_none_without_a_live_session() {
     client.post("/set").await;
     assert_eq!(client.get("/optional").await.text(), r#"some ["key"]"#);
 
-    let mut stale = client.clone();
+    let mut other_tab = client.clone();
     client.post("/sign-out").await;
-    let reply = stale.get("/optional").await;
+    let reply = other_tab.get("/optional").await;
     assert_eq!((reply.status, reply.text()), (StatusCode::OK, "none"));
     for value in ["", "junk", "AAAAAAAAcAAAgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
         assert_eq!(Client::with_cookie(&app, "__Host-id", value).get("/optional").await.text(), "none");
