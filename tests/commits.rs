@@ -257,7 +257,7 @@ async fn streamed_body_cannot_write_to_session() {
     let layer = SessionLayer::new(MemoryStore::new());
     let mut visitor = Visitor::with_session(&layer).await;
     let reply = visitor.visit(streamed).await;
-    assert_eq!(reply.text(), "Some(1) Err(Closed)");
+    assert_eq!(reply.text(), "Some(1) Err(ResponseSent)");
     assert_eq!(keys_of(&mut visitor).await, "n");
 }
 

@@ -457,6 +457,6 @@ async fn websocket_without_detach_cannot_write() {
     let mut jar = Jar::default();
     server.get("/begin", &mut jar).await;
     let mut socket = server.connect("/attached", &mut jar).await;
-    assert_eq!(send_line(&mut socket, "hello").await, "Closed");
+    assert_eq!(send_line(&mut socket, "hello").await, "ResponseSent");
     assert_eq!(server.get("/lines", &mut jar).await, "");
 }
