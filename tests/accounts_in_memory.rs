@@ -1,5 +1,5 @@
-//! The rules of `accounts/owners.rs` and `accounts/protected.rs` in memory. Those of CSRF tokens and flash messages are run by files of their own, and
-//! all of them on servers by `accounts_on_servers.rs`.
+//! The tests of `accounts/owners.rs` and `accounts/protected.rs`, in memory. `csrf.rs` and `flash.rs` run the others;
+//! `accounts_on_servers.rs` runs all of them on servers.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 

@@ -20,7 +20,7 @@ use sessile::store::Store;
 use sessile::testing::conformance::{Fixture, Task, check};
 use sessile::{PostgresStore, RedisStore, SealedStore};
 
-use self::accounts::{Over, csrf_rules, flash_rules, owners_rules, protected_rules};
+use self::accounts::{Setup, csrf_rules, flash_rules, owners_rules, protected_rules};
 use self::servers::Server;
 
 /// How many runs of the attacker: each step of them is some round trips.
@@ -121,7 +121,7 @@ fn all<S: Store + Clone>(open: impl AsyncFnOnce() -> S) {
     let config = ProptestConfig { cases: RUNS, failure_persistence: None, ..ProptestConfig::default() };
     let random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let outcome = TestRunner::new_with_rng(config, random).run(&attacker::ops(1..60), |ops| {
-        runtime.block_on(attacker::run(&Over::store(store.clone()), &ops));
+        runtime.block_on(attacker::run(&Setup::with_store(store.clone()), &ops));
         Ok(())
     });
     outcome.unwrap_or_else(|error| panic!("{error}"));

@@ -1,5 +1,4 @@
-//! A store in memory answers at once, and requests over it take a shorter way: it must lead to the same place. These tests have the
-//! store itself under the layer; most others wrap it.
+//! Requests over an unwrapped `MemoryStore`, whose operations complete without waiting. Most other tests wrap the store.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -21,13 +20,14 @@ use support::client::{Client, EventLog, Visitor, request, session_of, set_cookie
 use support::race::{MINUTE, SECOND};
 use tower::ServiceExt;
 
+/// A second writer commits during the request; the update runs twice, both writes stay, and only `Created` is raised.
 #[tokio::test]
-async fn a_commit_that_loses_a_race_goes_on_and_its_events_are_raised_once() {
+async fn conflicting_commit_is_retried_and_raises_events_once() {
     let events = Arc::new(Mutex::new(Vec::new()));
-    let heard = Arc::clone(&events);
+    let log = Arc::clone(&events);
     let store = MemoryStore::new();
     let layer = SessionLayer::builder(store)
-        .with_event_hook(move |event| heard.lock().unwrap().push(event.kind))
+        .with_event_hook(move |event| log.lock().unwrap().push(event.kind))
         .build()
         .unwrap();
     let sessions = layer.sessions();
@@ -48,18 +48,19 @@ async fn a_commit_that_loses_a_race_goes_on_and_its_events_are_raised_once() {
         })
         .await;
     assert_eq!((reply.status, reply.text()), (StatusCode::OK, "done"));
-    assert_eq!(runs.load(Ordering::SeqCst), 2, "once for the handler, and once on what the other had written");
+    assert_eq!(runs.load(Ordering::SeqCst), 2, "once in the handler, and once on the newer record");
     let values = visitor
         .visit(async |session: Session| {
             Ok::<_, Error>(format!("{:?} {:?}", session.get::<u32>("n")?, session.get::<u32>("beside")?))
         })
         .await;
     assert_eq!(values.text(), "Some(2) Some(1)");
-    assert_eq!(*events.lock().unwrap(), [EventKind::Created], "the race is nothing to tell of");
+    assert_eq!(*events.lock().unwrap(), [EventKind::Created], "the conflict raises no event");
 }
 
+/// The session ends while a request has an uncommitted write; the commit does not restore it.
 #[tokio::test]
-async fn a_session_that_ends_beside_a_commit_stays_ended() {
+async fn session_ended_during_request_stays_ended() {
     let layer = SessionLayer::new(MemoryStore::new());
     let sessions = layer.sessions();
     let mut visitor = Visitor::with_session(&layer).await;
@@ -73,11 +74,12 @@ async fn a_session_that_ends_beside_a_commit_stays_ended() {
         .await;
     assert_eq!(reply.status, StatusCode::OK);
     let id = reply.text().parse().unwrap();
-    assert!(sessions.find_by_id(&id).await.unwrap().is_none(), "what the request wrote went with the session");
+    assert!(sessions.find_by_id(&id).await.unwrap().is_none(), "the request must not restore the session");
 }
 
+/// 400 concurrent requests each increment one counter; the counter reaches 401.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_at_once_in_several_threads_lose_nothing() {
+async fn concurrent_increments_on_two_threads_are_all_kept() {
     const REQUESTS: usize = 400;
     let count = async |session: Session| session.update("n", |n: &mut usize| *n += 1);
     let number = async |session: Session| Ok::<_, Error>(session.get::<usize>("n")?.unwrap_or(0).to_string());
@@ -96,100 +98,101 @@ async fn requests_at_once_in_several_threads_lose_nothing() {
     assert_eq!(client.get("/").await.text(), (REQUESTS + 1).to_string());
 }
 
-/// A layer that ends the sessions of which an old token is presented, and renews tokens each minute.
-fn ends_replays(store: &MemoryStore, clock: &ManualClock) -> SessionLayerBuilder {
+/// Returns a layer that ends replayed sessions and refreshes tokens each minute.
+fn ending_replays(store: &MemoryStore, clock: &ManualClock) -> SessionLayerBuilder {
     let layer = SessionLayer::builder(store.clone()).with_clock(clock);
     layer.with_lifetime(Lifetime::new().with_refresh_interval(MINUTE)).with_replay_policy(ReplayPolicy::End)
 }
 
-async fn count(visitor: &mut Visitor) -> Option<String> {
+async fn increment(visitor: &mut Visitor) -> Option<String> {
     let reply = visitor.visit(async |session: Session| session.update("n", |n: &mut u32| *n += 1)).await;
     assert_eq!(reply.status, StatusCode::OK);
     reply.set_cookies().pop().map(|cookie| cookie.value)
 }
 
-async fn counted(visitor: &mut Visitor) -> String {
+async fn read(visitor: &mut Visitor) -> String {
     let reply = visitor.visit(async |session: Session| session.get::<u32>("n").map(|n| format!("{n:?}"))).await;
     assert_eq!(reply.status, StatusCode::OK);
     reply.text().to_owned()
 }
 
-/// A visitor whose token was renewed, and a clone from before, whose token a replay will be of.
-async fn renewed(layer: &SessionLayer, clock: &ManualClock) -> (Visitor, Visitor) {
+/// Returns a client with a refreshed token, and a clone that still has the replaced token.
+async fn refreshed(layer: &SessionLayer, clock: &ManualClock) -> (Visitor, Visitor) {
     let mut visitor = Visitor::new(layer);
-    count(&mut visitor).await.expect("a new session has a token");
+    increment(&mut visitor).await.expect("a new session has a token");
     let copied = visitor.clone();
-    assert_eq!(count(&mut visitor).await, None);
+    assert_eq!(increment(&mut visitor).await, None);
     clock.advance(MINUTE);
-    count(&mut visitor).await.expect("its token is old enough to be renewed");
-    assert_eq!(count(&mut visitor).await, None);
+    increment(&mut visitor).await.expect("the refresh is due");
+    assert_eq!(increment(&mut visitor).await, None);
     assert_ne!(visitor.token(), copied.token());
     (visitor, copied)
 }
 
+/// Under `End` a token within the grace period works, a later one ends the session, and a sign-out works as usual.
 #[tokio::test]
-async fn where_replays_end_sessions_all_else_works_as_it_does_without() {
+async fn replay_policy_end_affects_only_replays() {
     let (clock, store, events) = (ManualClock::new(), MemoryStore::new(), EventLog::default());
     let store = store.with_clock(&clock);
-    let layer = ends_replays(&store, &clock).with_event_hook(events.hook()).build().unwrap();
+    let layer = ending_replays(&store, &clock).with_event_hook(events.hook()).build().unwrap();
     for signed_in in [false, true] {
-        let (mut visitor, mut copied) = renewed(&layer, &clock).await;
+        let (mut visitor, mut copied) = refreshed(&layer, &clock).await;
         if signed_in {
             visitor.visit(async |session: Session| session.sign_in("ada")).await.set_cookie();
             copied = visitor.clone();
             clock.advance(MINUTE);
-            count(&mut visitor).await.expect("its token is old enough to be renewed");
-            count(&mut visitor).await;
+            increment(&mut visitor).await.expect("the refresh is due");
+            increment(&mut visitor).await;
         }
         let id = session_of(&visitor.token().unwrap());
         let number = if signed_in { "Some(6)" } else { "Some(4)" };
-        assert_eq!(counted(&mut visitor).await, number);
-        assert_eq!(counted(&mut copied.clone()).await, number, "within the grace it is no replay");
+        assert_eq!(read(&mut visitor).await, number);
+        assert_eq!(read(&mut copied.clone()).await, number, "within the grace period this is no replay");
         clock.advance(31 * SECOND);
-        assert_eq!(counted(&mut visitor).await, number);
+        assert_eq!(read(&mut visitor).await, number);
         events.take();
-        assert_eq!(counted(&mut copied).await, "None");
+        assert_eq!(read(&mut copied).await, "None");
         assert_eq!(events.take(), [(EventKind::Replayed, Some(id)), (EventKind::Ended, Some(id))]);
-        assert_eq!(counted(&mut visitor).await, "None", "it has ended for both");
+        assert_eq!(read(&mut visitor).await, "None", "the session ended for both clients");
         assert!(store.is_empty());
     }
-    // And a session that its own client ends.
+    // A sign-out by the client works as usual.
     let mut visitor = Visitor::new(&layer);
-    count(&mut visitor).await.expect("a new session has a token");
+    increment(&mut visitor).await.expect("a new session has a token");
     assert!(visitor.visit(async |session: Session| session.sign_out()).await.set_cookie().is_removal());
     assert!(store.is_empty());
 }
 
-/// Another request writes just after the replay has read the session, so that its end must be tried again, and has to wait.
+/// A write commits between the replay's load and the session's end; the end is retried, and each event is raised once.
 #[tokio::test]
-async fn a_replay_that_loses_a_race_for_the_end_of_the_session_is_told_once() {
+async fn replay_in_a_race_with_a_write_is_reported_once() {
     let clock = ManualClock::new();
     let store = MemoryStore::new().with_clock(&clock);
-    let beside = ends_replays(&store, &clock).build().unwrap().sessions();
+    let beside = ending_replays(&store, &clock).build().unwrap().sessions();
     let events = EventLog::default();
-    let hear = events.hook();
-    let layer = ends_replays(&store, &clock)
+    let log = events.hook();
+    let layer = ending_replays(&store, &clock)
         .with_event_hook(move |event| {
             if event.kind == EventKind::Replayed {
-                write(&beside, &event.session.expect("of a session that was read"));
+                write(&beside, &event.session.expect("the session was loaded"));
             }
-            hear(event);
+            log(event);
         })
         .build()
         .unwrap();
-    let (mut visitor, mut copied) = renewed(&layer, &clock).await;
+    let (mut visitor, mut copied) = refreshed(&layer, &clock).await;
     let id = session_of(&visitor.token().unwrap());
     clock.advance(31 * SECOND);
     events.take();
-    assert_eq!(counted(&mut copied).await, "None");
+    assert_eq!(read(&mut copied).await, "None");
     assert_eq!(events.kinds(), [EventKind::Replayed, EventKind::Ended]);
     assert_eq!(events.ends(), [(id, EndReason::Replayed)]);
-    assert_eq!(counted(&mut visitor).await, "None");
+    assert_eq!(read(&mut visitor).await, "None");
     assert!(store.is_empty());
 }
 
-/// Writes to a session in the middle of something else; a store in memory does not wait.
+/// Writes to a session synchronously, which works because a memory store never waits.
 fn write(sessions: &Sessions, id: &SessionId) {
     let written = sessions.update(id, &BTreeMap::from([("beside", 1)])).now_or_never();
-    written.expect("it does not wait").expect("the session is there");
+    written.expect("a memory store never waits").expect("the session exists");
 }

@@ -1,6 +1,6 @@
-//! Whatever two people and somebody who attacks them do, in whatever order, the attacker learns nothing that is theirs.
+//! Random sequences of requests by two users and an attacker, checked against a model.
 //!
-//! 1,000 runs; `PROPTEST_CASES=100000 cargo test --test attacker` makes more of them.
+//! 1,000 runs by default; `PROPTEST_CASES=100000 cargo test --test attacker` runs more.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -15,35 +15,36 @@ use std::collections::BTreeMap;
 use proptest::prelude::ProptestConfig;
 use proptest::test_runner::TestRunner;
 
-use accounts::Over;
+use accounts::Setup;
 
 const RUNS: u32 = 1_000;
 
+/// Random runs of two users and an attacker match the model, and each attack occurs at least ten times.
 #[test]
-fn no_run_gives_the_attacker_what_is_anothers() {
+fn attacker_never_reads_another_clients_data() {
     let mut config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     if std::env::var_os("PROPTEST_CASES").is_none() {
         config.cases = RUNS;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let reached = RefCell::new(BTreeMap::<&str, usize>::new());
+    let covered = RefCell::new(BTreeMap::<&str, usize>::new());
     let outcome = TestRunner::new(config).run(&attacker::ops(1..80), |ops| {
-        let over = Over::memory();
-        let run = runtime.block_on(attacker::run(&over, &ops));
-        for (what, times) in run.reached {
-            *reached.borrow_mut().entry(what).or_default() += times;
+        let setup = Setup::memory();
+        let run = runtime.block_on(attacker::run(&setup, &ops));
+        for (event, times) in run.covered {
+            *covered.borrow_mut().entry(event).or_default() += times;
         }
         Ok(())
     });
     outcome.unwrap_or_else(|error| panic!("{error}"));
-    let reached = reached.into_inner();
-    for what in [
+    let covered = covered.into_inner();
+    for event in [
         "planted",
         "tossed",
         "forged",
         "forged a form",
         "refused a form",
-        "stole a dead token",
+        "learned an expired token",
         "signed in",
         "signed in over another",
         "signed out",
@@ -52,8 +53,8 @@ fn no_run_gives_the_attacker_what_is_anothers() {
         "wrote a secret",
     ] {
         assert!(
-            reached.get(what).is_some_and(|times| *times >= 10),
-            "{what} is too rare for these runs to show much: {reached:?}"
+            covered.get(event).is_some_and(|times| *times >= 10),
+            "{event} occurs fewer than 10 times: {covered:?}"
         );
     }
 }

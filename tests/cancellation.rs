@@ -1,5 +1,5 @@
-//! Clients that go away and handlers that stop waiting, at every point where a request can wait: the session is as it
-//! was or as it was to become, and what is acknowledged is there once.
+//! Requests and commits that are dropped at every await point: a session is unchanged or completely changed, and an
+//! acknowledged change takes effect once.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -13,10 +13,10 @@ use std::task::{Context, Poll, Waker};
 use futures_util::future::{BoxFuture, FutureExt};
 use http::StatusCode;
 use sessile::{Error, Session};
-use support::race::{Answer, MINUTE, NOBODY, World};
+use support::race::{Answer, MINUTE, NO_TOKEN, World};
 use support::store::{Fault, Op};
 
-/// Polls a future at most so often; `None` if it is not ready by then.
+/// Polls a future at most `times` times; returns `None` if it is still pending.
 fn poll_times<F: Future + Unpin>(future: &mut F, times: usize) -> Option<F::Output> {
     let mut context = Context::from_waker(Waker::noop());
     (0..times).find_map(|_| match future.poll_unpin(&mut context) {
@@ -25,20 +25,20 @@ fn poll_times<F: Future + Unpin>(future: &mut F, times: usize) -> Option<F::Outp
     })
 }
 
-/// More polls than any request here takes.
-const ENOUGH: usize = 200;
+/// More polls than any request in this file needs.
+const MAX_POLLS: usize = 200;
 
-/// Runs one kind of request again and again, each time in a fresh world, and drops it after its first poll, its second,
-/// and so on until it completes; `check` sees what it has left, and says whether it took effect.
+/// Runs a request in new worlds and drops it after 0, 1, 2, … polls until it completes.
 ///
-/// In each run the effect must be all or nothing; it cannot go back once it is there, and it must be there at the end.
+/// `check` inspects each world, panics at a partial effect and returns whether the request took effect. With more polls,
+/// an effect must not disappear, and the completed request must have it.
 async fn drop_at_each_poll<P, C>(prepare: P, work: Work, check: C)
 where
     P: AsyncFn(&World) -> String,
     C: AsyncFn(&World, &str, Option<Answer>) -> bool,
 {
     let (mut effects, mut done) = (Vec::new(), false);
-    for polls in 0..ENOUGH {
+    for polls in 0..MAX_POLLS {
         let world = World::new();
         let token = prepare(&world).await;
         world.faults.pend(2);
@@ -48,7 +48,7 @@ where
         world.faults.heal();
         done = answer.is_some();
         effects.push(check(&world, &token, answer).await);
-        // The session can be used as if nothing had been, where it is there.
+        // A live session must work as before.
         if world.is_live(&token).await {
             world.insert(&token, "later", 1).await.assert_silent(StatusCode::OK);
             assert_eq!(world.read::<u32>(&token, "later").await, Some(1));
@@ -58,7 +58,7 @@ where
         }
     }
     assert!(done, "the request never completes");
-    assert!(effects.len() > 4, "it was dropped at {} points only", effects.len());
+    assert!(effects.len() > 4, "the request was dropped at only {} points", effects.len());
     assert!(effects.is_sorted(), "{effects:?}");
     assert_eq!((effects.first(), effects.last()), (Some(&false), Some(&true)));
 }
@@ -71,8 +71,9 @@ async fn begin(world: &World) -> String {
     token
 }
 
+/// A request with an insert, a remove and an update is dropped at each poll; no partial commit is ever stored.
 #[tokio::test]
-async fn a_write_that_is_dropped_anywhere_is_made_whole_or_not_at_all() {
+async fn dropped_request_commits_all_its_writes_or_none() {
     let work: Work = |session| {
         Box::pin(async move {
             session.insert("a", &1)?;
@@ -86,14 +87,15 @@ async fn a_write_that_is_dropped_anywhere_is_made_whole_or_not_at_all() {
         match (keys.join(" ").as_str(), n) {
             ("start n", 1) => false,
             ("n a", 2) => true,
-            between => panic!("in between: {between:?}"),
+            partial => panic!("partial effect: {partial:?}"),
         }
     })
     .await;
 }
 
+/// A request that commits in its handler is dropped at each poll; no partial commit is ever stored.
 #[tokio::test]
-async fn a_commit_of_the_handlers_own_that_is_dropped_anywhere_is_made_whole_or_not_at_all() {
+async fn dropped_update_now_commits_all_writes_or_none() {
     let work: Work = |session| {
         Box::pin(async move {
             session.insert("a", &1)?;
@@ -106,14 +108,15 @@ async fn a_commit_of_the_handlers_own_that_is_dropped_anywhere_is_made_whole_or_
         match (keys.join(" ").as_str(), n) {
             ("start n", 1) => false,
             ("start n a", 2) => true,
-            between => panic!("in between: {between:?}"),
+            partial => panic!("partial effect: {partial:?}"),
         }
     })
     .await;
 }
 
+/// An anonymous or signed-in sign-out is dropped at each poll; a record remains only if the session is live.
 #[tokio::test]
-async fn a_sign_out_that_is_dropped_anywhere_ends_the_session_or_does_not() {
+async fn dropped_sign_out_ends_session_or_leaves_it_live() {
     let work: Work = |session| Box::pin(async move { session.sign_out() });
     drop_at_each_poll(begin, work, async |world, token, _| !world.is_live(token).await).await;
     drop_at_each_poll(
@@ -128,8 +131,9 @@ async fn a_sign_out_that_is_dropped_anywhere_ends_the_session_or_does_not() {
     .await;
 }
 
+/// A sign-in with an insert is dropped at each poll; owner, value and token rotation change together.
 #[tokio::test]
-async fn a_sign_in_that_is_dropped_anywhere_takes_place_or_does_not() {
+async fn dropped_sign_in_applies_completely_or_not_at_all() {
     let work: Work = |session| {
         Box::pin(async move {
             session.sign_in("ada")?;
@@ -141,24 +145,25 @@ async fn a_sign_in_that_is_dropped_anywhere_takes_place_or_does_not() {
         let keys = stored.keys();
         match (stored.owner(), keys.join(" ").as_str()) {
             (None, "start n") => {
-                assert!(world.is_live(token).await, "signed out by a sign-in that did not take place");
+                assert!(world.is_live(token).await, "the sign-in did not apply, so the token must work");
                 false
             }
             (Some("ada"), "start n secret") => {
-                assert!(!world.is_live(token).await, "the old token works on");
+                assert!(!world.is_live(token).await, "the sign-in must retire the old token");
                 if let Some(answer) = answer {
                     assert!(world.is_live(&answer.token()).await);
                 }
                 true
             }
-            between => panic!("in between: {between:?}"),
+            partial => panic!("partial effect: {partial:?}"),
         }
     })
     .await;
 }
 
+/// A read with a due touch is dropped at each of 20 polls; the session stays live with its keys.
 #[tokio::test]
-async fn a_touch_that_is_dropped_anywhere_harms_nothing() {
+async fn dropped_touch_leaves_session_intact() {
     for polls in 0..20 {
         let world = World::new();
         let token = world.begin().await;
@@ -172,12 +177,13 @@ async fn a_touch_that_is_dropped_anywhere_harms_nothing() {
     }
 }
 
+/// A request that creates a session is dropped at each poll; a completed request's token opens both keys.
 #[tokio::test]
-async fn a_creation_that_is_dropped_anywhere_leaves_one_session_at_most() {
-    for polls in 0..ENOUGH {
+async fn dropped_creation_leaves_at_most_one_session() {
+    for polls in 0..MAX_POLLS {
         let world = World::new();
         world.faults.pend(2);
-        let mut request = world.call(NOBODY, |session| async move {
+        let mut request = world.call(NO_TOKEN, |session| async move {
             session.insert("a", &1)?;
             session.insert("b", &1)
         });
@@ -193,10 +199,10 @@ async fn a_creation_that_is_dropped_anywhere_leaves_one_session_at_most() {
     panic!("the request never completes");
 }
 
-/// A handler that polls its commit so often and no more, writes once again, and answers with success.
-async fn give_up_after(world: &World, token: Option<String>, polls: usize) -> (Answer, bool) {
+/// Sends a request that polls its commit `polls` times, drops it, writes again and succeeds.
+async fn abandon_after(world: &World, token: Option<String>, polls: usize) -> (Answer, bool) {
     let committed = Arc::new(AtomicBool::new(false));
-    let noted = Arc::clone(&committed);
+    let completed = Arc::clone(&committed);
     world.faults.pend(2);
     let answer = world
         .send(token, move |session| async move {
@@ -204,7 +210,7 @@ async fn give_up_after(world: &World, token: Option<String>, polls: usize) -> (A
             session.insert("before", &1)?;
             {
                 let mut commit = Box::pin(session.commit());
-                noted.store(poll_times(&mut commit, polls).is_some(), Ordering::SeqCst);
+                completed.store(poll_times(&mut commit, polls).is_some(), Ordering::SeqCst);
             }
             session.insert("after", &1)?;
             session.update("n", |n: &mut u32| *n += 10)
@@ -214,16 +220,17 @@ async fn give_up_after(world: &World, token: Option<String>, polls: usize) -> (A
     (answer, committed.load(Ordering::SeqCst))
 }
 
+/// The handler drops its commit after each number of polls; the response commits every change exactly once.
 #[tokio::test]
-async fn a_commit_that_its_handler_stops_waiting_for_takes_effect_once_with_the_response() {
-    for polls in 0..ENOUGH {
+async fn abandoned_commit_takes_effect_once_with_response() {
+    for polls in 0..MAX_POLLS {
         let world = World::new();
         let token = world.begin().await;
-        let (answer, committed) = give_up_after(&world, Some(token.clone()), polls).await;
+        let (answer, committed) = abandon_after(&world, Some(token.clone()), polls).await;
         answer.assert_silent(StatusCode::OK);
-        assert_eq!(world.read::<u32>(&token, "n").await, Some(11), "given up after {polls} polls");
-        assert_eq!(world.read::<u32>(&token, "before").await, Some(1), "given up after {polls} polls");
-        assert_eq!(world.read::<u32>(&token, "after").await, Some(1), "given up after {polls} polls");
+        assert_eq!(world.read::<u32>(&token, "n").await, Some(11), "abandoned after {polls} polls");
+        assert_eq!(world.read::<u32>(&token, "before").await, Some(1), "abandoned after {polls} polls");
+        assert_eq!(world.read::<u32>(&token, "after").await, Some(1), "abandoned after {polls} polls");
         if committed {
             return;
         }
@@ -231,21 +238,22 @@ async fn a_commit_that_its_handler_stops_waiting_for_takes_effect_once_with_the_
     panic!("the commit never completes");
 }
 
+/// The creating commit is dropped after each number of polls; the client gets one complete session, or 503 and none.
 #[tokio::test]
-async fn a_creation_that_its_handler_stops_waiting_for_takes_effect_once_or_is_a_503() {
+async fn abandoned_creation_takes_effect_once_or_fails_with_503() {
     let mut created = 0;
-    for polls in 0..ENOUGH {
+    for polls in 0..MAX_POLLS {
         let world = World::new();
-        let (answer, committed) = give_up_after(&world, NOBODY, polls).await;
+        let (answer, committed) = abandon_after(&world, NO_TOKEN, polls).await;
         if answer.status == StatusCode::OK {
             created += 1;
             let token = answer.token();
-            assert_eq!(world.read::<u32>(&token, "n").await, Some(11), "given up after {polls} polls");
-            assert_eq!(world.opens(&token).await.unwrap().keys.len(), 3, "given up after {polls} polls");
+            assert_eq!(world.read::<u32>(&token, "n").await, Some(11), "abandoned after {polls} polls");
+            assert_eq!(world.opens(&token).await.unwrap().keys.len(), 3, "abandoned after {polls} polls");
             assert_eq!(world.memory.len(), 1);
         } else {
             answer.assert_silent(StatusCode::SERVICE_UNAVAILABLE);
-            assert!(world.memory.is_empty(), "given up after {polls} polls");
+            assert!(world.memory.is_empty(), "abandoned after {polls} polls");
         }
         if committed {
             assert!(created > 1);
@@ -255,8 +263,9 @@ async fn a_creation_that_its_handler_stops_waiting_for_takes_effect_once_or_is_a
     panic!("the commit never completes");
 }
 
+/// Up to seven other commits follow the abandoned commit before the response; the increment counts once.
 #[tokio::test]
-async fn a_commit_that_is_given_up_while_others_commit_takes_effect_once() {
+async fn abandoned_commit_takes_effect_once_despite_other_commits() {
     for polls in 1..40 {
         for others in 0..=7_u32 {
             let world = World::new();
@@ -283,41 +292,43 @@ async fn a_commit_that_is_given_up_while_others_commit_takes_effect_once() {
     }
 }
 
+/// The handler drops the sign-out's commit after each number of polls; the response removes the cookie and the record.
 #[tokio::test]
-async fn a_sign_out_that_its_handler_stops_waiting_for_ends_the_session_with_the_response() {
+async fn abandoned_sign_out_ends_session_with_response() {
     for signed_in in [false, true] {
-        for polls in 0..ENOUGH {
+        for polls in 0..MAX_POLLS {
             let world = World::new();
             let token = if signed_in { world.begin_signed_in("ada").await } else { world.begin().await };
             world.faults.pend(2);
             let done = Arc::new(AtomicBool::new(false));
-            let noted = Arc::clone(&done);
+            let completed = Arc::clone(&done);
             let answer = world
                 .send(&token, move |session| async move {
                     session.sign_out()?;
                     let mut commit = Box::pin(session.commit());
-                    noted.store(poll_times(&mut commit, polls).is_some(), Ordering::SeqCst);
+                    completed.store(poll_times(&mut commit, polls).is_some(), Ordering::SeqCst);
                     Ok(())
                 })
                 .await;
             world.faults.heal();
-            assert!(answer.assert_ok().is_removal(), "given up after {polls} polls");
-            assert!(world.memory.is_empty(), "given up after {polls} polls");
+            assert!(answer.assert_ok().is_removal(), "abandoned after {polls} polls");
+            assert!(world.memory.is_empty(), "abandoned after {polls} polls");
             if done.load(Ordering::SeqCst) {
                 break;
             }
-            assert!(polls + 1 < ENOUGH, "the commit never completes");
+            assert!(polls + 1 < MAX_POLLS, "the commit never completes");
         }
     }
 }
 
+/// The handler drops the creating commit after up to 19 polls and signs out; no cookie and no record remain.
 #[tokio::test]
-async fn a_commit_given_up_and_then_ended_by_its_handler_leaves_no_session() {
+async fn sign_out_after_abandoned_creation_leaves_no_session() {
     for polls in 0..20 {
         let world = World::new();
         world.faults.pend(2);
         let answer = world
-            .send(NOBODY, move |session| async move {
+            .send(NO_TOKEN, move |session| async move {
                 session.insert("a", &1)?;
                 {
                     let mut commit = Box::pin(session.commit());
@@ -327,19 +338,20 @@ async fn a_commit_given_up_and_then_ended_by_its_handler_leaves_no_session() {
             })
             .await;
         world.faults.heal();
-        assert_eq!(answer.assert_ok().given(), None, "given up after {polls} polls");
-        assert!(world.memory.is_empty(), "given up after {polls} polls");
+        assert_eq!(answer.assert_ok().new_token(), None, "abandoned after {polls} polls");
+        assert!(world.memory.is_empty(), "abandoned after {polls} polls");
     }
 }
 
+/// The handler signs out while the creating commit is pending, then drops the commit; no cookie and no record remain.
 #[tokio::test]
-async fn a_commit_given_up_after_its_handler_has_ended_the_session_leaves_none() {
+async fn sign_out_during_abandoned_creation_leaves_no_session() {
     for polls in 0..20 {
         for signs_in in [false, true] {
             let world = World::new();
             world.faults.pend(2);
             let answer = world
-                .send(NOBODY, move |session| async move {
+                .send(NO_TOKEN, move |session| async move {
                     if signs_in {
                         session.sign_in("ada")?
                     } else {
@@ -353,23 +365,24 @@ async fn a_commit_given_up_after_its_handler_has_ended_the_session_leaves_none()
                 })
                 .await;
             world.faults.heal();
-            assert_eq!(answer.assert_ok().given(), None, "given up after {polls} polls");
-            assert!(world.memory.is_empty(), "given up after {polls} polls");
+            assert_eq!(answer.assert_ok().new_token(), None, "abandoned after {polls} polls");
+            assert!(world.memory.is_empty(), "abandoned after {polls} polls");
         }
     }
 }
 
+/// An applied commit is dropped, up to 12 others follow, and it is retried; the increment counts once.
 #[tokio::test]
-async fn a_detached_commit_that_was_given_up_is_not_made_twice_however_many_others_come_between() {
+async fn abandoned_detached_commit_is_never_applied_twice() {
     for others in [0_u32, 3, 7, 9, 12] {
         let world = World::new();
         let token = world.begin().await;
         let place = Arc::new(std::sync::Mutex::new(None));
-        let kept = Arc::clone(&place);
-        // Detached from a request that has something to write, so that it finds its session when it first commits.
+        let slot = Arc::clone(&place);
+        // The request writes too, so that the detached session looks for its session at its first commit.
         let answer = world.send(&token, move |session| async move {
             session.insert("parent", &1)?;
-            *kept.lock().unwrap() = Some(session.detach());
+            *slot.lock().unwrap() = Some(session.detach());
             Ok(())
         });
         answer.await.assert_ok();
@@ -378,7 +391,7 @@ async fn a_detached_commit_that_was_given_up_is_not_made_twice_however_many_othe
         let gate = world.faults.hold_after(Op::Set, 1);
         {
             let mut commit = Box::pin(detached.commit());
-            assert!(poll_times(&mut commit, 3).is_none(), "the answer is on its way");
+            assert!(poll_times(&mut commit, 3).is_none(), "the store's reply is pending");
             gate.reached().await;
         }
         for other in 0..others {
@@ -390,8 +403,9 @@ async fn a_detached_commit_that_was_given_up_is_not_made_twice_however_many_othe
     }
 }
 
+/// The handler drops four loads at different polls; the next load succeeds and its write commits.
 #[tokio::test]
-async fn a_load_that_is_given_up_is_begun_again() {
+async fn abandoned_load_is_started_again() {
     let world = World::new();
     let token = world.begin().await;
     world.faults.pend(3);
@@ -409,23 +423,24 @@ async fn a_load_that_is_given_up_is_begun_again() {
     assert_eq!(world.opens(&token).await.unwrap().keys, ["start", "n"]);
 }
 
+/// The store fails before or after the write, or applies it late; the abandoned commit's increment counts once.
 #[tokio::test]
-async fn a_commit_that_is_given_up_and_whose_answer_is_lost_takes_effect_once() {
+async fn abandoned_commit_with_store_fault_takes_effect_once() {
     for fault in [Fault::Before, Fault::After, Fault::Late] {
         for polls in 0..40 {
             let world = World::new();
             let token = world.begin().await;
             world.faults.fail(Op::Set, 1, fault);
-            let (answer, _) = give_up_after(&world, Some(token.clone()), polls).await;
+            let (answer, _) = abandon_after(&world, Some(token.clone()), polls).await;
             answer.assert_silent(StatusCode::OK);
             assert_eq!(world.read::<u32>(&token, "n").await, Some(11), "{fault:?}, {polls} polls");
         }
     }
 }
 
-/// It came with a token that the other rotation has retired.
+/// Another request rotates first; the later rotation under the retired token is dropped, and its update still commits.
 #[tokio::test]
-async fn a_rotation_after_a_commit_that_was_given_up_does_not_undo_one_that_came_between() {
+async fn rotation_after_abandoned_commit_keeps_concurrent_rotation() {
     for polls in 1..40 {
         let world = World::new();
         let token = world.begin().await;
@@ -445,7 +460,7 @@ async fn a_rotation_after_a_commit_that_was_given_up_does_not_undo_one_that_came
         world.faults.heal();
         let rotated = world.send(&token, |session| async move { session.rotate() }).await.token();
         slow.finish().await.assert_silent(StatusCode::OK);
-        assert!(world.is_live(&rotated).await, "given up after {polls} polls");
-        assert_eq!(world.read::<u32>(&rotated, "n").await, Some(1), "given up after {polls} polls");
+        assert!(world.is_live(&rotated).await, "abandoned after {polls} polls");
+        assert_eq!(world.read::<u32>(&rotated, "n").await, Some(1), "abandoned after {polls} polls");
     }
 }

@@ -1,4 +1,4 @@
-//! `Clear-Site-Data`: where it is asked for, in the response that ends the session, and in no other.
+//! `Clear-Site-Data`: sent if configured, with the response that ends a session.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -36,8 +36,9 @@ fn app(data: &[SiteData]) -> Router {
         .layer(layer)
 }
 
+/// Only the sign-out that ends a session sends `Clear-Site-Data`, with all configured values in order.
 #[tokio::test]
-async fn the_response_that_ends_the_session_says_what_to_remove() {
+async fn sign_out_response_sends_clear_site_data() {
     let app = app(&[SiteData::Cache, SiteData::Cookies, SiteData::Storage, SiteData::ExecutionContexts]);
     let mut client = Client::new(&app);
     for path in ["/sign-in", "/read", "/rotate"] {
@@ -48,8 +49,9 @@ async fn the_response_that_ends_the_session_says_what_to_remove() {
     assert_eq!(client.get("/sign-out").await.header(HEADER), None, "there was no session to end");
 }
 
+/// A sign-out whose response has status 500 still sends `Clear-Site-Data`.
 #[tokio::test]
-async fn it_goes_with_the_end_of_the_session_whatever_the_status() {
+async fn clear_site_data_is_sent_with_an_error_status_too() {
     let app = app(&[SiteData::Cache]);
     let mut client = Client::new(&app);
     client.get("/sign-in").await;
@@ -57,8 +59,9 @@ async fn it_goes_with_the_end_of_the_session_whatever_the_status() {
     assert_eq!((reply.status, reply.header(HEADER)), (StatusCode::INTERNAL_SERVER_ERROR, Some("\"cache\"")));
 }
 
+/// A response that ends one session and sets another's cookie sends `Clear-Site-Data` without "cookies".
 #[tokio::test]
-async fn a_response_that_begins_another_session_leaves_its_cookie() {
+async fn clear_site_data_omits_cookies_with_a_new_session() {
     let app = app(&[SiteData::Cache, SiteData::Cookies]);
     for path in ["/goodbye", "/bob"] {
         let mut client = Client::new(&app);
@@ -69,8 +72,9 @@ async fn a_response_that_begins_another_session_leaves_its_cookie() {
     }
 }
 
+/// Without configured values, a sign-out sends no `Clear-Site-Data`.
 #[tokio::test]
-async fn by_default_it_is_not_sent() {
+async fn clear_site_data_is_not_sent_by_default() {
     let app = app(&[]);
     let mut client = Client::new(&app);
     client.get("/sign-in").await;

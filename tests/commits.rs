@@ -1,5 +1,5 @@
-//! When what a handler did is written: with the response, by its status, at once, or never. And after the head of the
-//! response is out.
+//! The time of a commit: with the response (depending on its status), in the handler, or never; and writes after the
+//! response head is sent.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -27,8 +27,9 @@ async fn keys_of(visitor: &mut Visitor) -> String {
     visitor.visit(async |session: Session| session.keys().join(",")).await.text().to_owned()
 }
 
+/// Responses with 5xx statuses commit no write, sign-in or rotation, set no cookie and create no session.
 #[tokio::test]
-async fn a_server_error_commits_nothing() {
+async fn server_error_discards_all_changes() {
     let store = MemoryStore::new();
     let layer = SessionLayer::new(store.clone());
     let mut visitor = Visitor::with_session(&layer).await;
@@ -61,8 +62,9 @@ async fn a_server_error_commits_nothing() {
     assert_eq!(store.len(), 1);
 }
 
+/// Statuses from 200 to 499 commit the handler's insert.
 #[tokio::test]
-async fn every_other_status_commits() {
+async fn every_status_below_500_commits() {
     let layer = SessionLayer::new(MemoryStore::new());
     for status in [200, 201, 204, 302, 304, 400, 401, 404, 409, 418, 499] {
         let status = StatusCode::from_u16(status).unwrap();
@@ -77,8 +79,9 @@ async fn every_other_status_commits() {
 }
 
 // Checklist 26
+/// A sign-out in a 500 response ends the session and removes the cookie; writes after it are discarded.
 #[tokio::test]
-async fn a_session_that_was_ended_is_ended_whatever_the_status() {
+async fn sign_out_takes_effect_with_any_status() {
     let store = MemoryStore::new();
     let layer = SessionLayer::new(store.clone());
     for owner in [None, Some("ada")] {
@@ -97,12 +100,13 @@ async fn a_session_that_was_ended_is_ended_whatever_the_status() {
         assert_eq!(reply.status, FAILED);
         assert!(reply.set_cookie().is_removal());
         assert_eq!(keys_of(&mut other_tab).await, "");
-        assert!(store.is_empty(), "what came after the end was not to be committed");
+        assert!(store.is_empty(), "changes after the sign-out must be discarded");
     }
 }
 
+/// Custom predicates commit only success and redirects, every status, or none.
 #[tokio::test]
-async fn a_predicate_on_the_status_decides_instead() {
+async fn commit_on_predicate_decides_which_statuses_commit() {
     let never_on_errors = |status: StatusCode| status.is_success() || status.is_redirection();
     let layer = SessionLayer::builder(MemoryStore::new()).with_commit_on(never_on_errors).build().unwrap();
     for (status, committed) in [(200, true), (303, true), (404, false), (422, false), (500, false)] {
@@ -118,12 +122,13 @@ async fn a_predicate_on_the_status_decides_instead() {
     assert_eq!(keys_of(&mut visitor).await, "n,new");
 
     let layer = SessionLayer::builder(MemoryStore::new()).with_commit_on(|_| false).build().unwrap();
-    let mut nobody = Visitor::new(&layer);
-    nobody.visit(async |session: Session| session.insert("new", &2)).await.assert_no_cookie();
+    let mut stranger = Visitor::new(&layer);
+    stranger.visit(async |session: Session| session.insert("new", &2)).await.assert_no_cookie();
 }
 
+/// Changes committed in the handler stay after status 500, and their cookie is sent; later changes are discarded.
 #[tokio::test]
-async fn a_commit_is_not_undone_by_the_status_and_its_cookie_goes_out() {
+async fn explicit_commit_survives_an_error_status() {
     let layer = SessionLayer::new(MemoryStore::new());
     let mut visitor = Visitor::new(&layer);
     let reply = visitor.visit(async |session: Session| {
@@ -148,12 +153,13 @@ async fn a_commit_is_not_undone_by_the_status_and_its_cookie_goes_out() {
     assert_eq!(keys_of(&mut visitor).await, "n");
 }
 
+/// A handler panics after writes; with `CatchPanicLayer` inside or outside, nothing is stored and no cookie is set.
 #[tokio::test]
-async fn a_panic_that_is_caught_outside_commits_nothing() {
+async fn caught_panic_commits_nothing() {
     async fn panics(session: Session) -> Result<(), Error> {
         session.insert("half", "done")?;
         session.sign_in("ada")?;
-        std::panic::resume_unwind(Box::new("as planned"))
+        std::panic::resume_unwind(Box::new("planned panic"))
     }
 
     let store = MemoryStore::new();
@@ -181,15 +187,16 @@ async fn a_panic_that_is_caught_outside_commits_nothing() {
     }
 }
 
+/// Every changing operation on a session kept past the response fails; reads still work, and nothing is stored.
 #[tokio::test]
-async fn a_write_after_the_head_of_the_response_is_refused_and_not_lost_in_silence() {
-    let (store, (tell, told)) = (MemoryStore::new(), oneshot::channel::<Session>());
+async fn write_after_response_head_fails_with_response_sent() {
+    let (store, (sender, receiver)) = (MemoryStore::new(), oneshot::channel::<Session>());
     let layer = SessionLayer::new(store.clone());
     let mut visitor = Visitor::with_session(&layer).await;
-    let tell = std::sync::Arc::new(std::sync::Mutex::new(Some(tell)));
-    visitor.visit(async move |session: Session| tell.lock().unwrap().take().unwrap().send(session).unwrap()).await;
+    let sender = std::sync::Arc::new(std::sync::Mutex::new(Some(sender)));
+    visitor.visit(async move |session: Session| sender.lock().unwrap().take().unwrap().send(session).unwrap()).await;
 
-    let session = told.await.unwrap();
+    let session = receiver.await.unwrap();
     let errors = [
         session.insert("late", &1).unwrap_err(),
         session.remove("n").unwrap_err(),
@@ -206,14 +213,15 @@ async fn a_write_after_the_head_of_the_response_is_refused_and_not_lost_in_silen
     for error in errors {
         assert_eq!(error.kind(), ErrorKind::ResponseSent);
     }
-    // Reading is as good as ever.
+    // Reads still work.
     assert_eq!(session.get::<u32>("n").unwrap(), Some(1));
     assert_eq!(keys_of(&mut visitor).await, "n");
     assert_eq!(store.len(), 1);
 }
 
+/// A task loads the session after the response and writes; the write fails with `ResponseSent`.
 #[tokio::test]
-async fn a_task_that_outlives_the_response_is_told_that_it_is_too_late() {
+async fn load_and_write_after_response_fail_with_response_sent() {
     let layer = SessionLayer::new(MemoryStore::new());
     let mut visitor = Visitor::with_session(&layer).await;
     let (go, gone) = oneshot::channel::<()>();
@@ -223,7 +231,7 @@ async fn a_task_that_outlives_the_response_is_told_that_it_is_too_late() {
         let (gone, report) = ends.lock().unwrap().take().unwrap();
         tokio::spawn(async move {
             gone.await.unwrap();
-            // Loaded as late as that, too.
+            // The first load of this request.
             let written = handle.load().await.and_then(|session| session.insert("late", &1));
             report.send(written.map_err(|error| error.kind())).unwrap();
         });
@@ -234,8 +242,9 @@ async fn a_task_that_outlives_the_response_is_told_that_it_is_too_late() {
     assert_eq!(keys_of(&mut visitor).await, "n");
 }
 
+/// A body stream reads the session, but its insert fails and nothing is stored.
 #[tokio::test]
-async fn a_streamed_body_cannot_write_any_more() {
+async fn streamed_body_cannot_write_to_session() {
     async fn streamed(session: Session) -> impl IntoResponse {
         let line = async move {
             let read: Option<u32> = session.get("n").unwrap();
@@ -248,12 +257,13 @@ async fn a_streamed_body_cannot_write_any_more() {
     let layer = SessionLayer::new(MemoryStore::new());
     let mut visitor = Visitor::with_session(&layer).await;
     let reply = visitor.visit(streamed).await;
-    assert_eq!(reply.text(), "Some(1) Err(Closed)");
+    assert_eq!(reply.text(), "Some(1) Err(ResponseSent)");
     assert_eq!(keys_of(&mut visitor).await, "n");
 }
 
+/// A spawned task's commit is blocked at the store; the response, with its cookie, is sent only after it.
 #[tokio::test]
-async fn a_response_waits_for_the_commit_that_another_task_has_begun() {
+async fn response_waits_for_commit_of_another_task() {
     let store = FaultyStore::new(MemoryStore::new());
     let gate = store.hold_before(Op::Set, 1);
     let begun = gate.clone();
@@ -268,23 +278,24 @@ async fn a_response_waits_for_the_commit_that_another_task_has_begun() {
         .route("/", get(handler))
         .route("/keys", get(async |session: Session| session.keys().join(",")))
         .layer(SessionLayer::new(store.clone()));
-    let (head, body) = answer_after(&gate, &app, request(Method::GET, "/")).await.into_parts();
+    let (head, body) = response_after(&gate, &app, request(Method::GET, "/")).await.into_parts();
     assert_eq!(body.collect().await.unwrap().to_bytes(), "done");
     let cookies = set_cookies(&head.headers);
-    assert_eq!(cookies.len(), 1, "the session that was created is the client's");
+    assert_eq!(cookies.len(), 1, "the response sets the new session's cookie");
     let mut client = Client::with_cookie(&app, &cookies[0].name, &cookies[0].value);
     assert_eq!(client.get("/keys").await.text(), "n");
 }
 
+/// A second task waits for the first task's load; afterwards the response still waits for the pending commit.
 #[tokio::test]
-async fn who_waited_to_load_what_another_has_loaded_takes_nobodys_turn() {
+async fn response_waits_for_commit_after_a_shared_load() {
     let store = FaultyStore::new(MemoryStore::new());
     let (loading, writing) = (store.hold_before(Op::Get, 1), store.hold_before(Op::Set, 2));
     let (begun, stored) = (loading.clone(), writing.clone());
     let handler = async move |handle: SessionHandle| {
         let second = handle.clone();
         let mut first = Box::pin(handle.load());
-        assert!(poll_once(&mut first).await.is_none(), "the store is at work");
+        assert!(poll_once(&mut first).await.is_none(), "the load is pending");
         let second = tokio::spawn(async move { second.load().await.is_ok() });
         pend(2).await;
         begun.release();
@@ -292,7 +303,7 @@ async fn who_waited_to_load_what_another_has_loaded_takes_nobodys_turn() {
         session.insert("n", &1)?;
         let same = session.clone();
         let mut commit = Box::pin(async move { same.commit().await });
-        assert!(poll_once(&mut commit).await.is_none(), "the commit is on its way");
+        assert!(poll_once(&mut commit).await.is_none(), "the commit is pending");
         assert!(second.await.expect("the task did not panic"));
         tokio::spawn(commit);
         stored.reached().await;
@@ -302,14 +313,15 @@ async fn who_waited_to_load_what_another_has_loaded_takes_nobodys_turn() {
     let app = Router::new().route("/", get(handler).post(create)).layer(SessionLayer::new(store.clone()));
     let created = app.clone().oneshot(request(Method::POST, "/")).await.unwrap();
     let cookie = set_cookies(created.headers()).remove(0);
-    let mut asked = request(Method::GET, "/");
+    let mut next = request(Method::GET, "/");
     let pair = format!("{}={}", cookie.name, cookie.value);
-    asked.headers_mut().insert("cookie", pair.parse().expect("a cookie is a value"));
-    assert_eq!(answer_after(&writing, &app, asked).await.status(), StatusCode::OK);
+    next.headers_mut().insert("cookie", pair.parse().expect("a cookie pair is a valid header value"));
+    assert_eq!(response_after(&writing, &app, next).await.status(), StatusCode::OK);
 }
 
+/// A spawned task's commit fails at the store; the response has status 503.
 #[tokio::test]
-async fn a_commit_that_fails_in_another_task_fails_the_response() {
+async fn failed_commit_in_another_task_fails_response() {
     let store = FaultyStore::new(MemoryStore::new());
     let gate = store.hold_before(Op::Set, 1);
     store.fail_always(Op::Set, Fault::Before);
@@ -322,16 +334,16 @@ async fn a_commit_that_fails_in_another_task_fails_the_response() {
         Ok::<_, Error>("done")
     };
     let app = Router::new().route("/", get(handler)).layer(SessionLayer::new(store.clone()));
-    let answer = answer_after(&gate, &app, request(Method::GET, "/")).await;
+    let answer = response_after(&gate, &app, request(Method::GET, "/")).await;
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
 
-/// The answer to a request whose commit is held at this gate: it does not go out before the gate is opened.
-async fn answer_after(gate: &Gate, app: &Router, request: Request<Body>) -> Response<Body> {
+/// Returns the response to a request whose commit is held at the gate; panics if it is sent before the release.
+async fn response_after(gate: &Gate, app: &Router, request: Request<Body>) -> Response<Body> {
     let mut response = Box::pin(app.clone().oneshot(request));
     for _ in 0..100 {
         if let Some(early) = poll_once(&mut response).await {
-            panic!("{} went out before what it acknowledges was stored", early.unwrap().status());
+            panic!("{} was sent before its changes were stored", early.unwrap().status());
         }
         pend(1).await;
     }
@@ -339,7 +351,7 @@ async fn answer_after(gate: &Gate, app: &Router, request: Request<Body>) -> Resp
     response.await.unwrap()
 }
 
-/// Polls a future one time.
+/// Polls a future once.
 async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     std::future::poll_fn(|context| {
         std::task::Poll::Ready(match std::pin::Pin::new(&mut *future).poll(context) {
@@ -350,21 +362,22 @@ async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     .await
 }
 
+/// The handler stops waiting for a blocked commit and updates again; the response commits both increments once.
 #[tokio::test]
-async fn a_commit_that_was_given_up_waiting_for_goes_on_with_the_response() {
+async fn abandoned_commit_is_completed_with_the_response() {
     let store = FaultyStore::new(MemoryStore::new());
     let layer = SessionLayer::new(store.clone());
     let mut visitor = Visitor::with_session(&layer).await;
     let gate = store.hold_before(Op::Set, 1);
-    let impatient = gate.clone();
+    let held = gate.clone();
     let reply = visitor.visit(async move |session: Session| {
         session.update("n", |n: &mut u32| *n += 1)?;
         tokio::select! {
             biased;
             done = session.commit() => done?,
-            () = impatient.reached() => {}
+            () = held.reached() => {}
         }
-        impatient.release();
+        held.release();
         session.update("n", |n: &mut u32| *n += 1)
     });
     assert_eq!(reply.await.status, StatusCode::OK);
@@ -372,8 +385,9 @@ async fn a_commit_that_was_given_up_waiting_for_goes_on_with_the_response() {
     assert_eq!(reply.await.text(), "Some(3)");
 }
 
+/// The request is dropped while its handler waits after an insert; no session is stored.
 #[tokio::test]
-async fn a_client_that_goes_away_leaves_a_session_that_is_whole() {
+async fn disconnect_before_response_commits_nothing() {
     let store = MemoryStore::new();
     let app = Router::new()
         .route(
@@ -393,13 +407,14 @@ async fn a_client_that_goes_away_leaves_a_session_that_is_whole() {
     assert_eq!(send(&app, request(Method::GET, "/keys")).await.text(), "");
 }
 
+/// A session kept past a dropped request refuses inserts and commits; nothing is stored.
 #[tokio::test]
-async fn what_goes_on_after_the_client_went_away_is_told_that_it_is_too_late() {
-    let (tell, told) = oneshot::channel::<Session>();
-    let tell = std::sync::Arc::new(std::sync::Mutex::new(Some(tell)));
+async fn write_after_client_disconnect_fails_with_response_sent() {
+    let (sender, receiver) = oneshot::channel::<Session>();
+    let sender = std::sync::Arc::new(std::sync::Mutex::new(Some(sender)));
     let handler = async move |session: Session| {
         session.insert("n", &1)?;
-        tell.lock().unwrap().take().unwrap().send(session).unwrap();
+        sender.lock().unwrap().take().unwrap().send(session).unwrap();
         std::future::pending::<()>().await;
         Ok::<_, Error>(())
     };
@@ -408,14 +423,15 @@ async fn what_goes_on_after_the_client_went_away_is_told_that_it_is_too_late() {
     let mut response = Box::pin(app.oneshot(request(Method::GET, "/")));
     assert!(poll_once(&mut response).await.is_none());
     drop(response);
-    let session = told.await.unwrap();
+    let session = receiver.await.unwrap();
     assert_eq!(session.insert("late", &1).unwrap_err().kind(), ErrorKind::ResponseSent);
     assert_eq!(session.commit().await.unwrap_err().kind(), ErrorKind::ResponseSent);
     assert!(store.is_empty());
 }
 
+/// The new token opens the same session; the retired token reads nothing, and its write gets 409.
 #[tokio::test]
-async fn rotating_replaces_the_token_and_keeps_the_session() {
+async fn rotation_replaces_token_and_keeps_session_id() {
     let layer = SessionLayer::new(MemoryStore::new());
     let mut visitor = Visitor::with_session(&layer).await;
     let mut old = visitor.clone();
@@ -430,8 +446,9 @@ async fn rotating_replaces_the_token_and_keeps_the_session() {
     assert_eq!(keys_of(&mut visitor).await, "n");
 }
 
+/// Two commits of one request overlap and the first fails; both report `Unavailable`, and neither change is stored.
 #[tokio::test]
-async fn a_commit_that_waits_for_one_that_fails_is_told_that_what_it_was_to_write_is_dropped() {
+async fn commit_queued_behind_a_failed_commit_fails_too() {
     let store = FaultyStore::new(MemoryStore::new());
     let layer = SessionLayer::new(store.clone());
     let mut visitor = Visitor::with_session(&layer).await;
@@ -440,11 +457,11 @@ async fn a_commit_that_waits_for_one_that_fails_is_told_that_what_it_was_to_writ
     let reply = visitor.visit(async move |session: Session| {
         session.insert("first", &1)?;
         let mut first = Box::pin(session.commit());
-        assert!(poll_once(&mut first).await.is_none(), "it is on its way");
+        assert!(poll_once(&mut first).await.is_none(), "the first commit is pending");
         gate.reached().await;
         session.insert("second", &2)?;
         let mut second = Box::pin(session.commit());
-        assert!(poll_once(&mut second).await.is_none(), "it waits for the first");
+        assert!(poll_once(&mut second).await.is_none(), "the second commit waits for the first");
         gate.release();
         assert_eq!(first.await.unwrap_err().kind(), ErrorKind::Unavailable);
         assert_eq!(second.await.unwrap_err().kind(), ErrorKind::Unavailable);
@@ -455,14 +472,15 @@ async fn a_commit_that_waits_for_one_that_fails_is_told_that_what_it_was_to_writ
     assert_eq!(keys_of(&mut visitor).await, "n");
 }
 
+/// Under strict writes a conflicting commit is refused; the next commit of the same request succeeds.
 #[tokio::test]
-async fn a_commit_after_one_that_was_refused_is_a_commit_of_its_own() {
+async fn commit_after_refused_commit_is_independent() {
     let layer = SessionLayer::builder(MemoryStore::new()).with_strict_writes(true).build().unwrap();
     let sessions = layer.sessions();
     let mut visitor = Visitor::with_session(&layer).await;
     let reply = visitor.visit(async move |session: Session| {
         session.get::<u32>("n")?;
-        let id = session.id().expect("it is stored");
+        let id = session.id().expect("the session is stored");
         sessions.update(&id, &std::collections::BTreeMap::from([("n", 2)])).await?;
         session.insert("n", &3)?;
         assert_eq!(session.commit().await.unwrap_err().kind(), ErrorKind::Conflict);
@@ -473,32 +491,34 @@ async fn a_commit_after_one_that_was_refused_is_a_commit_of_its_own() {
     assert_eq!(keys_of(&mut visitor).await, "n,another");
 }
 
+/// After a failed commit, 404 and 422 responses stay as they are; 200 and 303 become 503.
 #[tokio::test]
-async fn an_answer_that_claims_no_success_stands_though_a_commit_of_its_handler_has_failed() {
+async fn client_error_status_stands_after_failed_commit() {
     let store = FaultyStore::new(MemoryStore::new());
     let layer = SessionLayer::new(store.clone());
     let mut visitor = Visitor::with_session(&layer).await;
     store.fail_always(Op::Set, Fault::Before);
-    for (status, answered) in [(404, 404), (422, 422), (200, 503), (303, 503)] {
-        let [status, answered] = [status, answered].map(|status| StatusCode::from_u16(status).unwrap());
+    for (status, expected) in [(404, 404), (422, 422), (200, 503), (303, 503)] {
+        let [status, expected] = [status, expected].map(|status| StatusCode::from_u16(status).unwrap());
         let reply = visitor.visit(async move |session: Session| {
             session.insert("n", &2)?;
             assert_eq!(session.commit().await.unwrap_err().kind(), ErrorKind::Unavailable);
             Ok::<_, Error>(status)
         });
         let reply = reply.await;
-        assert_eq!(reply.status, answered);
+        assert_eq!(reply.status, expected);
         reply.assert_no_cookie();
     }
 }
 
+/// The session ends during the request and the commit fails with `Ended`; the response stays 200, without a cookie.
 #[tokio::test]
-async fn an_answer_stands_though_its_handler_was_told_that_the_session_has_ended() {
+async fn response_stands_after_commit_fails_with_ended() {
     let layer = SessionLayer::new(MemoryStore::new());
     let sessions = layer.sessions();
     let mut visitor = Visitor::with_session(&layer).await;
     let reply = visitor.visit(async move |session: Session| {
-        sessions.end(&session.id().expect("it is stored")).await?;
+        sessions.end(&session.id().expect("the session is stored")).await?;
         session.insert("n", &2)?;
         assert_eq!(session.commit().await.unwrap_err().kind(), ErrorKind::Ended);
         Ok::<_, Error>("done")

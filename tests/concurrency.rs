@@ -1,4 +1,4 @@
-//! Many requests at once on one session: nothing that was acknowledged is lost, and no two are given the same.
+//! Concurrent requests on one session: no acknowledged change is lost, and no value is taken twice.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -13,22 +13,22 @@ use futures_util::FutureExt;
 use http::StatusCode;
 use sessile::Session;
 use support::client::session_of;
-use support::race::{Answer, NOBODY, World};
+use support::race::{Answer, NO_TOKEN, World};
 use support::store::{Fault, Op};
 use tokio::sync::Barrier;
 use tokio::task::JoinHandle;
 
-const MANY: usize = 50;
+const REQUESTS: usize = 50;
 const ROUNDS: usize = 20;
 
-/// Fifty requests that have all loaded the session before the first of them goes on.
-fn at_once<F, Fut>(world: &World, token: &str, work: F) -> Vec<JoinHandle<Answer>>
+/// Spawns fifty requests that all load the session before any of them continues.
+fn spawn_requests<F, Fut>(world: &World, token: &str, work: F) -> Vec<JoinHandle<Answer>>
 where
     F: Fn(usize, Session) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = Result<String, sessile::Error>> + Send,
 {
-    let barrier = Arc::new(Barrier::new(MANY));
-    (0..MANY)
+    let barrier = Arc::new(Barrier::new(REQUESTS));
+    (0..REQUESTS)
         .map(|place| {
             let (barrier, work) = (Arc::clone(&barrier), work.clone());
             world.spawn(token, move |session| async move {
@@ -39,7 +39,7 @@ where
         .collect()
 }
 
-async fn all(requests: Vec<JoinHandle<Answer>>) -> Vec<Answer> {
+async fn join(requests: Vec<JoinHandle<Answer>>) -> Vec<Answer> {
     let mut answers = Vec::new();
     for request in requests {
         answers.push(request.await.unwrap());
@@ -47,32 +47,34 @@ async fn all(requests: Vec<JoinHandle<Answer>>) -> Vec<Answer> {
     answers
 }
 
+/// Fifty requests load the session before any commits, and each inserts one key; all fifty keys are stored.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn fifty_requests_that_each_set_their_own_key_all_find_it_there() {
+async fn fifty_concurrent_inserts_of_different_keys_are_all_kept() {
     for _ in 0..ROUNDS {
         let world = World::new();
         let token = world.begin().await;
-        let requests = at_once(&world, &token, |place, session| async move {
+        let requests = spawn_requests(&world, &token, |place, session| async move {
             session.insert(&format!("key {place}"), &place)?;
             Ok(String::new())
         });
-        for answer in all(requests).await {
+        for answer in join(requests).await {
             answer.assert_silent(StatusCode::OK);
         }
         let stored = world.quiet().find_by_id(&support::client::session_of(&token)).await.unwrap().unwrap();
-        for place in 0..MANY {
+        for place in 0..REQUESTS {
             assert_eq!(stored.get::<usize>(&format!("key {place}")).unwrap(), Some(place));
         }
-        assert_eq!(stored.keys().len(), MANY + 1);
+        assert_eq!(stored.keys().len(), REQUESTS + 1);
     }
 }
 
+/// Fifty concurrent requests increment a counter; they return the numbers 1 to 50, and 50 is stored.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn fifty_increments_count_to_fifty_and_answer_fifty_numbers() {
+async fn fifty_concurrent_update_now_calls_return_distinct_numbers() {
     for _ in 0..ROUNDS {
         let world = World::new();
         let token = world.begin().await;
-        let requests = at_once(&world, &token, |_, session| async move {
+        let requests = spawn_requests(&world, &token, |_, session| async move {
             let number = session
                 .update_now("count", |count: &mut usize| {
                     *count += 1;
@@ -81,57 +83,60 @@ async fn fifty_increments_count_to_fifty_and_answer_fifty_numbers() {
                 .await?;
             Ok(number.to_string())
         });
-        let numbers: BTreeSet<usize> = all(requests).await.iter().map(|answer| answer.body.parse().unwrap()).collect();
-        assert_eq!(numbers, (1..=MANY).collect());
-        assert_eq!(world.read::<usize>(&token, "count").await, Some(MANY));
+        let numbers: BTreeSet<usize> = join(requests).await.iter().map(|answer| answer.body.parse().unwrap()).collect();
+        assert_eq!(numbers, (1..=REQUESTS).collect());
+        assert_eq!(world.read::<usize>(&token, "count").await, Some(REQUESTS));
     }
 }
 
+/// Fifty concurrent requests push to one list; all fifty items are stored.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn fifty_updates_that_push_to_a_list_keep_all_fifty_items() {
+async fn fifty_concurrent_updates_of_a_list_keep_every_item() {
     for _ in 0..ROUNDS {
         let world = World::new();
         let token = world.begin().await;
-        let requests = at_once(&world, &token, |place, session| async move {
+        let requests = spawn_requests(&world, &token, |place, session| async move {
             session.update("list", move |list: &mut Vec<usize>| list.push(place))?;
             Ok(String::new())
         });
-        for answer in all(requests).await {
+        for answer in join(requests).await {
             answer.assert_silent(StatusCode::OK);
         }
         let mut list: Vec<usize> = world.read(&token, "list").await.unwrap();
         list.sort_unstable();
-        assert_eq!(list, (0..MANY).collect::<Vec<_>>());
+        assert_eq!(list, (0..REQUESTS).collect::<Vec<_>>());
     }
 }
 
+/// Fifty concurrent requests call `take_now` on one value; exactly one receives it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_value_is_taken_by_one_request_of_fifty() {
+async fn value_is_taken_by_one_of_fifty_requests() {
     for _ in 0..ROUNDS {
         let world = World::new();
         let token = world.begin().await;
         world.insert(&token, "coupon", 493).await.assert_ok();
-        let requests = at_once(&world, &token, |_, session| async move {
+        let requests = spawn_requests(&world, &token, |_, session| async move {
             let taken: Option<u32> = session.take_now("coupon").await?;
             Ok(taken.map(|taken| taken.to_string()).unwrap_or_default())
         });
-        let taken: Vec<String> = all(requests).await.into_iter().map(|answer| answer.body).collect();
+        let taken: Vec<String> = join(requests).await.into_iter().map(|answer| answer.body).collect();
         let winners: Vec<&String> = taken.iter().filter(|body| !body.is_empty()).collect();
         assert_eq!(winners, ["493"]);
         assert_eq!(world.read::<u32>(&token, "coupon").await, None);
     }
 }
 
+/// Fifty concurrent requests insert the same key and log their commits; the stored value is the last logged one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_inserts_of_one_key_the_last_to_be_committed_stays() {
+async fn last_committed_insert_of_a_key_stays() {
     for _ in 0..ROUNDS {
         let world = World::new();
         let token = world.begin().await;
         let order = Arc::new(AtomicU32::new(0));
-        let requests = at_once(&world, &token, move |place, session| {
+        let requests = spawn_requests(&world, &token, move |place, session| {
             let order = Arc::clone(&order);
             async move {
-                // The counter that is committed with it tells which was the last.
+                // The list is committed with the key, so its last item names the last commit.
                 session.insert("last", &place)?;
                 session.update("commits", |commits: &mut u32| *commits += 1)?;
                 session.update("order", move |list: &mut Vec<usize>| list.push(place))?;
@@ -140,15 +145,16 @@ async fn of_many_inserts_of_one_key_the_last_to_be_committed_stays() {
                 Ok(String::new())
             }
         });
-        all(requests).await;
+        join(requests).await;
         let list: Vec<usize> = world.read(&token, "order").await.unwrap();
         assert_eq!(world.read::<usize>(&token, "last").await, list.last().copied());
         assert_eq!(world.read::<u32>(&token, "commits").await, Some(50));
     }
 }
 
+/// Two requests load the same record and insert one key; both get 200, and the later commit's value stays.
 #[tokio::test]
-async fn the_later_of_two_inserts_of_one_key_stays() {
+async fn later_of_two_inserts_of_one_key_stays() {
     let world = World::new();
     let token = world.begin().await;
     let (slow, quick) = world
@@ -163,8 +169,9 @@ async fn the_later_of_two_inserts_of_one_key_stays() {
     assert_eq!(world.read::<String>(&token, "theme").await.as_deref(), Some("slow"));
 }
 
+/// A removal commits before an insert that was loaded earlier; both take effect.
 #[tokio::test]
-async fn an_insert_and_a_removal_of_other_keys_merge() {
+async fn insert_merges_with_earlier_removal_of_another_key() {
     let world = World::new();
     let token = world.begin().await;
     world.insert(&token, "old", 1).await.assert_ok();
@@ -183,8 +190,9 @@ async fn an_insert_and_a_removal_of_other_keys_merge() {
     assert_eq!(world.opens(&token).await.unwrap().keys, ["start", "new"]);
 }
 
+/// An insert commits before a removal that was loaded earlier; both take effect.
 #[tokio::test]
-async fn a_removal_and_an_insert_of_other_keys_merge() {
+async fn removal_merges_with_earlier_insert_of_another_key() {
     let world = World::new();
     let token = world.begin().await;
     world.insert(&token, "old", 1).await.assert_ok();
@@ -200,20 +208,22 @@ async fn a_removal_and_an_insert_of_other_keys_merge() {
     assert_eq!(world.opens(&token).await.unwrap().keys, ["start", "new"]);
 }
 
+/// An insert commits before a clear that was loaded earlier; no key remains, but the session does.
 #[tokio::test]
-async fn a_clear_that_is_committed_later_removes_what_came_before_it() {
+async fn later_clear_removes_earlier_inserts() {
     let world = World::new();
     let token = world.begin().await;
     let (slow, _) = world
         .overtake(&token, |session| async move { session.clear() }, |session| async move { session.insert("new", &1) })
         .await;
     slow.assert_silent(StatusCode::OK);
-    let opened = world.opens(&token).await.expect("the session itself stays");
+    let opened = world.opens(&token).await.expect("the session stays live");
     assert!(opened.keys.is_empty());
 }
 
+/// A clear commits before an insert that was loaded earlier; only the inserted key remains.
 #[tokio::test]
-async fn an_insert_that_is_committed_after_a_clear_stays_alone() {
+async fn insert_committed_after_a_clear_stays() {
     let world = World::new();
     let token = world.begin().await;
     world
@@ -222,8 +232,9 @@ async fn an_insert_that_is_committed_after_a_clear_stays_alone() {
     assert_eq!(world.opens(&token).await.unwrap().keys, ["new"]);
 }
 
+/// A request clears the session and inserts a key; its commit is retried after a conflict, and only that key remains.
 #[tokio::test]
-async fn a_write_after_a_clear_in_one_request_survives_it_on_replay_too() {
+async fn write_after_clear_survives_a_retry() {
     let world = World::new();
     let token = world.begin().await;
     world
@@ -240,8 +251,9 @@ async fn a_write_after_a_clear_in_one_request_survives_it_on_replay_too() {
     assert_eq!(world.opens(&token).await.unwrap().keys, ["after"]);
 }
 
+/// Another request adds 100 first; the update's closure runs twice and both additions are stored.
 #[tokio::test]
-async fn an_update_runs_again_on_what_another_request_has_stored() {
+async fn update_runs_again_on_the_newer_record() {
     let world = World::new();
     let token = world.begin().await;
     world.insert(&token, "count", 10).await.assert_ok();
@@ -263,8 +275,9 @@ async fn an_update_runs_again_on_what_another_request_has_stored() {
     assert_eq!(runs.load(Ordering::SeqCst), 2);
 }
 
+/// A conflict makes `update_now` run again on 41; it returns 42.
 #[tokio::test]
-async fn a_number_is_that_of_the_run_that_was_stored() {
+async fn update_now_returns_the_value_of_the_stored_run() {
     let world = World::new();
     let token = world.begin().await;
     let gate = world.faults.hold_before(Op::Set, 1);
@@ -281,8 +294,9 @@ async fn a_number_is_that_of_the_run_that_was_stored() {
     assert_eq!(slow.await.unwrap().assert_ok().body, "42");
 }
 
+/// Another request changes the value's type; the retry fails with 500 and discards the other insert.
 #[tokio::test]
-async fn changes_that_no_longer_fit_what_is_stored_are_refused_whole() {
+async fn update_of_a_changed_type_discards_the_whole_commit() {
     let world = World::new();
     let token = world.begin().await;
     let (slow, _) = world
@@ -300,8 +314,9 @@ async fn changes_that_no_longer_fit_what_is_stored_are_refused_whole() {
     assert_eq!(world.read::<String>(&token, "value").await.as_deref(), Some("a text"));
 }
 
+/// Two inserts fit the size limit separately but not together; the later commit gets 413.
 #[tokio::test]
-async fn a_session_that_has_grown_meanwhile_still_keeps_its_limit() {
+async fn size_limit_applies_to_the_merged_session() {
     let world = World::with(|layer| layer.with_size_limit(1_000));
     let token = world.begin().await;
     let (slow, quick) = world
@@ -316,8 +331,9 @@ async fn a_session_that_has_grown_meanwhile_still_keeps_its_limit() {
     assert_eq!(world.opens(&token).await.unwrap().keys, ["start", "quick"]);
 }
 
+/// The commit deadline is zero, so the first conflict fails the request with 503 and discards its change.
 #[tokio::test]
-async fn a_commit_that_keeps_losing_gives_up_at_its_deadline_and_says_so() {
+async fn conflicting_commit_fails_with_503_at_its_deadline() {
     let world = World::with(|layer| layer.with_commit_deadline(Duration::ZERO));
     let token = world.begin().await;
     let (slow, _) = world
@@ -331,9 +347,10 @@ async fn a_commit_that_keeps_losing_gives_up_at_its_deadline_and_says_so() {
     assert_eq!(world.opens(&token).await.unwrap().keys, ["start", "quick"]);
 }
 
+/// The commit deadline is zero and the store is slow; a commit without a conflict still succeeds.
 #[tokio::test]
-async fn a_first_try_may_take_longer_than_the_deadline() {
-    // No time at all, and so a try of any length is longer.
+async fn first_commit_attempt_may_exceed_the_deadline() {
+    // With a deadline of zero, every attempt exceeds it.
     let world = World::with(|layer| layer.with_commit_deadline(Duration::ZERO));
     let token = world.begin().await;
     world.faults.pend(5);
@@ -345,8 +362,9 @@ async fn a_first_try_may_take_longer_than_the_deadline() {
     assert_eq!(world.opens(&token).await.unwrap().keys, ["start", "by the response", "at once"]);
 }
 
+/// The first write takes longer than the deadline and then fails or conflicts; the retry still succeeds.
 #[tokio::test]
-async fn the_deadline_of_a_commit_counts_from_its_first_failed_try() {
+async fn commit_deadline_starts_at_the_first_failed_attempt() {
     const DEADLINE: Duration = Duration::from_millis(500);
     for fails in [false, true] {
         let world = World::with(|layer| layer.with_commit_deadline(DEADLINE));
@@ -359,7 +377,7 @@ async fn the_deadline_of_a_commit_counts_from_its_first_failed_try() {
         gate.reached().await;
         let begun = Instant::now();
         if !fails {
-            // Past the store that holds the other up.
+            // Written directly, since the faulty store blocks the first write.
             world.quiet().update(&session_of(&token), &BTreeMap::from([("quick", 1)])).await.unwrap();
         }
         while begun.elapsed() <= DEADLINE {
@@ -372,21 +390,22 @@ async fn the_deadline_of_a_commit_counts_from_its_first_failed_try() {
     }
 }
 
+/// A task of the handler starts a commit that the store holds; the response is sent only after the release.
 #[tokio::test]
-async fn a_response_waits_for_the_commit_that_a_task_of_its_handler_has_begun() {
+async fn response_waits_for_commit_of_a_spawned_task() {
     let world = World::new();
     let gate = world.faults.hold_before(Op::Set, 1);
     let reached = gate.clone();
-    let mut request = world.call(NOBODY, move |session| async move {
+    let mut request = world.call(NO_TOKEN, move |session| async move {
         session.insert("key", &1)?;
         tokio::spawn(async move { session.commit().await });
         reached.reached().await;
         Ok(())
     });
-    // The handler answers once the commit is under way, so this can only end where the response did not wait for it.
+    // The handler returns as soon as the commit has started, so only the commit can delay the response.
     for _ in 0..100 {
         if let Some(answer) = (&mut request).now_or_never() {
-            panic!("{answer:?} acknowledges what is not stored");
+            panic!("{answer:?} was sent before the commit");
         }
         tokio::task::yield_now().await;
     }

@@ -1,4 +1,4 @@
-//! The session cookie's attributes and name as configured, and what is refused when a layer is built.
+//! The session cookie's name and attributes, and the settings that `build` refuses.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -26,7 +26,7 @@ fn app(layer: SessionLayer) -> Router {
         .layer(layer)
 }
 
-/// The cookie that a layer of these settings sets.
+/// Returns the cookie that a layer with these settings sets.
 async fn cookie_of(builder: SessionLayerBuilder) -> SetCookie {
     let layer = builder.build().unwrap();
     let name = layer.cookie_name().to_owned();
@@ -35,21 +35,22 @@ async fn cookie_of(builder: SessionLayerBuilder) -> SetCookie {
     cookie
 }
 
-/// What a layer of these settings is refused for.
+/// Returns the error of building a layer with these settings.
 #[track_caller]
-fn refusal_of(builder: SessionLayerBuilder) -> String {
-    builder.build().expect_err("such a layer must not be built").to_string()
+fn build_error_of(builder: SessionLayerBuilder) -> String {
+    builder.build().expect_err("the layer must be refused").to_string()
 }
 
 #[track_caller]
 fn assert_refused(builder: SessionLayerBuilder, reason: &str) {
-    let refusal = refusal_of(builder);
-    assert!(refusal.contains(reason), "{refusal:?} does not say {reason:?}");
+    let error = build_error_of(builder);
+    assert!(error.contains(reason), "{error:?} does not contain {reason:?}");
 }
 
 // Checklist 1, 7, 8, 9, 10, 12, 16
+/// The default cookie is `__Host-id` with `Path=/`, `Secure`, `HttpOnly` and `SameSite=Lax`, and its value is a token.
 #[tokio::test]
-async fn the_default_cookie_is_host_bound_secure_and_out_of_reach_of_scripts() {
+async fn default_cookie_has_host_prefix_and_secure_attributes() {
     for layer in [SessionLayer::new(MemoryStore::new()), builder().build().unwrap()] {
         let cookie = Client::new(&app(layer)).post("/set").await.set_cookie();
         assert_eq!(cookie.name, "__Host-id");
@@ -60,8 +61,9 @@ async fn the_default_cookie_is_host_bound_secure_and_out_of_reach_of_scripts() {
     }
 }
 
+/// Path, domain, `HttpOnly` and `Partitioned` appear in the cookie as configured.
 #[tokio::test]
-async fn each_attribute_is_sent_as_configured() {
+async fn configured_attributes_are_sent() {
     let cookie = cookie_of(builder().with_name("shop").with_path("/shop")).await;
     assert_eq!(cookie.attribute("Path"), Some("/shop"));
     assert_eq!(cookie.name, "__Secure-shop");
@@ -77,16 +79,18 @@ async fn each_attribute_is_sent_as_configured() {
 }
 
 // Checklist 8
+/// With `with_secure(false)` the cookie has neither `Secure` nor a name prefix.
 #[tokio::test]
-async fn secure_goes_only_when_it_is_switched_off_in_so_many_words() {
+async fn secure_is_omitted_only_if_disabled() {
     let cookie = cookie_of(builder().with_secure(false)).await;
     assert!(!cookie.has("Secure"));
     assert_eq!(cookie.name, "id");
 }
 
 // Checklist 9
+/// The `SameSite` attribute has the configured value, with and without `Secure`.
 #[tokio::test]
-async fn same_site_is_always_said() {
+async fn same_site_is_always_sent() {
     for (same_site, text) in [(SameSite::Strict, "Strict"), (SameSite::Lax, "Lax"), (SameSite::None, "None")] {
         let cookie = cookie_of(builder().with_same_site(same_site)).await;
         assert_eq!(cookie.attribute("SameSite"), Some(text));
@@ -99,9 +103,10 @@ async fn same_site_is_always_said() {
 }
 
 // Checklist 10, 11, 12
+/// Twelve combinations of secure, path, domain and HTTP prefix produce the expected name prefixes and attributes.
 #[tokio::test]
-async fn the_prefix_is_the_strongest_that_the_attributes_allow() {
-    // secure, path, domain, http prefix, and what comes of it
+async fn name_prefix_is_the_strongest_that_attributes_allow() {
+    // secure, path, domain, HTTP prefix, expected name
     let cases = [
         (true, "/", None, false, "__Host-id"),
         (true, "/", None, true, "__Host-Http-id"),
@@ -130,23 +135,26 @@ async fn the_prefix_is_the_strongest_that_the_attributes_allow() {
 }
 
 // Checklist 11
+/// Building a layer with the HTTP prefix but without `HttpOnly` or `Secure` fails with that reason.
 #[test]
-fn the_http_prefix_needs_http_only_and_secure() {
+fn http_prefix_requires_http_only_and_secure() {
     assert_refused(builder().with_http_prefix(true).with_http_only(false), "HttpOnly");
     assert_refused(builder().with_http_prefix(true).with_secure(false), "Secure");
     assert_refused(builder().with_http_prefix(true).with_path("/app").with_http_only(false), "HttpOnly");
 }
 
 // Checklist 9, 20
+/// Building a layer with `SameSite=None` or `Partitioned` but without `Secure` fails with that reason.
 #[test]
-fn what_needs_secure_is_refused_without_it() {
+fn same_site_none_and_partitioned_require_secure() {
     assert_refused(builder().with_same_site(SameSite::None).with_secure(false), "SameSite=None without Secure");
     assert_refused(builder().with_partitioned(true).with_secure(false), "Partitioned without Secure");
 }
 
 // Checklist 13
+/// Building a layer with an empty name or a name with forbidden characters fails.
 #[test]
-fn a_name_that_is_no_token_is_refused() {
+fn invalid_cookie_names_are_refused() {
     let names = [
         "",
         " ",
@@ -180,8 +188,9 @@ fn a_name_that_is_no_token_is_refused() {
 }
 
 // Checklist 13
+/// A name of punctuation, digits and letters that RFC 9110 allows in a token works in both directions.
 #[tokio::test]
-async fn every_character_of_a_token_may_be_in_a_name() {
+async fn all_token_characters_are_allowed_in_a_cookie_name() {
     let name = "!#$%&'*+-.^_`|~019azAZ";
     let layer = builder().with_name(name).build().unwrap();
     let app = app(layer);
@@ -191,8 +200,9 @@ async fn every_character_of_a_token_may_be_in_a_name() {
 }
 
 // Checklist 10
+/// Names that start with a cookie prefix, in any letter case, are refused; similar names are accepted.
 #[test]
-fn a_name_that_brings_its_own_prefix_is_refused_in_any_case() {
+fn cookie_names_with_a_prefix_are_refused() {
     for prefix in ["__Host-", "__Secure-", "__Http-", "__Host-Http-"] {
         for prefix in [prefix.to_owned(), prefix.to_lowercase(), prefix.to_uppercase()] {
             assert_refused(builder().with_name(format!("{prefix}id")), "prefix");
@@ -205,8 +215,9 @@ fn a_name_that_brings_its_own_prefix_is_refused_in_any_case() {
     }
 }
 
+/// Building a layer with a domain that is not a host name fails.
 #[test]
-fn a_domain_that_is_no_host_name_is_refused() {
+fn invalid_domains_are_refused() {
     for domain in
         ["", "a;b", "a; Secure", "a b", "a\r\nb", "a\tb", "a\0b", "bücher.example", "a,b", "a=b", "[::1]", "a\u{7f}"]
     {
@@ -214,8 +225,9 @@ fn a_domain_that_is_no_host_name_is_refused() {
     }
 }
 
+/// Building a layer with a relative path, or with characters that would end the attribute, fails.
 #[test]
-fn a_path_that_would_break_out_of_its_attribute_is_refused() {
+fn invalid_paths_are_refused() {
     for path in
         ["", "app", "./", "*", "/a;b", "/a; Domain=evil.example", "/a\r\nb", "/a\tb", "/a\0b", "/bücher", "/\u{7f}"]
     {
@@ -224,8 +236,9 @@ fn a_path_that_would_break_out_of_its_attribute_is_refused() {
 }
 
 // Checklist 14
+/// A cookie whose name and value have 4,096 bytes is accepted, with and without a prefix; one more byte is refused.
 #[tokio::test]
-async fn a_cookie_of_4096_bytes_is_accepted_and_one_of_4097_refused() {
+async fn cookie_may_have_4096_bytes_but_not_4097() {
     for (name, prefix, secure) in [(4096 - 43 - 7, "__Host-", true), (4096 - 43, "", false)] {
         let longest = "n".repeat(name);
         let cookie = cookie_of(builder().with_name(&longest).with_secure(secure)).await;
@@ -236,8 +249,9 @@ async fn a_cookie_of_4096_bytes_is_accepted_and_one_of_4097_refused() {
 }
 
 // Checklist 14
+/// A path and a domain of 1,024 bytes are accepted; one more byte is refused.
 #[tokio::test]
-async fn an_attribute_of_1024_bytes_is_accepted_and_one_of_1025_refused() {
+async fn attribute_may_have_1024_bytes_but_not_1025() {
     let path = format!("/{}", "p".repeat(1023));
     assert_eq!(cookie_of(builder().with_path(&path)).await.attribute("Path"), Some(path.as_str()));
     assert_refused(builder().with_path(format!("{path}p")), "1,024");
@@ -248,8 +262,9 @@ async fn an_attribute_of_1024_bytes_is_accepted_and_one_of_1025_refused() {
 }
 
 // Checklist 15
+/// `Max-Age` of 400 days is accepted; one second or one millisecond more is refused.
 #[tokio::test]
-async fn a_max_age_of_400_days_is_accepted_and_a_longer_one_refused() {
+async fn max_age_may_have_400_days_but_not_more() {
     assert_eq!(Lifetime::MAX_COOKIE_AGE, 400 * DAY);
     let lifetime = Lifetime::new().with_absolute_timeout(500 * DAY);
     let cookie = cookie_of(builder().with_lifetime(lifetime).with_max_age(400 * DAY)).await;
@@ -261,8 +276,9 @@ async fn a_max_age_of_400_days_is_accepted_and_a_longer_one_refused() {
     assert_refused(builder().with_max_age(Duration::from_millis(34_560_000_001)), "400 days");
 }
 
+/// Zero timeouts, a zero `Max-Age` and refresh intervals below 30 seconds are refused; valid minimums pass.
 #[test]
-fn lifetimes_under_which_no_session_can_live_are_refused() {
+fn invalid_lifetimes_are_refused() {
     let with = |lifetime| builder().with_lifetime(lifetime);
     assert_refused(with(Lifetime::new().with_idle_timeout(Duration::ZERO)), "idle");
     assert_refused(with(Lifetime::new().with_absolute_timeout(Duration::ZERO)), "absolute");
@@ -275,8 +291,9 @@ fn lifetimes_under_which_no_session_can_live_are_refused() {
 }
 
 // Checklist 16
+/// The default cookie has no `Max-Age` or `Expires`; a configured `Max-Age` is sent.
 #[tokio::test]
-async fn a_cookie_lasts_until_the_browser_is_closed_unless_told_otherwise() {
+async fn cookie_has_no_max_age_by_default() {
     let cookie = cookie_of(builder()).await;
     assert!(!cookie.has("Max-Age") && !cookie.has("Expires"));
     let cookie = cookie_of(builder().with_max_age(2 * 60 * MINUTE)).await;

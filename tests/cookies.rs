@@ -1,4 +1,4 @@
-//! When the session cookie is sent, how often, and how it is removed.
+//! The times at which the session cookie is sent, renewed and removed.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -59,12 +59,13 @@ fn app(layer: SessionLayer) -> Router {
         .route("/everything-committed", post(everything_committed))
         .route("/start-over", post(start_over))
         .route("/sign-in-twice", post(sign_in_twice))
-        .route("/static", get(async || "the same for everybody"))
+        .route("/static", get(async || "static"))
         .layer(layer)
 }
 
+/// A `Max-Age` of 30 days is sent as 24 hours at creation and as 23.5 hours after 30 minutes.
 #[tokio::test]
-async fn a_max_age_is_cut_to_what_is_left_of_the_absolute_lifetime() {
+async fn max_age_is_limited_to_the_rest_of_the_absolute_timeout() {
     let layer = builder().with_max_age(30 * DAY).build().unwrap();
     let cookie = Client::new(&app(layer)).post("/set").await.set_cookie();
     assert_eq!(cookie.max_age(), Some(24 * 60 * 60));
@@ -79,8 +80,9 @@ async fn a_max_age_is_cut_to_what_is_left_of_the_absolute_lifetime() {
 }
 
 // Checklist 20
+/// For five configurations the removal repeats the cookie's attributes, with an empty value and `Max-Age=0`.
 #[tokio::test]
-async fn the_removal_repeats_every_attribute_that_names_the_cookie() {
+async fn removal_cookie_repeats_all_identifying_attributes() {
     let builders = [
         builder(),
         builder().with_name("shop").with_path("/shop").with_domain("example.org").with_same_site(SameSite::Strict),
@@ -103,8 +105,9 @@ async fn the_removal_repeats_every_attribute_that_names_the_cookie() {
 }
 
 // Checklist 17
+/// One request signs in, rotates and signs out, with and without commits between; it sends one removal cookie.
 #[tokio::test]
-async fn sign_in_rotation_and_sign_out_in_one_request_send_one_cookie() {
+async fn sign_in_rotation_and_sign_out_send_one_cookie() {
     let app = app(SessionLayer::new(MemoryStore::new()));
     for path in ["/everything", "/everything-committed"] {
         let mut client = Client::new(&app);
@@ -116,8 +119,9 @@ async fn sign_in_rotation_and_sign_out_in_one_request_send_one_cookie() {
 }
 
 // Checklist 17
+/// One request signs out and writes; its only cookie opens a new session, and the old token opens nothing.
 #[tokio::test]
-async fn signing_out_and_writing_in_one_request_begins_a_new_session_with_one_cookie() {
+async fn write_after_sign_out_sends_only_the_new_cookie() {
     let app = app(SessionLayer::new(MemoryStore::new()));
     let mut client = Client::new(&app);
     client.post("/set").await;
@@ -131,22 +135,24 @@ async fn signing_out_and_writing_in_one_request_begins_a_new_session_with_one_co
 }
 
 // Checklist 17
+/// One request signs in two owners, one after the other; only the second owner's session remains, with one cookie.
 #[tokio::test]
-async fn signing_in_twice_in_one_request_sends_the_last_token_alone() {
+async fn second_sign_in_of_a_request_sends_only_its_token() {
     let store = MemoryStore::new();
     let app = app(SessionLayer::new(store.clone()));
     let mut client = Client::new(&app);
     let cookie = client.post("/sign-in-twice").await.set_cookie();
     let sessions = sessile::Sessions::new(store);
-    let bobs = sessions.owned_by("bob").await.unwrap();
-    assert_eq!(bobs.len(), 1);
-    assert_eq!(bobs[0].id(), session_of(&cookie.value));
+    let owned = sessions.owned_by("bob").await.unwrap();
+    assert_eq!(owned.len(), 1);
+    assert_eq!(owned[0].id(), session_of(&cookie.value));
     assert!(sessions.owned_by("ada").await.unwrap().is_empty());
 }
 
 // Checklist 30
+/// Reads, a sign-out and a rotation without a session set no cookie and store nothing.
 #[tokio::test]
-async fn a_visitor_who_writes_nothing_gets_no_cookie_and_no_record() {
+async fn client_without_writes_gets_no_cookie_and_no_record() {
     let store = MemoryStore::new();
     let app = app(SessionLayer::new(store.clone()));
     let mut client = Client::new(&app);
@@ -159,8 +165,9 @@ async fn a_visitor_who_writes_nothing_gets_no_cookie_and_no_record() {
     assert!(store.is_empty());
 }
 
+/// Creation, rotation, sign-in and sign-out set the cookie once; reads and writes set none.
 #[tokio::test]
-async fn the_cookie_is_sent_when_the_token_changes_and_not_on_every_write() {
+async fn cookie_is_sent_only_when_the_token_changes() {
     let app = app(SessionLayer::new(MemoryStore::new()));
     let mut client = Client::new(&app);
     client.post("/set").await.set_cookie();
@@ -178,8 +185,9 @@ async fn the_cookie_is_sent_when_the_token_changes_and_not_on_every_write() {
 }
 
 // Checklist 15
+/// A cookie with `Max-Age` is sent again, with the same token, once a day of use, but not without session use.
 #[tokio::test]
-async fn a_persistent_cookie_is_renewed_while_the_session_is_used() {
+async fn persistent_cookie_is_renewed_while_session_is_used() {
     let clock = ManualClock::new();
     let store = MemoryStore::new().with_clock(&clock);
     let lifetime = Lifetime::new().with_idle_timeout(10 * DAY).with_absolute_timeout(90 * DAY).with_max_age(10 * DAY);
@@ -201,8 +209,9 @@ async fn a_persistent_cookie_is_renewed_while_the_session_is_used() {
     client.get("/static").await.assert_no_cookie();
 }
 
+/// Five reads, 50 minutes apart, keep the session live and set no cookie.
 #[tokio::test]
-async fn a_cookie_without_a_max_age_is_never_renewed() {
+async fn cookie_without_max_age_is_never_renewed() {
     let clock = ManualClock::new();
     let store = MemoryStore::new().with_clock(&clock);
     let layer = SessionLayer::builder(store).with_clock(&clock).build().unwrap();

@@ -1,4 +1,4 @@
-//! Tokens against cross-site request forgery. The rules that hold on every store are in `accounts/csrf.rs`.
+//! CSRF tokens. The tests that run on every store are in `accounts/csrf.rs`.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -13,7 +13,7 @@ use sessile::csrf::{Csrf, CsrfLayer};
 use sessile::event::EventKind;
 use sessile::{Error, ErrorKind, Lifetime, MemoryStore, Session, SessionLayer};
 use support::client::{Client, session_of};
-use support::race::{MINUTE, NOBODY, World};
+use support::race::{MINUTE, NO_TOKEN, World};
 use support::store::{CountingStore, Counts, Fault, Op};
 
 use accounts::csrf::{app, with_form, with_header};
@@ -21,8 +21,9 @@ use accounts::csrf_rules;
 
 csrf_rules!(in_memory);
 
+/// Beyond the load's `get`, a CSRF token costs nothing; without a stored session it costs one `set`.
 #[tokio::test]
-async fn a_token_costs_nothing_where_the_session_is_stored() {
+async fn csrf_token_of_a_stored_session_makes_no_store_calls() {
     let world = World::new();
     let token = world.begin().await;
     let (answer, counts) = world
@@ -35,15 +36,16 @@ async fn a_token_costs_nothing_where_the_session_is_stored() {
     answer.assert_silent(StatusCode::OK);
     assert_eq!(counts, Counts { gets: 1, ..Counts::NONE });
     let (_, counts) =
-        world.cost(world.send(NOBODY, |session| async move { session.csrf_token().await.map(drop) })).await;
-    assert_eq!(counts, Counts { sets: 1, ..Counts::NONE }, "one that is not stored yet is stored");
+        world.cost(world.send(NO_TOKEN, |session| async move { session.csrf_token().await.map(drop) })).await;
+    assert_eq!(counts, Counts { sets: 1, ..Counts::NONE }, "a new session is stored first");
 }
 
+/// Writes before and after `csrf_token` of a new session are both stored.
 #[tokio::test]
-async fn what_was_written_before_a_token_is_shown_goes_along_and_stays() {
+async fn csrf_token_commits_earlier_writes_of_the_request() {
     let world = World::new();
     let answer = world
-        .send(NOBODY, |session| async move {
+        .send(NO_TOKEN, |session| async move {
             session.insert("before", &1_u64)?;
             session.csrf_token().await?;
             session.insert("after", &2_u64)
@@ -52,11 +54,12 @@ async fn what_was_written_before_a_token_is_shown_goes_along_and_stays() {
     assert_eq!(world.opens(&answer.token()).await.unwrap().keys, ["before", "after"]);
 }
 
+/// `commit` and `csrf_token` of a new session run concurrently; the token is valid and the write is stored.
 #[tokio::test]
-async fn a_task_beside_that_stores_the_session_first_loses_nothing_by_a_token() {
+async fn csrf_token_waits_for_a_concurrent_commit() {
     let world = World::new();
     let gate = world.faults.hold_before(Op::Set, 1);
-    let request = world.spawn(NOBODY, |session| async move {
+    let request = world.spawn(NO_TOKEN, |session| async move {
         session.insert("mine", &1_u64)?;
         let (stored, shown) = tokio::join!(session.commit(), session.csrf_token());
         stored?;
@@ -70,17 +73,19 @@ async fn a_task_beside_that_stores_the_session_first_loses_nothing_by_a_token() 
     assert_eq!(world.stored(&answer.assert_ok().token()).await.unwrap().len(), 1);
 }
 
+/// A new session cannot be stored, so `csrf_token` fails with 503 and no cookie is set.
 #[tokio::test]
-async fn a_store_that_fails_shows_no_token() {
+async fn csrf_token_fails_with_503_if_the_store_fails() {
     let world = World::new();
     world.faults.fail_always(Op::Set, Fault::Before);
     let answer =
-        world.send(NOBODY, |session| async move { session.csrf_token().await.map(|token| token.to_string()) }).await;
+        world.send(NO_TOKEN, |session| async move { session.csrf_token().await.map(|token| token.to_string()) }).await;
     answer.assert_silent(StatusCode::SERVICE_UNAVAILABLE);
 }
 
+/// Three concurrent sign-ins of one owner show CSRF tokens; each is valid under each response's cookie.
 #[tokio::test]
-async fn sign_ins_of_one_owner_at_once_show_tokens_that_work_for_each_of_them() {
+async fn csrf_tokens_of_concurrent_sign_ins_are_interchangeable() {
     let world = World::new();
     let start = world.begin().await;
     let mut held = Vec::new();
@@ -100,7 +105,7 @@ async fn sign_ins_of_one_owner_at_once_show_tokens_that_work_for_each_of_them() 
         let answer = request.finish().await;
         shown.push((answer.assert_ok().token(), answer.body));
     }
-    // Whichever cookie the browser keeps, every page that it shows is of this session.
+    // The browser may keep any of the three cookies.
     for (token, _) in shown.iter().rev() {
         for (_, csrf) in shown.clone() {
             let verified = world.send(token, |session| async move { Ok(session.verify_csrf(&csrf).to_string()) }).await;
@@ -110,8 +115,9 @@ async fn sign_ins_of_one_owner_at_once_show_tokens_that_work_for_each_of_them() 
     assert!(world.saw(EventKind::SignedIn));
 }
 
+/// A detached session shares valid tokens with its request; without a stored session it fails with `Detached`.
 #[tokio::test]
-async fn a_detached_session_shows_tokens_of_what_is_stored() {
+async fn detached_session_shows_csrf_tokens_only_if_stored() {
     let world = World::new();
     let token = world.begin().await;
     world
@@ -125,7 +131,7 @@ async fn a_detached_session_shows_tokens_of_what_is_stored() {
         .await
         .assert_ok();
     world
-        .send(NOBODY, |session| async move {
+        .send(NO_TOKEN, |session| async move {
             let error = session.detach().csrf_token().await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Detached);
             assert!(!session.verify_csrf("x"));
@@ -133,9 +139,9 @@ async fn a_detached_session_shows_tokens_of_what_is_stored() {
         })
         .await
         .assert_silent(StatusCode::OK);
-    // One that the response of its request is yet to store.
+    // A session that only the response will store.
     world
-        .send(NOBODY, |session| async move {
+        .send(NO_TOKEN, |session| async move {
             session.insert("n", &1_u64)?;
             let error = session.detach().csrf_token().await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Detached);
@@ -145,11 +151,12 @@ async fn a_detached_session_shows_tokens_of_what_is_stored() {
         .assert_ok();
 }
 
+/// `Debug` hides the token; `Display` and `Serialize` write it.
 #[tokio::test]
-async fn a_token_is_for_the_page_and_not_for_the_log() {
+async fn csrf_token_is_redacted_in_debug_output() {
     let world = World::new();
     world
-        .send(NOBODY, |session| async move {
+        .send(NO_TOKEN, |session| async move {
             let token = session.csrf_token().await?;
             assert_eq!(format!("{token:?}"), "CsrfToken(…)");
             assert_eq!(serde_json::to_string(&token).unwrap(), format!("\"{token}\""));
@@ -160,8 +167,9 @@ async fn a_token_is_for_the_page_and_not_for_the_log() {
         .assert_ok();
 }
 
+/// A safe request costs no store call, a refused unsafe request one `get`, and one without a session none.
 #[tokio::test]
-async fn the_layer_costs_a_safe_request_nothing_and_refuses_another_with_one_get() {
+async fn csrf_layer_costs_at_most_one_get() {
     let store = CountingStore::new(MemoryStore::new());
     let app = Router::new().route("/", any(async || "hello")).layer(CsrfLayer::new());
     let app = app.layer(SessionLayer::new(store.clone()));
@@ -176,23 +184,25 @@ async fn the_layer_costs_a_safe_request_nothing_and_refuses_another_with_one_get
     assert_eq!(store.counts(), Counts::NONE);
     assert_eq!(client.post("/").await.status, StatusCode::FORBIDDEN);
     assert_eq!(store.counts(), Counts { gets: 1, ..Counts::NONE });
-    // Without a session nothing is asked, and no form is read.
+    // Without a session cookie, no store call is made and no form is read.
     store.reset();
     let form = with_form("/", "application/x-www-form-urlencoded", "x".repeat(3 * 1024 * 1024));
     assert_eq!(Client::new(&app).send(form).await.status, StatusCode::FORBIDDEN);
     assert_eq!(store.counts(), Counts::NONE);
 }
 
+/// The CSRF layer and the `Csrf` extractor answer 500 without a session layer.
 #[tokio::test]
-async fn a_layer_or_an_extractor_without_its_session_layer_is_a_500() {
+async fn csrf_without_a_session_layer_is_a_500() {
     let app = Router::new().route("/", post(async || ())).layer(CsrfLayer::new());
     assert_eq!(Client::new(&app).post("/").await.status, StatusCode::INTERNAL_SERVER_ERROR);
     let app = Router::new().route("/", post(async |_: Csrf| ()));
     assert_eq!(Client::new(&app).post("/").await.status, StatusCode::INTERNAL_SERVER_ERROR);
 }
 
+/// With two session layers, the layer and the extractor for `Admin` accept the admin token and refuse the other.
 #[tokio::test]
-async fn a_marker_names_whose_tokens_are_asked_for() {
+async fn marker_selects_the_session_of_csrf_tokens() {
     struct Admin;
 
     async fn page(visitor: Session, admin: Session<Admin>) -> Result<String, Error> {
@@ -216,8 +226,9 @@ async fn a_marker_names_whose_tokens_are_asked_for() {
     }
 }
 
+/// A failed load answers 503 instead of 403; the next request with the token succeeds.
 #[tokio::test]
-async fn a_store_that_fails_is_a_503_and_not_a_refusal() {
+async fn store_failure_during_csrf_check_is_a_503() {
     let world = World::new();
     let app = app(world.layer.clone());
     let mut client = Client::new(&app);
@@ -230,8 +241,9 @@ async fn a_store_that_fails_is_a_503_and_not_a_refusal() {
     }
 }
 
+/// The extractor and the layer raise `CsrfRefused` with the session's id.
 #[tokio::test]
-async fn a_refusal_names_the_session_in_an_event() {
+async fn csrf_refusal_raises_an_event_with_the_session() {
     let world = World::new();
     let app = app(world.layer.clone());
     let mut client = Client::new(&app);
@@ -244,9 +256,9 @@ async fn a_refusal_names_the_session_in_an_event() {
     }
 }
 
-/// What a browser says of a request by itself is `tower_http`'s to judge, before the session is looked at.
+/// `tower_http`'s CSRF layer refuses foreign `Sec-Fetch-Site` and `Origin` values without a store call.
 #[tokio::test]
-async fn a_request_that_the_browser_says_is_from_elsewhere_is_refused_before_its_session_is_loaded() {
+async fn cross_site_request_is_refused_before_the_session_loads() {
     let world = World::with(|layer| layer.with_lifetime(Lifetime::new().with_idle_timeout(MINUTE)));
     let app = app(world.layer.clone()).layer(tower_http::csrf::CsrfLayer::new());
     let mut client = Client::new(&app);

@@ -1,4 +1,4 @@
-//! Sessions that outlive their request: WebSockets over a real socket, background work, and what they may not do.
+//! Sessions that outlive their request: detached sessions in background tasks and in WebSockets over a real socket.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -22,7 +22,7 @@ use tokio::task::AbortHandle;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-/// A slot through which a handler hands its session to the test.
+/// A slot that passes a session from a handler to the test.
 #[derive(Clone, Default)]
 struct Slot(Arc<Mutex<Option<Session>>>);
 
@@ -32,11 +32,11 @@ impl Slot {
     }
 
     fn take(&self) -> Session {
-        self.0.lock().unwrap().take().expect("the handler has put it there")
+        self.0.lock().unwrap().take().expect("the handler stored a session")
     }
 }
 
-/// A visitor with a session that holds `n = 1`, and a session detached from a request of theirs.
+/// Returns a client whose session holds `n = 1`, and a detached session of that client.
 async fn detached_from(layer: &SessionLayer) -> (Visitor, Session) {
     let (mut visitor, slot) = (Visitor::with_session(layer).await, Slot::default());
     let same = slot.clone();
@@ -48,14 +48,15 @@ async fn keys_of(visitor: &mut Visitor) -> String {
     visitor.visit(async |session: Session| session.keys().join(",")).await.text().to_owned()
 }
 
+/// Detached reads, commits, `update_now` and `take_now` work, and later requests see the committed changes.
 #[tokio::test]
-async fn a_detached_session_reads_and_writes_after_the_response() {
+async fn detached_session_reads_and_writes_after_the_response() {
     let layer = SessionLayer::new(MemoryStore::new());
     let (mut visitor, detached) = detached_from(&layer).await;
     assert_eq!(detached.get::<u32>("n").unwrap(), Some(1));
     assert_eq!(detached.id(), Some(session_of(&visitor.token().unwrap())));
     detached.insert("report", "ready").unwrap();
-    assert_eq!(keys_of(&mut visitor).await, "n", "not before it is committed");
+    assert_eq!(keys_of(&mut visitor).await, "n", "uncommitted changes are not visible");
     detached.commit().await.unwrap();
     assert_eq!(keys_of(&mut visitor).await, "n,report");
 
@@ -68,8 +69,9 @@ async fn a_detached_session_reads_and_writes_after_the_response() {
     assert_eq!(keys_of(&mut visitor).await, "n");
 }
 
+/// Over three rounds, requests and a detached session update one counter and insert keys; every change is kept.
 #[tokio::test]
-async fn a_detached_session_merges_with_what_requests_write() {
+async fn detached_session_merges_with_writes_of_requests() {
     let layer = SessionLayer::new(MemoryStore::new());
     let (mut visitor, detached) = detached_from(&layer).await;
     for round in 0..3 {
@@ -86,8 +88,9 @@ async fn a_detached_session_merges_with_what_requests_write() {
     assert_eq!(reply.await.text(), "7");
 }
 
+/// A request sets 5 while a detached update adds 10; `reload` shows 15, and fails with `Ended` after a sign-out.
 #[tokio::test]
-async fn reloading_shows_what_requests_have_written_and_keeps_what_is_not_committed() {
+async fn reload_shows_newer_values_and_keeps_uncommitted_changes() {
     let layer = SessionLayer::new(MemoryStore::new());
     let (mut visitor, detached) = detached_from(&layer).await;
     visitor.visit(async |session: Session| session.insert("n", &5)).await;
@@ -99,8 +102,9 @@ async fn reloading_shows_what_requests_have_written_and_keeps_what_is_not_commit
     assert_eq!(detached.reload().await.unwrap_err().kind(), ErrorKind::Ended);
 }
 
+/// A detached session without changes shows each request's value only after `reload`.
 #[tokio::test]
-async fn reloading_shows_what_requests_have_written_where_there_is_nothing_to_commit() {
+async fn reload_without_changes_shows_newer_values() {
     let layer = SessionLayer::new(MemoryStore::new());
     let (mut visitor, detached) = detached_from(&layer).await;
     for round in 2..5 {
@@ -111,8 +115,9 @@ async fn reloading_shows_what_requests_have_written_where_there_is_nothing_to_co
     }
 }
 
+/// A detached sign-in and rotation fail with `Detached`; a later insert still commits.
 #[tokio::test]
-async fn a_detached_session_can_change_no_token() {
+async fn detached_session_cannot_sign_in_or_rotate() {
     let layer = SessionLayer::new(MemoryStore::new());
     let (mut visitor, detached) = detached_from(&layer).await;
     assert_eq!(detached.sign_in("ada").unwrap_err().kind(), ErrorKind::Detached);
@@ -122,8 +127,9 @@ async fn a_detached_session_can_change_no_token() {
     assert_eq!(keys_of(&mut visitor).await, "n,after");
 }
 
+/// A session detached from a request without a session fails to write with `Detached`, and nothing is stored.
 #[tokio::test]
-async fn a_session_detached_from_nothing_cannot_create_one() {
+async fn detached_session_cannot_create_a_session() {
     let store = MemoryStore::new();
     let (mut visitor, slot) = (Visitor::new(&SessionLayer::new(store.clone())), Slot::default());
     let same = slot.clone();
@@ -137,8 +143,9 @@ async fn a_session_detached_from_nothing_cannot_create_one() {
     assert!(store.is_empty());
 }
 
+/// A session detached before its first commit fails to commit early, and commits after the response.
 #[tokio::test]
-async fn a_session_created_by_the_request_can_be_used_once_the_head_is_out() {
+async fn session_detached_before_its_creation_works_after_response() {
     let layer = SessionLayer::new(MemoryStore::new());
     let (mut visitor, slot) = (Visitor::new(&layer), Slot::default());
     let same = slot.clone();
@@ -147,7 +154,7 @@ async fn a_session_created_by_the_request_can_be_used_once_the_head_is_out() {
         let detached = session.detach();
         assert_eq!(detached.get::<u32>("n")?, Some(1));
         detached.insert("early", &1)?;
-        assert_eq!(detached.commit().await.unwrap_err().kind(), ErrorKind::Ended, "it is not stored yet");
+        assert_eq!(detached.commit().await.unwrap_err().kind(), ErrorKind::Ended, "the session is not stored yet");
         same.put(session.detach());
         Ok::<_, Error>(())
     });
@@ -162,8 +169,9 @@ async fn a_session_created_by_the_request_can_be_used_once_the_head_is_out() {
     assert_eq!(reply.await.text(), "Some(2)");
 }
 
+/// The created session ends and the same request signs in to a new one; the detached session fails with `Ended`.
 #[tokio::test]
-async fn a_session_begun_after_the_one_that_was_promised_has_ended_is_another() {
+async fn detached_session_does_not_follow_a_replacement() {
     let layer = SessionLayer::new(MemoryStore::new());
     let (sessions, slot) = (layer.sessions(), Slot::default());
     let mut visitor = Visitor::new(&layer);
@@ -172,11 +180,11 @@ async fn a_session_begun_after_the_one_that_was_promised_has_ended_is_another() 
         session.insert("n", &1)?;
         same.put(session.detach());
         session.commit().await?;
-        let promised = session.id().expect("it is stored");
-        sessions.end(&promised).await?;
+        let created = session.id().expect("the session is stored");
+        sessions.end(&created).await?;
         session.sign_in("ada")?;
         session.commit().await?;
-        assert_ne!(session.id(), Some(promised));
+        assert_ne!(session.id(), Some(created));
         Ok::<_, Error>(())
     });
     assert_eq!(reply.await.status, StatusCode::OK);
@@ -185,12 +193,13 @@ async fn a_session_begun_after_the_one_that_was_promised_has_ended_is_another() 
     assert_eq!(detached.commit().await.unwrap_err().kind(), ErrorKind::Ended);
 }
 
+/// A session detached after an uncommitted sign-in knows the owner, and commits after the response.
 #[tokio::test]
-async fn a_session_signed_in_by_the_request_can_be_used_once_the_head_is_out() {
+async fn session_detached_after_sign_in_works_after_response() {
     let layer = SessionLayer::new(MemoryStore::new());
-    for known in [false, true] {
+    for has_session in [false, true] {
         let (mut visitor, slot) = (Visitor::new(&layer), Slot::default());
-        if known {
+        if has_session {
             visitor.visit(async |session: Session| session.insert("n", &1)).await.set_cookie();
         }
         let same = slot.clone();
@@ -208,8 +217,9 @@ async fn a_session_signed_in_by_the_request_can_be_used_once_the_head_is_out() {
     }
 }
 
+/// The creating request answers 500; the detached commit fails with `Ended`, and nothing is stored.
 #[tokio::test]
-async fn a_session_whose_creation_was_not_committed_takes_nothing() {
+async fn detached_session_fails_if_its_creation_was_discarded() {
     let store = MemoryStore::new();
     let (mut visitor, slot) = (Visitor::new(&SessionLayer::new(store.clone())), Slot::default());
     let same = slot.clone();
@@ -226,8 +236,9 @@ async fn a_session_whose_creation_was_not_committed_takes_nothing() {
 }
 
 // Checklist 26
+/// After a sign-out, detached commits fail with `Ended` every time, and nothing is stored.
 #[tokio::test]
-async fn a_detached_write_after_the_sign_out_revives_nothing() {
+async fn detached_write_after_sign_out_fails() {
     let store = MemoryStore::new();
     let layer = SessionLayer::new(store.clone());
     for owner in [None, Some("ada")] {
@@ -242,7 +253,7 @@ async fn a_detached_write_after_the_sign_out_revives_nothing() {
         visitor.visit(async |session: Session| session.sign_out()).await;
         assert_eq!(detached.commit().await.unwrap_err().kind(), ErrorKind::Ended);
         assert!(store.is_empty());
-        // It stays refused.
+        // Later commits fail too.
         let again = match detached.insert("again", &1) {
             Ok(()) => detached.commit().await,
             refused => refused,
@@ -253,8 +264,9 @@ async fn a_detached_write_after_the_sign_out_revives_nothing() {
 }
 
 // Checklist 22
+/// A session detached before a sign-in fails to commit and to reload with `Superseded`.
 #[tokio::test]
-async fn a_detached_write_from_before_a_sign_in_never_lands_after_it() {
+async fn detached_write_from_before_a_sign_in_fails() {
     let layer = SessionLayer::new(MemoryStore::new());
     let (mut visitor, detached) = detached_from(&layer).await;
     detached.insert("planted", &1).unwrap();
@@ -264,8 +276,9 @@ async fn a_detached_write_from_before_a_sign_in_never_lands_after_it() {
     assert_eq!(keys_of(&mut visitor).await, "n");
 }
 
+/// A session detached before a rotation commits its insert after it.
 #[tokio::test]
-async fn a_detached_write_across_a_rotation_lands() {
+async fn detached_write_across_a_rotation_commits() {
     let layer = SessionLayer::new(MemoryStore::new());
     let (mut visitor, detached) = detached_from(&layer).await;
     visitor.visit(async |session: Session| session.rotate()).await.set_cookie();
@@ -274,8 +287,9 @@ async fn a_detached_write_across_a_rotation_lands() {
     assert_eq!(keys_of(&mut visitor).await, "n,report");
 }
 
+/// A detached sign-out deletes the record, and the client's token opens nothing.
 #[tokio::test]
-async fn a_detached_session_can_be_ended() {
+async fn detached_session_can_sign_out() {
     let store = MemoryStore::new();
     let layer = SessionLayer::new(store.clone());
     let (mut visitor, detached) = detached_from(&layer).await;
@@ -285,8 +299,9 @@ async fn a_detached_session_can_be_ended() {
     assert_eq!(keys_of(&mut visitor).await, "");
 }
 
+/// A detached insert makes no store call; its commit costs one `set`.
 #[tokio::test]
-async fn detaching_costs_the_store_nothing() {
+async fn detach_makes_no_store_calls() {
     let store = CountingStore::new(MemoryStore::new());
     let (_, detached) = detached_from(&SessionLayer::new(store.clone())).await;
     store.reset();
@@ -296,7 +311,7 @@ async fn detaching_costs_the_store_nothing() {
     assert_eq!(store.counts(), Counts::NONE.and_sets(1));
 }
 
-/// An application that listens on a port of the system's choice until this is dropped.
+/// An application that listens on a free port until it is dropped.
 struct Server {
     address: SocketAddr,
     serving: AbortHandle,
@@ -321,7 +336,7 @@ impl Server {
         response.text().await.unwrap()
     }
 
-    /// Opens a WebSocket; takes in the cookies of the answer.
+    /// Opens a WebSocket and stores the response's cookies.
     async fn connect(&self, path: &str, jar: &mut Jar) -> WebSocketStream<MaybeTlsStream<TcpStream>> {
         let mut request = format!("ws://{}{path}", self.address).into_client_request().unwrap();
         if let Some(cookies) = jar.header() {
@@ -340,7 +355,7 @@ impl Drop for Server {
     }
 }
 
-/// Writes down each message, commits it, and answers what has come of it.
+/// Stores each message in the session and replies with the number of lines or the error.
 async fn chat(mut socket: WebSocket, session: Session) {
     while let Some(Ok(Message::Text(line))) = socket.next().await {
         let line = line.to_string();
@@ -359,7 +374,7 @@ async fn chat(mut socket: WebSocket, session: Session) {
 }
 
 fn chat_app() -> Router {
-    async fn known(upgrade: WebSocketUpgrade, session: Session) -> Response {
+    async fn detached(upgrade: WebSocketUpgrade, session: Session) -> Response {
         let session = session.detach();
         upgrade.on_upgrade(|socket| chat(socket, session))
     }
@@ -379,7 +394,7 @@ fn chat_app() -> Router {
     }
 
     Router::new()
-        .route("/known", any(known))
+        .route("/detached", any(detached))
         .route("/new", any(new))
         .route("/attached", any(attached))
         .route("/lines", get(lines))
@@ -389,55 +404,59 @@ fn chat_app() -> Router {
         .layer(SessionLayer::new(MemoryStore::new()))
 }
 
-async fn say(socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>, line: &str) -> String {
+async fn send_line(socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>, line: &str) -> String {
     socket.send(line.into()).await.unwrap();
     socket.next().await.unwrap().unwrap().into_text().unwrap().to_string()
 }
 
+/// Two sockets of one session append lines; HTTP requests and both sockets see all of them.
 #[tokio::test]
-async fn what_a_websocket_writes_is_seen_by_later_requests() {
+async fn websocket_writes_are_visible_to_requests() {
     let server = Server::start(chat_app()).await;
     let mut jar = Jar::default();
     server.get("/begin", &mut jar).await;
-    let mut socket = server.connect("/known", &mut jar).await;
-    assert_eq!(say(&mut socket, "hello").await, "1");
+    let mut socket = server.connect("/detached", &mut jar).await;
+    assert_eq!(send_line(&mut socket, "hello").await, "1");
     assert_eq!(server.get("/lines", &mut jar).await, "hello");
-    let mut other = server.connect("/known", &mut jar).await;
-    assert_eq!(say(&mut other, "hi").await, "2");
-    assert_eq!(say(&mut socket, "bye").await, "3");
+    let mut other = server.connect("/detached", &mut jar).await;
+    assert_eq!(send_line(&mut other, "hi").await, "2");
+    assert_eq!(send_line(&mut socket, "bye").await, "3");
     assert_eq!(server.get("/lines", &mut jar).await, "hello|hi|bye");
 }
 
+/// An upgrade request without a session sets the cookie; the socket's writes are visible to requests.
 #[tokio::test]
-async fn a_websocket_may_be_what_begins_the_session() {
+async fn websocket_upgrade_can_create_the_session() {
     let server = Server::start(chat_app()).await;
     let mut jar = Jar::default();
     let mut socket = server.connect("/new", &mut jar).await;
-    assert!(!jar.is_empty(), "the answer to the upgrade sets the cookie");
-    assert_eq!(say(&mut socket, "hello").await, "1");
+    assert!(!jar.is_empty(), "the upgrade response sets the cookie");
+    assert_eq!(send_line(&mut socket, "hello").await, "1");
     assert_eq!(server.get("/lines", &mut jar).await, "hello");
 }
 
+/// After a sign-out the socket's write fails with `Ended`, after a sign-in with `Superseded`.
 #[tokio::test]
-async fn a_websocket_learns_that_its_session_has_ended_or_changed_hands() {
+async fn websocket_write_fails_after_sign_out_or_sign_in() {
     let server = Server::start(chat_app()).await;
-    for (path, told) in [("/sign-out", "Ended"), ("/sign-in", "Superseded")] {
+    for (path, expected) in [("/sign-out", "Ended"), ("/sign-in", "Superseded")] {
         let mut jar = Jar::default();
         server.get("/begin", &mut jar).await;
-        let mut socket = server.connect("/known", &mut jar).await;
-        assert_eq!(say(&mut socket, "hello").await, "1");
+        let mut socket = server.connect("/detached", &mut jar).await;
+        assert_eq!(send_line(&mut socket, "hello").await, "1");
         server.get(path, &mut jar).await;
-        assert_eq!(say(&mut socket, "still here").await, told);
+        assert_eq!(send_line(&mut socket, "still here").await, expected);
         assert!(!server.get("/lines", &mut jar).await.contains("still here"));
     }
 }
 
+/// A socket that keeps the request's session fails to write with `ResponseSent`.
 #[tokio::test]
-async fn a_websocket_that_did_not_detach_is_told_so() {
+async fn websocket_without_detach_cannot_write() {
     let server = Server::start(chat_app()).await;
     let mut jar = Jar::default();
     server.get("/begin", &mut jar).await;
     let mut socket = server.connect("/attached", &mut jar).await;
-    assert_eq!(say(&mut socket, "hello").await, "Closed");
+    assert_eq!(send_line(&mut socket, "hello").await, "ResponseSent");
     assert_eq!(server.get("/lines", &mut jar).await, "");
 }

@@ -1,4 +1,4 @@
-//! A session that was ended stays ended, whatever is still under way.
+//! Session end: no concurrent request restores an ended session.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -11,7 +11,7 @@ use http::StatusCode;
 use sessile::event::EventKind;
 use sessile::{ErrorKind, Lifetime};
 use support::client::session_of;
-use support::race::{Answer, HOUR, MINUTE, NOBODY, SECOND, World};
+use support::race::{Answer, HOUR, MINUTE, NO_TOKEN, SECOND, World};
 use support::store::{Fault, Op};
 use tokio::sync::Barrier;
 
@@ -21,30 +21,32 @@ async fn sign_out(world: &World, token: &str) -> Answer {
     world.send(token, |session| async move { session.sign_out() }).await
 }
 
-/// A session of either kind: they are ended in different ways.
+/// Creates an anonymous or signed-in session, which the layer ends in different ways.
 async fn begin(world: &World, signed_in: bool) -> String {
     if signed_in { world.begin_signed_in("ada").await } else { world.begin().await }
 }
 
 #[track_caller]
-fn assert_gone(world: &World) {
+fn assert_no_records(world: &World) {
     assert!(world.memory.is_empty(), "{} records are left", world.memory.len());
 }
 
+/// A sign-out of an anonymous or signed-in session leaves no record, removes the cookie and raises `Ended` once.
 #[tokio::test]
-async fn a_sign_out_deletes_the_record_and_removes_the_cookie() {
+async fn sign_out_deletes_the_record_and_removes_the_cookie() {
     for signed_in in [false, true] {
         let world = World::new();
         let token = begin(&world, signed_in).await;
         assert!(sign_out(&world, &token).await.assert_ok().is_removal());
-        assert_gone(&world);
+        assert_no_records(&world);
         assert!(!world.is_live(&token).await);
         assert_eq!(world.events.count(EventKind::Ended), 1);
     }
 }
 
+/// A session ends while a request with an insert is pending; its commit is dropped with an event and no cookie.
 #[tokio::test]
-async fn a_slow_writer_across_a_sign_out_revives_nothing_and_sets_no_cookie() {
+async fn sign_out_during_a_write_drops_the_write() {
     for signed_in in [false, true] {
         let world = World::new();
         let token = begin(&world, signed_in).await;
@@ -57,13 +59,14 @@ async fn a_slow_writer_across_a_sign_out_revives_nothing_and_sets_no_cookie() {
             .await;
         sign_out(&world, &token).await.assert_ok();
         slow.finish().await.assert_silent(StatusCode::OK);
-        assert_gone(&world);
+        assert_no_records(&world);
         assert_eq!(world.events.count(EventKind::Dropped), 1);
     }
 }
 
+/// A `set` call reaches the store after the session's end; the request succeeds, and no record is left.
 #[tokio::test]
-async fn a_write_that_is_on_its_way_to_the_store_when_the_session_ends_revives_nothing() {
+async fn sign_out_before_a_delayed_set_drops_the_set() {
     for signed_in in [false, true] {
         let world = World::new();
         let token = begin(&world, signed_in).await;
@@ -73,13 +76,14 @@ async fn a_write_that_is_on_its_way_to_the_store_when_the_session_ends_revives_n
         sign_out(&world, &token).await.assert_ok();
         gate.release();
         slow.await.unwrap().assert_silent(StatusCode::OK);
-        assert_gone(&world);
+        assert_no_records(&world);
         assert!(!world.is_live(&token).await);
     }
 }
 
+/// A `touch` call reaches the store after the session's end; the request succeeds, and no record is left.
 #[tokio::test]
-async fn a_touch_that_is_on_its_way_to_the_store_when_the_session_ends_revives_nothing() {
+async fn sign_out_before_a_delayed_touch_drops_the_touch() {
     for signed_in in [false, true] {
         let world = World::new();
         let token = begin(&world, signed_in).await;
@@ -90,12 +94,13 @@ async fn a_touch_that_is_on_its_way_to_the_store_when_the_session_ends_revives_n
         sign_out(&world, &token).await.assert_ok();
         gate.release();
         slow.await.unwrap().assert_silent(StatusCode::OK);
-        assert_gone(&world);
+        assert_no_records(&world);
     }
 }
 
+/// A session ends while a request that reads it is pending; the request still reads the value and succeeds.
 #[tokio::test]
-async fn a_slow_reader_across_a_sign_out_answers_and_sets_no_cookie() {
+async fn sign_out_during_a_read_sets_no_cookie() {
     let world = World::new();
     let token = world.begin().await;
     let slow = world
@@ -107,11 +112,12 @@ async fn a_slow_reader_across_a_sign_out_answers_and_sets_no_cookie() {
         .await;
     sign_out(&world, &token).await.assert_ok();
     slow.finish().await.assert_silent(StatusCode::OK);
-    assert_gone(&world);
+    assert_no_records(&world);
 }
 
+/// `update_now` and later inserts of the request fail with `Ended`; the response is 409 without a cookie.
 #[tokio::test]
-async fn a_handler_that_commits_across_a_sign_out_is_told() {
+async fn commit_after_a_concurrent_sign_out_fails_with_ended() {
     for signed_in in [false, true] {
         let world = World::new();
         let token = begin(&world, signed_in).await;
@@ -120,19 +126,20 @@ async fn a_handler_that_commits_across_a_sign_out_is_told() {
                 gate.wait().await;
                 let error = session.update_now("n", |n: &mut u32| *n += 1).await.unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::Ended);
-                // Nor does what it writes after that begin another session.
+                // Later writes of the request must not create a session.
                 assert_eq!(session.insert("n", &1).unwrap_err().kind(), ErrorKind::Ended);
                 Err::<(), _>(error)
             })
             .await;
         sign_out(&world, &token).await.assert_ok();
         slow.finish().await.assert_silent(StatusCode::CONFLICT);
-        assert_gone(&world);
+        assert_no_records(&world);
     }
 }
 
+/// A session ends while a request with a rotation is pending; the response sets no cookie.
 #[tokio::test]
-async fn a_slow_rotation_across_a_sign_out_gives_no_token() {
+async fn rotation_across_a_sign_out_issues_no_token() {
     let world = World::new();
     let token = world.begin().await;
     let slow = world
@@ -144,11 +151,12 @@ async fn a_slow_rotation_across_a_sign_out_gives_no_token() {
         .await;
     sign_out(&world, &token).await.assert_ok();
     slow.finish().await.assert_silent(StatusCode::OK);
-    assert_gone(&world);
+    assert_no_records(&world);
 }
 
+/// A detached session commits before the sign-out; after it, commits and reloads fail with `Ended`.
 #[tokio::test]
-async fn detached_work_notices_that_its_session_was_ended() {
+async fn detached_commit_and_reload_fail_after_sign_out() {
     for signed_in in [false, true] {
         let world = World::new();
         let token = begin(&world, signed_in).await;
@@ -166,12 +174,13 @@ async fn detached_work_notices_that_its_session_was_ended() {
         detached.insert("after", &1).unwrap();
         assert_eq!(detached.commit().await.unwrap_err().kind(), ErrorKind::Ended);
         assert_eq!(detached.reload().await.unwrap_err().kind(), ErrorKind::Ended);
-        assert_gone(&world);
+        assert_no_records(&world);
     }
 }
 
+/// `end_all_of` ends a session whose `set` call is delayed; the write leaves no record.
 #[tokio::test]
-async fn an_administrator_who_ends_all_sessions_of_an_owner_during_a_write_ends_them() {
+async fn end_all_of_drops_a_concurrent_write() {
     let world = World::new();
     let token = world.begin_signed_in("ada").await;
     let gate = world.faults.hold_before(Op::Set, 1);
@@ -180,11 +189,12 @@ async fn an_administrator_who_ends_all_sessions_of_an_owner_during_a_write_ends_
     assert_eq!(world.sessions().end_all_of("ada").await.unwrap(), 1);
     gate.release();
     slow.await.unwrap().assert_silent(StatusCode::OK);
-    assert_gone(&world);
+    assert_no_records(&world);
 }
 
+/// Two requests sign out; only the first removes the cookie, and `Ended` is raised once.
 #[tokio::test]
-async fn a_sign_out_that_finds_nothing_to_end_removes_no_cookie() {
+async fn second_concurrent_sign_out_removes_no_cookie() {
     for signed_in in [false, true] {
         let world = World::new();
         let token = begin(&world, signed_in).await;
@@ -198,16 +208,17 @@ async fn a_sign_out_that_finds_nothing_to_end_removes_no_cookie() {
         assert!(sign_out(&world, &token).await.is_removal());
         slow.finish().await.assert_silent(StatusCode::OK);
         assert_eq!(world.events.count(EventKind::Ended), 1);
-        assert_gone(&world);
+        assert_no_records(&world);
     }
 }
 
+/// Two requests sign out after another sign-out, with and without a commit; later inserts create new sessions.
 #[tokio::test]
-async fn a_sign_out_that_finds_nothing_to_end_is_no_error_and_what_is_written_after_it_is_kept() {
+async fn write_after_a_lost_sign_out_creates_a_session() {
     for signed_in in [false, true] {
         let world = World::new();
         let token = begin(&world, signed_in).await;
-        let [told, untold] = [true, false].map(|commits| {
+        let [committing, plain] = [true, false].map(|commits| {
             world.hold(&token, move |session, gate| async move {
                 gate.wait().await;
                 session.sign_out()?;
@@ -217,25 +228,27 @@ async fn a_sign_out_that_finds_nothing_to_end_is_no_error_and_what_is_written_af
                 session.insert("flash", "good bye")
             })
         });
-        let (told, untold) = (told.await, untold.await);
+        let (committing, plain) = (committing.await, plain.await);
         sign_out(&world, &token).await.assert_ok();
-        for slow in [told, untold] {
+        for slow in [committing, plain] {
             let new = slow.finish().await.assert_ok().token();
             assert_eq!(world.opens(&new).await.unwrap().keys, ["flash"]);
         }
     }
 }
 
+/// A sign-out without a cookie succeeds, sets no cookie and makes no store call.
 #[tokio::test]
-async fn a_sign_out_of_nobody_does_nothing() {
+async fn sign_out_without_a_session_does_nothing() {
     let world = World::new();
-    let (answer, counts) = world.cost(world.send(NOBODY, |session| async move { session.sign_out() })).await;
+    let (answer, counts) = world.cost(world.send(NO_TOKEN, |session| async move { session.sign_out() })).await;
     answer.assert_silent(StatusCode::OK);
     assert_eq!(counts, support::store::Counts::NONE);
 }
 
+/// Eight requests sign out concurrently, 40 times; all succeed, and one response removes the cookie.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_sign_outs_at_once_one_removes_the_cookie() {
+async fn one_of_eight_concurrent_sign_outs_removes_the_cookie() {
     for round in 0..ROUNDS {
         let world = World::new();
         let token = begin(&world, round % 2 == 0).await;
@@ -254,12 +267,13 @@ async fn of_many_sign_outs_at_once_one_removes_the_cookie() {
             removals += usize::from(request.await.unwrap().assert_ok().is_removal());
         }
         assert_eq!(removals, 1);
-        assert_gone(&world);
+        assert_no_records(&world);
     }
 }
 
+/// Reads, writes, a rotation, `update_now` and a detached commit run with a sign-out; no token and no record remain.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn whatever_runs_at_once_with_a_sign_out_the_session_is_gone_after_it() {
+async fn no_concurrent_request_survives_a_sign_out() {
     for round in 0..ROUNDS {
         let world = World::new();
         let token = begin(&world, round % 2 == 0).await;
@@ -285,19 +299,20 @@ async fn whatever_runs_at_once_with_a_sign_out_the_session_is_gone_after_it() {
                 })
             })
             .collect();
-        let mut given = vec![token.clone()];
+        let mut tokens = vec![token.clone()];
         for request in requests {
-            given.extend(request.await.unwrap().given());
+            tokens.extend(request.await.unwrap().new_token());
         }
-        for token in given {
+        for token in tokens {
             assert!(!world.is_live(&token).await);
         }
-        assert_gone(&world);
+        assert_no_records(&world);
     }
 }
 
+/// After a sign-out the same request has no keys and no owner; its insert is stored under a new id.
 #[tokio::test]
-async fn what_is_written_after_a_sign_out_begins_another_session() {
+async fn write_after_sign_out_creates_another_session() {
     for signed_in in [false, true] {
         let world = World::new();
         let token = begin(&world, signed_in).await;
@@ -318,8 +333,9 @@ async fn what_is_written_after_a_sign_out_begins_another_session() {
     }
 }
 
+/// A handler signs out and answers 500; the record is deleted and the cookie removed.
 #[tokio::test]
-async fn a_sign_out_ends_the_session_though_the_answer_is_an_error() {
+async fn sign_out_with_status_500_ends_the_session() {
     let world = World::new();
     let token = world.begin_signed_in("ada").await;
     let answer = world
@@ -330,14 +346,15 @@ async fn a_sign_out_ends_the_session_though_the_answer_is_an_error() {
         .await;
     assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert!(answer.is_removal());
-    assert_gone(&world);
+    assert_no_records(&world);
 }
 
+/// A handler signs out while its own commit is pending, for new and existing sessions; no token and no record remain.
 #[tokio::test]
-async fn a_session_that_is_ended_while_the_same_request_commits_it_ends() {
+async fn sign_out_during_own_commit_ends_the_session() {
     for new in [false, true] {
         let world = World::new();
-        let token = if new { NOBODY } else { Some(world.begin().await) };
+        let token = if new { NO_TOKEN } else { Some(world.begin().await) };
         let gate = world.faults.hold_before(Op::Set, 1);
         let request = world.spawn(token, move |session| async move {
             session.insert("key", &1)?;
@@ -349,18 +366,19 @@ async fn a_session_that_is_ended_while_the_same_request_commits_it_ends() {
             };
             let (committed, ended) = join(session.commit(), ending).await;
             ended?;
-            // It was under way before the session was ended, so it may have been made or not.
+            // The commit started before the sign-out, so it may succeed or fail.
             drop(committed);
             Ok(())
         });
         let answer = request.await.unwrap();
-        assert_eq!(answer.assert_ok().given(), None, "{answer:?} gives a token of an ended session");
-        assert_gone(&world);
+        assert_eq!(answer.assert_ok().new_token(), None, "{answer:?} sets the token of an ended session");
+        assert_no_records(&world);
     }
 }
 
+/// The idle timeout passes while a request with an insert is pending; the commit is dropped with an event.
 #[tokio::test]
-async fn a_slow_write_that_spans_the_expiry_of_its_session_revives_nothing() {
+async fn write_across_the_expiry_of_its_session_is_dropped() {
     let world =
         World::with(|layer| layer.with_lifetime(Lifetime::new().with_idle_timeout(MINUTE).with_absolute_timeout(HOUR)));
     let token = world.begin().await;
@@ -377,8 +395,9 @@ async fn a_slow_write_that_spans_the_expiry_of_its_session_revives_nothing() {
     assert_eq!(world.events.count(EventKind::Dropped), 1);
 }
 
+/// Eleven changing operations on a kept session fail with `ResponseSent`; a read works, and the record is unchanged.
 #[tokio::test]
-async fn a_write_after_the_head_of_the_response_is_refused() {
+async fn session_operations_after_response_fail_with_response_sent() {
     let world = World::new();
     let token = world.begin().await;
     let kept = Arc::new(Mutex::new(None));
@@ -390,24 +409,25 @@ async fn a_write_after_the_head_of_the_response_is_refused() {
     answer.await.assert_ok();
     let session = kept.lock().unwrap().take().unwrap();
     assert_eq!(session.get::<bool>("start").unwrap(), Some(true));
-    let closed = |done: Result<(), sessile::Error>| assert_eq!(done.unwrap_err().kind(), ErrorKind::ResponseSent);
-    closed(session.insert("late", &1));
-    closed(session.update("late", |late: &mut u32| *late += 1));
-    closed(session.remove("start").map(|_| ()));
-    closed(session.clear());
-    closed(session.rotate());
-    closed(session.sign_in("ada"));
-    closed(session.sign_out());
-    closed(session.set_lifetime(Lifetime::aal1()));
-    closed(session.commit().await);
-    closed(session.update_now("late", |late: &mut u32| *late += 1).await);
-    closed(session.take_now::<bool>("start").await.map(|_| ()));
+    let assert_response_sent =
+        |done: Result<(), sessile::Error>| assert_eq!(done.unwrap_err().kind(), ErrorKind::ResponseSent);
+    assert_response_sent(session.insert("late", &1));
+    assert_response_sent(session.update("late", |late: &mut u32| *late += 1));
+    assert_response_sent(session.remove("start").map(|_| ()));
+    assert_response_sent(session.clear());
+    assert_response_sent(session.rotate());
+    assert_response_sent(session.sign_in("ada"));
+    assert_response_sent(session.sign_out());
+    assert_response_sent(session.set_lifetime(Lifetime::aal1()));
+    assert_response_sent(session.commit().await);
+    assert_response_sent(session.update_now("late", |late: &mut u32| *late += 1).await);
+    assert_response_sent(session.take_now::<bool>("start").await.map(|_| ()));
     assert_eq!(world.opens(&token).await.unwrap().keys, ["start"]);
 }
 
-/// Its record is still there for a moment, marked as ended, and holds the name of that commit.
+/// A commit's result is lost and the session ends, but its record stays, marked as ended; a later write is dropped.
 #[tokio::test]
-async fn a_request_whose_commit_was_found_in_a_session_that_has_ended_since_does_not_revive_it() {
+async fn commit_found_in_an_ended_record_does_not_restore_it() {
     let world = World::new();
     let token = world.begin().await;
     let gate = world.faults.hold_after(Op::Set, 1);
@@ -423,7 +443,7 @@ async fn a_request_whose_commit_was_found_in_a_session_that_has_ended_since_does
     gate.release();
     slow.await.unwrap().assert_silent(StatusCode::OK);
     world.faults.heal();
-    assert!(!world.is_live(&token).await, "the session is back");
+    assert!(!world.is_live(&token).await, "the session was restored");
     assert_eq!(
         world.quiet().find_by_id(&support::client::session_of(&token)).await.unwrap().map(|stored| stored.keys()),
         None

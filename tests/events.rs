@@ -1,4 +1,4 @@
-//! Each kind of event, raised where it is documented to be, and nowhere else.
+//! Events: each kind is raised exactly where its documentation says.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -9,23 +9,24 @@ use sessile::Lifetime;
 use sessile::event::{EndReason, EventKind};
 use sessile::store::{Expected, Record, Store, Version};
 use support::client::session_of;
-use support::race::{MINUTE, NOBODY, World};
+use support::race::{MINUTE, NO_TOKEN, World};
 use support::store::{Fault, Op};
 
-/// The kinds of events since the last call.
+/// Returns the kinds of the events since the last call.
 fn kinds(world: &World) -> Vec<EventKind> {
     world.events.take().into_iter().map(|(kind, _)| kind).collect()
 }
 
+/// Creation, rotation, sign-in, sign-out and `end_all_of` raise their events in order; reads and writes raise none.
 #[tokio::test]
-async fn the_life_of_a_session_is_told_from_its_creation_to_its_end() {
+async fn each_step_of_a_session_raises_its_events() {
     let world = World::new();
     let first = world.begin().await;
     let id = Some(session_of(&first));
     assert_eq!(world.events.take(), [(EventKind::Created, id)]);
     world.insert(&first, "n", 1).await.assert_ok();
     assert!(world.is_live(&first).await);
-    assert_eq!(kinds(&world), [], "reading and writing are no events");
+    assert_eq!(kinds(&world), [], "reads and writes raise no event");
     let second = world.send(&first, |session| async move { session.rotate() }).await.token();
     assert_eq!(world.events.take(), [(EventKind::Rotated, id)]);
     let third = world.send(&second, |session| async move { session.sign_in("ada") }).await.token();
@@ -42,8 +43,9 @@ async fn the_life_of_a_session_is_told_from_its_creation_to_its_end() {
     assert_eq!(world.events.take(), [(EventKind::Ended, new)]);
 }
 
+/// A sign-in by another owner, a sign-out and `end` report `Replaced`, `SignedOut` and `Revoked`.
 #[tokio::test]
-async fn the_end_of_a_session_has_a_reason() {
+async fn end_of_a_session_has_a_reason() {
     let world = World::new();
     let (first, second) = (world.begin_signed_in("ada").await, world.begin().await);
     let third = world.send(&first, |session| async move { session.sign_in("bob") }).await.token();
@@ -53,8 +55,9 @@ async fn the_end_of_a_session_has_a_reason() {
     assert_eq!(world.events.ends(), ends.map(|(token, reason)| (session_of(token), reason)));
 }
 
+/// A session ends while a read with a due refresh is pending; the read succeeds without `Dropped`.
 #[tokio::test]
-async fn upkeep_that_finds_the_session_ended_is_no_event() {
+async fn refresh_of_an_ended_session_raises_no_dropped_event() {
     let world = World::with(|layer| layer.with_lifetime(Lifetime::new().with_refresh_interval(MINUTE)));
     let token = world.begin_signed_in("ada").await;
     world.advance(MINUTE);
@@ -64,11 +67,12 @@ async fn upkeep_that_finds_the_session_ended_is_no_event() {
     assert!(!world.saw(EventKind::Dropped));
 }
 
+/// A handler signs in and answers 500; no event is raised.
 #[tokio::test]
-async fn what_is_not_committed_is_no_event() {
+async fn discarded_sign_in_raises_no_event() {
     let world = World::new();
     let answer = world
-        .send(NOBODY, |session| async move {
+        .send(NO_TOKEN, |session| async move {
             session.sign_in("ada")?;
             Ok(StatusCode::INTERNAL_SERVER_ERROR)
         })
@@ -77,8 +81,9 @@ async fn what_is_not_committed_is_no_event() {
     assert_eq!(kinds(&world), []);
 }
 
+/// A token of another store raises `Unknown` without a session, a wrong secret with it, and a malformed token nothing.
 #[tokio::test]
-async fn a_token_that_opens_nothing_is_told_with_the_session_where_there_is_one() {
+async fn unknown_token_raises_unknown_with_the_session_if_any() {
     let world = World::new();
     let other = World::new().begin().await;
     assert!(!world.is_live(&other).await);
@@ -89,13 +94,14 @@ async fn a_token_that_opens_nothing_is_told_with_the_session_where_there_is_one(
     wrong[30] = if wrong[30] == b'A' { b'B' } else { b'A' };
     assert!(!world.is_live(std::str::from_utf8(&wrong).unwrap()).await);
     assert_eq!(world.events.take(), [(EventKind::Unknown, Some(session_of(&token)))]);
-    // What is no token at all is no event.
+    // A malformed token raises no event.
     assert!(!world.is_live("x").await);
     assert_eq!(kinds(&world), []);
 }
 
+/// After a redeployment with a shorter idle timeout, the token opens nothing and raises `Expired`.
 #[tokio::test]
-async fn a_session_that_is_presented_after_its_end_by_the_layers_lifetime_is_expired() {
+async fn session_past_the_layers_idle_timeout_raises_expired() {
     let world = World::new();
     let token = world.begin().await;
     world.advance(10 * MINUTE);
@@ -105,21 +111,22 @@ async fn a_session_that_is_presented_after_its_end_by_the_layers_lifetime_is_exp
     assert_eq!(world.events.take(), [(EventKind::Expired, Some(session_of(&token)))]);
 }
 
+/// Two live tokens raise `Ambiguous` and open nothing; an ended token beside a live one raises only `Unknown`.
 #[tokio::test]
-async fn two_live_sessions_in_one_request_are_ambiguous_and_neither_is_given() {
+async fn two_live_sessions_in_one_request_raise_ambiguous() {
     let world = World::new();
     let (first, second) = (world.begin().await, world.begin().await);
     world.events.take();
     assert_eq!(world.opens(&format!("{first}; __Host-id={second}")).await, None);
     assert_eq!(world.events.take(), [(EventKind::Ambiguous, None)]);
-    // A dead one beside a live one is not ambiguous.
+    // An ended session beside a live one is not ambiguous.
     world.send(&first, |session| async move { session.sign_out() }).await.assert_ok();
     world.events.take();
     assert_eq!(world.opens(&format!("{first}; __Host-id={second}")).await.unwrap().id, session_of(&second));
     assert_eq!(kinds(&world), [EventKind::Unknown]);
 }
 
-/// Puts these bytes in the place of a session's state.
+/// Replaces the state in a session's record.
 async fn replace_state(world: &World, token: &str, state: &[u8]) {
     let record = world.memory.get(&session_of(token)).await.unwrap().unwrap();
     let version = record.version();
@@ -130,8 +137,9 @@ async fn replace_state(world: &World, token: &str, state: &[u8]) {
     assert_eq!(outcome, sessile::store::Outcome::Written);
 }
 
+/// Four corrupt states open no session and raise `Corrupt`; a write creates another session and leaves the record.
 #[tokio::test]
-async fn a_record_that_cannot_be_read_is_as_if_absent_and_stays_where_it_is() {
+async fn corrupt_record_raises_corrupt_and_is_never_overwritten() {
     let world = World::new();
     let token = world.begin().await;
     for state in [&b""[..], b"\0", b"\x01garbage", b"\x01"] {
@@ -143,11 +151,12 @@ async fn a_record_that_cannot_be_read_is_as_if_absent_and_stays_where_it_is() {
     let before = world.memory.get(&session_of(&token)).await.unwrap();
     let answer = world.insert(&token, "n", 1).await;
     assert_ne!(session_of(&answer.assert_ok().token()), session_of(&token));
-    assert_eq!(world.memory.get(&session_of(&token)).await.unwrap(), before, "never deleted, never overwritten");
+    assert_eq!(world.memory.get(&session_of(&token)).await.unwrap(), before, "the corrupt record must stay unchanged");
 }
 
+/// A record with an unknown format version fails the request with 503 and is not overwritten.
 #[tokio::test]
-async fn a_record_of_a_newer_format_is_a_503_and_stays_where_it_is() {
+async fn record_of_a_newer_format_is_a_503_and_stays_unchanged() {
     let world = World::new();
     let token = world.begin().await;
     replace_state(&world, &token, b"\x07from the future").await;
@@ -156,8 +165,9 @@ async fn a_record_of_a_newer_format_is_a_503_and_stays_where_it_is() {
     assert_eq!(world.memory.get(&session_of(&token)).await.unwrap(), before);
 }
 
+/// The record becomes corrupt while a write is pending; the commit leaves it unchanged and sets no cookie.
 #[tokio::test]
-async fn a_record_that_is_broken_while_a_write_is_under_way_is_not_overwritten() {
+async fn record_corrupted_during_a_write_is_not_overwritten() {
     let world = World::new();
     let token = world.begin().await;
     let slow = world
@@ -175,26 +185,27 @@ async fn a_record_that_is_broken_while_a_write_is_under_way_is_not_overwritten()
     assert_ne!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
 }
 
+/// A failed `set` raises `StoreFailed` and a failed `touch` raises `UpkeepFailed`, each with session and cause.
 #[tokio::test]
-async fn the_failures_of_the_store_are_told_with_what_it_said() {
-    let said = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
-    let hook = said.clone();
+async fn store_failures_raise_events_with_the_store_error() {
+    let log = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let hook_log = log.clone();
     let world = World::with(|layer| {
         layer.with_event_hook(move |event| {
             let error = event.error.and_then(std::error::Error::source).map(ToString::to_string);
-            hook.lock().unwrap().push((event.kind, event.session, error));
+            hook_log.lock().unwrap().push((event.kind, event.session, error));
         })
     });
     let token = world.begin().await;
-    said.lock().unwrap().clear();
+    log.lock().unwrap().clear();
     let id = Some(session_of(&token));
     world.faults.fail(Op::Set, 1, Fault::After);
     world.insert(&token, "n", 1).await.assert_ok();
-    let failed = (EventKind::StoreFailed, id, Some("as planned, after".to_owned()));
-    assert_eq!(std::mem::take(&mut *said.lock().unwrap()), [failed]);
+    let failed = (EventKind::StoreFailed, id, Some("planned fault after the call".to_owned()));
+    assert_eq!(std::mem::take(&mut *log.lock().unwrap()), [failed]);
     world.advance(30 * MINUTE);
     world.faults.fail(Op::Touch, 1, Fault::Before);
     assert!(world.is_live(&token).await);
-    let failed = (EventKind::UpkeepFailed, id, Some("as planned, before".to_owned()));
-    assert_eq!(std::mem::take(&mut *said.lock().unwrap()), [failed]);
+    let failed = (EventKind::UpkeepFailed, id, Some("planned fault before the call".to_owned()));
+    assert_eq!(std::mem::take(&mut *log.lock().unwrap()), [failed]);
 }

@@ -1,4 +1,4 @@
-//! The extractors, what they reject with, and where in a router they work.
+//! The extractors: their rejections, and the places in a router where they work.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -28,7 +28,7 @@ fn app() -> Router {
     }
 
     async fn signed_in(user: SignedIn) -> Result<String, Error> {
-        // It is the session as well.
+        // `SignedIn` derefs to the session.
         let seen: Option<String> = user.get("key")?;
         assert_eq!(user.session().id(), user.id());
         Ok(format!("{} {}", user.owner(), seen.unwrap_or_default()))
@@ -62,8 +62,9 @@ fn app() -> Router {
         .layer(SessionLayer::new(MemoryStore::new()))
 }
 
+/// A request without a cookie gets an empty session; the first write stores it and sets the cookie.
 #[tokio::test]
-async fn a_session_is_there_for_everyone_and_stored_once_it_is_written_to() {
+async fn session_extractor_works_without_a_cookie() {
     let mut client = Client::new(&app());
     let reply = client.get("/keys").await;
     assert_eq!((reply.status, reply.text()), (StatusCode::OK, ""));
@@ -72,25 +73,27 @@ async fn a_session_is_there_for_everyone_and_stored_once_it_is_written_to() {
 }
 
 // Checklist 21
+/// `Option<Session>` is `None` without a cookie, with invalid tokens and after a sign-out.
 #[tokio::test]
-async fn an_optional_session_is_none_without_a_live_one() {
+async fn optional_session_is_none_without_a_live_session() {
     let app = app();
     let mut client = Client::new(&app);
     assert_eq!(client.get("/optional").await.text(), "none");
     client.post("/set").await;
     assert_eq!(client.get("/optional").await.text(), r#"some ["key"]"#);
 
-    let mut stale = client.clone();
+    let mut other_tab = client.clone();
     client.post("/sign-out").await;
-    let reply = stale.get("/optional").await;
+    let reply = other_tab.get("/optional").await;
     assert_eq!((reply.status, reply.text()), (StatusCode::OK, "none"));
     for value in ["", "junk", "AAAAAAAAcAAAgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
         assert_eq!(Client::with_cookie(&app, "__Host-id", value).get("/optional").await.text(), "none");
     }
 }
 
+/// `SignedIn` answers 401 without a session, for an anonymous session and after a sign-out.
 #[tokio::test]
-async fn signed_in_lets_an_owner_through_and_nobody_else() {
+async fn signed_in_extractor_requires_an_owner() {
     let mut client = Client::new(&app());
     assert_eq!(client.get("/signed-in").await.status, StatusCode::UNAUTHORIZED);
     client.post("/set").await;
@@ -102,16 +105,18 @@ async fn signed_in_lets_an_owner_through_and_nobody_else() {
     assert_eq!((reply.status, reply.text()), (StatusCode::UNAUTHORIZED, "Unauthorized"));
 }
 
+/// Two loads, the extension and two `Session` arguments of one request see each other's writes.
 #[tokio::test]
-async fn every_handle_of_a_request_is_the_same_session() {
+async fn all_extractors_of_a_request_share_one_session() {
     let mut client = Client::new(&app());
     assert_eq!(client.post("/by-handle").await.text(), "handle");
     assert_eq!(client.get("/by-extension").await.text(), "via");
     assert_eq!(client.post("/twice").await.text(), "Some(7)");
 }
 
+/// Without a layer, or with a layer for another marker, each extractor answers 500 without details.
 #[tokio::test]
-async fn without_a_layer_every_extractor_is_an_opaque_500() {
+async fn extractors_without_their_layer_answer_500() {
     struct Admin;
     let app = Router::new()
         .route("/session", get(async |_: Session| ()))
@@ -133,10 +138,10 @@ async fn without_a_layer_every_extractor_is_an_opaque_500() {
     }
 }
 
-/// Handlers that run into each kind of error.
+/// Returns a router whose handlers fail in different ways.
 fn failing_app() -> Router {
-    struct Stubborn;
-    impl serde::Serialize for Stubborn {
+    struct Unserializable;
+    impl serde::Serialize for Unserializable {
         fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
             Err(serde::ser::Error::custom("a secret that must not be shown"))
         }
@@ -157,7 +162,7 @@ fn failing_app() -> Router {
 
     let layer = SessionLayer::builder(MemoryStore::new()).with_size_limit(1_000).build().unwrap();
     Router::new()
-        .route("/serialize", get(async |session: Session| session.insert("key", &Stubborn)))
+        .route("/serialize", get(async |session: Session| session.insert("key", &Unserializable)))
         .route("/type", get(wrong_type))
         .route("/too-large", get(async |session: Session| session.insert("key", &"x".repeat(2_000))))
         .route("/detached", get(detached))
@@ -167,8 +172,9 @@ fn failing_app() -> Router {
         .route("/missing", get(async |_: Session| ()))
 }
 
+/// Seven failing handlers answer with the documented status, the standard reason as body, and no cookie.
 #[tokio::test]
-async fn an_error_is_its_status_and_says_no_more() {
+async fn error_response_has_its_status_and_no_details() {
     for (path, status) in [
         ("/serialize", StatusCode::INTERNAL_SERVER_ERROR),
         ("/type", StatusCode::INTERNAL_SERVER_ERROR),
@@ -185,8 +191,9 @@ async fn an_error_is_its_status_and_says_no_more() {
     }
 }
 
+/// Each `ErrorKind` has its documented status; a store error keeps its source, which the response hides.
 #[tokio::test]
-async fn every_kind_of_error_has_the_status_that_its_documentation_says() {
+async fn error_kinds_have_their_documented_status() {
     for (kind, status) in [
         (ErrorKind::Unavailable, 503),
         (ErrorKind::Superseded, 409),
@@ -213,8 +220,9 @@ async fn every_kind_of_error_has_the_status_that_its_documentation_says() {
     assert_eq!(body, "Service Unavailable");
 }
 
+/// Nested routers, nested services, merged routes and fallbacks share the layer's session.
 #[tokio::test]
-async fn sessions_work_wherever_a_handler_can_be() {
+async fn session_works_in_nested_routers_services_and_fallbacks() {
     let inner = Router::new().route("/set", post(set)).route("/keys", get(keys));
     let deep = Router::new().nest("/b", inner.clone()).fallback(keys);
     let app = Router::new()
@@ -231,20 +239,22 @@ async fn sessions_work_wherever_a_handler_can_be() {
         for path in ["/a/b/keys", "/service/keys", "/merged", "/a/unknown", "/unknown"] {
             assert_eq!(client.get(path).await.text(), "key", "{path}");
         }
-        assert_eq!(client.post("/merged").await.text(), "key", "a fallback for the method");
+        assert_eq!(client.post("/merged").await.text(), "key", "the method fallback");
     }
 }
 
+/// A route outside the nested router has no session and answers 500.
 #[tokio::test]
-async fn a_layer_on_a_nested_router_leaves_the_rest_alone() {
+async fn layer_on_a_nested_router_covers_only_its_routes() {
     let nested = Router::new().route("/set", post(set)).layer(SessionLayer::new(MemoryStore::new()));
     let app = Router::new().nest("/a", nested).route("/set", post(set));
     Client::new(&app).post("/a/set").await.set_cookie();
     assert_eq!(Client::new(&app).post("/set").await.status, StatusCode::INTERNAL_SERVER_ERROR);
 }
 
+/// A redirect after a sign-in and a 404 after an insert both commit and set the cookie.
 #[tokio::test]
-async fn redirects_and_client_errors_keep_the_cookie() {
+async fn redirects_and_client_errors_set_the_cookie() {
     async fn redirect(session: Session) -> Result<Redirect, Error> {
         session.sign_in("ada")?;
         Ok(Redirect::to("/welcome"))
@@ -271,13 +281,14 @@ async fn redirects_and_client_errors_keep_the_cookie() {
     assert_eq!(client.get("/keys").await.text(), "missed");
 }
 
+/// Middleware reads and writes the handler's session before and after it, and refuses requests without an owner.
 #[tokio::test]
 async fn middleware_shares_the_session_with_the_handler() {
     async fn count(handle: SessionHandle, request: Request, next: Next) -> Result<Response, Error> {
         let session = handle.load().await?;
         session.update("requests", |n: &mut u32| *n += 1)?;
         let mut response = next.run(request).await;
-        // After the handler, and still before the head is out.
+        // After the handler, but before the response head is sent.
         let seen: String = session.get("by-handler")?.unwrap_or_default();
         session.insert("by-middleware", &seen)?;
         response.headers_mut().insert("x-seen", seen.parse().unwrap());

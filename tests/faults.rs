@@ -1,4 +1,4 @@
-//! A store that fails: the client is told, no cookie is sent for what was not stored, and nothing takes effect twice.
+//! Store failures: the client gets an error, no cookie is set for an unstored session, and no change takes effect twice.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -13,11 +13,11 @@ use sessile::event::EventKind;
 use sessile::store::Store;
 use sessile::{Error, ErrorKind, Session};
 use support::client::session_of;
-use support::race::{MINUTE, NOBODY, World};
+use support::race::{MINUTE, NO_TOKEN, World};
 use support::store::{Counts, Fault, Op, random};
 use tokio::sync::Barrier;
 
-async fn count(session: Session) -> Result<String, Error> {
+async fn increment(session: Session) -> Result<String, Error> {
     let number = session.update_now("n", |n: &mut u32| {
         *n += 1;
         *n
@@ -25,8 +25,9 @@ async fn count(session: Session) -> Result<String, Error> {
     Ok(number.await?.to_string())
 }
 
+/// A failed `get` answers 503 and raises `StoreFailed`; the next request opens the session.
 #[tokio::test]
-async fn a_get_that_fails_is_a_503_without_a_cookie() {
+async fn failed_get_is_a_503_without_a_cookie() {
     let world = World::new();
     let token = world.begin().await;
     world.faults.fail(Op::Get, 1, Fault::Before);
@@ -35,15 +36,16 @@ async fn a_get_that_fails_is_a_503_without_a_cookie() {
     assert!(world.is_live(&token).await, "the next request works");
 }
 
+/// A handler's first load fails with `Unavailable`; its second load succeeds, and its write commits.
 #[tokio::test]
-async fn a_handler_that_goes_on_after_a_get_that_failed_has_no_session_to_lose() {
+async fn load_can_be_repeated_after_a_failed_get() {
     let world = World::new();
     let token = world.begin().await;
     world.faults.fail(Op::Get, 1, Fault::Before);
     let answer = world
         .send_unloaded(&token, |handle| async move {
             assert_eq!(handle.load().await.unwrap_err().kind(), ErrorKind::Unavailable);
-            // Once more, and the store answers.
+            // The second load succeeds.
             handle.load().await?.insert("n", &1)
         })
         .await;
@@ -51,47 +53,51 @@ async fn a_handler_that_goes_on_after_a_get_that_failed_has_no_session_to_lose()
     assert_eq!(world.opens(&token).await.unwrap().keys, ["start", "n"]);
 }
 
+/// A commit whose first `set` is not applied loads the record again and retries; the increment counts once.
 #[tokio::test]
-async fn a_set_that_fails_before_it_is_applied_is_repeated() {
+async fn set_that_fails_before_it_is_applied_is_retried() {
     let world = World::new();
     let token = world.begin().await;
     world.faults.fail(Op::Set, 1, Fault::Before);
-    let (answer, counts) = world.cost(world.send(&token, count)).await;
+    let (answer, counts) = world.cost(world.send(&token, increment)).await;
     assert_eq!(answer.assert_ok().body, "1");
     assert_eq!(counts, Counts::gets(2).and_sets(2));
     assert_eq!(world.read::<u32>(&token, "n").await, Some(1));
     assert!(world.saw(EventKind::StoreFailed));
 }
 
+/// A commit whose `set` is applied with a lost result finds its commit id in the record; the increment counts once.
 #[tokio::test]
-async fn a_set_that_fails_after_it_was_applied_is_not_repeated() {
+async fn set_that_fails_after_it_is_applied_is_not_retried() {
     let world = World::new();
     let token = world.begin().await;
     world.faults.fail(Op::Set, 1, Fault::After);
-    let (answer, counts) = world.cost(world.send(&token, count)).await;
+    let (answer, counts) = world.cost(world.send(&token, increment)).await;
     assert_eq!(answer.assert_ok().body, "1");
-    assert_eq!(counts, Counts::gets(2).and_sets(1), "one get finds its name");
+    assert_eq!(counts, Counts::gets(2).and_sets(1), "one get finds the commit id");
     assert_eq!(world.read::<u32>(&token, "n").await, Some(1));
 }
 
+/// A failed `set` is applied just before its retry; the increment counts once.
 #[tokio::test]
-async fn a_set_that_arrives_after_it_was_given_up_takes_effect_once() {
+async fn late_set_takes_effect_once() {
     let world = World::new();
     let token = world.begin().await;
     world.faults.fail(Op::Set, 1, Fault::Late);
-    let answer = world.send(&token, count).await;
+    let answer = world.send(&token, increment).await;
     assert_eq!(answer.assert_ok().body, "1");
     assert_eq!(world.read::<u32>(&token, "n").await, Some(1));
 }
 
+/// The closure computes a different value in each run; `update_now` returns the value of the late, stored run.
 #[tokio::test]
-async fn what_an_update_answers_is_of_the_run_that_was_stored_though_that_arrived_late() {
+async fn update_now_returns_the_stored_value_after_a_late_set() {
     let world = World::new();
     let token = world.begin().await;
     let slow = world
         .hold(&token, |session, gate| async move {
             gate.wait().await;
-            // A closure that never computes the same twice, as one that draws a ticket number would.
+            // The closure computes a different value in each run, like one that draws a ticket number.
             let runs = Arc::new(AtomicU32::new(0));
             let ticket = session.update_now("ticket", move |ticket: &mut u32| {
                 *ticket = runs.fetch_add(1, Ordering::SeqCst);
@@ -100,15 +106,16 @@ async fn what_an_update_answers_is_of_the_run_that_was_stored_though_that_arrive
             Ok(ticket.await?.to_string())
         })
         .await;
-    // So that the first try loses, and the second runs the closure again; the second arrives late.
+    // The first attempt conflicts; the second runs the closure again and is applied late.
     world.insert(&token, "meanwhile", 1).await.assert_ok();
     world.faults.fail(Op::Set, 2, Fault::Late);
-    let answered: u32 = slow.finish().await.assert_ok().body.parse().unwrap();
-    assert_eq!(world.read::<u32>(&token, "ticket").await, Some(answered));
+    let returned: u32 = slow.finish().await.assert_ok().body.parse().unwrap();
+    assert_eq!(world.read::<u32>(&token, "ticket").await, Some(returned));
 }
 
+/// While every `set` fails, inserts, rotations, sign-ins and `update_now` answer 503; the old session stays unchanged.
 #[tokio::test]
-async fn a_set_that_never_succeeds_is_a_503_without_a_cookie() {
+async fn permanent_set_failure_is_a_503_without_a_cookie() {
     let world = World::new();
     let token = world.begin().await;
     world.faults.fail_always(Op::Set, Fault::Before);
@@ -116,32 +123,34 @@ async fn a_set_that_never_succeeds_is_a_503_without_a_cookie() {
     world.send(&token, |session| async move { session.rotate() }).await.assert_silent(StatusCode::SERVICE_UNAVAILABLE);
     let signed_in = world.send(&token, |session| async move { session.sign_in("ada") }).await;
     signed_in.assert_silent(StatusCode::SERVICE_UNAVAILABLE);
-    world.send(&token, count).await.assert_silent(StatusCode::SERVICE_UNAVAILABLE);
+    world.send(&token, increment).await.assert_silent(StatusCode::SERVICE_UNAVAILABLE);
     world.faults.heal();
-    let opened = world.opens(&token).await.expect("the old token still works");
+    let opened = world.opens(&token).await.expect("the old token must still work");
     assert_eq!((opened.owner, opened.keys), (None, vec!["start".to_owned()]));
 }
 
+/// Every `set` is applied with a lost result; twenty increments return 1 to 20.
 #[tokio::test]
-async fn a_set_whose_every_answer_is_lost_is_found_by_its_name() {
+async fn commits_with_lost_results_are_found_by_commit_id() {
     let world = World::new();
     let token = world.begin().await;
     world.faults.fail_always(Op::Set, Fault::After);
     for number in 1..=20 {
-        assert_eq!(world.send(&token, count).await.assert_ok().body, number.to_string());
+        assert_eq!(world.send(&token, increment).await.assert_ok().body, number.to_string());
     }
     assert_eq!(world.read::<u32>(&token, "n").await, Some(20));
 }
 
+/// A `set` fails and every `get` after it; the request answers 503, whether or not the `set` was applied.
 #[tokio::test]
-async fn a_store_that_goes_away_in_the_middle_of_a_commit_is_a_503() {
+async fn store_outage_during_a_commit_is_a_503() {
     for applied in [Fault::Before, Fault::After] {
         let world = World::new();
         let token = world.begin().await;
         let answer = world
             .hold(&token, |session, gate| async move {
                 gate.wait().await;
-                count(session).await
+                increment(session).await
             })
             .await;
         world.faults.fail(Op::Set, 1, applied);
@@ -153,30 +162,33 @@ async fn a_store_that_goes_away_in_the_middle_of_a_commit_is_a_503() {
     }
 }
 
+/// While every `set` fails, an insert or a sign-in without a session answers 503.
 #[tokio::test]
-async fn a_session_that_could_not_be_created_sends_no_cookie_and_leaves_no_record() {
+async fn failed_creation_sets_no_cookie_and_leaves_no_record() {
     let world = World::new();
     world.faults.fail_always(Op::Set, Fault::Before);
-    let answer = world.send(NOBODY, |session| async move { session.insert("n", &1) }).await;
+    let answer = world.send(NO_TOKEN, |session| async move { session.insert("n", &1) }).await;
     answer.assert_silent(StatusCode::SERVICE_UNAVAILABLE);
-    let answer = world.send(NOBODY, |session| async move { session.sign_in("ada") }).await;
+    let answer = world.send(NO_TOKEN, |session| async move { session.sign_in("ada") }).await;
     answer.assert_silent(StatusCode::SERVICE_UNAVAILABLE);
     assert!(world.memory.is_empty());
 }
 
+/// A creating `set` is applied with a lost result; one `get` finds the session, and the cookie is set.
 #[tokio::test]
-async fn a_session_whose_creation_was_applied_and_reported_as_failed_is_found() {
+async fn creation_with_a_lost_result_is_found() {
     let world = World::new();
     world.faults.fail(Op::Set, 1, Fault::After);
-    let (answer, counts) = world.cost(world.send(NOBODY, count)).await;
+    let (answer, counts) = world.cost(world.send(NO_TOKEN, increment)).await;
     assert_eq!(answer.assert_ok().body, "1");
     assert_eq!(counts, Counts::gets(1).and_sets(1));
     assert_eq!(world.read::<u32>(&answer.token(), "n").await, Some(1));
     assert_eq!(world.memory.len(), 1);
 }
 
+/// A `set` fails before or after it is applied, or is applied late; the new token works, and the old one does not.
 #[tokio::test]
-async fn a_rotation_or_a_sign_in_whose_answer_is_lost_still_gives_its_token() {
+async fn rotation_and_sign_in_survive_a_store_fault() {
     for fault in [Fault::After, Fault::Before, Fault::Late] {
         for signs_in in [false, true] {
             let world = World::new();
@@ -195,25 +207,27 @@ async fn a_rotation_or_a_sign_in_whose_answer_is_lost_still_gives_its_token() {
     }
 }
 
+/// The `set` fails and the record is deleted before the retry; the sign-in answers 503 and sets no cookie.
 #[tokio::test]
-async fn a_sign_in_of_which_nobody_can_tell_whether_it_took_effect_is_a_503() {
+async fn sign_in_with_unknown_outcome_is_a_503() {
     for fault in [Fault::Before, Fault::After, Fault::Late] {
         let world = World::new();
         let token = world.begin().await;
         world.faults.fail(Op::Set, 1, fault);
-        let looks = world.faults.hold_before(Op::Get, 2);
+        let reload = world.faults.hold_before(Op::Get, 2);
         let request = world.spawn(&token, |session| async move { session.sign_in("ada") });
-        looks.reached().await;
-        // Whoever it was, the visitor or ada, has signed out meanwhile.
+        reload.reached().await;
+        // The session ends meanwhile, so the record cannot show whether the sign-in was applied.
         assert!(world.memory.delete(&session_of(&token), None).await.unwrap());
-        looks.release();
+        reload.release();
         request.await.unwrap().assert_silent(StatusCode::SERVICE_UNAVAILABLE);
         assert!(world.memory.is_empty());
     }
 }
 
+/// A failed `touch` raises `UpkeepFailed`; the response is 200 and the session stays live.
 #[tokio::test]
-async fn a_touch_that_fails_is_an_event_and_nothing_to_the_client() {
+async fn failed_touch_raises_an_event_and_the_request_succeeds() {
     for fault in [Fault::Before, Fault::After] {
         let world = World::new();
         let token = world.begin().await;
@@ -226,8 +240,9 @@ async fn a_touch_that_fails_is_an_event_and_nothing_to_the_client() {
     }
 }
 
+/// A `delete` fails once, before or after it is applied; the sign-out succeeds and the token opens nothing.
 #[tokio::test]
-async fn a_deletion_that_fails_is_repeated() {
+async fn failed_delete_is_retried() {
     for fault in [Fault::Before, Fault::After] {
         for signed_in in [false, true] {
             let world = World::new();
@@ -240,8 +255,9 @@ async fn a_deletion_that_fails_is_repeated() {
     }
 }
 
+/// While every `delete` fails, the sign-out of an owner answers 503; the session stays live.
 #[tokio::test]
-async fn a_sign_out_that_the_store_refuses_is_a_503_and_leaves_the_cookie() {
+async fn failed_sign_out_is_a_503_and_keeps_the_cookie() {
     let world = World::new();
     let token = world.begin_signed_in("ada").await;
     world.faults.fail_always(Op::Delete, Fault::Before);
@@ -251,8 +267,9 @@ async fn a_sign_out_that_the_store_refuses_is_a_503_and_leaves_the_cookie() {
     assert_eq!(world.opens(&token).await.unwrap().owner.as_deref(), Some("ada"));
 }
 
+/// While every `set` fails, an anonymous session cannot be marked as ended and stays live.
 #[tokio::test]
-async fn an_anonymous_session_that_cannot_be_marked_as_ended_is_a_503_and_lives_on() {
+async fn anonymous_sign_out_with_failed_set_is_a_503() {
     let world = World::new();
     let token = world.begin().await;
     world.faults.fail_always(Op::Set, Fault::Before);
@@ -262,8 +279,9 @@ async fn an_anonymous_session_that_cannot_be_marked_as_ended_is_a_503_and_lives_
     assert!(world.is_live(&token).await);
 }
 
+/// The session is marked as ended but not deleted; the sign-out succeeds, and the token and the id find nothing.
 #[tokio::test]
-async fn an_anonymous_session_that_cannot_be_deleted_is_dead_all_the_same() {
+async fn anonymous_session_marked_as_ended_is_not_live() {
     let world = World::new();
     let token = world.begin().await;
     world.faults.fail_always(Op::Delete, Fault::Before);
@@ -272,23 +290,25 @@ async fn an_anonymous_session_that_cannot_be_deleted_is_dead_all_the_same() {
     assert_eq!(world.events.count(EventKind::UpkeepFailed), 1);
     assert!(!world.is_live(&token).await);
     assert!(world.sessions().find_by_id(&session_of(&token)).await.unwrap().is_none());
-    assert!(!world.saw(EventKind::Expired), "it was ended");
+    assert!(!world.saw(EventKind::Expired), "the session ended and did not expire");
 }
 
+/// A session is marked as ended but not deleted; its record contains neither keys nor values.
 #[tokio::test]
-async fn what_is_left_of_a_session_that_cannot_be_deleted_holds_no_data() {
+async fn record_marked_as_ended_holds_no_data() {
     let world = World::new();
     let token = world.begin().await;
-    world.insert(&token, "note", "for nobody else").await;
+    world.insert(&token, "note", "private").await;
     world.faults.fail_always(Op::Delete, Fault::Before);
     world.send(&token, |session| async move { session.sign_out() }).await.assert_ok();
     let left = world.memory.get(&session_of(&token)).await.unwrap().unwrap().encode();
     let holds = |text: &[u8]| left.windows(text.len()).any(|bytes| bytes == text);
-    assert!(!holds(b"note") && !holds(b"for nobody else"));
+    assert!(!holds(b"note") && !holds(b"private"));
 }
 
+/// While every `delete` fails, Bob's sign-in to Ada's session answers 503; Ada's session stays, and Bob has none.
 #[tokio::test]
-async fn signing_in_over_another_owners_session_that_cannot_be_ended_signs_nobody_in() {
+async fn sign_in_fails_if_another_owners_session_cannot_be_ended() {
     let world = World::new();
     let token = world.begin_signed_in("ada").await;
     world.faults.fail_always(Op::Delete, Fault::Before);
@@ -299,13 +319,13 @@ async fn signing_in_over_another_owners_session_that_cannot_be_ended_signs_nobod
     assert!(world.sessions().owned_by("bob").await.unwrap().is_empty());
 }
 
-/// A commit whose outcome is not known, while so many others are made; what it answers, and what the counter says then.
-async fn in_doubt(fault: Fault, others: u32) -> (StatusCode, u32) {
+/// Increments with a faulty `set` and `others` commits before the retry; returns the status and the counter.
+async fn increment_with_unknown_outcome(fault: Fault, others: u32) -> (StatusCode, u32) {
     let world = World::new();
     let token = world.begin().await;
     world.faults.fail(Op::Set, 1, fault);
     let gate = world.faults.hold_before(Op::Get, 2);
-    let slow = world.spawn(&token, count);
+    let slow = world.spawn(&token, increment);
     gate.reached().await;
     for other in 0..others {
         world.insert(&token, "other", other).await.assert_ok();
@@ -316,23 +336,41 @@ async fn in_doubt(fault: Fault, others: u32) -> (StatusCode, u32) {
     (answer.status, world.read::<u32>(&token, "n").await.unwrap_or(0))
 }
 
+/// With up to 7 commits in between, the commit takes effect once; with 9 or more it fails with 503, without a retry.
 #[tokio::test]
-async fn a_commit_in_doubt_takes_effect_once_while_the_names_reach_back_and_is_not_repeated_when_they_do_not() {
+async fn commit_with_unknown_outcome_is_retried_only_if_safe() {
     for others in 0..=7 {
-        assert_eq!(in_doubt(Fault::After, others).await, (StatusCode::OK, 1), "applied, {others} others");
-        assert_eq!(in_doubt(Fault::Before, others).await, (StatusCode::OK, 1), "not applied, {others} others");
+        assert_eq!(
+            increment_with_unknown_outcome(Fault::After, others).await,
+            (StatusCode::OK, 1),
+            "applied, {others} others"
+        );
+        assert_eq!(
+            increment_with_unknown_outcome(Fault::Before, others).await,
+            (StatusCode::OK, 1),
+            "not applied, {others} others"
+        );
     }
     for others in 9..=12 {
         let unknown = StatusCode::SERVICE_UNAVAILABLE;
-        assert_eq!(in_doubt(Fault::After, others).await, (unknown, 1), "applied, {others} others");
-        assert_eq!(in_doubt(Fault::Before, others).await, (unknown, 0), "not applied, {others} others");
+        assert_eq!(
+            increment_with_unknown_outcome(Fault::After, others).await,
+            (unknown, 1),
+            "applied, {others} others"
+        );
+        assert_eq!(
+            increment_with_unknown_outcome(Fault::Before, others).await,
+            (unknown, 0),
+            "not applied, {others} others"
+        );
     }
 }
 
+/// A handler ignores its commit's failure and succeeds; the response is 503, for new and existing sessions.
 #[tokio::test]
-async fn a_handler_that_ignores_a_commit_that_failed_does_not_make_it_a_success() {
+async fn ignored_commit_failure_fails_the_response() {
     let world = World::new();
-    for token in [NOBODY, Some(world.begin().await)] {
+    for token in [NO_TOKEN, Some(world.begin().await)] {
         world.faults.fail_always(Op::Set, Fault::Before);
         let answer = world
             .send(token.clone(), |session| async move {
@@ -349,8 +387,9 @@ async fn a_handler_that_ignores_a_commit_that_failed_does_not_make_it_a_success(
     }
 }
 
+/// A handler ignores the failed commit of its sign-out and succeeds; the response is 503 without a cookie.
 #[tokio::test]
-async fn a_handler_that_ignores_a_sign_out_that_failed_does_not_make_it_a_success() {
+async fn ignored_sign_out_failure_fails_the_response() {
     let world = World::new();
     let token = world.begin_signed_in("ada").await;
     world.faults.fail_always(Op::Delete, Fault::Before);
@@ -364,12 +403,13 @@ async fn a_handler_that_ignores_a_sign_out_that_failed_does_not_make_it_a_succes
     answer.assert_silent(StatusCode::SERVICE_UNAVAILABLE);
 }
 
+/// A handler commits a new session and then a write fails; the 503 response sets the cookie of the stored session.
 #[tokio::test]
-async fn a_session_that_was_stored_is_announced_though_a_later_write_of_the_request_fails() {
+async fn committed_session_sets_its_cookie_after_a_later_failure() {
     let world = World::new();
     let faults = world.faults.clone();
     let answer = world
-        .send(NOBODY, |session| async move {
+        .send(NO_TOKEN, |session| async move {
             session.insert("first", &1)?;
             session.commit().await?;
             faults.fail_always(Op::Set, Fault::Before);
@@ -381,8 +421,9 @@ async fn a_session_that_was_stored_is_announced_though_a_later_write_of_the_requ
     assert_eq!(world.opens(&answer.token()).await.unwrap().keys, ["first"]);
 }
 
+/// Sixteen concurrent clients increment under random faults; every acknowledged number is unique and counted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn under_random_faults_and_contention_every_acknowledged_increment_counts_once() {
+async fn random_faults_never_lose_or_repeat_an_increment() {
     let mut seed = u64::from(std::process::id());
     for _ in 0..40 {
         let seed = random(&mut seed);
@@ -399,7 +440,7 @@ async fn under_random_faults_and_contention_every_acknowledged_increment_counts_
                     barrier.wait().await;
                     let mut answers = Vec::new();
                     for _ in 0..4 {
-                        answers.push(world.send(&token, count).await);
+                        answers.push(world.send(&token, increment).await);
                     }
                     answers
                 })
@@ -411,7 +452,7 @@ async fn under_random_faults_and_contention_every_acknowledged_increment_counts_
                 assert!(answer.set.is_empty());
                 match answer.status {
                     StatusCode::OK => {
-                        assert!(acknowledged.insert(answer.body.parse::<u32>().unwrap()), "answered twice")
+                        assert!(acknowledged.insert(answer.body.parse::<u32>().unwrap()), "a number was returned twice")
                     }
                     StatusCode::SERVICE_UNAVAILABLE => unknown += 1,
                     other => panic!("{other}"),

@@ -1,5 +1,5 @@
-//! A commit that its handler gave up waiting for, and whose session it then ended: what that commit made is found out and
-//! ended too, and what another request made of the session meanwhile is not.
+//! Sign-outs after an abandoned commit: the session that the commit produced ends, and a session that another request
+//! produced meanwhile does not.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -9,30 +9,30 @@ use http::StatusCode;
 use sessile::event::EventKind;
 use sessile::{Error, ErrorKind, Session};
 use support::client::session_of;
-use support::race::{Answer, Held, NOBODY, World};
+use support::race::{Answer, Held, NO_TOKEN, World};
 use support::store::{Fault, Gate, Op};
 
-/// How far the write of a commit had come when it was given up.
+/// The stage of a commit's `set` call when the handler abandons the commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Write {
-    /// It had not left.
+enum Stage {
+    /// Not sent.
     Unsent,
-    /// It was lost, and that it failed was known.
+    /// Not applied, and reported as failed.
     Lost,
-    /// It was made, and its answer was on its way.
-    Made,
-    /// It was on its way, and is made before the next one.
+    /// Applied, with the result pending.
+    Applied,
+    /// Reported as failed, and applied before the next `set`.
     Late,
 }
 
-impl Write {
-    const ALL: [Self; 4] = [Self::Unsent, Self::Lost, Self::Made, Self::Late];
+impl Stage {
+    const ALL: [Self; 4] = [Self::Unsent, Self::Lost, Self::Applied, Self::Late];
 
-    /// Until the next commit, of a session that is loaded, is to be given up.
+    /// Returns the gate at which the next commit of a loaded session is abandoned.
     fn plan(self, world: &World) -> Gate {
         match self {
             Self::Unsent => world.faults.hold_before(Op::Set, 1),
-            Self::Made => world.faults.hold_after(Op::Set, 1),
+            Self::Applied => world.faults.hold_after(Op::Set, 1),
             Self::Lost | Self::Late => {
                 world.faults.fail(Op::Set, 1, if self == Self::Lost { Fault::Before } else { Fault::Late });
                 world.faults.hold_before(Op::Get, 1)
@@ -41,22 +41,22 @@ impl Write {
     }
 }
 
-async fn give_up(session: &Session, gate: &Gate) {
+async fn abandon_commit(session: &Session, gate: &Gate) {
     tokio::select! {
         biased;
-        done = session.commit() => panic!("it was not given up: {done:?}"),
+        done = session.commit() => panic!("the commit completed: {done:?}"),
         () = gate.reached() => {}
     }
 }
 
-/// A request whose handler does this, gives up the commit, waits, and then ends the session.
-async fn hold(world: &World, token: Option<String>, write: Write, act: fn(&Session) -> Result<(), Error>) -> Held {
+/// Sends a request whose handler runs `act`, abandons the commit, waits at the gate and signs out.
+async fn hold(world: &World, token: Option<String>, stage: Stage, act: fn(&Session) -> Result<(), Error>) -> Held {
     let faults = world.clone();
     world
         .hold(token, move |session, gate| async move {
             act(&session)?;
-            let given_up = write.plan(&faults);
-            give_up(&session, &given_up).await;
+            let gate_of_commit = stage.plan(&faults);
+            abandon_commit(&session, &gate_of_commit).await;
             gate.wait().await;
             session.sign_out()
         })
@@ -64,25 +64,26 @@ async fn hold(world: &World, token: Option<String>, write: Write, act: fn(&Sessi
 }
 
 #[track_caller]
-fn assert_ended(world: &World, answer: &Answer, context: Write) {
-    assert!(answer.assert_ok().is_removal(), "{context:?}: {answer:?}");
-    assert!(world.memory.is_empty(), "{context:?}: {} records are left", world.memory.len());
-    assert_eq!(world.events.count(EventKind::Ended), 1, "{context:?}");
+fn assert_ended(world: &World, answer: &Answer, stage: Stage) {
+    assert!(answer.assert_ok().is_removal(), "{stage:?}: {answer:?}");
+    assert!(world.memory.is_empty(), "{stage:?}: {} records are left", world.memory.len());
+    assert_eq!(world.events.count(EventKind::Ended), 1, "{stage:?}");
 }
 
+/// The handler abandons a sign-in's commit at four stages and signs out; cookie and record are removed, with one event.
 #[tokio::test]
-async fn a_sign_in_given_up_and_then_ended_leaves_nobody_signed_in() {
-    for write in Write::ALL {
+async fn sign_out_after_an_abandoned_sign_in_ends_the_session() {
+    for stage in Stage::ALL {
         let world = World::new();
         let token = world.begin().await;
-        let request = hold(&world, Some(token), write, |session| session.sign_in("ada")).await;
-        assert_ended(&world, &request.finish().await, write);
+        let request = hold(&world, Some(token), stage, |session| session.sign_in("ada")).await;
+        assert_ended(&world, &request.finish().await, stage);
     }
 }
 
-/// The handler was told that the sign-in failed, of which nobody could tell, and so is its client; but it is not left signed in.
+/// A sign-in is applied but reported as failed; the sign-out removes the record, and the 503 removes the cookie.
 #[tokio::test]
-async fn a_sign_in_that_failed_though_it_was_made_is_ended_too() {
+async fn sign_out_after_a_failed_but_applied_sign_in_ends_it() {
     let world = World::new();
     let token = world.begin().await;
     let faults = world.faults.clone();
@@ -101,54 +102,57 @@ async fn a_sign_in_that_failed_though_it_was_made_is_ended_too() {
     assert!(world.memory.is_empty());
 }
 
+/// The handler abandons a rotation's commit at four stages and signs out; no record is left.
 #[tokio::test]
-async fn a_rotation_given_up_and_then_ended_leaves_no_session() {
-    for write in Write::ALL {
+async fn sign_out_after_an_abandoned_rotation_ends_the_session() {
+    for stage in Stage::ALL {
         for signed_in in [false, true] {
             let world = World::new();
             let token = if signed_in { world.begin_signed_in("ada").await } else { world.begin().await };
-            let request = hold(&world, Some(token), write, Session::rotate).await;
-            assert_ended(&world, &request.finish().await, write);
+            let request = hold(&world, Some(token), stage, Session::rotate).await;
+            assert_ended(&world, &request.finish().await, stage);
         }
     }
 }
 
+/// The handler abandons a creating commit before or after it is applied and signs out; no cookie and no record.
 #[tokio::test]
-async fn a_creation_given_up_and_then_ended_leaves_no_session_and_no_cookie() {
+async fn sign_out_after_an_abandoned_creation_leaves_no_session() {
     let acts: [fn(&Session) -> _; 2] = [|session| session.insert("key", &1), |session| session.sign_in("ada")];
-    for write in [Write::Unsent, Write::Made] {
+    for stage in [Stage::Unsent, Stage::Applied] {
         for act in acts {
             let world = World::new();
-            let request = hold(&world, NOBODY, write, act).await;
+            let request = hold(&world, NO_TOKEN, stage, act).await;
             request.finish().await.assert_silent(StatusCode::OK);
-            assert!(world.memory.is_empty(), "{write:?}");
+            assert!(world.memory.is_empty(), "{stage:?}");
         }
     }
 }
 
+/// Ada's sign-in is abandoned at four stages and Bob signs in; only Bob's session remains, empty and under a new id.
 #[tokio::test]
-async fn a_sign_in_given_up_and_then_replaced_by_another_owners_leaves_that_one_alone() {
-    for write in Write::ALL {
+async fn another_owners_sign_in_replaces_an_abandoned_sign_in() {
+    for stage in Stage::ALL {
         let world = World::new();
         let token = world.begin().await;
         let faults = world.clone();
         let answer = world
             .send(&token, move |session| async move {
                 session.sign_in("ada")?;
-                give_up(&session, &write.plan(&faults)).await;
+                abandon_commit(&session, &stage.plan(&faults)).await;
                 session.sign_in("bob")
             })
             .await;
         let opened = world.opens(&answer.assert_ok().token()).await.unwrap();
-        assert_eq!((opened.owner.as_deref(), opened.keys), (Some("bob"), Vec::new()), "{write:?}");
+        assert_eq!((opened.owner.as_deref(), opened.keys), (Some("bob"), Vec::new()), "{stage:?}");
         assert_ne!(opened.id, session_of(&token));
-        assert_eq!(world.memory.len(), 1, "{write:?}");
+        assert_eq!(world.memory.len(), 1, "{stage:?}");
     }
 }
 
-/// The commit is under way still when the handler ends the session.
+/// The handler signs out while its applied commit is pending, then drops or awaits it; cookie and record are removed.
 #[tokio::test]
-async fn a_session_that_is_ended_while_its_commit_is_under_way_is_removed_with_its_cookie() {
+async fn sign_out_during_a_pending_commit_ends_the_session() {
     let acts: [fn(&Session) -> _; 3] =
         [|session| session.insert("key", &1), Session::rotate, |session| session.sign_in("ada")];
     for act in acts {
@@ -162,7 +166,7 @@ async fn a_session_that_is_ended_while_its_commit_is_under_way_is_removed_with_i
                     let mut commit = Box::pin(session.commit());
                     tokio::select! {
                         biased;
-                        done = &mut commit => panic!("it was not held: {done:?}"),
+                        done = &mut commit => panic!("the commit completed: {done:?}"),
                         () = gate.reached() => {}
                     }
                     session.sign_out()?;
@@ -174,29 +178,29 @@ async fn a_session_that_is_ended_while_its_commit_is_under_way_is_removed_with_i
                     commit.await
                 })
                 .await;
-            assert_ended(&world, &answer, Write::Made);
+            assert_ended(&world, &answer, Stage::Applied);
         }
     }
 }
 
-/// Before ours was written.
+/// Another request signs in first; the sign-out of the abandoned sign-in answers 409, and the other session stays live.
 #[tokio::test]
-async fn a_session_that_another_request_signed_in_is_not_ended() {
+async fn abandoned_sign_in_does_not_end_another_requests_sign_in() {
     for owner in ["ada", "bob"] {
-        for write in [Write::Unsent, Write::Lost] {
+        for stage in [Stage::Unsent, Stage::Lost] {
             let world = World::new();
             let token = world.begin().await;
-            let request = hold(&world, Some(token.clone()), write, |session| session.sign_in("ada")).await;
+            let request = hold(&world, Some(token.clone()), stage, |session| session.sign_in("ada")).await;
             let new = world.send(&token, move |session| async move { session.sign_in(owner) }).await.token();
             request.finish().await.assert_silent(StatusCode::CONFLICT);
-            assert_eq!(world.opens(&new).await.unwrap().owner.as_deref(), Some(owner), "{write:?}");
+            assert_eq!(world.opens(&new).await.unwrap().owner.as_deref(), Some(owner), "{stage:?}");
         }
     }
 }
 
-/// After ours was written, by requests that had loaded the session before.
+/// A concurrent sign-in of the same owner ends too; a sign-in of another owner has a new session, which stays live.
 #[tokio::test]
-async fn what_other_sign_ins_made_of_one_that_was_given_up_is_ended_if_it_is_the_same_session() {
+async fn sign_out_after_abandoned_sign_in_ends_only_that_session() {
     for (owner, is_the_same) in [("ada", true), ("bob", false)] {
         let world = World::new();
         let token = world.begin().await;
@@ -206,7 +210,7 @@ async fn what_other_sign_ins_made_of_one_that_was_given_up_is_ended_if_it_is_the
                 session.sign_in(owner)
             })
             .await;
-        let request = hold(&world, Some(token.clone()), Write::Made, |session| session.sign_in("ada")).await;
+        let request = hold(&world, Some(token.clone()), Stage::Applied, |session| session.sign_in("ada")).await;
         let new = other.finish().await.token();
         assert_eq!(session_of(&new) == session_of(&token), is_the_same);
         assert!(request.finish().await.assert_ok().is_removal());
@@ -215,9 +219,9 @@ async fn what_other_sign_ins_made_of_one_that_was_given_up_is_ended_if_it_is_the
     }
 }
 
-/// The visitor's session was ada's by the time bob's sign-in was to be written, so that it began one of its own.
+/// Ada signs in first, so Bob's abandoned sign-in creates a session; the sign-out ends that one, not Ada's.
 #[tokio::test]
-async fn a_session_begun_instead_of_anothers_is_ended_though_that_one_may_not_be() {
+async fn sign_out_ends_only_the_session_of_its_own_sign_in() {
     let world = World::new();
     let token = world.begin().await;
     let faults = world.clone();
@@ -225,7 +229,7 @@ async fn a_session_begun_instead_of_anothers_is_ended_though_that_one_may_not_be
         .hold(&token, |session, gate| async move {
             session.sign_in("bob")?;
             gate.wait().await;
-            give_up(&session, &faults.faults.hold_after(Op::Set, 2)).await;
+            abandon_commit(&session, &faults.faults.hold_after(Op::Set, 2)).await;
             session.sign_out()
         })
         .await;

@@ -1,4 +1,4 @@
-//! What a handler can do with a session's values: of every kind, by typed keys, read-modify-writes, and errors.
+//! Session values in handlers: types, typed keys, updates and errors.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -16,18 +16,19 @@ fn visitor() -> Visitor {
     Visitor::new(&SessionLayer::new(MemoryStore::new()))
 }
 
-/// Fails to be written, and to be shown.
+/// A value that cannot be serialized.
 #[derive(Clone, Default, Deserialize)]
-struct Stubborn;
+struct Unserializable;
 
-impl Serialize for Stubborn {
+impl Serialize for Unserializable {
     fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
         Err(serde::ser::Error::custom("never"))
     }
 }
 
+/// Inserted, replaced, removed and cleared values are visible in the same request and in later requests.
 #[tokio::test]
-async fn values_are_written_read_and_removed_within_a_request_and_across() {
+async fn insert_get_remove_and_clear_work_across_requests() {
     let mut visitor = visitor();
     let reply = visitor.visit(async |session: Session| {
         assert_eq!(session.get::<u32>("n")?, None);
@@ -65,8 +66,9 @@ async fn values_are_written_read_and_removed_within_a_request_and_across() {
     assert_eq!(reply.await.text(), "after");
 }
 
+/// `clear` removes all keys; owner and token stay, and no cookie is set.
 #[tokio::test]
-async fn clearing_keeps_the_session_its_owner_and_its_token() {
+async fn clear_keeps_the_owner_and_the_token() {
     let mut visitor = visitor();
     visitor.visit(async |session: Session| session.sign_in("ada").and_then(|()| session.insert("n", &1))).await;
     let token = visitor.token();
@@ -84,8 +86,8 @@ enum Shape {
     Box { width: u64, height: Option<u64> },
 }
 
-/// Writes a value in one request and reads it in the next.
-async fn assert_kept<T>(value: T)
+/// Checks that a value written in one request is read unchanged in the next.
+async fn assert_round_trip<T>(value: T)
 where
     T: Clone + std::fmt::Debug + PartialEq + Serialize + serde::de::DeserializeOwned + Send + Sync + 'static,
 {
@@ -100,27 +102,29 @@ where
     assert_eq!(reply.await.status, StatusCode::OK);
 }
 
+/// Numbers, texts, options, maps, enums, JSON and a 500 kB text are read back unchanged in the next request.
 #[tokio::test]
-async fn values_of_every_kind_come_back_as_they_were() {
-    assert_kept(()).await;
-    assert_kept((true, 'ß', u64::MAX, i64::MIN, -0.0, f32::MAX)).await;
-    assert_kept((u128::MAX, i128::MIN)).await;
-    assert_kept(vec![Some(1), None, Some(3)]).await;
-    assert_kept(String::new()).await;
-    assert_kept("\0\u{feff}日本語 🦀".to_owned()).await;
-    assert_kept(vec![0u8, 127, 128, 255]).await;
-    assert_kept(BTreeMap::from([(1, "one".to_owned()), (2, "two".to_owned())])).await;
-    assert_kept(BTreeMap::from([((1, 2), Shape::Point)])).await;
+async fn values_of_many_types_round_trip() {
+    assert_round_trip(()).await;
+    assert_round_trip((true, 'ß', u64::MAX, i64::MIN, -0.0, f32::MAX)).await;
+    assert_round_trip((u128::MAX, i128::MIN)).await;
+    assert_round_trip(vec![Some(1), None, Some(3)]).await;
+    assert_round_trip(String::new()).await;
+    assert_round_trip("\0\u{feff}日本語 🦀".to_owned()).await;
+    assert_round_trip(vec![0u8, 127, 128, 255]).await;
+    assert_round_trip(BTreeMap::from([(1, "one".to_owned()), (2, "two".to_owned())])).await;
+    assert_round_trip(BTreeMap::from([((1, 2), Shape::Point)])).await;
     for shape in [Shape::Point, Shape::Circle(0.1), Shape::Pair(-1, "x".into()), Shape::Box { width: 1, height: None }]
     {
-        assert_kept(shape).await;
+        assert_round_trip(shape).await;
     }
-    assert_kept(serde_json::json!({ "a": [1, 2.5, "x", null, { "b": true }] })).await;
-    assert_kept("x".repeat(500_000)).await;
+    assert_round_trip(serde_json::json!({ "a": [1, 2.5, "x", null, { "b": true }] })).await;
+    assert_round_trip("x".repeat(500_000)).await;
 }
 
+/// An inserted `None` makes `contains` true, and `get` returns `Some(None)`.
 #[tokio::test]
-async fn a_none_that_was_written_is_there() {
+async fn stored_none_is_a_present_value() {
     let mut visitor = visitor();
     let reply = visitor.visit(async |session: Session| {
         session.insert("maybe", &None::<u8>)?;
@@ -131,8 +135,9 @@ async fn a_none_that_was_written_is_there() {
     assert_eq!(reply.await.status, StatusCode::OK);
 }
 
+/// Empty, Unicode, control-character and 10,000-byte keys are stored and listed in insertion order.
 #[tokio::test]
-async fn any_string_is_a_key() {
+async fn any_string_is_a_valid_key() {
     let keys = || {
         ["", " ", "a.b", "a\0b", "日本語", "ключ", "\u{2000}", "\n"]
             .map(str::to_owned)
@@ -157,8 +162,9 @@ async fn any_string_is_a_key() {
     assert_eq!(reply.await.status, StatusCode::OK);
 }
 
+/// After 500 inserts, removals and replacements, every key has its expected value and is listed once.
 #[tokio::test]
-async fn many_keys_keep_their_values_and_their_order() {
+async fn five_hundred_keys_keep_their_values() {
     let mut visitor = visitor();
     let reply = visitor.visit(async |session: Session| {
         for n in 0..500 {
@@ -187,8 +193,9 @@ async fn many_keys_keep_their_values_and_their_order() {
     assert_eq!(reply.await.status, StatusCode::OK);
 }
 
+/// A stored struct is read as a struct without one of its fields and with a new default field.
 #[tokio::test]
-async fn fields_of_a_struct_can_come_and_go() {
+async fn struct_fields_can_be_added_and_removed() {
     #[derive(Serialize)]
     struct Before {
         name: &'static str,
@@ -214,14 +221,15 @@ async fn fields_of_a_struct_can_come_and_go() {
 const CART: Field<Vec<String>> = Field::new("cart");
 const COUNT: Field<u64> = Field::new("count");
 
+/// `Field` keys work with all operations without a type annotation, and share the value with their string name.
 #[tokio::test]
-async fn a_field_knows_the_type_of_its_value() {
+async fn typed_field_infers_its_value_type() {
     let mut visitor = visitor();
     let reply = visitor.visit(async |session: Session| {
         assert_eq!(session.get(CART)?, None);
         session.update(CART, |cart| cart.push("tea".to_owned()))?;
         session.insert(COUNT, &7)?;
-        // By its name it is the same value.
+        // The string key reads the same value.
         assert_eq!(session.get::<Vec<String>>(CART.name())?, Some(vec!["tea".to_owned()]));
         assert!(session.contains(COUNT));
         let next = session.update_now(COUNT, |count| {
@@ -237,8 +245,9 @@ async fn a_field_knows_the_type_of_its_value() {
     assert_eq!(reply.await.status, StatusCode::OK);
 }
 
+/// Four updates in each of three requests count from 0; each result is visible at once.
 #[tokio::test]
-async fn an_update_starts_from_the_default_and_is_seen_at_once() {
+async fn update_starts_from_the_default_value() {
     let mut visitor = visitor();
     for round in 1..=3u32 {
         let reply = visitor.visit(async move |session: Session| {
@@ -252,8 +261,9 @@ async fn an_update_starts_from_the_default_and_is_seen_at_once() {
     }
 }
 
+/// Three requests call `update_now`; each gets the next number, and the session is then stored.
 #[tokio::test]
-async fn update_now_answers_what_is_stored() {
+async fn update_now_returns_the_stored_value() {
     let mut visitor = visitor();
     for expected in 1..=3u32 {
         let reply = visitor.visit(async move |session: Session| {
@@ -270,8 +280,9 @@ async fn update_now_answers_what_is_stored() {
     }
 }
 
+/// Two requests call `take_now`; only the first gets the value.
 #[tokio::test]
-async fn a_value_is_taken_once() {
+async fn take_now_returns_a_value_once() {
     let mut visitor = visitor();
     visitor.visit(async |session: Session| session.insert("code", "4711")).await;
     let take = async |session: Session| Ok::<_, Error>(session.take_now::<String>("code").await?.unwrap_or_default());
@@ -279,8 +290,9 @@ async fn a_value_is_taken_once() {
     assert_eq!(visitor.visit(take).await.text(), "");
 }
 
+/// Four operations with a wrong type fail with `TypeMismatch`, which names key and type but not the value.
 #[tokio::test]
-async fn reading_as_another_type_is_an_error_and_harms_nothing() {
+async fn wrong_type_is_an_error_and_keeps_the_value() {
     let mut visitor = visitor();
     visitor.visit(async |session: Session| session.insert("name", "a private matter")).await;
     let reply = visitor.visit(async |session: Session| {
@@ -306,8 +318,9 @@ async fn reading_as_another_type_is_an_error_and_harms_nothing() {
     assert_eq!(reply.await.text(), "name,after");
 }
 
+/// A stored 200 is read as `u8` and `i64`; as `i8` it is a `TypeMismatch`.
 #[tokio::test]
-async fn a_number_is_read_as_any_number_that_holds_it() {
+async fn number_is_read_as_any_type_that_can_hold_it() {
     let mut visitor = visitor();
     let reply = visitor.visit(async |session: Session| {
         session.insert("n", &200u64)?;
@@ -319,16 +332,17 @@ async fn a_number_is_read_as_any_number_that_holds_it() {
     assert_eq!(reply.await.status, StatusCode::OK);
 }
 
+/// Inserts and updates of an unserializable value fail with `Serialize`; the old value and later writes stay.
 #[tokio::test]
-async fn a_value_that_cannot_be_serialised_leaves_the_old_one() {
+async fn serialization_error_keeps_the_old_value() {
     let mut visitor = visitor();
     visitor.visit(async |session: Session| session.insert("value", &())).await;
     let reply = visitor.visit(async |session: Session| {
-        assert_eq!(session.insert("value", &Stubborn).unwrap_err().kind(), ErrorKind::Serialize);
-        assert_eq!(session.insert("new", &Stubborn).unwrap_err().kind(), ErrorKind::Serialize);
-        let error = session.update("value", |_: &mut Stubborn| ()).unwrap_err();
+        assert_eq!(session.insert("value", &Unserializable).unwrap_err().kind(), ErrorKind::Serialize);
+        assert_eq!(session.insert("new", &Unserializable).unwrap_err().kind(), ErrorKind::Serialize);
+        let error = session.update("value", |_: &mut Unserializable| ()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Serialize);
-        let error = session.update_now("value", |_: &mut Stubborn| ()).await.unwrap_err();
+        let error = session.update_now("value", |_: &mut Unserializable| ()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Serialize);
         assert_eq!(session.get::<()>("value")?, Some(()));
         assert_eq!(session.keys(), ["value"]);
@@ -339,8 +353,9 @@ async fn a_value_that_cannot_be_serialised_leaves_the_old_one() {
     assert_eq!(reply.await.text(), "value,after");
 }
 
+/// An update's closure reads another key of the same session without a deadlock.
 #[tokio::test]
-async fn a_closure_may_use_the_session_that_it_updates() {
+async fn update_closure_may_read_its_session() {
     let mut visitor = visitor();
     let reply = visitor.visit(async |session: Session| {
         session.insert("step", &5)?;
@@ -353,15 +368,16 @@ async fn a_closure_may_use_the_session_that_it_updates() {
     assert_eq!(reply.await.status, StatusCode::OK);
 }
 
+/// An update's closure panics after a change; the value is unchanged, and later updates work.
 #[tokio::test]
-async fn a_closure_that_panics_changes_nothing_and_breaks_nothing() {
+async fn panicking_update_closure_changes_nothing() {
     let mut visitor = visitor();
     visitor.visit(async |session: Session| session.insert("n", &1)).await;
     let reply = visitor.visit(async |session: Session| {
         let update = || {
             session.update("n", |n: &mut u32| {
                 *n = 99;
-                std::panic::resume_unwind(Box::new("as planned"));
+                std::panic::resume_unwind(Box::new("planned panic"));
             })
         };
         assert!(catch_unwind(AssertUnwindSafe(update)).is_err());

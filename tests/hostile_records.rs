@@ -1,4 +1,4 @@
-//! Values in a stored record that no honest hand has written: nested without end, broken, or longer than they say.
+//! Records that an attacker or a faulty store changed: deeply nested, invalid or truncated values.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -16,7 +16,7 @@ fn visitor() -> Visitor {
     Visitor::new(&SessionLayer::new(MemoryStore::new()))
 }
 
-/// Changes the stored record of a session, as a store with a broken or hostile hand in it would.
+/// Changes the state in a session's record, as a faulty or hostile store could.
 async fn change(store: &MemoryStore, token: &str, change: impl FnOnce(&[u8]) -> Vec<u8>) {
     let mut parts = store.get(&session_of(token)).await.unwrap().unwrap().into_parts();
     parts.state = change(&parts.state).into();
@@ -25,7 +25,7 @@ async fn change(store: &MemoryStore, token: &str, change: impl FnOnce(&[u8]) -> 
     assert_eq!(store.set(&Record::from_parts(parts), expected).await.unwrap(), Outcome::Written);
 }
 
-/// Puts a frame into it.
+/// Appends a key and a value to the state in a session's record.
 async fn plant(store: &MemoryStore, token: &str, key: &str, value: &[u8]) {
     let number = |mut number: usize| {
         let mut bytes = Vec::new();
@@ -41,8 +41,9 @@ async fn plant(store: &MemoryStore, token: &str, key: &str, value: &[u8]) {
 }
 
 // Checklist 37
+/// Arrays, maps and keys nested 100,000 levels deep fail with `TypeMismatch`, without a stack overflow.
 #[tokio::test]
-async fn a_value_nested_100_000_deep_is_an_error_and_not_a_crash() {
+async fn value_nested_100_000_levels_deep_is_an_error() {
     let store = MemoryStore::new();
     let layer = SessionLayer::new(store.clone());
     let mut visitor = Visitor::with_session(&layer).await;
@@ -60,7 +61,7 @@ async fn a_value_nested_100_000_deep_is_an_error_and_not_a_crash() {
             let error = session.update(key, |value: &mut serde_json::Value| *value = 1.into()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::TypeMismatch, "{key}");
         }
-        // The rest of the session is as good as ever.
+        // The other keys still work.
         assert_eq!(session.get::<u8>("n")?, Some(1));
         session.insert("after", &2)
     });
@@ -68,20 +69,21 @@ async fn a_value_nested_100_000_deep_is_an_error_and_not_a_crash() {
 
     let stored = layer.sessions().find_by_id(&session_of(&token)).await.unwrap().unwrap();
     assert_eq!(stored.get::<serde_json::Value>("arrays").unwrap_err().kind(), ErrorKind::TypeMismatch);
-    // Printing it must not crash either, whatever it prints.
+    // Serializing the session must not overflow the stack either.
     let _ = serde_json::to_string(&stored);
     assert_eq!(stored.to::<BTreeMap<String, serde_json::Value>>().unwrap_err().kind(), ErrorKind::TypeMismatch);
 }
 
+/// JSON of up to 127 levels round-trips; deeper values either round-trip or fail with `Serialize`.
 #[tokio::test]
-async fn what_is_taken_in_can_be_read_again_however_deep_it_is() {
+async fn every_accepted_nesting_depth_can_be_read_back() {
     fn nest(levels: usize) -> serde_json::Value {
         (0..levels).fold(serde_json::Value::Null, |inner, _| serde_json::Value::Array(vec![inner]))
     }
 
     let mut visitor = visitor();
     let reply = visitor.visit(async |session: Session| {
-        // As deep as what `serde_json` takes from a client.
+        // 127 levels are the limit of `serde_json` for input.
         for levels in [1, 50, 127] {
             session.insert("shallow", &nest(levels))?;
             assert_eq!(session.get("shallow")?, Some(nest(levels)), "{levels}");
@@ -98,8 +100,9 @@ async fn what_is_taken_in_can_be_read_again_however_deep_it_is() {
     assert_eq!(reply.await.status, StatusCode::OK);
 }
 
+/// Five invalid MessagePack values fail with `TypeMismatch`; another key is still read and updated.
 #[tokio::test]
-async fn bytes_that_are_no_value_are_an_error_and_leave_the_rest() {
+async fn invalid_value_bytes_are_an_error_for_their_key_only() {
     let store = MemoryStore::new();
     let mut visitor = Visitor::new(&SessionLayer::new(store.clone()));
     visitor.visit(async |session: Session| session.insert("n", &1)).await;
@@ -125,11 +128,12 @@ async fn bytes_that_are_no_value_are_an_error_and_leave_the_rest() {
     assert_eq!(reply.await.text(), "Some(2)");
 }
 
+/// A record is truncated at every byte; each partial frame raises `Corrupt`, and each complete prefix opens.
 #[tokio::test]
-async fn frames_that_a_store_broke_after_this_process_wrote_them_are_refused() {
+async fn truncated_records_raise_corrupt_and_open_no_session() {
     let (store, events) = (MemoryStore::new(), EventLog::default());
     let layer = SessionLayer::builder(store.clone()).with_event_hook(events.hook()).build().unwrap();
-    // The frame of the text: a length and a key, a length and a value.
+    // The frame: key length, key, value length, value.
     let frame = b"\x01n\x05\xa4text".len();
     for cut in 0..=frame {
         let mut visitor = Visitor::new(&layer);
@@ -138,12 +142,12 @@ async fn frames_that_a_store_broke_after_this_process_wrote_them_are_refused() {
         events.take();
         let reply =
             visitor.visit(async |session: Session| format!("{:?} {:?}", session.is_new(), session.keys())).await;
-        let (text, told) = match cut {
+        let (text, expected) = match cut {
             0 => (r#"false ["n"]"#, vec![]),
-            whole if whole == frame => ("false []", vec![]),
+            cut if cut == frame => ("false []", vec![]),
             _ => ("true []", vec![EventKind::Corrupt]),
         };
         assert_eq!((reply.status, reply.text()), (StatusCode::OK, text), "without the last {cut} bytes");
-        assert_eq!(events.kinds(), told, "without the last {cut} bytes");
+        assert_eq!(events.kinds(), expected, "without the last {cut} bytes");
     }
 }

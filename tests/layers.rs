@@ -1,4 +1,4 @@
-//! Two session layers in one application: with cookies of their own they never mix, with one cookie they are refused.
+//! Several session layers in one application: separate with different cookies, refused if nested with the same cookie.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -20,7 +20,7 @@ struct Staff;
 const VISITOR: &str = "__Host-id";
 const ADMIN: &str = "__Host-admin";
 
-/// A layer with a cookie of this name.
+/// Creates a layer with this cookie name.
 fn layer(name: &str) -> SessionLayer {
     SessionLayer::builder(MemoryStore::new()).with_name(name).build().unwrap()
 }
@@ -54,10 +54,10 @@ fn routes() -> Router {
         .route("/admin/sign-in", post(async |session: Session<Admin>| session.sign_in("root")))
         .route("/admin/sign-out", post(async |session: Session<Admin>| session.sign_out()))
         .route("/admin/only", get(async |admin: SignedIn<Admin>| admin.owner().to_owned()))
-        .route("/static", get(async || "the same for everybody"))
+        .route("/static", get(async || "static"))
 }
 
-/// Both nestings of two layers with their own cookies.
+/// Returns both nestings of two layers with different cookies.
 fn both_nestings() -> [Router; 2] {
     let admin = || layer("admin").with_marker::<Admin>();
     [routes().layer(admin()).layer(layer("id")), routes().layer(layer("id")).layer(admin())]
@@ -66,12 +66,13 @@ fn both_nestings() -> [Router; 2] {
 fn names(reply: &Reply) -> BTreeSet<String> {
     let cookies = reply.set_cookies();
     let names: BTreeSet<String> = cookies.iter().map(|cookie| cookie.name.clone()).collect();
-    assert_eq!(names.len(), cookies.len(), "a cookie is set twice in {reply:?}");
+    assert_eq!(names.len(), cookies.len(), "duplicate cookie in {reply:?}");
     names
 }
 
+/// With either layer outside, each counter and each cookie belongs to its own layer.
 #[tokio::test]
-async fn two_layers_never_mix_in_either_nesting() {
+async fn two_layers_have_separate_sessions_and_cookies() {
     for app in both_nestings() {
         let mut client = Client::new(&app);
         let set = names(&client.post("/visitor/count").await);
@@ -85,8 +86,9 @@ async fn two_layers_never_mix_in_either_nesting() {
     }
 }
 
+/// Sign-ins and sign-outs in one layer leave the other layer's cookie, owner and values unchanged.
 #[tokio::test]
-async fn signing_in_and_out_of_one_layer_leaves_the_other_as_it_is() {
+async fn sign_in_and_sign_out_affect_only_their_layer() {
     for app in both_nestings() {
         let mut client = Client::new(&app);
         client.post("/count-both").await;
@@ -104,8 +106,9 @@ async fn signing_in_and_out_of_one_layer_leaves_the_other_as_it_is() {
     }
 }
 
+/// A response signs in to one layer and out of the other; it has both cookies and one set of cache headers.
 #[tokio::test]
-async fn one_response_can_set_one_cookie_and_clear_the_other() {
+async fn one_response_sets_one_cookie_and_removes_the_other() {
     for app in both_nestings() {
         let mut client = Client::new(&app);
         let reply = client.post("/count-both").await;
@@ -122,8 +125,9 @@ async fn one_response_can_set_one_cookie_and_clear_the_other() {
     }
 }
 
+/// A signed-in token of the first layer, sent in the second layer's cookie, gets 401.
 #[tokio::test]
-async fn the_token_of_one_layer_opens_nothing_in_the_other() {
+async fn token_of_one_layer_opens_nothing_in_the_other() {
     let store = MemoryStore::new();
     let layers = || {
         let visitors = SessionLayer::builder(MemoryStore::new()).build().unwrap();
@@ -139,8 +143,9 @@ async fn the_token_of_one_layer_opens_nothing_in_the_other() {
     assert!(store.is_empty());
 }
 
+/// A handler of one layer costs one `get` in its store and none in the other; a static route costs none.
 #[tokio::test]
-async fn a_request_that_uses_one_layer_asks_only_its_store() {
+async fn request_calls_only_the_stores_of_the_layers_it_uses() {
     let (visitors, admins) = (CountingStore::new(MemoryStore::new()), CountingStore::new(MemoryStore::new()));
     let admin = SessionLayer::builder(admins.clone()).with_name("admin").build().unwrap().with_marker::<Admin>();
     let app = routes().layer(admin).layer(SessionLayer::new(visitors.clone()));
@@ -154,8 +159,9 @@ async fn a_request_that_uses_one_layer_asks_only_its_store() {
     }
 }
 
+/// Fifteen nestings with a duplicate cookie name answer every request with 500 and set no cookie.
 #[tokio::test]
-async fn one_cookie_name_in_two_layers_around_each_other_is_refused() {
+async fn nested_layers_with_one_cookie_name_are_refused() {
     let main = || layer("id");
     let admin = || layer("id").with_marker::<Admin>();
     let shop = || layer("shop").with_marker::<Shop>();
@@ -183,21 +189,22 @@ async fn one_cookie_name_in_two_layers_around_each_other_is_refused() {
             routes().layer(admin()).layer(shop()).layer(layer("x")).layer(layer("id").with_marker::<Staff>()),
         ),
     ];
-    for (what, app) in apps {
+    for (nesting, app) in apps {
         for path in ["/static", "/visitor"] {
             let reply = Client::new(&app).get(path).await;
-            assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR, "{what}");
-            assert_eq!(reply.text(), "", "{what}");
+            assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR, "{nesting}");
+            assert_eq!(reply.text(), "", "{nesting}");
             reply.assert_no_cookie();
         }
         let reply = Client::new(&app).post("/visitor/count").await;
-        assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR, "{what}");
+        assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR, "{nesting}");
         reply.assert_no_cookie();
     }
 }
 
+/// Layers with the cookies `__Host-id` and `id` work together.
 #[tokio::test]
-async fn the_prefix_counts_as_part_of_the_name() {
+async fn name_prefix_distinguishes_cookie_names() {
     let insecure = SessionLayer::builder(MemoryStore::new()).with_secure(false).build().unwrap().with_marker::<Admin>();
     let app = routes().layer(insecure).layer(layer("id"));
     let mut client = Client::new(&app);
@@ -206,6 +213,7 @@ async fn the_prefix_counts_as_part_of_the_name() {
     assert_eq!(client.get("/").await.text(), "1 1 None None");
 }
 
+/// In three nesting orders, one handler writes and reads the sessions of three layers.
 #[tokio::test]
 async fn three_layers_with_three_cookies_work() {
     async fn all(one: Session, two: Session<Admin>, three: Session<Shop>) -> Result<(), Error> {
@@ -233,8 +241,9 @@ async fn three_layers_with_three_cookies_work() {
     }
 }
 
+/// Three sibling routers have layers with the same cookie name; each sets its cookie.
 #[tokio::test]
-async fn one_cookie_name_side_by_side_is_fine() {
+async fn separate_routers_may_share_a_cookie_name() {
     let (one, other) = (MemoryStore::new(), MemoryStore::new());
     let app = Router::new()
         .nest("/a", routes().layer(SessionLayer::new(one.clone())))
@@ -246,8 +255,9 @@ async fn one_cookie_name_side_by_side_is_fine() {
     assert_eq!((one.len(), other.len()), (1, 1));
 }
 
+/// One route writes and another route with a clone of the layer reads the value.
 #[tokio::test]
-async fn one_layer_cloned_onto_several_routes_is_one_site() {
+async fn clones_of_a_layer_on_several_routes_share_sessions() {
     let layer = SessionLayer::new(MemoryStore::new());
     let app = Router::new()
         .route("/a", post(async |session: Session| session.insert("from", "a")).layer(layer.clone()))

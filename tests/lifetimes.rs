@@ -1,4 +1,4 @@
-//! Lifetimes, by a clock that the test moves: enforced on the server, whatever the cookie says.
+//! Lifetimes with a manual clock: the server enforces them, independent of the cookie.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -20,21 +20,22 @@ fn world(lifetime: Lifetime) -> World {
     World::with(|layer| layer.with_lifetime(lifetime))
 }
 
-/// How long a session lives that is used every `step`, by reading.
-async fn lives_for(world: &World, token: &str, step: Duration, most: Duration) -> Duration {
+/// Reads a session every `step`; returns the time at which it is expired.
+async fn lives_for(world: &World, token: &str, step: Duration, max: Duration) -> Duration {
     let mut lived = Duration::ZERO;
-    while lived < most {
+    while lived < max {
         world.advance(step);
         lived += step;
         if !world.is_live(token).await {
             return lived;
         }
     }
-    panic!("it lives on after {most:?}");
+    panic!("the session is still live after {max:?}");
 }
 
+/// A session with an idle timeout of 10 minutes is live a millisecond before it, and expired at it.
 #[tokio::test]
-async fn an_idle_session_ends_on_the_millisecond() {
+async fn idle_timeout_is_exact_to_the_millisecond() {
     let world = world(Lifetime::new().with_idle_timeout(10 * MINUTE));
     let token = world.begin().await;
     world.advance(10 * MINUTE - MILLISECOND);
@@ -44,26 +45,28 @@ async fn an_idle_session_ends_on_the_millisecond() {
     assert!(!world.is_live(&token).await);
 }
 
+/// Alternating reads and writes, 9 minutes apart, keep a session with an idle timeout of 10 minutes live for 3 hours.
 #[tokio::test]
-async fn reading_is_a_use_and_so_is_writing() {
+async fn reads_and_writes_extend_the_idle_timeout() {
     let world = world(Lifetime::new().with_idle_timeout(10 * MINUTE).with_absolute_timeout(DAY));
     let token = world.begin().await;
-    for use_nr in 0..20 {
+    for round in 0..20 {
         world.advance(9 * MINUTE);
-        if use_nr % 2 == 0 {
+        if round % 2 == 0 {
             assert!(world.is_live(&token).await);
         } else {
-            world.insert(&token, "n", use_nr).await.assert_silent(StatusCode::OK);
+            world.insert(&token, "n", round).await.assert_silent(StatusCode::OK);
         }
     }
     assert!(world.is_live(&token).await);
 }
 
+/// A read within the first tenth of the idle timeout does not extend it; a read at a tenth does.
 #[tokio::test]
-async fn a_use_counts_to_a_tenth_of_the_idle_time() {
+async fn use_is_recorded_after_a_tenth_of_the_idle_timeout() {
     let world = world(Lifetime::new().with_idle_timeout(10 * MINUTE));
     let token = world.begin().await;
-    // Too early to be noted: what counts is the creation.
+    // Too early to be recorded: the idle timeout counts from the creation.
     world.advance(MINUTE - MILLISECOND);
     assert!(world.is_live(&token).await);
     world.advance(9 * MINUTE + MILLISECOND);
@@ -76,9 +79,9 @@ async fn a_use_counts_to_a_tenth_of_the_idle_time() {
     assert!(world.is_live(&token).await);
 }
 
-/// It was loaded too early for its use to be noted, and is answered late.
+/// A request loads too early to be recorded and ends 9 minutes later; the idle timeout counts from its end.
 #[tokio::test]
-async fn a_handler_that_takes_long_keeps_its_session_alive_until_its_answer() {
+async fn slow_handler_extends_the_idle_timeout_at_its_end() {
     let world = world(Lifetime::new().with_idle_timeout(10 * MINUTE));
     let token = world.begin().await;
     let slow = world
@@ -93,8 +96,9 @@ async fn a_handler_that_takes_long_keeps_its_session_alive_until_its_answer() {
     assert!(world.is_live(&token).await);
 }
 
+/// Two requests with the cookie never load the session, which expires at its idle timeout.
 #[tokio::test]
-async fn a_handler_that_loads_no_session_does_not_keep_it_alive() {
+async fn handler_without_a_load_does_not_extend_the_session() {
     let world = world(Lifetime::new().with_idle_timeout(10 * MINUTE));
     let token = world.begin().await;
     for _ in 0..2 {
@@ -104,12 +108,13 @@ async fn a_handler_that_loads_no_session_does_not_keep_it_alive() {
     assert!(!world.is_live(&token).await);
 }
 
+/// A session with constant reads, or with writes and rotations, expires exactly at its absolute timeout.
 #[tokio::test]
-async fn the_absolute_lifetime_ends_a_session_however_busy_it_is() {
+async fn absolute_timeout_ends_a_busy_session() {
     let world = world(Lifetime::new().with_idle_timeout(10 * MINUTE).with_absolute_timeout(3 * HOUR));
     let token = world.begin().await;
     assert_eq!(lives_for(&world, &token, 30 * SECOND, DAY).await, 3 * HOUR);
-    // Nor does writing or rotating put it off.
+    // Writes and rotations do not extend it either.
     let mut token = world.begin().await;
     for _ in 0..35 {
         world.advance(5 * MINUTE);
@@ -127,8 +132,9 @@ async fn the_absolute_lifetime_ends_a_session_however_busy_it_is() {
     assert!(!world.is_live(&token).await);
 }
 
+/// An unused session without an idle timeout is live until its absolute timeout of a day.
 #[tokio::test]
-async fn a_session_without_an_idle_limit_ends_at_its_absolute_one() {
+async fn session_without_idle_timeout_ends_at_absolute_timeout() {
     let world = world(Lifetime::new().without_idle_timeout().with_absolute_timeout(DAY));
     let token = world.begin().await;
     world.advance(DAY - MILLISECOND);
@@ -137,8 +143,9 @@ async fn a_session_without_an_idle_limit_ends_at_its_absolute_one() {
     assert!(!world.is_live(&token).await);
 }
 
+/// `aal1`, `aal2` (the default) and `aal3` have the idle and absolute timeouts of NIST SP 800-63B.
 #[tokio::test]
-async fn the_presets_are_those_of_the_standard() {
+async fn presets_have_the_timeouts_of_the_nist_levels() {
     let idle = |lifetime: Lifetime, idle: Duration| async move {
         let world = world(lifetime);
         let token = world.begin().await;
@@ -163,11 +170,12 @@ async fn the_presets_are_those_of_the_standard() {
     absolute(Lifetime::aal3(), 10 * MINUTE, 12 * HOUR).await;
 }
 
+/// `Max-Age` is limited to the absolute timeout; after the idle timeout a write creates another session.
 #[tokio::test]
-async fn a_cookie_that_outlives_its_session_opens_nothing() {
+async fn cookie_of_an_expired_session_opens_nothing() {
     let world = world(Lifetime::new().with_idle_timeout(HOUR).with_absolute_timeout(2 * HOUR).with_max_age(30 * DAY));
-    let answer = world.send(support::race::NOBODY, |session| async move { session.insert("n", &1) }).await;
-    assert_eq!(answer.set[0].max_age(), Some(2 * 60 * 60), "no longer than the session can live");
+    let answer = world.send(support::race::NO_TOKEN, |session| async move { session.insert("n", &1) }).await;
+    assert_eq!(answer.set[0].max_age(), Some(2 * 60 * 60), "Max-Age is limited to the absolute timeout");
     let token = answer.token();
     world.advance(HOUR);
     let late = world
@@ -185,12 +193,13 @@ async fn remember_me(session: Session) -> Result<(), sessile::Error> {
     )
 }
 
+/// A session with its own lifetime of 90 days keeps it over later writes, and its cookie is sent with a new `Max-Age`.
 #[tokio::test]
-async fn a_session_keeps_a_lifetime_of_its_own_across_writes() {
+async fn set_lifetime_persists_across_writes() {
     let world = World::new();
     let token = world.begin().await;
     let answer = world.send(&token, remember_me).await;
-    assert_eq!(answer.set[0].max_age(), Some(90 * 24 * 60 * 60), "the cookie is sent again, to last");
+    assert_eq!(answer.set[0].max_age(), Some(90 * 24 * 60 * 60), "the cookie is sent again with the new Max-Age");
     assert_eq!(answer.token(), token);
     for day in 0..6 {
         world.advance(13 * DAY);
@@ -199,16 +208,17 @@ async fn a_session_keeps_a_lifetime_of_its_own_across_writes() {
     world.advance(12 * DAY - MILLISECOND);
     assert!(world.is_live(&token).await);
     world.advance(MILLISECOND);
-    assert!(!world.is_live(&token).await, "90 days in all");
+    assert!(!world.is_live(&token).await, "the absolute timeout is 90 days");
 
     let token = world.begin().await;
     world.send(&token, remember_me).await.assert_ok();
     world.advance(14 * DAY);
-    assert!(!world.is_live(&token).await, "14 days idle");
+    assert!(!world.is_live(&token).await, "the idle timeout is 14 days");
 }
 
+/// A lifetime set in the request of a sign-in stays after it and after a rotation, with its `Max-Age`.
 #[tokio::test]
-async fn a_lifetime_set_before_a_sign_in_or_a_rotation_stays() {
+async fn set_lifetime_persists_across_sign_in_and_rotation() {
     let world = World::new();
     let token = world.begin().await;
     let answer = world
@@ -224,16 +234,18 @@ async fn a_lifetime_set_before_a_sign_in_or_a_rotation_stays() {
     assert!(world.is_live(&answer.token()).await);
 }
 
+/// Reads, 13 days apart, keep a session with its own lifetime live until its absolute timeout.
 #[tokio::test]
-async fn a_use_extends_a_session_by_the_idle_time_of_its_own_lifetime() {
+async fn use_extends_a_session_by_its_own_idle_timeout() {
     let world = World::new();
     let token = world.begin().await;
     world.send(&token, remember_me).await.assert_ok();
     assert_eq!(lives_for(&world, &token, 13 * DAY, 365 * DAY).await, 91 * DAY);
 }
 
+/// A session gets an idle timeout of a minute and expires a minute later.
 #[tokio::test]
-async fn a_shorter_lifetime_of_its_own_holds_at_once() {
+async fn shorter_lifetime_takes_effect_at_once() {
     let world = World::new();
     let token = world.begin().await;
     let shorter = Lifetime::new().with_idle_timeout(MINUTE).with_absolute_timeout(HOUR);
@@ -242,8 +254,9 @@ async fn a_shorter_lifetime_of_its_own_holds_at_once() {
     assert!(!world.is_live(&token).await);
 }
 
+/// After a redeployment with a shorter idle timeout, `owned_by` does not list the expired session.
 #[tokio::test]
-async fn a_session_that_a_shorter_lifetime_of_the_layer_has_ended_is_not_listed_as_its_owners() {
+async fn owned_by_applies_the_layers_shorter_idle_timeout() {
     let world = World::new();
     world.begin_signed_in("ada").await;
     world.advance(30 * MINUTE);
@@ -253,8 +266,9 @@ async fn a_session_that_a_shorter_lifetime_of_the_layer_has_ended_is_not_listed_
     assert!(redeployed.sessions().owned_by("ada").await.unwrap().is_empty());
 }
 
+/// `set_lifetime` with five invalid lifetimes fails with `InvalidLifetime`; the session keeps its timeouts.
 #[tokio::test]
-async fn a_lifetime_that_cannot_work_is_refused_and_changes_nothing() {
+async fn invalid_lifetime_is_refused_and_changes_nothing() {
     let world = World::new();
     let token = world.begin().await;
     let broken = [
@@ -277,25 +291,27 @@ async fn a_lifetime_that_cannot_work_is_refused_and_changes_nothing() {
     assert_eq!(lives_for(&world, &token, 30 * MINUTE, 2 * DAY).await, DAY);
 }
 
+/// After a redeployment old sessions get the shorter timeouts; a session with its own lifetime keeps it.
 #[tokio::test]
-async fn shortening_the_layers_lifetime_applies_to_the_sessions_there_are() {
+async fn shorter_lifetime_of_the_layer_applies_to_old_sessions() {
     let before = world(Lifetime::new().with_idle_timeout(HOUR).with_absolute_timeout(DAY));
     let (token, remembered) = (before.begin().await, before.begin().await);
     before.send(&remembered, remember_me).await.assert_ok();
     before.advance(10 * MINUTE);
     let after = before.redeployed(|layer| layer.with_lifetime(Lifetime::new().with_idle_timeout(10 * MINUTE)));
     assert!(before.is_live(&token).await);
-    // The store knows of that use; from now on it counts ten minutes.
+    // The store has recorded that use; from here on the idle timeout is ten minutes.
     assert!(after.is_live(&token).await);
     after.advance(10 * MINUTE);
     assert!(!after.is_live(&token).await);
-    assert!(after.is_live(&remembered).await, "it has a lifetime of its own");
+    assert!(after.is_live(&remembered).await, "the session has its own lifetime");
     let after = before.redeployed(|layer| layer.with_lifetime(Lifetime::new().with_absolute_timeout(10 * MINUTE)));
     assert!(!after.is_live(&token).await);
 }
 
+/// A session that expired before a redeployment with a longer lifetime stays expired.
 #[tokio::test]
-async fn lengthening_the_layers_lifetime_revives_nothing() {
+async fn longer_lifetime_of_the_layer_restores_no_session() {
     let before = world(Lifetime::new().with_idle_timeout(10 * MINUTE));
     let token = before.begin().await;
     before.advance(10 * MINUTE);
@@ -303,8 +319,9 @@ async fn lengthening_the_layers_lifetime_revives_nothing() {
     assert!(!after.is_live(&token).await);
 }
 
+/// Requests within a tenth of the idle timeout set no cookie; later reads and writes send it again with its `Max-Age`.
 #[tokio::test]
-async fn a_persistent_cookie_is_renewed_when_the_use_is_noted_and_at_no_other_time() {
+async fn persistent_cookie_is_renewed_only_with_a_recorded_use() {
     let world =
         world(Lifetime::new().with_idle_timeout(10 * DAY).with_absolute_timeout(300 * DAY).with_max_age(20 * DAY));
     let token = world.begin().await;
@@ -323,8 +340,9 @@ async fn a_persistent_cookie_is_renewed_when_the_use_is_noted_and_at_no_other_ti
     }
 }
 
+/// Twenty rounds of reads and writes over a day set no cookie.
 #[tokio::test]
-async fn a_cookie_for_the_browsers_session_is_never_sent_again() {
+async fn cookie_without_max_age_is_never_sent_again() {
     let world = World::new();
     let token = world.begin().await;
     for _ in 0..20 {
@@ -336,10 +354,10 @@ async fn a_cookie_for_the_browsers_session_is_never_sent_again() {
     }
 }
 
-/// Uses a session every `step`, and keeps its cookie as a browser would: until its `Max-Age` is over.
-async fn browser_keeps_it(lifetime: Lifetime, step: Duration, total: Duration) -> bool {
+/// Reads a session every `step`; returns whether a browser keeps its cookie, given each `Max-Age`.
+async fn browser_keeps_cookie(lifetime: Lifetime, step: Duration, total: Duration) -> bool {
     let world = world(lifetime);
-    let answer = world.send(support::race::NOBODY, |session| async move { session.insert("n", &1) }).await;
+    let answer = world.send(support::race::NO_TOKEN, |session| async move { session.insert("n", &1) }).await;
     let (token, mut max_age) = (answer.token(), answer.set[0].max_age().unwrap());
     let (mut used, mut age) = (Duration::ZERO, Duration::ZERO);
     while used < total {
@@ -357,21 +375,23 @@ async fn browser_keeps_it(lifetime: Lifetime, step: Duration, total: Duration) -
     true
 }
 
+/// Three lifetimes longer than their `Max-Age`: a browser that uses the session regularly never loses the cookie.
 #[tokio::test]
-async fn a_session_that_outlives_its_max_age_is_kept_by_a_browser_that_uses_it() {
+async fn regular_use_renews_the_cookie_before_its_max_age() {
     let year = Lifetime::new()
         .with_idle_timeout(100 * DAY)
         .with_absolute_timeout(1_000 * DAY)
         .with_max_age(Lifetime::MAX_COOKIE_AGE);
-    assert!(browser_keeps_it(year, 9 * DAY, 900 * DAY).await, "400 days is the most that a browser keeps a cookie");
+    assert!(browser_keeps_cookie(year, 9 * DAY, 900 * DAY).await, "a Max-Age of 400 days, the limit of browsers");
     let month = Lifetime::new().with_idle_timeout(30 * DAY).with_absolute_timeout(300 * DAY).with_max_age(2 * DAY);
-    assert!(browser_keeps_it(month, DAY, 200 * DAY).await, "a Max-Age far below the idle time");
+    assert!(browser_keeps_cookie(month, DAY, 200 * DAY).await, "a Max-Age far below the idle timeout");
     let no_idle = Lifetime::new().without_idle_timeout().with_absolute_timeout(300 * DAY).with_max_age(7 * DAY);
-    assert!(browser_keeps_it(no_idle, DAY, 200 * DAY).await, "no idle time");
+    assert!(browser_keeps_cookie(no_idle, DAY, 200 * DAY).await, "no idle timeout");
 }
 
+/// Of an owner's two sessions, the expired one is not found by owner or by id.
 #[tokio::test]
-async fn listing_the_sessions_of_an_owner_leaves_out_those_that_have_ended() {
+async fn owned_by_omits_expired_sessions() {
     let world = world(Lifetime::new().with_idle_timeout(10 * MINUTE));
     let old = world.begin_signed_in("ada").await;
     world.advance(6 * MINUTE);
@@ -383,70 +403,74 @@ async fn listing_the_sessions_of_an_owner_leaves_out_those_that_have_ended() {
     assert!(world.sessions().find_by_id(&session_of(&old)).await.unwrap().is_none());
 }
 
-/// A layer by one clock, over a store in memory by another; both show the same to begin with. A visitor with a session.
-async fn by_two_clocks() -> (ManualClock, ManualClock, MemoryStore, EventLog, Visitor) {
-    let layers = ManualClock::new();
-    let (stores, events) = (ManualClock::at(layers.now()), EventLog::default());
-    let store = MemoryStore::new().with_clock(&stores);
-    let layer = SessionLayer::builder(store.clone()).with_clock(&layers).with_event_hook(events.hook());
+/// Returns a layer's clock, its store's clock (with the same start), the store, the events and a client with a session.
+async fn two_clocks() -> (ManualClock, ManualClock, MemoryStore, EventLog, Visitor) {
+    let layer_clock = ManualClock::new();
+    let (store_clock, events) = (ManualClock::at(layer_clock.now()), EventLog::default());
+    let store = MemoryStore::new().with_clock(&store_clock);
+    let layer = SessionLayer::builder(store.clone()).with_clock(&layer_clock).with_event_hook(events.hook());
     let layer =
         layer.with_lifetime(Lifetime::new().with_idle_timeout(HOUR).with_absolute_timeout(2 * HOUR)).build().unwrap();
     let visitor = Visitor::with_session(&layer).await;
     events.take();
-    (layers, stores, store, events, visitor)
+    (layer_clock, store_clock, store, events, visitor)
 }
 
 async fn has_session(visitor: &mut Visitor) -> bool {
     visitor.visit(async |session: Session| session.contains("n").to_string()).await.text() == "true"
 }
 
+/// The store's clock stands still; the layer expires the session at its absolute timeout and raises `Expired`.
 #[tokio::test]
-async fn a_session_ends_by_the_clock_of_its_layer_though_that_of_the_store_has_not_moved() {
-    let (layers, stores, store, events, mut visitor) = by_two_clocks().await;
+async fn session_expires_by_the_layers_clock() {
+    let (layer_clock, store_clock, store, events, mut visitor) = two_clocks().await;
     let id = session_of(&visitor.token().unwrap());
-    layers.advance(HOUR - MILLISECOND);
+    layer_clock.advance(HOUR - MILLISECOND);
     assert!(has_session(&mut visitor).await);
-    // The use was noted at the layer's time, from which an hour is left.
-    layers.advance(HOUR - MILLISECOND);
+    // The use was recorded by the layer's clock, so an hour is left.
+    layer_clock.advance(HOUR - MILLISECOND);
     assert!(has_session(&mut visitor).await);
-    layers.advance(2 * MILLISECOND);
-    assert!(!has_session(&mut visitor).await, "two hours are its absolute lifetime");
+    layer_clock.advance(2 * MILLISECOND);
+    assert!(!has_session(&mut visitor).await, "the absolute timeout is two hours");
     assert_eq!(events.take(), [(EventKind::Expired, Some(id))]);
-    assert!(store.get(&id).await.unwrap().is_some(), "to the store it is as young as ever");
-    stores.advance(2 * HOUR);
+    assert!(store.get(&id).await.unwrap().is_some(), "the store's clock has not moved");
+    store_clock.advance(2 * HOUR);
     assert!(store.get(&id).await.unwrap().is_none());
 }
 
+/// The layer's clock stands still; the store drops the record at its expiry, and the layer raises `Unknown`.
 #[tokio::test]
-async fn a_record_expires_by_the_clock_of_its_store_though_that_of_the_layer_has_not_moved() {
-    let (_, stores, store, events, mut visitor) = by_two_clocks().await;
+async fn record_expires_by_the_stores_clock() {
+    let (_, store_clock, store, events, mut visitor) = two_clocks().await;
     let id = session_of(&visitor.token().unwrap());
-    stores.advance(HOUR - MILLISECOND);
+    store_clock.advance(HOUR - MILLISECOND);
     assert!(has_session(&mut visitor).await);
     assert_eq!(events.take(), []);
-    stores.advance(MILLISECOND);
+    store_clock.advance(MILLISECOND);
     assert!(!has_session(&mut visitor).await);
-    assert_eq!(events.take(), [(EventKind::Unknown, None)], "the layer is told that there is none");
+    assert_eq!(events.take(), [(EventKind::Unknown, None)], "the layer finds no record");
     assert!(store.get(&id).await.unwrap().is_none());
 }
 
+/// A use after 30 minutes sets last use and expiry by the layer's clock; the store compares with its own clock.
 #[tokio::test]
-async fn a_use_moves_the_expiry_by_the_clock_of_the_layer_and_that_of_the_store_is_held_against_it() {
-    let (layers, stores, store, _, mut visitor) = by_two_clocks().await;
+async fn use_sets_the_expiry_by_the_layers_clock() {
+    let (layer_clock, store_clock, store, _, mut visitor) = two_clocks().await;
     let id = session_of(&visitor.token().unwrap());
-    let begun = layers.now();
-    layers.advance(30 * MINUTE);
+    let begun = layer_clock.now();
+    layer_clock.advance(30 * MINUTE);
     assert!(has_session(&mut visitor).await);
     let record = store.get(&id).await.unwrap().unwrap();
     assert_eq!((record.last_seen(), record.expires_at()), (begun + 30 * MINUTE, begun + 90 * MINUTE));
-    stores.advance(90 * MINUTE - MILLISECOND);
+    store_clock.advance(90 * MINUTE - MILLISECOND);
     assert!(has_session(&mut visitor).await);
-    stores.advance(MILLISECOND);
+    store_clock.advance(MILLISECOND);
     assert!(!has_session(&mut visitor).await);
 }
 
+/// A layer with a manual clock expires a session of a store that uses the system clock.
 #[tokio::test]
-async fn a_clock_that_is_moved_counts_though_the_store_goes_by_the_systems() {
+async fn manual_layer_clock_works_with_a_system_clock_store() {
     let clock = ManualClock::new();
     let layer = SessionLayer::builder(MemoryStore::new()).with_clock(&clock).build().unwrap();
     let mut visitor = Visitor::with_session(&layer).await;

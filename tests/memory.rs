@@ -13,7 +13,7 @@ use http::StatusCode;
 use sessile::store::{Expected, Outcome, Record, RecordParts, Store, StoreErrorKind, Touch, Version};
 use sessile::testing::ManualClock;
 use sessile::{Lifetime, MemoryStore, SessionId, Sessions};
-use support::race::{DAY, HOUR, MINUTE, NOBODY, SECOND, World};
+use support::race::{DAY, HOUR, MINUTE, NO_TOKEN, SECOND, World};
 use support::store::random;
 
 /// What a store in memory answers: at once.
@@ -120,7 +120,7 @@ fn bounded(limit: usize) -> World {
 /// An anonymous session that expires after so many hours without use.
 async fn begin_for(world: &World, hours: u32) -> String {
     let lifetime = Lifetime::new().with_idle_timeout(hours * HOUR).with_absolute_timeout(30 * DAY);
-    let answer = world.send(NOBODY, move |session| async move {
+    let answer = world.send(NO_TOKEN, move |session| async move {
         session.insert("n", &1)?;
         session.set_lifetime(lifetime)
     });
@@ -174,7 +174,7 @@ async fn a_store_full_of_signed_in_sessions_refuses_new_ones_and_serves_the_othe
     }
     for signs_in in [false, true] {
         let answer = world
-            .send(NOBODY, move |session| async move {
+            .send(NO_TOKEN, move |session| async move {
                 if signs_in { session.sign_in("bob") } else { session.insert("n", &1) }
             })
             .await;

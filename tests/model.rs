@@ -291,7 +291,7 @@ impl Model {
                     session.epoch += u32::from(session.owner.is_none());
                     session.owner = Some(owner);
                 }
-                let token = answer.given().unwrap_or_else(|| panic!("{answer:?} sets no token\n{}", self.trace));
+                let token = answer.new_token().unwrap_or_else(|| panic!("{answer:?} sets no token\n{}", self.trace));
                 session.retired.push((std::mem::replace(&mut session.current, token.clone()), now));
                 self.give(actor, answer, token);
             }
@@ -311,7 +311,7 @@ impl Model {
     }
 
     fn expect_new(&mut self, actor: Actor, answer: &Answer, owner: Option<&'static str>, list: Vec<u32>) {
-        let token = answer.given().unwrap_or_else(|| panic!("{answer:?} sets no token\n{}", self.trace));
+        let token = answer.new_token().unwrap_or_else(|| panic!("{answer:?} sets no token\n{}", self.trace));
         let known = self.sessions.values().map(|session| support::client::session_of(&session.current));
         assert!(!known.into_iter().any(|id| id == support::client::session_of(&token)), "{}", self.trace);
         let epoch = u32::from(owner.is_some());
@@ -402,7 +402,7 @@ async fn tabs_of_one_browser_at_once_keep_it_signed_in_and_lose_nothing() {
                             StatusCode::CONFLICT => assert!(answer.set.is_empty()),
                             other => panic!("{other}"),
                         }
-                        if let Some(token) = answer.given() {
+                        if let Some(token) = answer.new_token() {
                             *jar.lock().unwrap() = token;
                         }
                     }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use http::StatusCode;
 use sessile::{Error, ErrorKind, Session};
 use support::client::session_of;
-use support::race::{NOBODY, World};
+use support::race::{NO_TOKEN, World};
 use support::store::{Fault, Op};
 
 /// What a handler leaves behind for the test.
@@ -107,7 +107,7 @@ async fn a_closure_runs_again_where_a_commit_beside_it_was_refused_and_dropped_w
 /// A session that was detached by the request that had yet to store it, and its token.
 async fn promised(world: &World) -> (Session, String) {
     let (kept, place) = place();
-    let answer = world.send(NOBODY, move |session| async move {
+    let answer = world.send(NO_TOKEN, move |session| async move {
         session.insert("seen", &1)?;
         *kept.lock().unwrap() = Some(session.detach());
         Ok(())
@@ -194,7 +194,7 @@ async fn a_token_of_an_early_commit_is_not_sent_once_the_session_has_ended() {
     let world = World::new();
     let sessions = world.sessions();
     let answer = world
-        .send(NOBODY, move |session| async move {
+        .send(NO_TOKEN, move |session| async move {
             session.insert("n", &1)?;
             session.commit().await?;
             sessions.end(&session.id().unwrap()).await?;
@@ -229,7 +229,7 @@ async fn a_rotation_whose_answer_is_lost_and_that_a_sign_in_overtakes_sends_no_t
 async fn a_client_that_came_without_a_cookie_is_sent_no_removal_of_one() {
     let world = World::new();
     let answer = world
-        .send(NOBODY, |session| async move {
+        .send(NO_TOKEN, |session| async move {
             session.insert("n", &1)?;
             session.commit().await?;
             session.end()

@@ -12,7 +12,7 @@ use sessile::event::{EndReason, EventKind};
 use sessile::testing::Clock;
 use sessile::{MemoryStore, SessionLayer};
 use support::client::session_of;
-use support::race::{Answer, MINUTE, NOBODY, SECOND, World};
+use support::race::{Answer, MINUTE, NO_TOKEN, SECOND, World};
 use support::store::{Counts, Fault, Op};
 
 fn limited(limit: usize) -> World {
@@ -52,7 +52,7 @@ async fn the_limit_of_one_owner_is_nothing_to_another_and_nothing_to_anonymous_s
 async fn twenty_sign_ins_at_once_leave_as_many_as_are_allowed() {
     for _ in 0..20 {
         let world = limited(3);
-        let sign_in = |_| world.spawn(NOBODY, |session| async move { session.sign_in("ada") });
+        let sign_in = |_| world.spawn(NO_TOKEN, |session| async move { session.sign_in("ada") });
         let answers = join_all((0..20).map(sign_in)).await;
         let tokens: Vec<_> = answers.into_iter().map(|answer| answer.unwrap().assert_ok().token()).collect();
         let left = live(&world, &tokens).await.into_iter().filter(|live| *live).count();
@@ -67,7 +67,7 @@ async fn a_sign_in_stands_where_the_limit_cannot_be_enforced_and_the_next_one_ma
     let first = world.begin_signed_in("ada").await;
     world.advance(SECOND);
     world.faults.fail_always(Op::Delete, Fault::Before);
-    let second = world.send(NOBODY, |session| async move { session.sign_in("ada") }).await.assert_ok().token();
+    let second = world.send(NO_TOKEN, |session| async move { session.sign_in("ada") }).await.assert_ok().token();
     assert_eq!(live(&world, &[first.clone(), second.clone()]).await, [true, true]);
     assert_eq!(world.events.count(EventKind::UpkeepFailed), 1);
     world.faults.heal();

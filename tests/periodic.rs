@@ -194,7 +194,7 @@ async fn the_next_period_counts_from_when_the_new_token_took_over() {
     world.advance(PERIOD - SECOND);
     read(&world, &new).await.assert_silent(StatusCode::OK);
     world.advance(SECOND);
-    assert!(read(&world, &new).await.given().is_some());
+    assert!(read(&world, &new).await.new_token().is_some());
 }
 
 #[tokio::test]
@@ -245,7 +245,7 @@ async fn of_many_requests_at_the_time_it_is_due_one_issues_a_token() {
             .collect();
         let mut given = Vec::new();
         for request in requests {
-            given.extend(request.await.unwrap().assert_ok().given());
+            given.extend(request.await.unwrap().assert_ok().new_token());
         }
         assert_eq!(given.len(), 1);
         assert!(world.is_live(&old).await);
@@ -300,7 +300,7 @@ async fn a_renewal_that_the_store_refuses_is_an_event_and_nothing_to_the_client(
     assert!(counts.sets <= 3, "{counts:?}");
     assert_eq!(world.events.count(EventKind::UpkeepFailed), 1);
     world.faults.heal();
-    assert!(read(&world, &old).await.given().is_some(), "the next request renews it");
+    assert!(read(&world, &old).await.new_token().is_some(), "the next request renews it");
 }
 
 #[tokio::test]
@@ -423,9 +423,9 @@ async fn a_renewal_of_an_early_commit_whose_answer_takes_long_does_not_sign_the_
     world.advance(31 * SECOND);
     let mut browser = old;
     for _ in 0..2 {
-        browser = read(&world, &browser).await.assert_ok().given().unwrap_or(browser);
+        browser = read(&world, &browser).await.assert_ok().new_token().unwrap_or(browser);
     }
-    browser = slow.finish().await.assert_ok().given().unwrap_or(browser);
+    browser = slow.finish().await.assert_ok().new_token().unwrap_or(browser);
     assert!(world.is_live(&browser).await);
 }
 
@@ -440,7 +440,7 @@ async fn a_browser_that_loses_any_of_its_responses_stays_signed_in() {
             world.advance(SECOND * u32::try_from(random(&mut state) % 50).unwrap());
             let answer = read(&world, &browser).await;
             let lost = random(&mut state).is_multiple_of(3);
-            if let Some(token) = answer.assert_ok().given().filter(|_| !lost) {
+            if let Some(token) = answer.assert_ok().new_token().filter(|_| !lost) {
                 browser = token;
             }
             assert!(world.is_live(&browser).await);

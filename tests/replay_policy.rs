@@ -66,7 +66,7 @@ async fn a_write_of_the_victim_that_is_under_way_does_not_bring_the_session_back
         })
         .await;
     assert!(!world.is_live(&old).await);
-    assert_eq!(held.finish().await.given(), None);
+    assert_eq!(held.finish().await.new_token(), None);
     assert!(!world.is_live(&new).await);
 }
 

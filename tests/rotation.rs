@@ -9,7 +9,7 @@ use sessile::event::EventKind;
 use sessile::store::Store;
 use sessile::{ErrorKind, Lifetime};
 use support::client::session_of;
-use support::race::{Answer, DAY, HOUR, MINUTE, NOBODY, SECOND, World};
+use support::race::{Answer, DAY, HOUR, MINUTE, NO_TOKEN, SECOND, World};
 use support::store::Op;
 
 const ROUNDS: usize = 30;
@@ -35,7 +35,7 @@ async fn a_rotation_keeps_the_session_and_kills_the_old_token() {
 #[tokio::test]
 async fn a_rotation_of_a_session_that_is_not_stored_yet_does_nothing() {
     let world = World::new();
-    let answer = world.send(NOBODY, |session| async move { session.rotate() }).await;
+    let answer = world.send(NO_TOKEN, |session| async move { session.rotate() }).await;
     answer.assert_silent(StatusCode::OK);
     assert!(world.memory.is_empty());
 }
@@ -264,7 +264,7 @@ async fn of_many_rotations_at_once_one_sets_a_cookie_and_its_token_works() {
             .collect();
         let mut given = Vec::new();
         for request in requests {
-            given.extend(request.await.unwrap().assert_ok().given());
+            given.extend(request.await.unwrap().assert_ok().new_token());
         }
         assert_eq!(given.len(), 1, "one of them rotates");
         let opened = world.opens(&given[0]).await.expect("the token that was set works");
@@ -289,7 +289,7 @@ async fn rotations_and_writes_at_once_lose_neither_a_write_nor_the_browser() {
         let (mut written, mut given) = (0, Vec::new());
         for (place, request) in requests.into_iter().enumerate() {
             let answer = request.await.unwrap();
-            given.extend(answer.given());
+            given.extend(answer.new_token());
             written += usize::from(place % 4 != 0 && answer.status == StatusCode::OK);
         }
         assert_eq!(given.len(), 1);
@@ -311,7 +311,7 @@ async fn a_request_that_a_rotation_has_overtaken_cannot_rotate_after_a_commit_of
         .await;
     let new = rotate(&world, &old).await.token();
     let answer = slow.finish().await;
-    assert_eq!(answer.given(), None, "a token that was rotated out must not earn another: {answer:?}");
+    assert_eq!(answer.new_token(), None, "a token that was rotated out must not earn another: {answer:?}");
     assert!(world.is_live(&new).await, "the browser has the token that the rotation set");
 }
 
@@ -328,7 +328,7 @@ async fn a_request_that_a_rotation_has_overtaken_cannot_rotate_after_a_reload() 
         .await;
     let new = rotate(&world, &old).await.token();
     let answer = slow.finish().await;
-    assert_eq!(answer.given(), None, "a token that was rotated out must not earn another: {answer:?}");
+    assert_eq!(answer.new_token(), None, "a token that was rotated out must not earn another: {answer:?}");
     assert!(world.is_live(&new).await, "the browser has the token that the rotation set");
 }
 
@@ -346,7 +346,7 @@ async fn a_rotation_that_was_dropped_cannot_be_asked_for_again_in_the_same_reque
         .await;
     let new = rotate(&world, &old).await.token();
     let answer = slow.finish().await;
-    assert_eq!(answer.given(), None, "one of them takes place: {answer:?}");
+    assert_eq!(answer.new_token(), None, "one of them takes place: {answer:?}");
     assert!(world.is_live(&new).await);
 }
 

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
 use sessile::store::{Expected, Outcome, Record, Store, StoreError, Touch};
 use sessile::{Error, Lifetime, Session, SessionId, SessionLayer, Token};
-use support::race::{MINUTE, NOBODY, World};
+use support::race::{MINUTE, NO_TOKEN, World};
 use support::store::{Fault, Op};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -145,7 +145,7 @@ async fn no_secret_is_in_the_store_the_log_a_debug_or_an_error() {
     let layer = builder.build().unwrap();
     dump.add_debug(&layer);
     dump.add_debug(&layer.sessions());
-    let world = base.behind(layer);
+    let world = base.with_layer(layer);
 
     let mut tokens = Vec::new();
     let first = world.begin().await;
@@ -213,7 +213,7 @@ async fn no_secret_is_in_the_store_the_log_a_debug_or_an_error() {
     tokens.push(fourth.clone());
     let fifth = world.send(&fourth, |session| async move { session.sign_in("bob") }).await.token();
     tokens.push(fifth.clone());
-    tokens.extend(world.send(NOBODY, |session| async move { session.sign_in("eve") }).await.given());
+    tokens.extend(world.send(NO_TOKEN, |session| async move { session.sign_in("eve") }).await.new_token());
     assert!(world.send(&fifth, |session| async move { session.sign_out() }).await.is_removal());
 
     // The search can find what is there: the log and the records name the sessions.

@@ -17,7 +17,7 @@ use sessile::event::EventKind;
 use sessile::store::Store;
 use sessile::{Error, ErrorKind, Lifetime, MemoryStore, Session, SessionLayer, SessionLayerBuilder, SignedIn, Token};
 use support::client::{COOKIE_NAME, Client, Reply, Visitor, request, request_with_cookies, send, session_of};
-use support::race::{DAY, HOUR, MINUTE, NOBODY, SECOND, World};
+use support::race::{DAY, HOUR, MINUTE, NO_TOKEN, SECOND, World};
 use support::store::Counts;
 
 /// The client's secret: the half of a token after the name of its session.
@@ -562,7 +562,7 @@ async fn item_30_a_mere_visit_begins_no_session_and_a_provider_s_lifetime_can_be
     assert_eq!(world.counts(), Counts::NONE);
     // An identity provider's session of ten minutes ends ours as well.
     let answer = world
-        .send(NOBODY, |session| async move {
+        .send(NO_TOKEN, |session| async move {
             session.sign_in("ada")?;
             session.set_lifetime(Lifetime::new().with_idle_timeout(10 * MINUTE).with_absolute_timeout(10 * MINUTE))
         })

@@ -11,7 +11,7 @@ use http::StatusCode;
 use sessile::event::EventKind;
 use sessile::{ErrorKind, Lifetime, Session};
 use support::client::session_of;
-use support::race::{Answer, DAY, HOUR, MINUTE, NOBODY, SECOND, World};
+use support::race::{Answer, DAY, HOUR, MINUTE, NO_TOKEN, SECOND, World};
 use support::store::{Fault, Gate, Op};
 use tokio::sync::Barrier;
 
@@ -194,7 +194,7 @@ async fn a_commit_whose_answer_is_lost_shows_its_request_nothing_of_a_sign_in_th
     let new = world.send(&old, |session| sign_in_with_secret(session, "ada")).await.token();
     gate.release();
     let answer = slow.await.unwrap();
-    assert_eq!(answer.given(), None, "{answer:?}");
+    assert_eq!(answer.new_token(), None, "{answer:?}");
     let opened = world.opens(&new).await.expect("the token of the sign-in works");
     assert!(!opened.keys.contains(&"slow".to_owned()), "work of the earlier epoch has landed: {opened:?}");
 }
@@ -434,11 +434,11 @@ async fn whatever_an_attacker_does_at_once_with_a_sign_in_on_a_planted_session_g
         });
         let mut stolen = vec![planted.clone()];
         for attack in attacks {
-            stolen.extend(attack.await.unwrap().given());
+            stolen.extend(attack.await.unwrap().new_token());
         }
         let answer = victim.await.unwrap();
         answer.assert_ok();
-        if let Some(hers) = answer.given() {
+        if let Some(hers) = answer.new_token() {
             let opened = world.opens(&hers).await.expect("the victim's token works");
             assert_eq!(opened.owner.as_deref(), Some("ada"));
             assert!(opened.keys.contains(&"secret".to_owned()));
@@ -474,7 +474,7 @@ async fn a_sign_in_whose_anonymous_session_is_ended_meanwhile_is_not_dropped() {
 async fn a_new_visitor_who_signs_in_gets_one_session_and_one_cookie() {
     let world = World::new();
     let answer = world
-        .send(NOBODY, |session| async move {
+        .send(NO_TOKEN, |session| async move {
             session.insert("cart", &1)?;
             session.sign_in("ada")
         })

@@ -10,7 +10,7 @@ use http::StatusCode;
 use sessile::testing::ManualClock;
 use sessile::{ErrorKind, Lifetime, MemoryStore, RecentlySignedIn, Session, SessionLayer};
 use support::client::{Client, request, session_of};
-use support::race::{Answer, HOUR, MINUTE, NOBODY, SECOND, World};
+use support::race::{Answer, HOUR, MINUTE, NO_TOKEN, SECOND, World};
 
 async fn reauthenticate(world: &World, token: &str) -> Answer {
     world.send(token, |session| async move { session.reauthenticate() }).await
@@ -66,7 +66,7 @@ async fn it_restarts_both_lifetimes() {
 async fn who_is_not_signed_in_cannot_reauthenticate() {
     let world = World::new();
     let anonymous = world.begin().await;
-    for token in [NOBODY, Some(anonymous)] {
+    for token in [NO_TOKEN, Some(anonymous)] {
         let answer = world
             .send(token, |session| async move {
                 assert_eq!(session.require_recent(HOUR).unwrap_err().kind(), ErrorKind::NotSignedIn);
@@ -147,7 +147,7 @@ async fn one_in_a_session_that_is_ended_meanwhile_begins_no_other() {
             .await;
         assert_eq!(world.sessions().end_all_of("ada").await.unwrap(), 1);
         let answer = slow.finish().await;
-        assert_eq!(answer.given().is_none(), again, "a sign-in begins another");
+        assert_eq!(answer.new_token().is_none(), again, "a sign-in begins another");
         assert_eq!(world.memory.is_empty(), again);
     }
 }

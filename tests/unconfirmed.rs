@@ -5,7 +5,7 @@
 mod support;
 
 use sessile::{Lifetime, MemoryStore, SessionLayer};
-use support::race::{HOUR, MINUTE, NOBODY, World};
+use support::race::{HOUR, MINUTE, NO_TOKEN, World};
 use support::store::Counts;
 
 fn world() -> World {
@@ -52,7 +52,7 @@ async fn writing_with_the_token_does_so_without_a_touch() {
 async fn the_request_that_creates_a_session_does_not_confirm_it_by_a_second_write() {
     let world = world();
     let token = world
-        .send(NOBODY, |session| async move {
+        .send(NO_TOKEN, |session| async move {
             for n in 0..3 {
                 session.insert("n", &n)?;
                 session.commit().await?;
@@ -71,7 +71,7 @@ async fn one_that_is_signed_in_has_its_whole_lifetime_at_once() {
     let world = world();
     let at_once = world.begin_signed_in("ada").await;
     let later = world
-        .send(NOBODY, |session| async move {
+        .send(NO_TOKEN, |session| async move {
             session.insert("n", &1)?;
             session.commit().await?;
             session.sign_in("bob")
@@ -115,7 +115,7 @@ async fn a_lifetime_that_is_shorter_anyway_stays() {
 async fn without_the_setting_a_longer_lifetime_given_in_a_second_commit_holds() {
     let world = World::new();
     let token = world
-        .send(NOBODY, |session| async move {
+        .send(NO_TOKEN, |session| async move {
             session.insert("n", &1)?;
             session.commit().await?;
             session.set_lifetime(Lifetime::new().with_idle_timeout(10 * HOUR))

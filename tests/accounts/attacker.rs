@@ -1,9 +1,9 @@
-//! Two people who use an application, somebody who attacks them, and a model of what each may learn.
+//! Two users, an attacker, and a model of the data that each request may read.
 //!
-//! The attacker has a session of its own and keeps every token that it was given, plants them in the browsers of the
-//! others, beside their own cookie or in its place, learns their tokens once they are dead, makes up others under the
-//! known names of their sessions, and has their browsers send forms of its making. The model says what each request
-//! opens; whatever was written where the attacker had no way in must never be shown to it.
+//! The attacker keeps every token that a response set for it, plants these tokens in the users' browsers (instead of or
+//! beside their cookies), learns retired tokens, forges tokens for known session ids, and makes the users' browsers submit
+//! forms. The model predicts the session that each request opens. A value that was written to a session without the
+//! attacker's access is a secret: the attacker must never read it.
 
 #![allow(unreachable_pub, reason = "nothing outside of the test binary sees it")]
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
@@ -23,105 +23,104 @@ use serde::{Deserialize, Serialize};
 use sessile::csrf::CsrfLayer;
 use sessile::{Error, Lifetime, Session, SessionLayer, Token};
 
-use super::accounts::Over;
+use super::accounts::Setup;
 use super::support::client::{COOKIE_NAME, Reply, send, session_of};
 
-/// How long a retired secret is told from an unknown one, and a replaced one works on.
-const GRACE: u64 = 30;
-const ROTATION: u64 = 60;
-const IDLE: u64 = 60 * 60;
-const ABSOLUTE: u64 = 24 * IDLE;
+/// The grace period in seconds: replaced tokens still work, and retired tokens are recognized.
+const GRACE_PERIOD: u64 = 30;
+const REFRESH_INTERVAL: u64 = 60;
+const IDLE_TIMEOUT: u64 = 60 * 60;
+const ABSOLUTE_TIMEOUT: u64 = 24 * IDLE_TIMEOUT;
 
 const NAMES: [&str; 3] = ["ada", "grace", "mallory"];
 const MALLORY: usize = 2;
 
-/// One thing that somebody does.
+/// One step of a run.
 #[derive(Clone, Debug)]
 pub enum Op {
-    /// Somebody sends a request. The attacker chooses among its tokens.
+    /// A request. The attacker chooses among its tokens.
     Send {
-        who: usize,
-        verb: Verb,
+        actor: usize,
+        action: Action,
         choice: Choice,
     },
-    /// The attacker puts a token of its own into a browser, in place of what is there.
+    /// The attacker replaces a browser's cookie with one of its own tokens.
     Plant {
-        whom: usize,
+        victim: usize,
         choice: Choice,
     },
-    /// The attacker puts a token of its own beside the browser's, for one request, on this side of it.
+    /// Cookie tossing: for one request, the attacker adds its own cookie before or after the browser's.
     Toss {
-        whom: usize,
+        victim: usize,
         choice: Choice,
         first: bool,
     },
-    /// A browser is made to send a form with a token for forms that the attacker was shown.
+    /// The attacker makes a browser submit a form with one of the attacker's CSRF tokens.
     Forge {
-        whom: usize,
+        victim: usize,
         choice: Choice,
     },
-    /// The attacker learns a token that opens nothing any more.
+    /// The attacker learns a token that no longer opens a session.
     Steal(Choice),
-    /// Somebody closes the browser.
+    /// A user closes the browser.
     Close {
-        who: usize,
+        actor: usize,
     },
     Wait(u64),
-    /// Somebody goes on for a day and more, so that nothing but the absolute lifetime ends the session.
+    /// Requests for more than a day, so that only the absolute timeout ends the session.
     Stay {
-        who: usize,
+        actor: usize,
     },
 }
 
-/// What is picked of however many there are.
+/// A random choice from a list of any length.
 pub type Choice = prop::sample::Index;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verb {
+pub enum Action {
     Read,
     Write,
     Rotate,
     SignIn,
     SignOut,
-    /// Shows a token for forms.
+    /// Shows a CSRF token.
     Show,
-    /// Sends the form that was shown last.
+    /// Submits the newest form.
     Submit,
 }
 
 pub fn ops(length: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Op>> {
-    use Verb::{Read, Rotate, Show, SignIn, SignOut, Submit, Write};
-    let verb = prop_oneof![
+    use Action::{Read, Rotate, Show, SignIn, SignOut, Submit, Write};
+    let action = prop_oneof![
         4 => Just(Read), 4 => Just(Write), 2 => Just(Rotate), 3 => Just(SignIn), 1 => Just(SignOut), 2 => Just(Show),
         2 => Just(Submit)
     ];
     let choice = any::<Choice>;
-    let wait =
-        prop_oneof![4 => Just(1), 2 => Just(10), 2 => Just(29), 4 => Just(31), 4 => Just(61), 1 => Just(2 * IDLE)];
+    let wait = prop_oneof![4 => Just(1), 2 => Just(10), 2 => Just(29), 4 => Just(31), 4 => Just(61), 1 => Just(2 * IDLE_TIMEOUT)];
     let op = prop_oneof![
-        16 => (0..3usize, verb, choice()).prop_map(|(who, verb, choice)| Op::Send { who, verb, choice }),
-        3 => (0..2usize, choice()).prop_map(|(whom, choice)| Op::Plant { whom, choice }),
-        2 => (0..2usize, choice(), any::<bool>()).prop_map(|(whom, choice, first)| Op::Toss { whom, choice, first }),
-        2 => (0..2usize, choice()).prop_map(|(whom, choice)| Op::Forge { whom, choice }),
+        16 => (0..3usize, action, choice()).prop_map(|(actor, action, choice)| Op::Send { actor, action, choice }),
+        3 => (0..2usize, choice()).prop_map(|(victim, choice)| Op::Plant { victim, choice }),
+        2 => (0..2usize, choice(), any::<bool>()).prop_map(|(victim, choice, first)| Op::Toss { victim, choice, first }),
+        2 => (0..2usize, choice()).prop_map(|(victim, choice)| Op::Forge { victim, choice }),
         2 => choice().prop_map(Op::Steal),
-        1 => (0..2usize).prop_map(|who| Op::Close { who }),
+        1 => (0..2usize).prop_map(|actor| Op::Close { actor }),
         6 => wait.prop_map(Op::Wait),
-        1 => (0..3usize).prop_map(|who| Op::Stay { who }),
+        1 => (0..3usize).prop_map(|actor| Op::Stay { actor }),
     ];
     prop::collection::vec(op, length)
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Seen {
+struct View {
     new: bool,
     owner: Option<String>,
     notes: Vec<u32>,
 }
 
 fn app(layer: SessionLayer) -> Router {
-    async fn read(session: Session) -> Result<Json<Seen>, Error> {
+    async fn read(session: Session) -> Result<Json<View>, Error> {
         let owner = session.owner().map(|owner| owner.to_string());
-        Ok(Json(Seen { new: session.is_new(), owner, notes: session.get("notes")?.unwrap_or_default() }))
+        Ok(Json(View { new: session.is_new(), owner, notes: session.get("notes")?.unwrap_or_default() }))
     }
 
     async fn write(session: Session, Path(note): Path<u32>) -> Result<(), Error> {
@@ -145,29 +144,29 @@ fn app(layer: SessionLayer) -> Router {
         .layer(layer)
 }
 
-/// What the model knows of one session.
+/// One session in the model.
 #[derive(Clone, Debug)]
-struct Known {
+struct ModelSession {
     owner: Option<usize>,
     notes: Vec<u32>,
     current: String,
-    /// Since when the current one is.
-    since: u64,
+    /// The time at which the current token was issued.
+    issued: u64,
     pending: Option<String>,
-    /// Replaced by a periodic rotation, and when.
+    /// Tokens that a refresh replaced, with the times.
     replaced: Vec<(String, u64)>,
-    /// Explicitly retired, and when.
+    /// Tokens that an explicit rotation retired, with the times.
     retired: Vec<(String, u64)>,
     started: u64,
-    seen: u64,
-    /// How often it was explicitly rotated: tokens for forms are of one of these.
+    last_seen: u64,
+    /// The number of explicit rotations; a CSRF token belongs to one generation.
     generation: u32,
     ended: bool,
 }
 
-/// What a token is.
+/// The status of a token in the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Is {
+enum TokenStatus {
     Current(usize),
     Pending(usize),
     Replaced(usize),
@@ -175,7 +174,7 @@ enum Is {
     Nothing,
 }
 
-impl Is {
+impl TokenStatus {
     const fn session(self) -> Option<usize> {
         match self {
             Self::Current(number) | Self::Pending(number) | Self::Replaced(number) => Some(number),
@@ -184,49 +183,50 @@ impl Is {
     }
 }
 
-/// A token for forms: of which session it is, and of which of its generations.
-type Form = (String, usize, u32);
+/// A CSRF token with its session and generation.
+type FormToken = (String, usize, u32);
 
 pub struct Run<'a> {
-    over: &'a Over,
+    setup: &'a Setup,
     app: Router,
     now: u64,
-    sessions: Vec<Known>,
+    sessions: Vec<ModelSession>,
     browsers: [Option<String>; 2],
-    /// The attacker's tokens, and those that it has made up or stolen dead.
-    given: Vec<String>,
-    worthless: Vec<String>,
-    forms: [Vec<Form>; 3],
-    /// What was written where the attacker had no way in.
+    /// Tokens that responses set for the attacker.
+    attacker_tokens: Vec<String>,
+    /// Forged tokens, and learned tokens that open nothing.
+    invalid_tokens: Vec<String>,
+    forms: [Vec<FormToken>; 3],
+    /// Notes that were written to sessions without the attacker's access.
     secrets: Vec<u32>,
     next_note: u32,
     pub trace: String,
-    /// What was reached, so that a test can see that its runs show something.
-    pub reached: BTreeMap<&'static str, usize>,
+    /// The number of times that each event occurred, so that a test can check its coverage.
+    pub covered: BTreeMap<&'static str, usize>,
 }
 
-/// Does all of it; panics with the trace where the answer is not what the model says.
-pub async fn run<'a>(over: &'a Over, ops: &[Op]) -> Run<'a> {
-    let lifetime = Lifetime::new().with_refresh_interval(Duration::from_secs(ROTATION));
-    let layer = over.builder().with_lifetime(lifetime).build().unwrap();
+/// Runs all steps; panics with the trace if a response differs from the model.
+pub async fn run<'a>(setup: &'a Setup, ops: &[Op]) -> Run<'a> {
+    let lifetime = Lifetime::new().with_refresh_interval(Duration::from_secs(REFRESH_INTERVAL));
+    let layer = setup.builder().with_lifetime(lifetime).build().unwrap();
     let mut run = Run {
-        over,
+        setup,
         app: app(layer),
         now: 0,
         sessions: Vec::new(),
         browsers: [None, None],
-        given: Vec::new(),
-        worthless: Vec::new(),
+        attacker_tokens: Vec::new(),
+        invalid_tokens: Vec::new(),
         forms: Default::default(),
         secrets: Vec::new(),
         next_note: 0,
         trace: String::new(),
-        reached: BTreeMap::new(),
+        covered: BTreeMap::new(),
     };
     for op in ops {
         run.step(op).await;
     }
-    run.look_at_everything().await;
+    run.check_final_state().await;
     run
 }
 
@@ -234,147 +234,154 @@ impl Run<'_> {
     async fn step(&mut self, op: &Op) {
         writeln!(self.trace, "{:6} s  {op:?}", self.now).unwrap();
         match op {
-            Op::Send { who, verb, choice } => {
-                let token = self.token_of(*who, choice);
-                self.request(*who, *verb, token).await;
+            Op::Send { actor, action, choice } => {
+                let token = self.token_of(*actor, choice);
+                self.request(*actor, *action, token).await;
             }
-            Op::Plant { whom, choice } => {
-                if let Some(token) = self.pick(&self.given, choice) {
-                    self.browsers[*whom] = Some(token);
-                    self.reach("planted");
+            Op::Plant { victim, choice } => {
+                if let Some(token) = self.pick(&self.attacker_tokens, choice) {
+                    self.browsers[*victim] = Some(token);
+                    self.cover("planted");
                 }
             }
-            Op::Toss { whom, choice, first } => self.toss(*whom, choice, *first).await,
-            Op::Forge { whom, choice } => self.forge(*whom, choice).await,
+            Op::Toss { victim, choice, first } => self.toss(*victim, choice, *first).await,
+            Op::Forge { victim, choice } => self.forge(*victim, choice).await,
             Op::Steal(choice) => self.steal(choice),
-            Op::Close { who } => self.browsers[*who] = None,
+            Op::Close { actor } => self.browsers[*actor] = None,
             Op::Wait(seconds) => self.wait(*seconds),
-            Op::Stay { who } => {
+            Op::Stay { actor } => {
                 for _ in 0..30 {
-                    let token = if *who == MALLORY { self.given.last().cloned() } else { self.browsers[*who].clone() };
-                    self.request(*who, Verb::Read, token).await;
+                    let token = if *actor == MALLORY {
+                        self.attacker_tokens.last().cloned()
+                    } else {
+                        self.browsers[*actor].clone()
+                    };
+                    self.request(*actor, Action::Read, token).await;
                     self.wait(50 * 60);
                 }
-                // So that nobody else's session is within a tenth of its idle time.
-                self.wait(2 * IDLE);
+                // Expires every other session: uses are recorded to a tenth of the idle timeout, so its exact end varies.
+                self.wait(2 * IDLE_TIMEOUT);
             }
         }
     }
 
     fn wait(&mut self, seconds: u64) {
         self.now += seconds;
-        self.over.clock.advance(Duration::from_secs(seconds));
+        self.setup.clock.advance(Duration::from_secs(seconds));
     }
 
-    fn reach(&mut self, what: &'static str) {
-        *self.reached.entry(what).or_default() += 1;
+    fn cover(&mut self, event: &'static str) {
+        *self.covered.entry(event).or_default() += 1;
     }
 
-    fn pick(&self, of: &[String], choice: &Choice) -> Option<String> {
-        // The newest as often as all others.
-        let newest = of.last()?;
-        let index = choice.index(of.len() * 2);
-        Some(of.get(index).unwrap_or(newest).clone())
+    fn pick(&self, tokens: &[String], choice: &Choice) -> Option<String> {
+        // Half of the choices take the newest token.
+        let newest = tokens.last()?;
+        let index = choice.index(tokens.len() * 2);
+        Some(tokens.get(index).unwrap_or(newest).clone())
     }
 
-    fn token_of(&mut self, who: usize, choice: &Choice) -> Option<String> {
-        if who != MALLORY {
-            return self.browsers[who].clone();
+    fn token_of(&mut self, actor: usize, choice: &Choice) -> Option<String> {
+        if actor != MALLORY {
+            return self.browsers[actor].clone();
         }
         match choice.index(8) {
             0 => None,
-            1 => self.pick(&self.worthless, choice),
-            // The name of a session is no secret; what follows it is.
+            1 => self.pick(&self.invalid_tokens, choice),
+            // The session id is public; only the secret after it must be guessed.
             2 => {
-                let named: Vec<String> = self.browsers.iter().flatten().cloned().collect();
-                let mut forged = self.pick(&named, choice)?.into_bytes();
+                let known: Vec<String> = self.browsers.iter().flatten().cloned().collect();
+                let mut forged = self.pick(&known, choice)?.into_bytes();
                 let place = 24 + choice.index(18);
                 forged[place] = if forged[place] == b'A' { b'B' } else { b'A' };
                 let forged = String::from_utf8(forged).unwrap();
                 assert!(Token::parse(forged.as_bytes()).is_some());
-                self.worthless.push(forged.clone());
-                self.reach("forged");
+                self.invalid_tokens.push(forged.clone());
+                self.cover("forged");
                 Some(forged)
             }
-            _ => self.pick(&self.given, choice),
+            _ => self.pick(&self.attacker_tokens, choice),
         }
     }
 
-    /// The attacker learns a token that is dead.
+    /// Gives the attacker a token that no longer opens a session.
     fn steal(&mut self, choice: &Choice) {
         let now = self.now;
-        let mut dead = Vec::new();
+        let mut expired = Vec::new();
         for session in &self.sessions {
-            dead.extend(session.retired.iter().map(|(token, _)| token.clone()));
-            dead.extend(session.replaced.iter().filter(|(_, at)| now - at >= GRACE).map(|(token, _)| token.clone()));
+            expired.extend(session.retired.iter().map(|(token, _)| token.clone()));
+            expired.extend(
+                session.replaced.iter().filter(|(_, at)| now - at >= GRACE_PERIOD).map(|(token, _)| token.clone()),
+            );
             if session.ended {
-                dead.push(session.current.clone());
+                expired.push(session.current.clone());
             }
         }
-        if let Some(token) = self.pick(&dead, choice) {
-            self.worthless.push(token);
-            self.reach("stole a dead token");
+        if let Some(token) = self.pick(&expired, choice) {
+            self.invalid_tokens.push(token);
+            self.cover("learned an expired token");
         }
     }
 
-    fn is(&self, token: Option<&str>) -> Is {
-        let Some(token) = token else { return Is::Nothing };
+    fn status_of(&self, token: Option<&str>) -> TokenStatus {
+        let Some(token) = token else { return TokenStatus::Nothing };
         for (number, session) in self.sessions.iter().enumerate() {
-            if session.ended || self.now >= (session.seen + IDLE).min(session.started + ABSOLUTE) {
+            if session.ended || self.now >= (session.last_seen + IDLE_TIMEOUT).min(session.started + ABSOLUTE_TIMEOUT) {
                 continue;
             }
-            let in_grace = |(known, at): &(String, u64)| known == token && self.now - at < GRACE;
+            let in_grace = |(known, at): &(String, u64)| known == token && self.now - at < GRACE_PERIOD;
             if session.current == token {
-                return Is::Current(number);
+                return TokenStatus::Current(number);
             }
             if session.pending.as_deref() == Some(token) {
-                return Is::Pending(number);
+                return TokenStatus::Pending(number);
             }
             if session.replaced.iter().any(in_grace) {
-                return Is::Replaced(number);
+                return TokenStatus::Replaced(number);
             }
             if session.retired.iter().any(in_grace) {
-                return Is::Retired;
+                return TokenStatus::Retired;
             }
         }
-        Is::Nothing
+        TokenStatus::Nothing
     }
 
-    /// Whether the attacker has a way into a session.
+    /// Returns whether one of the attacker's tokens opens the session.
     fn is_open_to_mallory(&self, number: usize) -> bool {
-        self.given.iter().any(|token| self.is(Some(token)).session() == Some(number))
+        self.attacker_tokens.iter().any(|token| self.status_of(Some(token)).session() == Some(number))
     }
 
-    async fn request(&mut self, who: usize, verb: Verb, token: Option<String>) {
-        let is = self.is(token.as_deref());
+    async fn request(&mut self, actor: usize, action: Action, token: Option<String>) {
+        let status = self.status_of(token.as_deref());
         let note = self.next_note;
         let mut form = None;
-        let (method, path) = match verb {
-            Verb::Read => (Method::GET, "/read".to_owned()),
-            Verb::Write => (Method::POST, format!("/write/{note}")),
-            Verb::Rotate => (Method::POST, "/rotate".to_owned()),
-            Verb::SignIn => (Method::POST, format!("/sign-in?name={}", NAMES[who])),
-            Verb::SignOut => (Method::POST, "/sign-out".to_owned()),
-            Verb::Show => (Method::GET, "/show".to_owned()),
-            Verb::Submit => {
-                form = self.forms[who].last().cloned();
+        let (method, path) = match action {
+            Action::Read => (Method::GET, "/read".to_owned()),
+            Action::Write => (Method::POST, format!("/write/{note}")),
+            Action::Rotate => (Method::POST, "/rotate".to_owned()),
+            Action::SignIn => (Method::POST, format!("/sign-in?name={}", NAMES[actor])),
+            Action::SignOut => (Method::POST, "/sign-out".to_owned()),
+            Action::Show => (Method::GET, "/show".to_owned()),
+            Action::Submit => {
+                form = self.forms[actor].last().cloned();
                 (Method::POST, format!("/submit/{note}"))
             }
         };
         let cookie = token.as_ref().map(|token| format!("{COOKIE_NAME}={token}"));
         let header = form.as_ref().map(|(text, ..)| text.clone());
         let reply = self.send(method, &path, cookie, header).await;
-        writeln!(self.trace, "          {} does {verb:?} under {token:?}, which is {is:?}", NAMES[who]).unwrap();
-        self.used(is);
-        match verb {
-            Verb::Read => self.check_read(who, is, &reply),
-            Verb::Write => self.check_write(who, is, &reply, true),
-            Verb::Submit => {
-                let good = form.is_some_and(|form| self.is_of(&form, is));
-                self.check_write(who, is, &reply, good);
+        writeln!(self.trace, "          {} does {action:?} under {token:?}, which is {status:?}", NAMES[actor])
+            .unwrap();
+        self.record_use(status);
+        match action {
+            Action::Read => self.check_read(actor, status, &reply),
+            Action::Write => self.check_write(actor, status, &reply, true),
+            Action::Submit => {
+                let good = form.is_some_and(|form| self.form_is_valid(&form, status));
+                self.check_write(actor, status, &reply, good);
             }
-            Verb::Show => self.check_show(who, is, &reply),
-            Verb::Rotate | Verb::SignIn | Verb::SignOut => self.check_change(who, verb, is, &reply),
+            Action::Show => self.check_show(actor, status, &reply),
+            Action::Rotate | Action::SignIn | Action::SignOut => self.check_change(actor, action, status, &reply),
         }
         self.next_note += 1;
     }
@@ -390,21 +397,21 @@ impl Run<'_> {
         send(&self.app, request).await
     }
 
-    /// A token was presented: the session is in use, and a pending secret takes its place.
-    fn used(&mut self, is: Is) {
-        let Some(number) = is.session() else { return };
+    /// Records the use of a token; a pending token becomes the current one.
+    fn record_use(&mut self, status: TokenStatus) {
+        let Some(number) = status.session() else { return };
         let session = &mut self.sessions[number];
-        session.seen = self.now;
-        if let Is::Pending(_) = is {
+        session.last_seen = self.now;
+        if let TokenStatus::Pending(_) = status {
             let promoted = session.pending.take().unwrap();
             session.replaced.push((std::mem::replace(&mut session.current, promoted), self.now));
-            session.since = self.now;
-            self.reach("promoted");
+            session.issued = self.now;
+            self.cover("promoted");
         }
     }
 
-    fn is_of(&self, (_, number, generation): &Form, is: Is) -> bool {
-        is.session() == Some(*number) && self.sessions[*number].generation == *generation
+    fn form_is_valid(&self, (_, number, generation): &FormToken, status: TokenStatus) -> bool {
+        status.session() == Some(*number) && self.sessions[*number].generation == *generation
     }
 
     #[track_caller]
@@ -412,178 +419,191 @@ impl Run<'_> {
         assert!(holds, "{what}: {reply:?}\n{}", self.trace);
     }
 
-    fn check_read(&mut self, who: usize, is: Is, reply: &Reply) {
-        self.expect(reply.status == StatusCode::OK, "a read is answered", reply);
-        let seen: Seen = reply.json();
-        self.check_seen(who, is, &seen, reply);
-        self.after(who, is, reply);
+    fn check_read(&mut self, actor: usize, status: TokenStatus, reply: &Reply) {
+        self.expect(reply.status == StatusCode::OK, "a read succeeds", reply);
+        let seen: View = reply.json();
+        self.check_seen(actor, status, &seen, reply);
+        self.check_refresh(actor, status, reply);
     }
 
-    fn check_seen(&self, who: usize, is: Is, seen: &Seen, reply: &Reply) {
-        let (owner, notes) = match is.session() {
+    fn check_seen(&self, actor: usize, status: TokenStatus, seen: &View, reply: &Reply) {
+        let (owner, notes) = match status.session() {
             Some(number) => (self.sessions[number].owner, self.sessions[number].notes.clone()),
             None => (None, Vec::new()),
         };
-        self.expect(seen.new == is.session().is_none(), "a live token opens its session, no other one", reply);
-        self.expect(seen.owner.as_deref() == owner.map(|owner| NAMES[owner]), "the owner is as it was", reply);
-        self.expect(seen.notes == notes, "the notes are as they were written", reply);
-        if who == MALLORY {
+        self.expect(
+            seen.new == status.session().is_none(),
+            "only a live token opens a session, and opens its own",
+            reply,
+        );
+        self.expect(seen.owner.as_deref() == owner.map(|owner| NAMES[owner]), "the owner matches the model", reply);
+        self.expect(seen.notes == notes, "the notes match the model", reply);
+        if actor == MALLORY {
             self.expect(
                 !seen.notes.iter().any(|note| self.secrets.contains(note)),
-                "the attacker is shown nothing that was written where it had no way in",
+                "the attacker reads no secret",
                 reply,
             );
-            self.expect(owner.is_none_or(|owner| owner == MALLORY), "nobody's session is the attacker's", reply);
+            self.expect(owner.is_none_or(|owner| owner == MALLORY), "the attacker opens no session of a user", reply);
         }
     }
 
-    fn check_write(&mut self, who: usize, is: Is, reply: &Reply, has_form: bool) {
+    fn check_write(&mut self, actor: usize, status: TokenStatus, reply: &Reply, has_form: bool) {
         if !has_form {
-            self.expect(reply.status == StatusCode::FORBIDDEN, "a form without its token is refused", reply);
-            self.reach("refused a form");
-            return self.after(who, is, reply);
+            self.expect(reply.status == StatusCode::FORBIDDEN, "a form without a valid token is refused", reply);
+            self.cover("refused a form");
+            return self.check_refresh(actor, status, reply);
         }
-        match is {
-            Is::Retired => self.expect_silent(StatusCode::CONFLICT, reply),
-            Is::Nothing => {
-                self.expect(reply.status == StatusCode::OK, "a write begins a session", reply);
-                self.begin(who, None, vec![self.next_note], reply);
+        match status {
+            TokenStatus::Retired => self.expect_silent(StatusCode::CONFLICT, reply),
+            TokenStatus::Nothing => {
+                self.expect(reply.status == StatusCode::OK, "a write creates a session", reply);
+                self.begin(actor, None, vec![self.next_note], reply);
             }
-            Is::Current(number) | Is::Pending(number) | Is::Replaced(number) => {
-                self.expect(reply.status == StatusCode::OK, "a write is taken", reply);
+            TokenStatus::Current(number) | TokenStatus::Pending(number) | TokenStatus::Replaced(number) => {
+                self.expect(reply.status == StatusCode::OK, "a write succeeds", reply);
                 self.sessions[number].notes.push(self.next_note);
-                if who != MALLORY && !self.is_open_to_mallory(number) {
+                if actor != MALLORY && !self.is_open_to_mallory(number) {
                     self.secrets.push(self.next_note);
-                    self.reach("wrote a secret");
+                    self.cover("wrote a secret");
                 }
-                self.after(who, is, reply);
+                self.check_refresh(actor, status, reply);
             }
         }
     }
 
-    fn check_show(&mut self, who: usize, is: Is, reply: &Reply) {
-        match is {
-            Is::Retired => return self.expect_silent(StatusCode::CONFLICT, reply),
-            Is::Nothing => self.begin(who, None, Vec::new(), reply),
-            _ => self.after(who, is, reply),
+    fn check_show(&mut self, actor: usize, status: TokenStatus, reply: &Reply) {
+        match status {
+            TokenStatus::Retired => return self.expect_silent(StatusCode::CONFLICT, reply),
+            TokenStatus::Nothing => self.begin(actor, None, Vec::new(), reply),
+            _ => self.check_refresh(actor, status, reply),
         }
-        self.expect(reply.status == StatusCode::OK, "a token for forms is shown", reply);
-        let number = is.session().unwrap_or(self.sessions.len() - 1);
-        self.forms[who].push((reply.text().to_owned(), number, self.sessions[number].generation));
+        self.expect(reply.status == StatusCode::OK, "a CSRF token is shown", reply);
+        let number = status.session().unwrap_or(self.sessions.len() - 1);
+        self.forms[actor].push((reply.text().to_owned(), number, self.sessions[number].generation));
     }
 
-    fn check_change(&mut self, who: usize, verb: Verb, is: Is, reply: &Reply) {
-        match (verb, is) {
-            (Verb::SignOut, Is::Retired | Is::Nothing) | (Verb::Rotate, Is::Nothing) => {
+    fn check_change(&mut self, actor: usize, action: Action, status: TokenStatus, reply: &Reply) {
+        match (action, status) {
+            (Action::SignOut, TokenStatus::Retired | TokenStatus::Nothing) | (Action::Rotate, TokenStatus::Nothing) => {
                 self.expect_silent(StatusCode::OK, reply);
             }
-            (Verb::SignOut, _) => {
-                let number = is.session().unwrap();
+            (Action::SignOut, _) => {
+                let number = status.session().unwrap();
                 self.sessions[number].ended = true;
                 let cookie = reply.set_cookie();
                 self.expect(reply.status == StatusCode::OK && cookie.is_removal(), "the cookie is removed", reply);
-                if who != MALLORY {
-                    self.browsers[who] = None;
+                if actor != MALLORY {
+                    self.browsers[actor] = None;
                 }
-                self.reach("signed out");
+                self.cover("signed out");
             }
-            (Verb::Rotate, Is::Retired) | (Verb::Rotate | Verb::SignIn, Is::Replaced(_)) => {
-                self.expect(reply.status == StatusCode::CONFLICT, "its token changes no other", reply);
-                self.after(who, is, reply);
+            (Action::Rotate, TokenStatus::Retired) | (Action::Rotate | Action::SignIn, TokenStatus::Replaced(_)) => {
+                self.expect(reply.status == StatusCode::CONFLICT, "a replaced or retired token rotates nothing", reply);
+                self.check_refresh(actor, status, reply);
             }
-            (Verb::SignIn, Is::Nothing | Is::Retired) => self.begin(who, Some(who), Vec::new(), reply),
-            (_, Is::Current(number) | Is::Pending(number)) => {
-                if verb == Verb::SignIn && self.sessions[number].owner.is_some_and(|owner| owner != who) {
+            (Action::SignIn, TokenStatus::Nothing | TokenStatus::Retired) => {
+                self.begin(actor, Some(actor), Vec::new(), reply)
+            }
+            (_, TokenStatus::Current(number) | TokenStatus::Pending(number)) => {
+                if action == Action::SignIn && self.sessions[number].owner.is_some_and(|owner| owner != actor) {
                     self.sessions[number].ended = true;
-                    self.reach("signed in over another");
-                    return self.begin(who, Some(who), Vec::new(), reply);
+                    self.cover("signed in over another");
+                    return self.begin(actor, Some(actor), Vec::new(), reply);
                 }
-                self.rotated(who, number, verb == Verb::SignIn, reply);
+                self.rotated(actor, number, action == Action::SignIn, reply);
             }
-            (Verb::Read | Verb::Write | Verb::Show | Verb::Submit, _) => unreachable!("they are checked elsewhere"),
+            (Action::Read | Action::Write | Action::Show | Action::Submit, _) => {
+                unreachable!("these actions have other checks")
+            }
         }
     }
 
-    fn rotated(&mut self, who: usize, number: usize, signs_in: bool, reply: &Reply) {
-        self.expect(reply.status == StatusCode::OK, "it is rotated", reply);
+    fn rotated(&mut self, actor: usize, number: usize, signs_in: bool, reply: &Reply) {
+        self.expect(reply.status == StatusCode::OK, "a rotation succeeds", reply);
         let token = reply.set_cookie().value;
-        self.expect(session_of(&token) == session_of(&self.sessions[number].current), "the name stays", reply);
+        self.expect(session_of(&token) == session_of(&self.sessions[number].current), "the session id stays", reply);
         let now = self.now;
         let session = &mut self.sessions[number];
         let replaced = std::mem::take(&mut session.replaced);
-        let in_grace = replaced.into_iter().filter(|(_, at)| now - at < GRACE).map(|(token, _)| token);
+        let in_grace = replaced.into_iter().filter(|(_, at)| now - at < GRACE_PERIOD).map(|(token, _)| token);
         session.retired.extend(in_grace.chain(session.pending.take()).map(|token| (token, now)));
         session.retired.push((std::mem::replace(&mut session.current, token.clone()), now));
-        session.since = now;
+        session.issued = now;
         session.generation += 1;
         if signs_in {
-            session.owner = Some(who);
+            session.owner = Some(actor);
             session.started = now;
-            self.reach("signed in");
+            self.cover("signed in");
         }
-        self.give(who, token);
+        self.set_token(actor, token);
     }
 
-    /// A new session began, and its cookie was set.
-    fn begin(&mut self, who: usize, owner: Option<usize>, notes: Vec<u32>, reply: &Reply) {
-        self.expect(reply.status == StatusCode::OK, "a session begins", reply);
+    /// Records a new session and its cookie.
+    fn begin(&mut self, actor: usize, owner: Option<usize>, notes: Vec<u32>, reply: &Reply) {
+        self.expect(reply.status == StatusCode::OK, "a session is created", reply);
         let token = reply.set_cookie().value;
         let known = self.sessions.iter().any(|session| session_of(&session.current) == session_of(&token));
-        self.expect(!known, "a new session has a new name", reply);
-        if who != MALLORY {
+        self.expect(!known, "a new session has a new id", reply);
+        if actor != MALLORY {
             self.secrets.extend(&notes);
         }
-        self.sessions.push(Known {
+        self.sessions.push(ModelSession {
             owner,
             notes,
             current: token.clone(),
-            since: self.now,
+            issued: self.now,
             pending: None,
             replaced: Vec::new(),
             retired: Vec::new(),
             started: self.now,
-            seen: self.now,
+            last_seen: self.now,
             generation: 0,
             ended: false,
         });
-        self.give(who, token);
+        self.set_token(actor, token);
     }
 
-    fn give(&mut self, who: usize, token: String) {
-        if who == MALLORY {
-            self.given.push(token);
+    fn set_token(&mut self, actor: usize, token: String) {
+        if actor == MALLORY {
+            self.attacker_tokens.push(token);
         } else {
-            self.browsers[who] = Some(token);
+            self.browsers[actor] = Some(token);
         }
     }
 
-    /// What any request may set: the next secret of a periodic rotation, for who came with the current one.
-    fn after(&mut self, who: usize, is: Is, reply: &Reply) {
+    /// Checks that a cookie is set only by a due refresh, for a request with the current token.
+    fn check_refresh(&mut self, actor: usize, status: TokenStatus, reply: &Reply) {
         let Some(cookie) = reply.set_cookies().pop() else { return };
-        let Some(number) = is.session() else { return self.expect(false, "no cookie is set without a session", reply) };
+        let Some(number) = status.session() else {
+            return self.expect(false, "no cookie is set without a session", reply);
+        };
         let session = &self.sessions[number];
-        let due = matches!(is, Is::Current(_)) && self.now - session.since >= ROTATION;
-        self.expect(due && session_of(&cookie.value) == session_of(&session.current), "no rotation was due", reply);
+        let due = matches!(status, TokenStatus::Current(_)) && self.now - session.issued >= REFRESH_INTERVAL;
+        self.expect(due && session_of(&cookie.value) == session_of(&session.current), "a refresh was due", reply);
         self.sessions[number].pending = Some(cookie.value.clone());
-        self.give(who, cookie.value);
-        self.reach("refreshed");
+        self.set_token(actor, cookie.value);
+        self.cover("refreshed");
     }
 
     fn expect_silent(&self, status: StatusCode, reply: &Reply) {
-        self.expect(reply.status == status && reply.set_cookies().is_empty(), "nothing is done", reply);
+        self.expect(reply.status == status && reply.set_cookies().is_empty(), "the request changes nothing", reply);
     }
 
-    /// Two cookies of one name: one live session is taken, two are none.
-    async fn toss(&mut self, whom: usize, choice: &Choice, first: bool) {
-        let (Some(own), Some(theirs)) = (self.browsers[whom].clone(), self.pick(&self.given, choice)) else { return };
+    /// Sends two cookies of one name: two different live sessions open neither.
+    async fn toss(&mut self, victim: usize, choice: &Choice, first: bool) {
+        let (Some(own), Some(theirs)) = (self.browsers[victim].clone(), self.pick(&self.attacker_tokens, choice))
+        else {
+            return;
+        };
         let (left, right) = if first { (&theirs, &own) } else { (&own, &theirs) };
         let cookie = format!("{COOKIE_NAME}={left}; {COOKIE_NAME}={right}");
-        let both = (self.is(Some(&own)), self.is(Some(&theirs)));
-        let is = match (both.0.session(), both.1.session()) {
-            (Some(own), Some(theirs)) if own != theirs => Is::Nothing,
-            // Of one session: whichever is the better.
+        let both = (self.status_of(Some(&own)), self.status_of(Some(&theirs)));
+        let status = match (both.0.session(), both.1.session()) {
+            (Some(own), Some(theirs)) if own != theirs => TokenStatus::Nothing,
+            // Both tokens belong to one session: the newer status wins.
             (Some(_), Some(_)) => {
-                if matches!(both.0, Is::Current(_)) || matches!(both.1, Is::Replaced(_)) {
+                if matches!(both.0, TokenStatus::Current(_)) || matches!(both.1, TokenStatus::Replaced(_)) {
                     both.0
                 } else {
                     both.1
@@ -592,52 +612,61 @@ impl Run<'_> {
             (Some(_), None) => both.0,
             (None, _) => both.1,
         };
-        writeln!(self.trace, "          {} reads under {left} and {right}, which are {is:?}", NAMES[whom]).unwrap();
+        writeln!(self.trace, "          {} reads under {left} and {right}, which are {status:?}", NAMES[victim])
+            .unwrap();
         let reply = self.send(Method::GET, "/read", Some(cookie), None).await;
-        self.used(is);
-        self.check_seen(whom, is, &reply.json(), &reply);
-        self.after(whom, is, &reply);
-        self.reach("tossed");
+        self.record_use(status);
+        self.check_seen(victim, status, &reply.json(), &reply);
+        self.check_refresh(victim, status, &reply);
+        self.cover("tossed");
     }
 
-    /// A form of the attacker's, sent by somebody's browser with its cookie.
-    async fn forge(&mut self, whom: usize, choice: &Choice) {
+    /// Submits the attacker's form from a user's browser, with the user's cookie.
+    async fn forge(&mut self, victim: usize, choice: &Choice) {
         if self.forms[MALLORY].is_empty() {
             return;
         }
         let form = self.forms[MALLORY][choice.index(self.forms[MALLORY].len())].clone();
-        let token = self.browsers[whom].clone();
-        let is = self.is(token.as_deref());
-        let good = self.is_of(&form, is);
-        if let (true, Some(number)) = (good, is.session()) {
-            // Only in a session that it has planted itself, until somebody signs in to that.
+        let token = self.browsers[victim].clone();
+        let status = self.status_of(token.as_deref());
+        let good = self.form_is_valid(&form, status);
+        if let (true, Some(number)) = (good, status.session()) {
+            // Accepted only in a session that the attacker planted, until the user signs in to it.
             let owner = self.sessions[number].owner;
-            assert_ne!(owner, Some(whom), "a form of the attacker's is taken\n{}", self.trace);
+            assert_ne!(owner, Some(victim), "the attacker's form is accepted\n{}", self.trace);
         }
         let cookie = token.map(|token| format!("{COOKIE_NAME}={token}"));
         let path = format!("/submit/{}", self.next_note);
         let reply = self.send(Method::POST, &path, cookie, Some(form.0)).await;
-        self.used(is);
-        self.check_write(whom, is, &reply, good);
+        self.record_use(status);
+        self.check_write(victim, status, &reply, good);
         self.next_note += 1;
-        self.reach("forged a form");
+        self.cover("forged a form");
     }
 
-    /// At the end: what the attacker holds opens nothing of anybody's, and everybody has what is theirs.
-    async fn look_at_everything(&mut self) {
-        for token in self.given.iter().chain(&self.worthless) {
+    /// Checks that the attacker's tokens open no user's session and that all sessions hold their notes.
+    async fn check_final_state(&mut self) {
+        for token in self.attacker_tokens.iter().chain(&self.invalid_tokens) {
             let reply = self.send(Method::GET, "/read", Some(format!("{COOKIE_NAME}={token}")), None).await;
-            let seen: Seen = reply.json();
-            self.expect(seen.owner.is_none_or(|owner| owner == NAMES[MALLORY]), "a token of the attacker's", &reply);
-            self.expect(!seen.notes.iter().any(|note| self.secrets.contains(note)), "a secret", &reply);
+            let seen: View = reply.json();
+            self.expect(
+                seen.owner.is_none_or(|owner| owner == NAMES[MALLORY]),
+                "the attacker opens no session of a user",
+                &reply,
+            );
+            self.expect(
+                !seen.notes.iter().any(|note| self.secrets.contains(note)),
+                "the attacker reads no secret",
+                &reply,
+            );
         }
         for session in &self.sessions {
-            let is = self.is(Some(&session.current));
+            let status = self.status_of(Some(&session.current));
             let cookie = format!("{COOKIE_NAME}={}", session.current);
             let reply = self.send(Method::GET, "/read", Some(cookie), None).await;
-            let seen: Seen = reply.json();
-            let notes = if is == Is::Nothing { &Vec::new() } else { &session.notes };
-            self.expect(&seen.notes == notes, "a session's notes at the end", &reply);
+            let seen: View = reply.json();
+            let notes = if status == TokenStatus::Nothing { &Vec::new() } else { &session.notes };
+            self.expect(&seen.notes == notes, "the notes match the model at the end", &reply);
         }
     }
 }

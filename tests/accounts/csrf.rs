@@ -1,4 +1,4 @@
-//! Tokens against cross-site request forgery.
+//! CSRF tokens, over any store.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use sessile::csrf::{Csrf, CsrfForm, CsrfLayer};
 use sessile::event::EventKind;
 use sessile::{Error, Lifetime, Session, SessionLayer};
 
-use super::Over;
+use super::Setup;
 use crate::support::client::{COOKIE_NAME, Client, Reply};
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -92,21 +92,21 @@ async fn change(client: &mut Client, token: &str) -> Reply {
     client.send(with_header(Method::POST, "/change", token)).await
 }
 
-/// A visitor who was shown a page; the token that is on it.
-async fn visitor(app: &Router) -> (Client, String) {
+/// Creates a client with a session and returns it with a CSRF token.
+async fn client_with_token(app: &Router) -> (Client, String) {
     let mut client = Client::new(app);
-    let token = shown(&mut client).await;
+    let token = csrf_token_of(&mut client).await;
     (client, token)
 }
 
-async fn shown(client: &mut Client) -> String {
+async fn csrf_token_of(client: &mut Client) -> String {
     let page = client.get("/page").await;
     assert_eq!(page.status, StatusCode::OK);
     page.text().to_owned()
 }
 
 #[track_caller]
-fn assert_taken(reply: &Reply) {
+fn assert_accepted(reply: &Reply) {
     assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
 }
 
@@ -116,8 +116,9 @@ fn assert_refused(reply: &Reply) {
     reply.assert_no_cookie();
 }
 
-pub async fn a_page_that_shows_a_token_begins_a_session_and_its_forms_work(over: &Over) {
-    let app = app(over.layer());
+/// A page without a session shows a token and sets a cookie; the token is accepted repeatedly in headers and forms.
+pub async fn csrf_token_creates_session_and_is_accepted(setup: &Setup) {
+    let app = app(setup.layer());
     let mut client = Client::new(&app);
     let page = client.get("/page").await;
     page.set_cookie();
@@ -125,15 +126,16 @@ pub async fn a_page_that_shows_a_token_begins_a_session_and_its_forms_work(over:
     assert!(page.text().bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
     let token = page.text().to_owned();
     assert_eq!(change(&mut client, &token).await.text(), "1");
-    assert_eq!(change(&mut client, &token).await.text(), "2", "a token is good for more than one form");
+    assert_eq!(change(&mut client, &token).await.text(), "2", "a token is accepted more than once");
     let form = format!("name=Ada+Lovelace&csrf_token={token}");
     assert_eq!(client.send(with_form("/form", FORM, form)).await.text(), "Ada Lovelace");
     client.get("/page").await.assert_no_cookie();
 }
 
-pub async fn what_is_no_token_is_refused_and_changes_nothing(over: &Over) {
-    let app = app(over.layer());
-    let (mut client, token) = visitor(&app).await;
+/// Malformed, altered, missing and misplaced tokens get 403 and an event, and the handler never runs.
+pub async fn invalid_csrf_tokens_are_refused_without_changes(setup: &Setup) {
+    let app = app(setup.layer());
+    let (mut client, token) = client_with_token(&app).await;
     let mut flipped = token.clone().into_bytes();
     flipped[50] = if flipped[50] == b'A' { b'B' } else { b'A' };
     let zeros = "A".repeat(86);
@@ -162,122 +164,129 @@ pub async fn what_is_no_token_is_refused_and_changes_nothing(over: &Over) {
     }
     assert_refused(&client.post("/change").await);
     assert_refused(&client.send(with_form("/form", FORM, "name=x")).await);
-    let elsewhere = Request::post(format!("/change?csrf_token={token}")).body(Body::empty()).unwrap();
-    assert_refused(&client.send(elsewhere).await);
+    let in_query = Request::post(format!("/change?csrf_token={token}")).body(Body::empty()).unwrap();
+    assert_refused(&client.send(in_query).await);
     assert_eq!(
         change(&mut client, &token).await.text(),
         "1",
-        "nothing was changed before, and the token is still good"
+        "earlier requests changed nothing, and the token is still valid"
     );
-    assert!(over.events.count(EventKind::CsrfRefused) > 10);
+    assert!(setup.events.count(EventKind::CsrfRefused) > 10);
 }
 
-pub async fn a_token_of_another_session_is_refused(over: &Over) {
-    let app = app(over.layer());
-    let (mut victim, good) = visitor(&app).await;
-    let (mut attacker, theirs) = visitor(&app).await;
+/// An attacker's own valid token is refused in the victim's session, without a session, and beside two live sessions.
+pub async fn csrf_token_of_another_session_is_refused(setup: &Setup) {
+    let app = app(setup.layer());
+    let (mut victim, own) = client_with_token(&app).await;
+    let (mut attacker, theirs) = client_with_token(&app).await;
     assert_refused(&change(&mut victim, &theirs).await);
     let form = format!("name=x&csrf_token={theirs}");
     assert_refused(&victim.send(with_form("/form", FORM, form.clone())).await);
     assert_refused(&victim.send(with_form("/guarded", FORM, form)).await);
     assert_refused(&change(&mut Client::new(&app), &theirs).await);
-    assert_taken(&change(&mut victim, &good).await);
-    assert_taken(&change(&mut attacker, &theirs).await);
-    // Nor with its own cookie beside: two live sessions are none.
+    assert_accepted(&change(&mut victim, &own).await);
+    assert_accepted(&change(&mut attacker, &theirs).await);
+    // Two live sessions in one request: neither is used.
     let both = format!("{COOKIE_NAME}={}; {COOKIE_NAME}={}", victim.token().unwrap(), attacker.token().unwrap());
-    for token in [&good, &theirs] {
+    for token in [&own, &theirs] {
         let mut request = with_header(Method::POST, "/change", token);
         request.headers_mut().insert("cookie", both.parse().unwrap());
         assert_refused(&Client::new(&app).send(request).await);
     }
 }
 
-pub async fn a_token_of_before_a_rotation_or_a_sign_in_is_refused_after(over: &Over) {
-    let app = app(over.layer());
-    let (mut client, first) = visitor(&app).await;
+/// A rotation, a sign-in and a sign-out each invalidate earlier tokens; a newly shown token is accepted.
+pub async fn csrf_token_from_before_rotation_or_sign_in_is_refused(setup: &Setup) {
+    let app = app(setup.layer());
+    let (mut client, first) = client_with_token(&app).await;
     client.post("/rotate").await.set_cookie();
     assert_refused(&change(&mut client, &first).await);
-    let second = shown(&mut client).await;
-    assert_taken(&change(&mut client, &second).await);
+    let second = csrf_token_of(&mut client).await;
+    assert_accepted(&change(&mut client, &second).await);
     client.post("/sign-in").await.set_cookie();
     assert_refused(&change(&mut client, &second).await);
-    let third = shown(&mut client).await;
-    assert_taken(&change(&mut client, &third).await);
+    let third = csrf_token_of(&mut client).await;
+    assert_accepted(&change(&mut client, &third).await);
     client.post("/sign-out").await;
     assert_refused(&change(&mut client, &third).await);
 }
 
-pub async fn a_planted_session_gives_no_token_that_works_after_the_sign_in(over: &Over) {
-    let app = app(over.layer());
-    let (attacker, planted) = visitor(&app).await;
+/// The victim signs in to a session that an attacker planted; the attacker's CSRF token is then refused.
+pub async fn csrf_token_of_planted_session_is_refused_after_sign_in(setup: &Setup) {
+    let app = app(setup.layer());
+    let (attacker, planted) = client_with_token(&app).await;
     let mut victim = Client::with_cookie(&app, COOKIE_NAME, &attacker.token().unwrap());
     victim.post("/sign-in").await.set_cookie();
     assert_refused(&change(&mut victim, &planted).await);
 }
 
-pub async fn a_token_is_shown_of_what_the_same_request_makes(over: &Over) {
-    let app = app(over.layer());
-    let (mut client, before) = visitor(&app).await;
+/// A token shown after a rotation or a sign-in of the same request is accepted; earlier tokens are refused.
+pub async fn csrf_token_belongs_to_session_after_rotation_in_request(setup: &Setup) {
+    let app = app(setup.layer());
+    let (mut client, before) = client_with_token(&app).await;
     for path in ["/rotate-and-show", "/sign-in-and-show"] {
         let reply = client.post(path).await;
         reply.set_cookie();
-        assert_taken(&change(&mut client, reply.text()).await);
+        assert_accepted(&change(&mut client, reply.text()).await);
         assert_refused(&change(&mut client, &before).await);
     }
-    // Where there was no session before.
+    // Without an earlier session.
     let mut client = Client::new(&app);
     let token = client.post("/sign-in-and-show").await.text().to_owned();
-    assert_taken(&change(&mut client, &token).await);
+    assert_accepted(&change(&mut client, &token).await);
 }
 
-pub async fn a_token_survives_a_periodic_rotation(over: &Over) {
+/// Three refreshes keep earlier tokens valid in both tabs; an explicit rotation invalidates them.
+pub async fn csrf_token_survives_refresh(setup: &Setup) {
     let minute = Duration::from_secs(60);
-    let app = app(over.builder().with_lifetime(Lifetime::new().with_refresh_interval(minute)).build().unwrap());
-    let (mut client, token) = visitor(&app).await;
+    let app = app(setup.builder().with_lifetime(Lifetime::new().with_refresh_interval(minute)).build().unwrap());
+    let (mut client, token) = client_with_token(&app).await;
     let mut sessions = vec![client.token().unwrap()];
     for _ in 0..3 {
-        over.clock.advance(minute);
+        setup.clock.advance(minute);
         let mut other_tab = client.clone();
-        // The response that brings the new secret, the request that shows it for the first time, and the next one.
+        // The response with the pending token, the first request that sends it, and one more request.
         for _ in 0..3 {
-            assert_taken(&change(&mut client, &token).await);
-            let shown = shown(&mut client).await;
-            assert_taken(&change(&mut client, &shown).await);
-            assert_taken(&change(&mut other_tab, &shown).await);
+            assert_accepted(&change(&mut client, &token).await);
+            let shown = csrf_token_of(&mut client).await;
+            assert_accepted(&change(&mut client, &shown).await);
+            assert_accepted(&change(&mut other_tab, &shown).await);
         }
-        // A tab whose request was under way with the secret of before.
-        assert_taken(&change(&mut other_tab, &token).await);
+        // A concurrent request with the replaced token.
+        assert_accepted(&change(&mut other_tab, &token).await);
         sessions.push(client.token().unwrap());
     }
     sessions.dedup();
-    assert_eq!(sessions.len(), 4, "the secret was renewed each time");
+    assert_eq!(sessions.len(), 4, "each interval issued a new token");
     client.post("/rotate").await;
     assert_refused(&change(&mut client, &token).await);
-    let token = shown(&mut client).await;
-    assert_taken(&change(&mut client, &token).await);
+    let token = csrf_token_of(&mut client).await;
+    assert_accepted(&change(&mut client, &token).await);
 }
 
-pub async fn each_token_is_masked_anew(over: &Over) {
-    let app = app(over.layer());
-    let (mut client, _) = visitor(&app).await;
+/// Forty tokens of one session share no run of six characters, and each is accepted.
+pub async fn each_csrf_token_has_a_fresh_mask(setup: &Setup) {
+    let app = app(setup.layer());
+    let (mut client, _) = client_with_token(&app).await;
     let mut tokens = Vec::new();
     for _ in 0..20 {
         let page = client.get("/two").await;
         tokens.extend(page.text().split(' ').map(str::to_owned));
     }
     for (place, token) in tokens.iter().enumerate() {
-        assert_taken(&change(&mut client, token).await);
+        assert_accepted(&change(&mut client, token).await);
         for other in &tokens[..place] {
-            // What compression would find in two pages: any stretch that repeats.
+            // Repeated text would let compression reveal the token (BREACH).
             let repeats = (0..80).any(|at| other.contains(&token[at..at + 6]));
             assert!(!repeats, "{token} and {other}");
         }
     }
 }
 
-pub async fn the_layer_refuses_unsafe_methods_without_a_token(over: &Over) {
-    let app = app(over.layer());
-    let (mut client, token) = visitor(&app).await;
+/// Unsafe and unknown methods get 403 without a valid token; safe methods need none.
+pub async fn csrf_layer_refuses_unsafe_methods_without_token(setup: &Setup) {
+    let app = app(setup.layer());
+    let (mut client, token) = client_with_token(&app).await;
     for method in ["POST", "PUT", "PATCH", "DELETE", "CONNECT", "PROPFIND", "post"] {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let without = Request::builder().method(&method).uri("/guarded").body(Body::empty()).unwrap();
@@ -285,20 +294,21 @@ pub async fn the_layer_refuses_unsafe_methods_without_a_token(over: &Over) {
         assert_eq!((reply.status, reply.text()), (StatusCode::FORBIDDEN, ""), "{method}");
         assert_eq!(client.send(with_header(method.clone(), "/guarded", "x")).await.status, StatusCode::FORBIDDEN);
     }
-    assert_eq!(client.get("/guarded-count").await.text(), "None", "no handler has run");
+    assert_eq!(client.get("/guarded-count").await.text(), "None", "no handler ran");
     for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
-        assert_taken(&client.send(with_header(method, "/guarded", &token)).await);
+        assert_accepted(&client.send(with_header(method, "/guarded", &token)).await);
     }
     assert_eq!(client.get("/guarded-count").await.text(), "Some(4)");
     for method in [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE] {
         let request = Request::builder().method(method).uri("/guarded").body(Body::empty()).unwrap();
-        assert_taken(&client.send(request).await);
+        assert_accepted(&client.send(request).await);
     }
 }
 
-pub async fn the_layer_reads_the_token_of_a_form_and_hands_the_form_on(over: &Over) {
-    let app = app(over.layer());
-    let (mut client, token) = visitor(&app).await;
+/// Forms keep their body, a wrong header is never replaced by a form field, and other content types are not read.
+pub async fn csrf_layer_reads_form_token_and_passes_body_on(setup: &Setup) {
+    let app = app(setup.layer());
+    let (mut client, token) = client_with_token(&app).await;
     for body in [
         format!("csrf_token={token}"),
         format!("name=Ada%20Lovelace&csrf_token={token}&more={}", "x".repeat(100_000)),
@@ -306,15 +316,15 @@ pub async fn the_layer_reads_the_token_of_a_form_and_hands_the_form_on(over: &Ov
     ] {
         for content_type in [FORM, "Application/X-WWW-Form-Urlencoded; charset=utf-8"] {
             let reply = client.send(with_form("/guarded", content_type, body.clone())).await;
-            assert_taken(&reply);
+            assert_accepted(&reply);
             assert_eq!(reply.text(), body);
         }
     }
-    // A header that is wrong is not made up for by a form.
+    // A valid form field does not replace a wrong header.
     let mut both = with_form("/guarded", FORM, format!("csrf_token={token}"));
     both.headers_mut().insert("x-csrf-token", "x".parse().unwrap());
     assert_eq!(client.send(both).await.status, StatusCode::FORBIDDEN);
-    // What is no form is not read as one.
+    // Other content types are not read as forms.
     for content_type in ["text/plain", "multipart/form-data; boundary=x", "application/json", ""] {
         let reply = client.send(with_form("/guarded", content_type, format!("csrf_token={token}"))).await;
         assert_eq!(reply.status, StatusCode::FORBIDDEN, "{content_type}");
@@ -323,9 +333,10 @@ pub async fn the_layer_reads_the_token_of_a_form_and_hands_the_form_on(over: &Ov
     assert_eq!(client.send(with_form("/guarded", FORM, long)).await.status, StatusCode::PAYLOAD_TOO_LARGE);
 }
 
-pub async fn a_form_that_cannot_be_taken_says_why(over: &Over) {
-    let app = app(over.layer());
-    let (mut client, token) = visitor(&app).await;
+/// Wrong content type, missing field, oversized body and missing token get 415, 422, 413 and 403.
+pub async fn rejected_csrf_form_has_matching_status(setup: &Setup) {
+    let app = app(setup.layer());
+    let (mut client, token) = client_with_token(&app).await;
     let with_token = |rest: &str| format!("csrf_token={token}&{rest}");
     for (content_type, body, expected) in [
         ("application/json", with_token("name=x"), StatusCode::UNSUPPORTED_MEDIA_TYPE),
@@ -338,19 +349,20 @@ pub async fn a_form_that_cannot_be_taken_says_why(over: &Over) {
     let mut by_header = with_form("/form", FORM, "name=Ada");
     by_header.headers_mut().insert("x-csrf-token", token.parse().unwrap());
     assert_eq!(client.send(by_header).await.text(), "Ada");
-    // A header that is wrong is not made up for by the field.
+    // A valid field does not replace a wrong header.
     let mut both = with_form("/form", FORM, with_token("name=Ada"));
     both.headers_mut().insert("x-csrf-token", "x".parse().unwrap());
     assert_refused(&client.send(both).await);
 }
 
-pub async fn a_client_under_a_retired_token_is_shown_none(over: &Over) {
-    let app = app(over.layer());
-    let (mut client, token) = visitor(&app).await;
-    let mut behind = client.clone();
+/// After a rotation in another tab, the page gets 409 without a cookie and the earlier CSRF token 403.
+pub async fn retired_token_gets_no_csrf_token(setup: &Setup) {
+    let app = app(setup.layer());
+    let (mut client, token) = client_with_token(&app).await;
+    let mut other_tab = client.clone();
     client.post("/rotate").await;
-    let page = behind.get("/page").await;
+    let page = other_tab.get("/page").await;
     assert_eq!(page.status, StatusCode::CONFLICT);
     page.assert_no_cookie();
-    assert_refused(&change(&mut behind, &token).await);
+    assert_refused(&change(&mut other_tab, &token).await);
 }

@@ -1,4 +1,4 @@
-//! Flash messages.
+//! Flash messages, over any store.
 
 use axum::Router;
 use axum::extract::Path;
@@ -9,7 +9,7 @@ use http::StatusCode;
 use sessile::flash::{Flash, FlashLevel};
 use sessile::{Error, Session, SessionLayer};
 
-use super::Over;
+use super::Setup;
 use crate::support::client::Client;
 
 pub fn app(layer: SessionLayer) -> Router {
@@ -54,25 +54,28 @@ pub fn app(layer: SessionLayer) -> Router {
         .layer(layer)
 }
 
-pub async fn a_message_is_shown_after_the_redirect_and_once(over: &Over) {
-    let mut client = Client::new(&app(over.layer()));
+/// A message saved before a redirect stays stored until a page takes it; a second page shows none.
+pub async fn flash_message_is_shown_once_after_redirect(setup: &Setup) {
+    let mut client = Client::new(&app(setup.layer()));
     let answer = client.post("/save/saved").await;
     assert_eq!((answer.status, answer.header("location")), (StatusCode::SEE_OTHER, Some("/")));
-    assert_eq!(client.get("/other").await.text(), r#"["sessile.flash"]"#, "it waits for a page that asks");
+    assert_eq!(client.get("/other").await.text(), r#"["sessile.flash"]"#, "it stays stored until a page takes it");
     assert_eq!(client.get("/").await.text(), "success:saved");
     assert_eq!(client.get("/").await.text(), "");
     assert_eq!(client.get("/other").await.text(), "[]");
 }
 
-pub async fn messages_come_in_their_order_with_their_levels(over: &Over) {
-    let mut client = Client::new(&app(over.layer()));
+/// Five messages of all four levels, from two requests, are shown in the order in which they were saved.
+pub async fn flash_messages_keep_order_and_levels(setup: &Setup) {
+    let mut client = Client::new(&app(setup.layer()));
     client.post("/levels").await;
     client.post("/save/last").await;
     assert_eq!(client.get("/").await.text(), "info:it,success:it,warning:it,error:it,success:last");
 }
 
-pub async fn a_message_outlives_a_sign_in_and_one_can_be_left_after_a_sign_out(over: &Over) {
-    let mut client = Client::new(&app(over.layer()));
+/// A message survives a sign-in; after a sign-out only the message saved after it is shown.
+pub async fn flash_messages_work_across_sign_in_and_sign_out(setup: &Setup) {
+    let mut client = Client::new(&app(setup.layer()));
     client.post("/save/first").await;
     client.post("/sign-in").await;
     assert_eq!(client.get("/").await.text(), "success:first");
@@ -81,15 +84,17 @@ pub async fn a_message_outlives_a_sign_in_and_one_can_be_left_after_a_sign_out(o
     assert_eq!(client.get("/").await.text(), "info:bye");
 }
 
-pub async fn a_message_of_an_answer_that_failed_is_not_left(over: &Over) {
-    let mut client = Client::new(&app(over.layer()));
+/// A response with status 500 does not commit its message; the earlier message is still shown.
+pub async fn failed_response_discards_its_flash_message(setup: &Setup) {
+    let mut client = Client::new(&app(setup.layer()));
     client.post("/save/first").await;
     client.post("/fail/second").await;
     assert_eq!(client.get("/").await.text(), "success:first");
 }
 
-pub async fn too_many_messages_push_the_oldest_out(over: &Over) {
-    let mut client = Client::new(&app(over.layer()));
+/// Five messages more than `Flash::MAX_KEPT` are saved; the page shows the newest `MAX_KEPT`.
+pub async fn oldest_flash_messages_are_dropped_beyond_max_kept(setup: &Setup) {
+    let mut client = Client::new(&app(setup.layer()));
     for number in 0..Flash::MAX_KEPT + 5 {
         client.post(&format!("/save/{number}")).await;
     }
@@ -99,8 +104,9 @@ pub async fn too_many_messages_push_the_oldest_out(over: &Over) {
     assert_eq!((shown[0], shown[Flash::MAX_KEPT - 1]), ("success:5", "success:36"));
 }
 
-pub async fn of_fifty_readers_at_once_one_shows_each_message(over: &Over) {
-    let app = app(over.layer());
+/// Ten writers and fifty readers run at once; every message is shown exactly once.
+pub async fn each_flash_message_is_shown_by_one_of_fifty_readers(setup: &Setup) {
+    let app = app(setup.layer());
     let mut client = Client::new(&app);
     client.post("/save/before").await;
     let writers = (0..10).map(|number| {

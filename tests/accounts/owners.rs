@@ -1,4 +1,4 @@
-//! A limit of an owner's sessions, step-up, replays, and sessions that are not confirmed.
+//! Owner limit, reauthentication, replayed tokens, unconfirmed sessions and `Clear-Site-Data`, over any store.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use sessile::config::{ReplayPolicy, SiteData};
 use sessile::event::EventKind;
 use sessile::{Lifetime, Session, SessionLayer, SignedIn};
 
-use super::Over;
+use super::Setup;
 use crate::support::client::Client;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -40,25 +40,27 @@ async fn count_live(clients: &mut [Client]) -> usize {
     live
 }
 
-pub async fn a_sign_in_beyond_the_limit_ends_the_oldest(over: &Over) {
-    let app = app(over.builder().with_owner_limit(2).build().unwrap());
+/// Four clients sign in to an owner with a limit of 2; the two newest sessions stay live.
+pub async fn sign_in_beyond_owner_limit_ends_oldest_sessions(setup: &Setup) {
+    let app = app(setup.builder().with_owner_limit(2).build().unwrap());
     let mut clients = Vec::new();
     for _ in 0..4 {
         let mut client = Client::new(&app);
         client.post("/sign-in/limited-one-by-one").await.set_cookie();
         clients.push(client);
-        over.clock.advance(Duration::from_secs(1));
+        setup.clock.advance(Duration::from_secs(1));
     }
     let mut live = Vec::new();
     for client in &mut clients {
         live.push(is_live(client).await);
     }
     assert_eq!(live, [false, false, true, true]);
-    assert_eq!(over.layer().sessions().owned_by("limited-one-by-one").await.unwrap().len(), 2);
+    assert_eq!(setup.layer().sessions().owned_by("limited-one-by-one").await.unwrap().len(), 2);
 }
 
-pub async fn sign_ins_at_once_converge_to_the_limit(over: &Over) {
-    let app = app(over.builder().with_owner_limit(3).build().unwrap());
+/// Twelve clients sign in at once with a limit of 3; three sessions are live and listed.
+pub async fn concurrent_sign_ins_converge_to_owner_limit(setup: &Setup) {
+    let app = app(setup.builder().with_owner_limit(3).build().unwrap());
     let sign_ins = (0..12).map(|_| {
         let mut client = Client::new(&app);
         tokio::spawn(async move {
@@ -69,58 +71,62 @@ pub async fn sign_ins_at_once_converge_to_the_limit(over: &Over) {
     let clients = join_all(sign_ins.collect::<Vec<_>>()).await;
     let mut clients: Vec<Client> = clients.into_iter().map(Result::unwrap).collect();
     assert_eq!(count_live(&mut clients).await, 3);
-    assert_eq!(over.layer().sessions().owned_by("limited-at-once").await.unwrap().len(), 3);
+    assert_eq!(setup.layer().sessions().owned_by("limited-at-once").await.unwrap().len(), 3);
 }
 
-pub async fn what_asks_for_a_recent_proof_is_refused_until_there_is_another(over: &Over) {
-    let app = app(over.layer());
+/// `require_recent` answers 401 before a sign-in and 6 minutes after it, and 200 after `reauthenticate`.
+pub async fn stale_authentication_is_refused_until_reauthentication(setup: &Setup) {
+    let app = app(setup.layer());
     let mut client = Client::new(&app);
     assert_eq!(client.get("/recent").await.status, StatusCode::UNAUTHORIZED);
     client.post("/sign-in/stepping-up").await;
     assert_eq!(client.get("/recent").await.status, StatusCode::OK);
-    over.clock.advance(6 * MINUTE);
+    setup.clock.advance(6 * MINUTE);
     assert_eq!(client.get("/recent").await.status, StatusCode::UNAUTHORIZED);
-    assert!(is_live(&mut client).await, "the session itself goes on");
-    let mut behind = client.clone();
+    assert!(is_live(&mut client).await, "the session stays live");
+    let mut other_tab = client.clone();
     client.post("/again").await.set_cookie();
     assert_eq!(client.get("/recent").await.status, StatusCode::OK);
-    assert!(!is_live(&mut behind).await, "the token of before is dead");
+    assert!(!is_live(&mut other_tab).await, "the earlier token is retired");
 }
 
-pub async fn a_replay_ends_the_session_where_that_is_the_policy(over: &Over) {
-    for (policy, goes_on) in [(ReplayPolicy::Report, true), (ReplayPolicy::End, false)] {
+/// An attacker sends a replaced token after the grace period: always an event, and the session ends only under `End`.
+pub async fn replay_ends_session_only_under_policy_end(setup: &Setup) {
+    for (policy, stays_live) in [(ReplayPolicy::Report, true), (ReplayPolicy::End, false)] {
         let settings =
-            over.builder().with_lifetime(Lifetime::new().with_refresh_interval(MINUTE)).with_replay_policy(policy);
+            setup.builder().with_lifetime(Lifetime::new().with_refresh_interval(MINUTE)).with_replay_policy(policy);
         let app = app(settings.build().unwrap());
         let mut client = Client::new(&app);
         client.post("/sign-in/replayed").await;
-        let mut thief = client.clone();
-        over.clock.advance(MINUTE);
+        let mut attacker = client.clone();
+        setup.clock.advance(MINUTE);
         client.post("/set").await.set_cookie();
         client.post("/set").await.assert_no_cookie();
-        over.clock.advance(Duration::from_secs(31));
-        let told = over.events.count(EventKind::Replayed);
-        assert!(!is_live(&mut thief).await);
-        assert_eq!(over.events.count(EventKind::Replayed), told + 1);
-        assert_eq!(is_live(&mut client).await, goes_on);
+        setup.clock.advance(Duration::from_secs(31));
+        let before = setup.events.count(EventKind::Replayed);
+        assert!(!is_live(&mut attacker).await);
+        assert_eq!(setup.events.count(EventKind::Replayed), before + 1);
+        assert_eq!(is_live(&mut client).await, stays_live);
     }
 }
 
-pub async fn a_session_that_is_not_confirmed_lives_ten_minutes(over: &Over) {
-    let app = app(over.builder().with_unconfirmed_lifetime(10 * MINUTE).build().unwrap());
-    let (mut robot, mut browser, mut member) = (Client::new(&app), Client::new(&app), Client::new(&app));
-    robot.post("/set").await;
+/// A session whose cookie never returned expires; a confirmed session and a signed-in session stay live.
+pub async fn unconfirmed_session_expires_after_ten_minutes(setup: &Setup) {
+    let app = app(setup.builder().with_unconfirmed_lifetime(10 * MINUTE).build().unwrap());
+    let (mut unconfirmed, mut browser, mut member) = (Client::new(&app), Client::new(&app), Client::new(&app));
+    unconfirmed.post("/set").await;
     browser.post("/set").await;
     member.post("/sign-in/unconfirmed").await;
     assert_eq!(browser.get("/").await.text(), "Ok(Some(1))");
-    over.clock.advance(11 * MINUTE);
-    assert_eq!(robot.get("/").await.text(), "Ok(None)");
+    setup.clock.advance(11 * MINUTE);
+    assert_eq!(unconfirmed.get("/").await.text(), "Ok(None)");
     assert_eq!(browser.get("/").await.text(), "Ok(Some(1))");
     assert!(is_live(&mut member).await);
 }
 
-pub async fn the_browser_is_asked_to_forget_with_the_sign_out_alone(over: &Over) {
-    let app = app(over.builder().with_clear_site_data([SiteData::Cache]).build().unwrap());
+/// Writes, the sign-in and a second sign-out send no `Clear-Site-Data`; the first sign-out sends it.
+pub async fn only_sign_out_sends_clear_site_data(setup: &Setup) {
+    let app = app(setup.builder().with_clear_site_data([SiteData::Cache]).build().unwrap());
     let mut client = Client::new(&app);
     for path in ["/set", "/sign-in/forgotten", "/set"] {
         assert_eq!(client.post(path).await.header("clear-site-data"), None);

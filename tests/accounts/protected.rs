@@ -1,4 +1,4 @@
-//! Tokens in a header, private cookies, and both over whatever the store is.
+//! Tokens in a header and private cookies, over any store.
 
 use axum::Router;
 use axum::body::Body;
@@ -8,14 +8,14 @@ use http::{Request, StatusCode};
 use sessile::config::{KeyRing, TokenHeader};
 use sessile::{Session, SessionLayer};
 
-use super::Over;
+use super::Setup;
 use crate::support::client::{Client, Reply, send};
 
 fn app(layer: SessionLayer) -> Router {
     Router::new()
         .route("/write", get(async |session: Session| session.insert("n", &7)))
         .route("/read", get(async |session: Session| format!("{:?}", session.get::<u32>("n").unwrap())))
-        .route("/sign-in", get(async |session: Session| session.sign_in("somebody with a header")))
+        .route("/sign-in", get(async |session: Session| session.sign_in("header user")))
         .route("/sign-out", get(async |session: Session| session.sign_out()))
         .layer(layer)
 }
@@ -25,8 +25,9 @@ async fn bearer(app: &Router, path: &str, token: &str) -> Reply {
     send(app, request).await
 }
 
-pub async fn a_client_of_the_header_signs_in_and_out(over: &Over) {
-    let app = app(over.builder().with_token_header(TokenHeader::bearer()).build().unwrap());
+/// A client without cookies writes, signs in and signs out; retired and ended tokens read nothing.
+pub async fn token_header_carries_sign_in_and_sign_out(setup: &Setup) {
+    let app = app(setup.builder().with_token_header(TokenHeader::bearer()).build().unwrap());
     let token = |reply: &Reply| reply.header("session-token").unwrap().to_owned();
     let first = token(&bearer(&app, "/write", "").await);
     let second = token(&bearer(&app, "/sign-in", &first).await);
@@ -36,11 +37,12 @@ pub async fn a_client_of_the_header_signs_in_and_out(over: &Over) {
     assert_eq!(bearer(&app, "/read", &second).await.text(), "None");
 }
 
-pub async fn a_private_cookie_of_an_old_key_is_sent_again_and_works(over: &Over) {
+/// After a key change the old cookie opens the session and is sent again once, under the new key.
+pub async fn private_cookie_under_old_key_is_sent_again(setup: &Setup) {
     let (new, old) = ([1; 32], [2; 32]);
-    let before = app(over.builder().with_private_cookie(KeyRing::new(old).unwrap()).build().unwrap());
+    let before = app(setup.builder().with_private_cookie(KeyRing::new(old).unwrap()).build().unwrap());
     let after =
-        app(over.builder().with_private_cookie(KeyRing::new(new).unwrap().add_old_key(old).unwrap()).build().unwrap());
+        app(setup.builder().with_private_cookie(KeyRing::new(new).unwrap().add_old_key(old).unwrap()).build().unwrap());
     let mut client = Client::new(&before);
     let cookie = client.get("/write").await.set_cookie();
     let reply = Client::with_cookie(&after, &cookie.name, &cookie.value).get("/read").await;

@@ -1,6 +1,6 @@
-//! A client with a cookie jar: requests at a router in this process, and the same jar for requests over a socket.
+//! A client with a cookie jar, for a router in this process. Tests over a socket use the same jar.
 //!
-//! The jar is as plain as can be on purpose: it keeps `name=value` and forgets a cookie at `Max-Age=0`. It does not judge
+//! The jar is simple on purpose: it keeps `name=value` and removes a cookie at `Max-Age=0`. It does not check
 //! attributes; the tests do.
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use sessile::event::{EndReason, Event, EventKind};
 use sessile::{Session, SessionId, SessionLayer, Token};
 use tower::ServiceExt;
 
-/// A client of an application in this process. A clone has a jar of its own, filled with the same cookies.
+/// A client of an application in this process. A clone has a separate jar with the same cookies.
 #[derive(Clone)]
 pub struct Client {
     app: Router,
@@ -31,14 +31,14 @@ impl Client {
         Self { app: app.clone(), jar: Jar::default() }
     }
 
-    /// A client that already has a cookie.
+    /// Creates a client that already has a cookie.
     pub fn with_cookie(app: &Router, name: &str, value: &str) -> Self {
         let mut client = Self::new(app);
         client.jar.put(name, value);
         client
     }
 
-    /// One that brings the token of the default cookie.
+    /// Creates a client that has this token in the default cookie.
     pub fn with_token(app: &Router, token: &Token) -> Self {
         Self::with_cookie(app, COOKIE_NAME, &token.expose_secret())
     }
@@ -55,7 +55,7 @@ impl Client {
         self.send(Request::post(path).body(body.into()).unwrap()).await
     }
 
-    /// Sends a request with the jar's cookies, and takes in those of the response.
+    /// Sends a request with the jar's cookies, and stores the response's cookies.
     pub async fn send(&mut self, mut request: Request<Body>) -> Reply {
         if let Some(cookies) = self.jar.header() {
             request.headers_mut().append(COOKIE, cookies.parse().unwrap());
@@ -65,14 +65,15 @@ impl Client {
         reply
     }
 
-    /// The token in the default session cookie.
+    /// Returns the token in the default session cookie.
     pub fn token(&self) -> Option<String> {
         self.jar.value(COOKIE_NAME)
     }
 }
 
-/// One visitor of a layer, who runs a handler of the test's own in each request. A clone is another tab: it has the same
-/// cookies, and from then on its own.
+/// A client of a layer, which runs the test's handler in each request.
+///
+/// A clone is another client with the same cookies in a separate jar.
 #[derive(Clone)]
 pub struct Visitor {
     layer: SessionLayer,
@@ -84,14 +85,14 @@ impl Visitor {
         Self { layer: layer.clone(), jar: Jar::default() }
     }
 
-    /// One with a session that holds `n = 1`.
+    /// Creates a client with a session that holds `n = 1`.
     pub async fn with_session(layer: &SessionLayer) -> Self {
         let mut visitor = Self::new(layer);
         visitor.visit(async |session: Session| session.insert("n", &1)).await.set_cookie();
         visitor
     }
 
-    /// Sends a request that this handler answers.
+    /// Sends a request to this handler.
     pub async fn visit<H, T>(&mut self, handler: H) -> Reply
     where
         H: Handler<T, ()>,
@@ -104,21 +105,21 @@ impl Visitor {
         reply
     }
 
-    /// The token in the layer's session cookie.
+    /// Returns the token in the layer's session cookie.
     pub fn token(&self) -> Option<String> {
         self.jar.value(self.layer.cookie_name())
     }
 }
 
-/// The session cookie's name by default.
+/// The session cookie's default name.
 pub const COOKIE_NAME: &str = "__Host-id";
 
-/// A request without a body.
+/// Creates a request without a body.
 pub fn request(method: Method, path: &str) -> Request<Body> {
     Request::builder().method(method).uri(path).body(Body::empty()).unwrap()
 }
 
-/// A `GET` with these `Cookie` headers, as they are.
+/// Creates a `GET` request with exactly these `Cookie` headers.
 pub fn request_with_cookies(path: &str, cookies: &[&[u8]]) -> Request<Body> {
     let mut request = request(Method::GET, path);
     for cookie in cookies {
@@ -127,7 +128,7 @@ pub fn request_with_cookies(path: &str, cookies: &[&[u8]]) -> Request<Body> {
     request
 }
 
-/// Sends one request as it is, without a jar.
+/// Sends one request unchanged, without a jar.
 pub async fn send(app: &Router, request: Request<Body>) -> Reply {
     let response: Result<Response<Body>, Infallible> = app.clone().oneshot(request).await;
     let (head, body) = response.unwrap().into_parts();
@@ -135,7 +136,7 @@ pub async fn send(app: &Router, request: Request<Body>) -> Reply {
     Reply { status: head.status, headers: head.headers, body }
 }
 
-/// The session that a token names.
+/// Returns the id of the token's session.
 pub fn session_of(token: &str) -> SessionId {
     Token::parse(token.as_bytes()).expect("a well-formed token").id()
 }
@@ -161,7 +162,7 @@ impl Jar {
         self.0.clear();
     }
 
-    /// What a request says in `Cookie`; none where there is nothing to say.
+    /// Returns the value for a `Cookie` header, or `None` if the jar is empty.
     pub fn header(&self) -> Option<String> {
         let pairs: Vec<String> = self.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
         (!pairs.is_empty()).then(|| pairs.join("; "))
@@ -178,12 +179,12 @@ impl Jar {
     }
 }
 
-/// What a `Set-Cookie` header says.
+/// A parsed `Set-Cookie` header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetCookie {
     pub name: String,
     pub value: String,
-    /// In their order, with the values that they have.
+    /// Names and values, in the header's order.
     pub attributes: Vec<(String, Option<String>)>,
 }
 
@@ -198,11 +199,11 @@ impl SetCookie {
         Self { name, value: value.expect("a cookie has a value"), attributes: pairs.collect() }
     }
 
-    /// The value of an attribute: `None` where it is not there, an empty text where it has no value.
+    /// Returns an attribute's value: `None` if it is missing, an empty text if it has no value.
     pub fn attribute(&self, name: &str) -> Option<&str> {
         let mut found = self.attributes.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
         let first = found.next().map(|(_, value)| value.as_deref().unwrap_or_default());
-        assert!(found.next().is_none(), "{name} stands in {self:?} twice");
+        assert!(found.next().is_none(), "duplicate {name} in {self:?}");
         first
     }
 
@@ -214,12 +215,12 @@ impl SetCookie {
         self.attribute("Max-Age").map(|seconds| seconds.parse().unwrap())
     }
 
-    /// Whether it makes the browser forget the cookie.
+    /// Returns whether the header removes the cookie.
     pub fn is_removal(&self) -> bool {
         self.max_age() == Some(0)
     }
 
-    /// The names of the attributes, sorted.
+    /// Returns the sorted attribute names.
     pub fn attribute_names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.attributes.iter().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
@@ -231,7 +232,7 @@ pub fn set_cookies(headers: &HeaderMap) -> Vec<SetCookie> {
     headers.get_all(SET_COOKIE).iter().map(|value| SetCookie::parse(value.to_str().unwrap())).collect()
 }
 
-/// A response, read to its end.
+/// A response with its whole body.
 #[derive(Debug)]
 pub struct Reply {
     pub status: StatusCode,
@@ -252,45 +253,45 @@ impl Reply {
         set_cookies(&self.headers)
     }
 
-    /// The one cookie that the response sets.
+    /// Returns the only cookie that the response sets.
     #[track_caller]
     pub fn set_cookie(&self) -> SetCookie {
         let mut cookies = self.set_cookies();
-        assert_eq!(cookies.len(), 1, "one Set-Cookie was expected in {self:?}");
+        assert_eq!(cookies.len(), 1, "exactly one Set-Cookie is expected in {self:?}");
         cookies.remove(0)
     }
 
     #[track_caller]
     pub fn assert_no_cookie(&self) {
-        assert!(self.set_cookies().is_empty(), "no Set-Cookie was expected in {self:?}");
+        assert!(self.set_cookies().is_empty(), "no Set-Cookie is expected in {self:?}");
     }
 
-    /// The one value of a header.
+    /// Returns the only value of a header.
     #[track_caller]
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name).iter();
         let first = values.next().map(|value| value.to_str().unwrap());
-        assert!(values.next().is_none(), "{name} stands in {self:?} more than once");
+        assert!(values.next().is_none(), "duplicate {name} in {self:?}");
         first
     }
 
-    /// All values of a header, in their order.
+    /// Returns all values of a header, in order.
     pub fn all(&self, name: &str) -> Vec<&str> {
         self.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
     }
 }
 
-/// An event, without what the store said.
-pub type Happened = (EventKind, Option<SessionId>);
+/// An event's kind and session.
+pub type EventSummary = (EventKind, Option<SessionId>);
 
-/// The events of a layer, as they come.
+/// The events of a layer, in order.
 #[derive(Clone, Debug, Default)]
-pub struct EventLog(Arc<Mutex<Vec<Told>>>);
+pub struct EventLog(Arc<Mutex<Vec<Logged>>>);
 
-type Told = (Happened, Option<EndReason>);
+type Logged = (EventSummary, Option<EndReason>);
 
 impl EventLog {
-    /// For `with_event_hook`.
+    /// Returns a hook for `with_event_hook` that adds each event to this log.
     pub fn hook(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
         let events = self.clone();
         move |event| events.0.lock().unwrap().push(((event.kind, event.session), event.reason))
@@ -304,14 +305,14 @@ impl EventLog {
         self.kinds().into_iter().filter(|known| *known == kind).count()
     }
 
-    /// The events so far; forgets them.
-    pub fn take(&self) -> Vec<Happened> {
-        std::mem::take(&mut *self.0.lock().unwrap()).into_iter().map(|(happened, _)| happened).collect()
+    /// Returns the events so far and removes them.
+    pub fn take(&self) -> Vec<EventSummary> {
+        std::mem::take(&mut *self.0.lock().unwrap()).into_iter().map(|(summary, _)| summary).collect()
     }
 
-    /// Which sessions were ended, and why.
+    /// Returns the sessions that ended, with the reasons.
     pub fn ends(&self) -> Vec<(SessionId, EndReason)> {
-        let ends = |((_, session), reason): &Told| Some(((*session)?, (*reason)?));
+        let ends = |((_, session), reason): &Logged| Some(((*session)?, (*reason)?));
         self.0.lock().unwrap().iter().filter_map(ends).collect()
     }
 }

@@ -1,5 +1,5 @@
-//! What the integration tests share: a client with a cookie jar of its own, stores that count and fail, and races
-//! that go the same way every time.
+//! Helpers of the integration tests: a client with a cookie jar, stores that count calls and inject faults, and
+//! deterministic races.
 
 #![allow(dead_code, reason = "each test binary compiles all of it and uses a part")]
 #![allow(unreachable_pub, missing_debug_implementations, reason = "nothing outside of the test binary sees it")]

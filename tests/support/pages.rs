@@ -1,4 +1,4 @@
-//! The documents, and whatever else of the repository a test reads.
+//! Readers for the repository's documents and other files.
 
 #![allow(dead_code, reason = "each test binary compiles all of it and uses a part")]
 #![allow(unreachable_pub, reason = "nothing outside of the test binary sees it")]
@@ -11,12 +11,12 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A file of the repository.
+/// Returns the text of a repository file.
 pub fn read(file: &str) -> String {
     fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-/// Every document and its text.
+/// Returns the path and the text of every document.
 pub fn documents() -> Vec<(PathBuf, String)> {
     let folders = ["", "docs"].map(|folder| root().join(folder));
     let files = folders.into_iter().flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());

@@ -1,5 +1,5 @@
-//! Races that go the same way every time: an application whose handlers are written in the test, over a store that counts
-//! and can be held up, by a clock that the test moves.
+//! Deterministic races: an application with handlers from the test, a store that counts calls and can block them, and a
+//! manual clock.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -30,42 +30,42 @@ pub const MINUTE: Duration = Duration::from_secs(60);
 pub const HOUR: Duration = Duration::from_secs(60 * 60);
 pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The lifetime of most tests: the default one.
+/// The default lifetime, which most tests use.
 pub const LIFETIME: Lifetime = Lifetime::new();
 
-/// How long a test waits for what must happen before it says that it hangs. No assertion rests on it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// The time after which a test reports a hang. No assertion depends on it.
+pub const HANG_TIMEOUT: Duration = Duration::from_secs(60);
 
 type Run = Pin<Box<dyn Future<Output = Result<Response, Error>> + Send>>;
 type Job = Box<dyn FnOnce(SessionHandle) -> Run + Send>;
 
-/// The token that a request brings, if it brings one.
-pub trait Presented {
+/// A token for a request, or no token.
+pub trait OptionalToken {
     fn token(self) -> Option<String>;
 }
 
-impl Presented for &str {
+impl OptionalToken for &str {
     fn token(self) -> Option<String> {
         Some(self.to_owned())
     }
 }
 
-impl Presented for &String {
+impl OptionalToken for &String {
     fn token(self) -> Option<String> {
         Some(self.clone())
     }
 }
 
-impl Presented for Option<String> {
+impl OptionalToken for Option<String> {
     fn token(self) -> Option<String> {
         self
     }
 }
 
-/// No token at all.
-pub const NOBODY: Option<String> = None;
+/// A request without a token.
+pub const NO_TOKEN: Option<String> = None;
 
-/// An application, its store and its clock. Clones are the same.
+/// An application with its store and its clock. Clones share them.
 #[derive(Clone)]
 pub struct World {
     pub clock: ManualClock,
@@ -102,15 +102,15 @@ impl World {
         Self { clock, memory, faults, store, events, layer, router }
     }
 
-    /// The same store and clock behind another layer, as after a deployment with other settings.
+    /// Returns the same store and clock with a new layer, as after a deployment with other settings.
     pub fn redeployed(&self, settings: impl FnOnce(SessionLayerBuilder) -> SessionLayerBuilder) -> Self {
         let builder = SessionLayer::builder(self.store.clone());
         let builder = builder.with_clock(&self.clock).with_event_hook(self.events.hook());
-        self.behind(settings(builder).build().unwrap())
+        self.with_layer(settings(builder).build().unwrap())
     }
 
-    /// The same store and clock behind this layer.
-    pub fn behind(&self, layer: SessionLayer) -> Self {
+    /// Returns the same store and clock with this layer.
+    pub fn with_layer(&self, layer: SessionLayer) -> Self {
         Self { router: router(layer.clone()), layer, ..self.clone() }
     }
 
@@ -122,8 +122,8 @@ impl World {
         self.clock.advance(by);
     }
 
-    /// A request with this token, whose handler loads the session and does this.
-    pub async fn send<F, Fut, R>(&self, token: impl Presented, handler: F) -> Answer
+    /// Sends a request with this token; the session is loaded for the handler.
+    pub async fn send<F, Fut, R>(&self, token: impl OptionalToken, handler: F) -> Answer
     where
         F: FnOnce(Session) -> Fut + Send + 'static,
         Fut: Future<Output = Result<R, Error>> + Send,
@@ -132,15 +132,15 @@ impl World {
         self.send_unloaded(token.token(), |handle| async move { handler(handle.load().await?).await }).await
     }
 
-    /// A request with this token, whose handler gets the handle.
-    pub async fn send_unloaded<F, Fut, R>(&self, token: impl Presented, handler: F) -> Answer
+    /// Sends a request with this token; the handler gets the session handle.
+    pub async fn send_unloaded<F, Fut, R>(&self, token: impl OptionalToken, handler: F) -> Answer
     where
         F: FnOnce(SessionHandle) -> Fut + Send + 'static,
         Fut: Future<Output = Result<R, Error>> + Send,
         R: IntoResponse,
     {
         let answer = self.response(token.token(), handler);
-        tokio::time::timeout(PATIENCE, answer).await.expect("the request hangs")
+        tokio::time::timeout(HANG_TIMEOUT, answer).await.expect("the request hangs")
     }
 
     fn response<F, Fut, R>(
@@ -158,8 +158,8 @@ impl World {
         async move { Answer::of(send(&router, request).await) }
     }
 
-    /// The response's future, for a test that polls it by itself.
-    pub fn call<F, Fut, R>(&self, token: impl Presented, handler: F) -> Pin<Box<dyn Future<Output = Answer> + Send>>
+    /// Returns the response future, for a test that polls it.
+    pub fn call<F, Fut, R>(&self, token: impl OptionalToken, handler: F) -> Pin<Box<dyn Future<Output = Answer> + Send>>
     where
         F: FnOnce(Session) -> Fut + Send + 'static,
         Fut: Future<Output = Result<R, Error>> + Send,
@@ -175,8 +175,8 @@ impl World {
         })
     }
 
-    /// The same as [`send`](World::send), at the same time as what the test does next.
-    pub fn spawn<F, Fut, R>(&self, token: impl Presented, handler: F) -> JoinHandle<Answer>
+    /// Runs [`send`](World::send) in a new task.
+    pub fn spawn<F, Fut, R>(&self, token: impl OptionalToken, handler: F) -> JoinHandle<Answer>
     where
         F: FnOnce(Session) -> Fut + Send + 'static,
         Fut: Future<Output = Result<R, Error>> + Send,
@@ -186,8 +186,8 @@ impl World {
         tokio::spawn(async move { world.send(token, handler).await })
     }
 
-    /// The same, up to where the handler waits at the gate.
-    pub async fn hold<F, Fut, R>(&self, token: impl Presented, handler: F) -> Held
+    /// Sends a request and returns when its handler waits at the gate.
+    pub async fn hold<F, Fut, R>(&self, token: impl OptionalToken, handler: F) -> Held
     where
         F: FnOnce(Session, Gate) -> Fut + Send + 'static,
         Fut: Future<Output = Result<R, Error>> + Send,
@@ -196,11 +196,11 @@ impl World {
         let gate = Gate::new();
         let held = gate.clone();
         let request = self.spawn(token, move |session| handler(session, held));
-        tokio::time::timeout(PATIENCE, gate.reached()).await.expect("the handler never waits");
+        tokio::time::timeout(HANG_TIMEOUT, gate.reached()).await.expect("the handler never reaches the gate");
         Held { gate, request }
     }
 
-    /// Runs one request up to its answer, holds it there, runs another whole, and lets the first go on.
+    /// Holds the first request at the end of its handler, runs the second request, then finishes the first.
     pub async fn overtake<A, FutA, B, FutB>(&self, token: &str, slow: A, quick: B) -> (Answer, Answer)
     where
         A: FnOnce(Session) -> FutA + Send + 'static,
@@ -219,17 +219,17 @@ impl World {
         (slow.finish().await, quick)
     }
 
-    /// A new anonymous session with one value, `start = true`; its token.
+    /// Creates an anonymous session with `start = true` and returns its token.
     pub async fn begin(&self) -> String {
-        self.send(NOBODY, |session| async move { session.insert("start", &true) }).await.token()
+        self.send(NO_TOKEN, |session| async move { session.insert("start", &true) }).await.token()
     }
 
-    /// A new session that is signed in; its token.
+    /// Creates a signed-in session and returns its token.
     pub async fn begin_signed_in(&self, owner: &'static str) -> String {
-        self.send(NOBODY, move |session| async move { session.sign_in(owner) }).await.token()
+        self.send(NO_TOKEN, move |session| async move { session.sign_in(owner) }).await.token()
     }
 
-    /// Writes one value.
+    /// Sets one value in a request.
     pub async fn insert<T: Serialize + Send + Sync + 'static>(
         &self,
         token: &str,
@@ -239,7 +239,7 @@ impl World {
         self.send(token, move |session| async move { session.insert(key, &value) }).await
     }
 
-    /// One value, as a request with this token reads it.
+    /// Returns one value, read in a request with this token.
     pub async fn read<T: DeserializeOwned + Send + 'static>(&self, token: &str, key: &'static str) -> Option<T> {
         let found = Arc::new(Mutex::new(None));
         let place = Arc::clone(&found);
@@ -253,7 +253,7 @@ impl World {
         Arc::into_inner(found).unwrap().into_inner().unwrap()
     }
 
-    /// What a token opens: `None` where it opens nothing.
+    /// Returns the session that a token opens, or `None`.
     pub async fn opens(&self, token: &str) -> Option<Opened> {
         let found = Arc::new(Mutex::new(None));
         let place = Arc::clone(&found);
@@ -269,18 +269,18 @@ impl World {
         Arc::into_inner(found).unwrap().into_inner().unwrap()
     }
 
-    /// Whether a token opens a session.
+    /// Returns whether a token opens a session.
     pub async fn is_live(&self, token: &str) -> bool {
         self.opens(token).await.is_some()
     }
 
-    /// Everything in a session, read past the layer; `None` where there is none.
+    /// Returns all values of a stored session, read without the layer; `None` if the session is missing.
     pub async fn stored(&self, token: &str) -> Option<BTreeMap<String, u64>> {
         let stored = self.quiet().find_by_id(&session_of(token)).await.unwrap()?;
         Some(stored.keys().into_iter().map(|key| (key.clone(), stored.get(&key).unwrap().unwrap())).collect())
     }
 
-    /// The sessions past the stores that count and fail.
+    /// Returns the sessions without the stores that count calls and inject faults.
     pub fn quiet(&self) -> Sessions {
         SessionLayer::builder(self.memory.clone()).with_clock(&self.clock).build().unwrap().sessions()
     }
@@ -289,7 +289,7 @@ impl World {
         self.store.counts()
     }
 
-    /// What a request costs the store.
+    /// Returns the output and the number of store calls.
     pub async fn cost<F: Future>(&self, work: F) -> (F::Output, Counts) {
         self.store.reset();
         let done = work.await;
@@ -301,7 +301,7 @@ impl World {
     }
 }
 
-/// A request whose handler waits.
+/// A request whose handler waits at a gate.
 #[derive(Debug)]
 pub struct Held {
     gate: Gate,
@@ -309,14 +309,14 @@ pub struct Held {
 }
 
 impl Held {
-    /// Lets the handler go on, to the answer.
+    /// Releases the handler and returns the response.
     pub async fn finish(self) -> Answer {
         self.gate.release();
         self.request.await.unwrap()
     }
 }
 
-/// What a token opens.
+/// The session that a token opens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
     pub id: SessionId,
@@ -324,7 +324,7 @@ pub struct Opened {
     pub keys: Vec<String>,
 }
 
-/// A response, as far as these tests look at it.
+/// The parts of a response that these tests check.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: StatusCode,
@@ -337,31 +337,31 @@ impl Answer {
         Self { status: reply.status, set: reply.set_cookies(), body: reply.text().to_owned() }
     }
 
-    /// The token that the response sets; there must be one.
+    /// Returns the token that the response sets; panics if it sets none.
     #[track_caller]
     pub fn token(&self) -> String {
-        self.given().unwrap_or_else(|| panic!("{self:?} sets no token"))
+        self.new_token().unwrap_or_else(|| panic!("{self:?} sets no token"))
     }
 
-    /// The token that the response sets, if it sets one.
+    /// Returns the token that the response sets, if any.
     #[track_caller]
-    pub fn given(&self) -> Option<String> {
-        assert!(self.set.len() <= 1, "one Set-Cookie at most, not {self:?}");
+    pub fn new_token(&self) -> Option<String> {
+        assert!(self.set.len() <= 1, "at most one Set-Cookie is expected in {self:?}");
         let cookie = self.set.first()?;
         (!cookie.is_removal()).then(|| cookie.value.clone())
     }
 
     #[track_caller]
     pub fn is_removal(&self) -> bool {
-        assert!(self.set.len() <= 1, "one Set-Cookie at most, not {self:?}");
+        assert!(self.set.len() <= 1, "at most one Set-Cookie is expected in {self:?}");
         self.set.first().is_some_and(SetCookie::is_removal)
     }
 
-    /// A response of this status that leaves the browser's cookie alone.
+    /// Checks that the response has this status and sets no cookie.
     #[track_caller]
     pub fn assert_silent(&self, status: StatusCode) {
         assert_eq!(self.status, status, "in {self:?}");
-        assert!(self.set.is_empty(), "no Set-Cookie was expected in {self:?}");
+        assert!(self.set.is_empty(), "no Set-Cookie is expected in {self:?}");
     }
 
     #[track_caller]
@@ -371,7 +371,7 @@ impl Answer {
     }
 }
 
-/// Places the handler of this request where [`router`] finds it.
+/// The request extension in which [`router`] finds the handler.
 #[derive(Clone)]
 struct Slot(Arc<Mutex<Option<Job>>>);
 
@@ -393,7 +393,7 @@ where
 
 fn router(layer: SessionLayer) -> Router {
     async fn handle(Extension(slot): Extension<Slot>, session: SessionHandle) -> Result<Response, Error> {
-        let job = slot.0.lock().unwrap().take().expect("one handler for one request");
+        let job = slot.0.lock().unwrap().take().expect("each request has one handler");
         job(session).await
     }
     Router::new().fallback(handle).layer(layer)

@@ -1,4 +1,4 @@
-//! An example of this crate, as its users run it: the real program, on a real socket.
+//! Example programs, run as child processes with a real socket.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -12,34 +12,34 @@ use serde_json::Value;
 
 use super::client::Jar;
 
-/// The running program. It ends with the test.
+/// A running program. Dropping it ends the program.
 pub struct Site {
     program: Child,
     address: String,
 }
 
 impl Site {
-    /// Starts an example, on a port of its own.
+    /// Starts an example on a free port.
     pub fn start(example: &str) -> Self {
         Self::start_with(example, &[])
     }
 
-    /// The same, with these in its environment.
+    /// Starts an example with these environment variables.
     pub fn start_with(example: &str, environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new(program(example));
         command.env("PORT", "0").envs(environment.iter().copied());
         Self::run(&mut command)
     }
 
-    /// Starts any program that says where it listens.
+    /// Starts a program that prints its address.
     pub fn run(command: &mut Command) -> Self {
         let mut program = command.stdout(Stdio::piped()).spawn().expect("the program starts");
         let mut line = String::new();
         BufReader::new(program.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("listening on ").map(str::to_owned);
-        // From here on, dropping the site ends the program, whatever it said.
+        // Built before the address is checked, so that a panic ends the program too.
         let mut site = Self { program, address: String::new() };
-        site.address = address.unwrap_or_else(|| panic!("the program says where it listens, not {line:?}"));
+        site.address = address.unwrap_or_else(|| panic!("the program must print its address, not {line:?}"));
         site
     }
 
@@ -61,7 +61,7 @@ impl Drop for Site {
     }
 }
 
-/// Where an example lies. All that need no feature are built at once, with the cargo that runs this test.
+/// Returns an example's path. The first call builds all examples that need no feature.
 fn program(example: &str) -> PathBuf {
     static PROGRAMS: OnceLock<HashMap<String, PathBuf>> = OnceLock::new();
     let programs = PROGRAMS.get_or_init(|| {
@@ -82,7 +82,7 @@ fn program(example: &str) -> PathBuf {
     programs.get(example).unwrap_or_else(|| panic!("there is no example {example}")).clone()
 }
 
-/// A client whose cookies a test can look at, copy and hand on. It follows no redirect.
+/// A client with an accessible cookie jar. It follows no redirect.
 #[derive(Clone)]
 pub struct Visitor {
     http: reqwest::Client,
@@ -96,7 +96,7 @@ impl Visitor {
         self.send(request).await
     }
 
-    /// The status and the text of the answer.
+    /// Returns the response's status and text.
     pub async fn get(&mut self, path: &str) -> (u16, String) {
         let response = self.request(Method::GET, path, "").await;
         (response.status().as_u16(), response.text().await.unwrap())
@@ -123,7 +123,7 @@ impl Visitor {
         self.request(Method::GET, path, "").await.json().await.unwrap()
     }
 
-    /// A path of the site, or an address as a redirect gives it.
+    /// Returns the URL for a path; keeps an absolute URL from a redirect.
     fn url(&self, path: &str) -> String {
         if path.starts_with('/') { format!("{}{path}", self.address) } else { path.to_owned() }
     }

@@ -1,4 +1,4 @@
-//! Stores for tests: one that counts what it is asked, one that fails and waits as it is told.
+//! Store wrappers for tests: one counts calls, the other injects faults and delays.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,14 +10,14 @@ use sessile::SessionId;
 use sessile::store::{Expected, Outcome, Record, Store, StoreError, Touch};
 use tokio::sync::Semaphore;
 
-/// Counts the calls of another store. Clones count together.
+/// A store that counts the calls to another store. Clones share the counts.
 #[derive(Clone, Debug)]
 pub struct CountingStore<S> {
     inner: S,
     calls: Arc<[AtomicUsize; 5]>,
 }
 
-/// How often each operation was called.
+/// The number of calls per operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     pub gets: usize,
@@ -98,9 +98,9 @@ impl<S: Store> Store for CountingStore<S> {
     }
 }
 
-/// A place where something waits until the test lets it go on. Clones are the same place.
+/// A point where a task waits until the test releases it. Clones are the same gate.
 ///
-/// One that was let go on lets everybody pass from then on.
+/// A released gate stays open.
 #[derive(Clone, Debug)]
 pub struct Gate(Arc<(Semaphore, Semaphore)>);
 
@@ -109,13 +109,13 @@ impl Gate {
         Self(Arc::new((Semaphore::new(0), Semaphore::new(0))))
     }
 
-    /// Says that this point is reached, and waits there.
+    /// Reports that the task has reached the gate, and waits for the release.
     pub async fn wait(&self) {
         self.0.0.add_permits(1);
         drop(self.0.1.acquire().await.expect("a gate is never closed"));
     }
 
-    /// Until somebody waits at the gate; each call is for one more.
+    /// Waits until a task is at the gate; each call waits for one more task.
     pub async fn reached(&self) {
         self.0.0.acquire().await.expect("a gate is never closed").forget();
     }
@@ -125,7 +125,7 @@ impl Gate {
     }
 }
 
-/// An operation of a store.
+/// A store operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
     Get = 0,
@@ -134,21 +134,21 @@ pub enum Op {
     Delete = 3,
 }
 
-/// How an operation fails.
+/// The way in which an operation fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It was not applied.
+    /// The operation is not applied.
     Before,
-    /// It was applied, and the answer is lost.
+    /// The operation is applied, and its result is lost.
     After,
-    /// A `set` that is on its way still: it is applied just before the next `set` is.
+    /// A `set` that reports an error and is applied just before the next `set`.
     Late,
 }
 
-/// More calls than any test has need of.
-const ENOUGH: usize = 50_000;
+/// A bound against endless retries; no test needs that many calls.
+const MAX_CALLS: usize = 50_000;
 
-/// A store that does to the calls of another what its script says. Clones follow one script.
+/// A store that injects scripted faults into the calls to another store. Clones share the script.
 #[derive(Clone, Debug)]
 pub struct FaultyStore<S> {
     inner: S,
@@ -160,9 +160,9 @@ struct Script {
     calls: [usize; 4],
     planned: Vec<(Op, usize, Act)>,
     always: [Option<Fault>; 4],
-    /// How often each call is pending before it is applied, and again after.
+    /// The number of polls for which each call is pending, before it is applied and again after.
     pending: usize,
-    /// Of 1,000 calls of `set` and `get`, how many fail, and the state of the generator that decides.
+    /// The failures per 1,000 calls of `set` and `get`, and the state of the random generator.
     chance: Option<(u64, u64)>,
     late: Vec<(Record, Expected)>,
 }
@@ -174,7 +174,7 @@ enum Act {
     HoldAfter(Gate),
 }
 
-/// What is to happen to one call.
+/// The script for one call.
 struct Plan {
     acts: Vec<Act>,
     pending: usize,
@@ -185,17 +185,17 @@ impl<S> FaultyStore<S> {
         Self { inner, script: Arc::default() }
     }
 
-    /// The `nth` call of this operation from now on fails; 1 is the next.
+    /// Makes the `nth` call of this operation from now on fail; 1 is the next.
     pub fn fail(&self, op: Op, nth: usize, fault: Fault) {
         self.plan(op, nth, Act::Fail(fault));
     }
 
-    /// Every call of this operation fails from now on.
+    /// Makes every call of this operation fail from now on.
     pub fn fail_always(&self, op: Op, fault: Fault) {
         self.script().always[op as usize] = Some(fault);
     }
 
-    /// Nothing fails from now on.
+    /// Removes all planned faults.
     pub fn heal(&self) {
         let mut script = self.script();
         script.planned.clear();
@@ -204,26 +204,26 @@ impl<S> FaultyStore<S> {
         script.pending = 0;
     }
 
-    /// The `nth` call of this operation from now on waits at the gate, and is applied after that.
+    /// Makes the `nth` call of this operation from now on wait at the gate before it is applied.
     pub fn hold_before(&self, op: Op, nth: usize) -> Gate {
         let gate = Gate::new();
         self.plan(op, nth, Act::HoldBefore(gate.clone()));
         gate
     }
 
-    /// The `nth` call of this operation from now on is applied, and then waits at the gate.
+    /// Makes the `nth` call of this operation from now on wait at the gate after it is applied.
     pub fn hold_after(&self, op: Op, nth: usize) -> Gate {
         let gate = Gate::new();
         self.plan(op, nth, Act::HoldAfter(gate.clone()));
         gate
     }
 
-    /// Each call is pending that many times before it is applied, and as often after.
+    /// Makes each call pending for that many polls before it is applied, and again after.
     pub fn pend(&self, times: usize) {
         self.script().pending = times;
     }
 
-    /// Of 1,000 calls of `get` and `set` so many fail, half of them after they were applied.
+    /// Makes this many of 1,000 `get` and `set` calls fail; half of the failed `set` calls are applied.
     pub fn fail_at_random(&self, seed: u64, of_thousand: u64) {
         self.script().chance = Some((of_thousand, seed));
     }
@@ -237,7 +237,7 @@ impl<S> FaultyStore<S> {
     fn next(&self, op: Op) -> Plan {
         let mut script = self.script();
         script.calls[op as usize] += 1;
-        assert!(script.calls.iter().sum::<usize>() < ENOUGH, "the store is asked without end");
+        assert!(script.calls.iter().sum::<usize>() < MAX_CALLS, "more than {MAX_CALLS} store calls");
         let call = script.calls[op as usize];
         let mut acts: Vec<Act> = script
             .planned
@@ -267,7 +267,7 @@ impl Plan {
         for act in &self.acts {
             match act {
                 Act::HoldBefore(gate) => gate.wait().await,
-                Act::Fail(Fault::Before) => return Err(StoreError::unavailable("as planned, before")),
+                Act::Fail(Fault::Before) => return Err(StoreError::unavailable("planned fault before the call")),
                 Act::Fail(_) | Act::HoldAfter(_) => {}
             }
         }
@@ -279,7 +279,7 @@ impl Plan {
         for act in &self.acts {
             match act {
                 Act::HoldAfter(gate) => gate.wait().await,
-                Act::Fail(Fault::After) => return Err(StoreError::unavailable("as planned, after")),
+                Act::Fail(Fault::After) => return Err(StoreError::unavailable("planned fault after the call")),
                 Act::Fail(_) | Act::HoldBefore(_) => {}
             }
         }
@@ -303,7 +303,7 @@ impl<S: Store> Store for FaultyStore<S> {
         plan.before().await?;
         if plan.is_late() {
             self.script().late.push((record.clone(), expected));
-            return Err(StoreError::unavailable("as planned, and it will still be applied"));
+            return Err(StoreError::unavailable("planned fault; the call is applied later"));
         }
         let late = std::mem::take(&mut self.script().late);
         for (record, expected) in late {
@@ -333,7 +333,7 @@ impl<S: Store> Store for FaultyStore<S> {
     }
 }
 
-/// Is pending that many times.
+/// Returns pending for that many polls.
 pub async fn pend(times: usize) {
     let mut left = times;
     std::future::poll_fn(|context| {
@@ -347,7 +347,7 @@ pub async fn pend(times: usize) {
     .await;
 }
 
-/// A small generator, good enough to choose what a test does next (SplitMix64).
+/// Returns the next pseudorandom number (SplitMix64).
 pub fn random(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut mixed = *state;
