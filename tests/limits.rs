@@ -1,4 +1,4 @@
-//! How much a session may hold, and that it is refused in time.
+//! The size limit of a session, checked before the store is called.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -13,26 +13,26 @@ fn visitor() -> Visitor {
     Visitor::new(&SessionLayer::new(MemoryStore::new()))
 }
 
-/// What a text of this length takes under a key of one character: the lengths of both, the key, and the header of the
-/// value.
+/// Bytes that a string takes besides its text: both lengths, a key of one character, and the value header.
 const OVERHEAD: usize = 1 + 1 + 2 + 3;
 
+/// With a limit of 1,000 bytes, one byte more answers 413 without a store call; removing a value frees its bytes.
 #[tokio::test]
-async fn a_session_over_its_limit_is_refused_before_the_store_is_asked() {
+async fn insert_over_the_size_limit_fails_before_any_store_call() {
     const LIMIT: usize = 1_000;
     let store = CountingStore::new(MemoryStore::new());
     let layer = SessionLayer::builder(store.clone()).with_size_limit(LIMIT).build().unwrap();
     let mut visitor = Visitor::new(&layer);
     let text = |length: usize| "x".repeat(length);
 
-    let just_too_long = text(LIMIT - OVERHEAD + 1);
-    let reply = visitor.visit(async move |session: Session| session.insert("k", &just_too_long)).await;
+    let over_the_limit = text(LIMIT - OVERHEAD + 1);
+    let reply = visitor.visit(async move |session: Session| session.insert("k", &over_the_limit)).await;
     assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);
     reply.assert_no_cookie();
     assert_eq!(store.counts(), Counts::NONE);
 
-    let just_fits = text(LIMIT - OVERHEAD);
-    visitor.visit(async move |session: Session| session.insert("k", &just_fits)).await.set_cookie();
+    let at_the_limit = text(LIMIT - OVERHEAD);
+    visitor.visit(async move |session: Session| session.insert("k", &at_the_limit)).await.set_cookie();
     store.reset();
     let reply = visitor.visit(async move |session: Session| {
         let error = session.insert("k", &text(LIMIT)).unwrap_err();
@@ -48,7 +48,7 @@ async fn a_session_over_its_limit_is_refused_before_the_store_is_asked() {
     assert_eq!(store.counts(), Counts::gets(1));
 
     let reply = visitor.visit(async move |session: Session| {
-        // In the place of the old value, not beside it; and what was removed makes room.
+        // A replaced value frees its old bytes, and so do `remove` and `clear`.
         session.insert("k", &text(LIMIT - OVERHEAD))?;
         session.remove("k")?;
         session.insert("l", &text(LIMIT - OVERHEAD))?;
@@ -60,8 +60,9 @@ async fn a_session_over_its_limit_is_refused_before_the_store_is_asked() {
     assert_eq!(reply.await.text(), "m");
 }
 
+/// Without a setting, a text of 1 MiB is too large with its overhead, and one 12 bytes shorter is stored.
 #[tokio::test]
-async fn the_limit_is_one_mebibyte_unless_told_otherwise() {
+async fn default_size_limit_is_one_mebibyte() {
     let mut visitor = visitor();
     let reply = visitor.visit(async |session: Session| {
         assert_eq!(session.insert("k", &"x".repeat(10 << 20)).unwrap_err().kind(), ErrorKind::TooLarge);
@@ -71,15 +72,16 @@ async fn the_limit_is_one_mebibyte_unless_told_otherwise() {
     assert_eq!(reply.await.status, StatusCode::OK);
 }
 
+/// Of two concurrent requests that insert 600 bytes each under a limit of 1,000, the second to commit answers 413.
 #[tokio::test]
-async fn a_session_that_would_outgrow_its_limit_by_merging_is_refused() {
+async fn merge_over_the_size_limit_answers_413() {
     let layer = SessionLayer::builder(MemoryStore::new()).with_size_limit(1_000).build().unwrap();
     let mut visitor = Visitor::with_session(&layer).await;
-    let meanwhile = visitor.clone();
+    let concurrent = visitor.clone();
     let reply = visitor.visit(async move |session: Session| {
         session.insert("mine", &"x".repeat(600))?;
-        let mut meanwhile = meanwhile.clone();
-        let other = meanwhile.visit(async |session: Session| session.insert("yours", &"x".repeat(600))).await;
+        let mut concurrent = concurrent.clone();
+        let other = concurrent.visit(async |session: Session| session.insert("yours", &"x".repeat(600))).await;
         assert_eq!(other.status, StatusCode::OK);
         Ok::<_, Error>(())
     });

@@ -1,8 +1,8 @@
-//! A browser, somebody who attacks it, and a clock, doing whatever comes next: what happens is what a simple model says.
+//! Random actions of a browser and an attacker, compared with a simple model.
 //!
-//! Requests are begun and finished one at a time, in any order, so that each of them may have loaded its session long
-//! before it writes. The attacker has planted its own session in the browser, keeps every token that it is given, learns
-//! the browser's tokens once they were rotated out, and forges others.
+//! Requests start and finish one at a time, in any order, so each of them may have loaded its session long before it
+//! writes. The attacker has planted a session in the browser, keeps every token that it receives, learns the browser's
+//! tokens after they were rotated, and forges others.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -32,7 +32,7 @@ enum Actor {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Deed {
+enum Action {
     Read,
     /// Adds this number to a list.
     Push(u32),
@@ -41,40 +41,40 @@ enum Deed {
     SignOut,
 }
 
-/// What the model knows of one session.
+/// One session of the model.
 #[derive(Clone, Debug, Default)]
-struct Known {
+struct ModelSession {
     owner: Option<&'static str>,
     list: Vec<u32>,
     current: String,
-    /// Tokens that were explicitly retired, and when.
+    /// Tokens that an explicit rotation retired, with the time of the rotation.
     retired: Vec<(String, u64)>,
     epoch: u32,
     rotations: u32,
     ended: bool,
 }
 
-/// What a token opens.
+/// Result of loading a session under a token.
 #[derive(Clone, Debug)]
-enum Opens {
-    Nothing,
+enum Loaded {
+    NoSession,
     Retired,
-    /// The session of this number, as it is now.
-    Live(usize, Known),
+    /// A live session: its number and its state at the load.
+    Live(usize, ModelSession),
 }
 
-/// A request that has loaded its session and waits.
-struct Waiting {
+/// A request that has loaded its session and has not finished.
+struct PendingRequest {
     actor: Actor,
-    deed: Deed,
-    loaded: Opens,
-    seen: Arc<Mutex<Option<Seen>>>,
+    action: Action,
+    loaded: Loaded,
+    observed: Arc<Mutex<Option<Observed>>>,
     request: Held,
 }
 
-/// What a handler saw of its session when it went on.
+/// Session state that a handler observed after its pause.
 #[derive(Debug, PartialEq, Eq)]
-struct Seen {
+struct Observed {
     new: bool,
     owner: Option<String>,
     list: Vec<u32>,
@@ -83,10 +83,10 @@ struct Seen {
 struct Model {
     world: World,
     now: u64,
-    sessions: BTreeMap<usize, Known>,
-    browser: Option<String>,
-    attackers: Vec<String>,
-    waiting: Vec<Waiting>,
+    sessions: BTreeMap<usize, ModelSession>,
+    browser_token: Option<String>,
+    attacker_tokens: Vec<String>,
+    pending: Vec<PendingRequest>,
     random: u64,
     trace: String,
 }
@@ -94,115 +94,130 @@ struct Model {
 impl Model {
     fn new(seed: u64) -> Self {
         let trace = format!("seed {seed}\n");
-        let (sessions, attackers, waiting) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { world: World::new(), now: 0, sessions, browser: None, attackers, waiting, random: seed, trace }
+        let (sessions, attacker_tokens, pending) = (BTreeMap::new(), Vec::new(), Vec::new());
+        Self {
+            world: World::new(),
+            now: 0,
+            sessions,
+            browser_token: None,
+            attacker_tokens,
+            pending,
+            random: seed,
+            trace,
+        }
     }
 
-    fn choose(&mut self, of: usize) -> usize {
-        usize::try_from(random(&mut self.random) % of as u64).unwrap()
+    fn choose(&mut self, count: usize) -> usize {
+        usize::try_from(random(&mut self.random) % count as u64).unwrap()
     }
 
-    fn opens(&self, token: Option<&String>) -> Opens {
-        let Some(token) = token else { return Opens::Nothing };
+    fn load(&self, token: Option<&String>) -> Loaded {
+        let Some(token) = token else { return Loaded::NoSession };
         for (number, session) in self.sessions.iter().filter(|(_, session)| !session.ended) {
             if session.current == *token {
-                return Opens::Live(*number, session.clone());
+                return Loaded::Live(*number, session.clone());
             }
             if session.retired.iter().any(|(retired, at)| retired == token && self.now - at < GRACE) {
-                return Opens::Retired;
+                return Loaded::Retired;
             }
         }
-        Opens::Nothing
+        Loaded::NoSession
     }
 
     async fn step(&mut self, number: u32) {
         match self.choose(12) {
-            0 => self.wait(),
+            0 => self.advance_clock(),
             1 => self.plant(),
-            2..=4 if !self.waiting.is_empty() => {
-                let next = self.choose(self.waiting.len());
-                let waiting = self.waiting.swap_remove(next);
-                self.finish(waiting).await;
+            2..=4 if !self.pending.is_empty() => {
+                let next = self.choose(self.pending.len());
+                let pending = self.pending.swap_remove(next);
+                self.finish(pending).await;
             }
             2..=7 => {
-                let waiting = self.begin(number).await;
-                self.waiting.push(waiting);
+                let pending = self.begin(number).await;
+                self.pending.push(pending);
             }
             _ => {
-                let waiting = self.begin(number).await;
-                self.finish(waiting).await;
+                let pending = self.begin(number).await;
+                self.finish(pending).await;
             }
         }
     }
 
-    fn wait(&mut self) {
+    fn advance_clock(&mut self) {
         let seconds = [1, 10, 29, 30, 31][self.choose(5)];
         self.now += seconds;
         self.world.advance(SECOND * u32::try_from(seconds).unwrap());
         writeln!(self.trace, "wait {seconds} s").unwrap();
     }
 
-    /// The attacker puts a session of its own into the browser.
+    /// Replaces the browser's token with one of the attacker's (session fixation).
     fn plant(&mut self) {
-        if let Some(token) = self.any_of_the_attackers() {
+        if let Some(token) = self.choose_received_token() {
             writeln!(self.trace, "plant {token}").unwrap();
-            self.browser = Some(token);
+            self.browser_token = Some(token);
         }
     }
 
-    fn any_of_the_attackers(&mut self) -> Option<String> {
-        // The newest as often as all others.
-        let newest = self.attackers.len().checked_sub(1)?;
+    fn choose_received_token(&mut self) -> Option<String> {
+        // The newest token is chosen as often as all others together.
+        let newest = self.attacker_tokens.len().checked_sub(1)?;
         let chosen = if self.choose(2) == 0 { newest } else { self.choose(newest + 1) };
-        Some(self.attackers[chosen].clone())
+        Some(self.attacker_tokens[chosen].clone())
     }
 
-    async fn begin(&mut self, number: u32) -> Waiting {
+    async fn begin(&mut self, number: u32) -> PendingRequest {
         let actor = [Actor::Browser, Actor::Attacker][self.choose(2)];
-        let mut deed = [Deed::Read, Deed::Push(number), Deed::Push(number), Deed::Rotate, Deed::SignIn, Deed::SignOut]
-            [self.choose(6)];
-        // Two sign-ins of one owner at once are another test's.
-        if self.waiting.iter().any(|waiting| (waiting.actor, waiting.deed) == (actor, Deed::SignIn))
-            && deed == Deed::SignIn
+        let mut action =
+            [Action::Read, Action::Push(number), Action::Push(number), Action::Rotate, Action::SignIn, Action::SignOut]
+                [self.choose(6)];
+        // Concurrent sign-ins of one owner are tested in `sign_in.rs`.
+        if self.pending.iter().any(|pending| (pending.actor, pending.action) == (actor, Action::SignIn))
+            && action == Action::SignIn
         {
-            deed = Deed::Read;
+            action = Action::Read;
         }
         let token = match actor {
-            Actor::Browser => self.browser.clone(),
-            Actor::Attacker => self.attackers_token(),
+            Actor::Browser => self.browser_token.clone(),
+            Actor::Attacker => self.choose_attacker_token(),
         };
-        let loaded = self.opens(token.as_ref());
-        writeln!(self.trace, "{number}: {actor:?} begins {deed:?} under {token:?}, which opens {loaded:?}").unwrap();
-        if let (Actor::Attacker, Opens::Live(_, session)) = (actor, &loaded) {
-            assert_ne!(session.owner, Some(VICTIM), "the model itself is broken\n{}", self.trace);
+        let loaded = self.load(token.as_ref());
+        writeln!(self.trace, "{number}: {actor:?} starts {action:?} under {token:?}, which loads {loaded:?}").unwrap();
+        if let (Actor::Attacker, Loaded::Live(_, session)) = (actor, &loaded) {
+            assert_ne!(
+                session.owner,
+                Some(VICTIM),
+                "the model gives the attacker a session of the victim\n{}",
+                self.trace
+            );
         }
 
         let owner = if actor == Actor::Browser { VICTIM } else { ATTACKER };
-        let seen = Arc::new(Mutex::new(None));
-        let place = Arc::clone(&seen);
+        let observed = Arc::new(Mutex::new(None));
+        let slot = Arc::clone(&observed);
         let request = self
             .world
             .hold(token, move |session, gate| async move {
                 gate.wait().await;
-                *place.lock().unwrap() = Some(Seen {
+                *slot.lock().unwrap() = Some(Observed {
                     new: session.is_new(),
                     owner: session.owner().map(|owner| owner.to_string()),
                     list: session.get("list")?.unwrap_or_default(),
                 });
-                match deed {
-                    Deed::Read => Ok(()),
-                    Deed::Push(number) => session.update("list", move |list: &mut Vec<u32>| list.push(number)),
-                    Deed::Rotate => session.rotate(),
-                    Deed::SignIn => session.sign_in(owner),
-                    Deed::SignOut => session.sign_out(),
+                match action {
+                    Action::Read => Ok(()),
+                    Action::Push(number) => session.update("list", move |list: &mut Vec<u32>| list.push(number)),
+                    Action::Rotate => session.rotate(),
+                    Action::SignIn => session.sign_in(owner),
+                    Action::SignOut => session.sign_out(),
                 }
             })
             .await;
-        Waiting { actor, deed, loaded, seen, request }
+        PendingRequest { actor, action, loaded, observed, request }
     }
 
-    /// One that it was given, one that the browser had once, or one that it makes up.
-    fn attackers_token(&mut self) -> Option<String> {
+    /// Chooses no token, a rotated token of the browser, a forged one, or one that the attacker received.
+    fn choose_attacker_token(&mut self) -> Option<String> {
         match self.choose(8) {
             0 => None,
             1 => {
@@ -214,125 +229,129 @@ impl Model {
                 if retired.is_empty() { None } else { Some(retired[self.choose(retired.len())].clone()) }
             }
             2 => {
-                // The name of a session is no secret; what follows it is.
-                let named = self.browser.clone()?;
+                // The first part of a token is the session id, which the attacker may know; the rest is the secret.
+                let named = self.browser_token.clone()?;
                 let mut forged = named.clone().into_bytes();
-                let place = 24 + self.choose(18);
-                forged[place] = if forged[place] == b'A' { b'B' } else { b'A' };
+                let position = 24 + self.choose(18);
+                forged[position] = if forged[position] == b'A' { b'B' } else { b'A' };
                 let forged = String::from_utf8(forged).unwrap();
                 assert!(Token::parse(forged.as_bytes()).is_some());
                 Some(forged)
             }
-            _ => self.any_of_the_attackers(),
+            _ => self.choose_received_token(),
         }
     }
 
-    async fn finish(&mut self, waiting: Waiting) {
-        let Waiting { actor, deed, loaded, seen, request } = waiting;
-        writeln!(self.trace, "{actor:?} finishes {deed:?}").unwrap();
+    async fn finish(&mut self, pending: PendingRequest) {
+        let PendingRequest { actor, action, loaded, observed, request } = pending;
+        writeln!(self.trace, "{actor:?} finishes {action:?}").unwrap();
         let answer = request.finish().await;
-        self.check_what_was_seen(actor, &loaded, seen.lock().unwrap().take());
+        self.check_observed(actor, &loaded, observed.lock().unwrap().take());
         let owner = if actor == Actor::Browser { VICTIM } else { ATTACKER };
-        match (deed, loaded) {
-            (Deed::Read, _) | (Deed::Rotate | Deed::SignOut, Opens::Nothing) | (Deed::SignOut, Opens::Retired) => {
-                self.expect_silent(&answer, StatusCode::OK);
+        match (action, loaded) {
+            (Action::Read, _)
+            | (Action::Rotate | Action::SignOut, Loaded::NoSession)
+            | (Action::SignOut, Loaded::Retired) => {
+                self.expect_no_cookie(&answer, StatusCode::OK);
             }
-            (Deed::Push(_) | Deed::Rotate, Opens::Retired) => self.expect_silent(&answer, StatusCode::CONFLICT),
-            (Deed::Push(number), Opens::Nothing) => self.expect_new(actor, &answer, None, vec![number]),
-            (Deed::SignIn, Opens::Nothing | Opens::Retired) => self.expect_new(actor, &answer, Some(owner), Vec::new()),
-            (deed, Opens::Live(session, before)) => self.expect_change(actor, &answer, deed, session, &before),
+            (Action::Push(_) | Action::Rotate, Loaded::Retired) => self.expect_no_cookie(&answer, StatusCode::CONFLICT),
+            (Action::Push(number), Loaded::NoSession) => self.expect_new(actor, &answer, None, vec![number]),
+            (Action::SignIn, Loaded::NoSession | Loaded::Retired) => {
+                self.expect_new(actor, &answer, Some(owner), Vec::new())
+            }
+            (action, Loaded::Live(session, before)) => self.expect_change(actor, &answer, action, session, &before),
         }
     }
 
-    fn check_what_was_seen(&self, actor: Actor, loaded: &Opens, seen: Option<Seen>) {
-        let seen = seen.unwrap_or_else(|| panic!("the handler did not run\n{}", self.trace));
+    fn check_observed(&self, actor: Actor, loaded: &Loaded, observed: Option<Observed>) {
+        let observed = observed.unwrap_or_else(|| panic!("the handler did not run\n{}", self.trace));
         let expected = match loaded {
-            Opens::Live(_, session) => {
-                Seen { new: false, owner: session.owner.map(str::to_owned), list: session.list.clone() }
+            Loaded::Live(_, session) => {
+                Observed { new: false, owner: session.owner.map(str::to_owned), list: session.list.clone() }
             }
-            Opens::Nothing | Opens::Retired => Seen { new: true, owner: None, list: Vec::new() },
+            Loaded::NoSession | Loaded::Retired => Observed { new: true, owner: None, list: Vec::new() },
         };
-        assert_eq!(seen, expected, "{}", self.trace);
-        assert!(actor == Actor::Browser || seen.owner.as_deref() != Some(VICTIM), "{}", self.trace);
+        assert_eq!(observed, expected, "{}", self.trace);
+        assert!(actor == Actor::Browser || observed.owner.as_deref() != Some(VICTIM), "{}", self.trace);
     }
 
-    fn expect_change(&mut self, actor: Actor, answer: &Answer, deed: Deed, number: usize, before: &Known) {
+    fn expect_change(&mut self, actor: Actor, answer: &Answer, action: Action, number: usize, before: &ModelSession) {
         let now = self.now;
         let owner = if actor == Actor::Browser { VICTIM } else { ATTACKER };
         let session = self.sessions.get_mut(&number).unwrap();
-        if deed == Deed::SignIn && before.owner.is_some_and(|present| present != owner) {
-            // Over another owner's session: that one ends, wherever it stands by now.
+        if action == Action::SignIn && before.owner.is_some_and(|present| present != owner) {
+            // The sign-in replaces another owner's session, which ends whatever its present state.
             session.ended = true;
             return self.expect_new(actor, answer, Some(owner), Vec::new());
         }
         if session.ended {
-            // A sign-in finds another session to begin.
-            if deed == Deed::SignIn {
+            // A sign-in creates a new session in this case.
+            if action == Action::SignIn {
                 return self.expect_new(actor, answer, Some(owner), Vec::new());
             }
-            return self.expect_silent(answer, StatusCode::OK);
+            return self.expect_no_cookie(answer, StatusCode::OK);
         }
-        if deed == Deed::SignIn && session.owner.is_some_and(|present| present != owner) {
+        if action == Action::SignIn && session.owner.is_some_and(|present| present != owner) {
             return self.expect_new(actor, answer, Some(owner), Vec::new());
         }
-        if deed != Deed::SignIn && session.epoch != before.epoch {
-            return self.expect_silent(answer, StatusCode::CONFLICT);
+        if action != Action::SignIn && session.epoch != before.epoch {
+            return self.expect_no_cookie(answer, StatusCode::CONFLICT);
         }
-        match deed {
-            Deed::Read => unreachable!("it changes nothing"),
-            Deed::Push(number) => {
+        match action {
+            Action::Read => unreachable!("a read changes nothing"),
+            Action::Push(number) => {
                 session.list.push(number);
-                self.expect_silent(answer, StatusCode::OK);
+                self.expect_no_cookie(answer, StatusCode::OK);
             }
-            Deed::Rotate if session.rotations > before.rotations => self.expect_silent(answer, StatusCode::OK),
-            Deed::Rotate | Deed::SignIn => {
+            Action::Rotate if session.rotations > before.rotations => self.expect_no_cookie(answer, StatusCode::OK),
+            Action::Rotate | Action::SignIn => {
                 session.rotations += 1;
-                if deed == Deed::SignIn {
+                if action == Action::SignIn {
                     session.epoch += u32::from(session.owner.is_none());
                     session.owner = Some(owner);
                 }
-                let token = answer.new_token().unwrap_or_else(|| panic!("{answer:?} sets no token\n{}", self.trace));
+                let token = answer.new_token().unwrap_or_else(|| panic!("{answer:?} has no new token\n{}", self.trace));
                 session.retired.push((std::mem::replace(&mut session.current, token.clone()), now));
-                self.give(actor, answer, token);
+                self.record_token(actor, answer, token);
             }
-            Deed::SignOut => {
+            Action::SignOut => {
                 session.ended = true;
                 assert_eq!(answer.status, StatusCode::OK, "{}", self.trace);
                 assert!(answer.is_removal(), "{answer:?}\n{}", self.trace);
                 if actor == Actor::Browser {
-                    self.browser = None;
+                    self.browser_token = None;
                 }
             }
         }
     }
 
-    fn expect_silent(&self, answer: &Answer, status: StatusCode) {
-        assert!(answer.status == status && answer.set.is_empty(), "{status} was expected: {answer:?}\n{}", self.trace);
+    fn expect_no_cookie(&self, answer: &Answer, status: StatusCode) {
+        assert!(answer.status == status && answer.set.is_empty(), "expected {status}, got {answer:?}\n{}", self.trace);
     }
 
     fn expect_new(&mut self, actor: Actor, answer: &Answer, owner: Option<&'static str>, list: Vec<u32>) {
-        let token = answer.new_token().unwrap_or_else(|| panic!("{answer:?} sets no token\n{}", self.trace));
+        let token = answer.new_token().unwrap_or_else(|| panic!("{answer:?} has no new token\n{}", self.trace));
         let known = self.sessions.values().map(|session| support::client::session_of(&session.current));
         assert!(!known.into_iter().any(|id| id == support::client::session_of(&token)), "{}", self.trace);
         let epoch = u32::from(owner.is_some());
-        let new = Known { owner, list, current: token.clone(), epoch, ..Known::default() };
+        let new = ModelSession { owner, list, current: token.clone(), epoch, ..ModelSession::default() };
         self.sessions.insert(self.sessions.len(), new);
-        self.give(actor, answer, token);
+        self.record_token(actor, answer, token);
     }
 
-    fn give(&mut self, actor: Actor, answer: &Answer, token: String) {
+    fn record_token(&mut self, actor: Actor, answer: &Answer, token: String) {
         assert_eq!(answer.status, StatusCode::OK, "{}", self.trace);
-        writeln!(self.trace, "    given {token}").unwrap();
+        writeln!(self.trace, "    received {token}").unwrap();
         match actor {
-            Actor::Browser => self.browser = Some(token),
-            Actor::Attacker => self.attackers.push(token),
+            Actor::Browser => self.browser_token = Some(token),
+            Actor::Attacker => self.attacker_tokens.push(token),
         }
     }
 
-    /// Looks at everything once more, when all is done.
-    async fn settle(&mut self) {
-        while let Some(waiting) = self.waiting.pop() {
-            self.finish(waiting).await;
+    /// Finishes all pending requests and compares every session and token with the model.
+    async fn check_final_state(&mut self) {
+        while let Some(pending) = self.pending.pop() {
+            self.finish(pending).await;
         }
         for session in self.sessions.values() {
             let opened = self.world.opens(&session.current).await;
@@ -343,37 +362,38 @@ impl Model {
                 assert_eq!(list, session.list, "{}", self.trace);
             }
             for (token, _) in &session.retired {
-                assert!(!self.world.is_live(token).await, "{token} is alive\n{}", self.trace);
+                assert!(!self.world.is_live(token).await, "the retired token {token} opens a session\n{}", self.trace);
             }
         }
         let live = self.sessions.values().filter(|session| !session.ended).count();
         assert_eq!(self.world.memory.len(), live, "{}", self.trace);
-        for token in &self.attackers {
+        for token in &self.attacker_tokens {
             let opened = self.world.opens(token).await;
             assert_ne!(opened.and_then(|opened| opened.owner).as_deref(), Some(VICTIM), "{}", self.trace);
         }
     }
 }
 
+/// 500 seeds of 60 random steps each: every response and the final state match the model.
 #[tokio::test]
-async fn whatever_a_browser_and_its_attacker_do_is_what_the_model_says() {
-    // The same runs each time, and a few that nobody has seen yet.
+async fn random_actions_of_browser_and_attacker_match_the_model() {
+    // The same seeds in every run, and some new ones.
     let fresh = u64::from(std::process::id()) << 32;
-    let mut deeds = 0;
+    let mut sign_ins = 0;
     for seed in (0..RUNS).chain(fresh..fresh + RUNS / 4) {
         let mut model = Model::new(seed);
         for number in 0..STEPS {
             model.step(u32::try_from(number).unwrap()).await;
         }
-        model.settle().await;
-        deeds += model.sessions.values().filter(|session| session.owner == Some(VICTIM)).count();
+        model.check_final_state().await;
+        sign_ins += model.sessions.values().filter(|session| session.owner == Some(VICTIM)).count();
     }
-    assert!(deeds > 500, "the browser has signed in {deeds} times only: these runs show little");
+    assert!(sign_ins > 500, "only {sign_ins} sign-ins of the victim: the runs cover too little");
 }
 
-/// The same browser with several tabs, all of them at once: the list holds what was acknowledged, and one token works.
+/// Six tabs push and rotate at once: the one session left holds exactly the acknowledged items.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn tabs_of_one_browser_at_once_keep_it_signed_in_and_lose_nothing() {
+async fn concurrent_tabs_with_rotations_lose_no_acknowledged_write() {
     for seed in 0..60 {
         let mut state = seed;
         let world = World::new();
@@ -395,8 +415,8 @@ async fn tabs_of_one_browser_at_once_keep_it_signed_in_and_lose_nothing() {
                                 if rotates { session.rotate() } else { Ok(()) }
                             })
                             .await;
-                        // Under a token that another tab has just rotated out a write is refused, and the browser has
-                        // the new one, or is about to.
+                        // A write under a token that another tab has just rotated is refused. The browser has the new
+                        // token, or will have it with the other tab's response.
                         match answer.status {
                             StatusCode::OK => acknowledged.lock().unwrap().push(item),
                             StatusCode::CONFLICT => assert!(answer.set.is_empty()),
@@ -413,7 +433,7 @@ async fn tabs_of_one_browser_at_once_keep_it_signed_in_and_lose_nothing() {
             tab.await.unwrap();
         }
         let current = world.quiet().owned_by(VICTIM).await.unwrap();
-        assert_eq!(current.len(), 1, "nobody was signed out, and no second session was begun");
+        assert_eq!(current.len(), 1, "the owner has exactly one session");
         let mut stored: Vec<u32> = current[0].get("list").unwrap().unwrap_or_default();
         let mut expected = std::mem::take(&mut *acknowledged.lock().unwrap());
         stored.sort_unstable();

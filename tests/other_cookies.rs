@@ -1,4 +1,4 @@
-//! An application's own cookies beside the session's, by `CookieManagerLayer` on either side of the session layer.
+//! Application cookies beside the session cookie, with `CookieManagerLayer` on either side of the session layer.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -21,8 +21,8 @@ fn routes() -> Router {
     }
 
     async fn read(Extension(cookies): Extension<Cookies>, session: Session) -> Result<String, Error> {
-        let own = |name: &str| cookies.get(name).map(|cookie| cookie.value().to_owned()).unwrap_or_default();
-        Ok(format!("{} {} {:?}", own("theme"), own("lang"), session.get::<u32>("n")?))
+        let value_of = |name: &str| cookies.get(name).map(|cookie| cookie.value().to_owned()).unwrap_or_default();
+        Ok(format!("{} {} {:?}", value_of("theme"), value_of("lang"), session.get::<u32>("n")?))
     }
 
     async fn sign_out(Extension(cookies): Extension<Cookies>, session: Session) -> Result<(), Error> {
@@ -30,9 +30,9 @@ fn routes() -> Router {
         session.sign_out()
     }
 
-    async fn by_hand(session: Session) -> Result<([(http::HeaderName, &'static str); 1], ()), Error> {
-        session.insert("by", "hand")?;
-        Ok(([(SET_COOKIE, "handmade=1; Path=/")], ()))
+    async fn set_cookie_header(session: Session) -> Result<([(http::HeaderName, &'static str); 1], ()), Error> {
+        session.insert("n", &1)?;
+        Ok(([(SET_COOKIE, "manual=1; Path=/")], ()))
     }
 
     Router::new()
@@ -40,12 +40,12 @@ fn routes() -> Router {
         .route("/own", post(async |Extension(cookies): Extension<Cookies>| cookies.add(Cookie::new("theme", "light"))))
         .route("/session", post(async |session: Session| session.update("n", |n: &mut u32| *n += 1)))
         .route("/sign-out", post(sign_out))
-        .route("/by-hand", post(by_hand))
+        .route("/manual", post(set_cookie_header))
         .route("/", get(read))
 }
 
-/// The manager outside of the session layer, and inside.
-fn both_nestings() -> [Router; 2] {
+/// The cookie manager outside the session layer, and inside.
+fn both_layer_orders() -> [Router; 2] {
     let session = || SessionLayer::new(MemoryStore::new());
     [
         routes().layer(session()).layer(CookieManagerLayer::new()),
@@ -53,11 +53,11 @@ fn both_nestings() -> [Router; 2] {
     ]
 }
 
-/// The cookies that a response sets, by name; none twice.
+/// Cookie names that a response sets, each with whether it removes the cookie; a duplicate fails the test.
 fn cookies_of(reply: &Reply) -> BTreeMap<String, bool> {
     let cookies = reply.set_cookies();
     let by_name: BTreeMap<_, _> = cookies.iter().map(|cookie| (cookie.name.clone(), cookie.is_removal())).collect();
-    assert_eq!(by_name.len(), cookies.len(), "a cookie is set twice in {reply:?}");
+    assert_eq!(by_name.len(), cookies.len(), "a cookie is set more than once in {reply:?}");
     by_name
 }
 
@@ -65,18 +65,20 @@ fn set(names: &[&str]) -> BTreeMap<String, bool> {
     names.iter().map(|&name| (name.to_owned(), false)).collect()
 }
 
+/// A handler that writes both sets each cookie once, in either order of the layers.
 #[tokio::test]
-async fn one_response_sets_the_cookies_of_both_once_each() {
-    for app in both_nestings() {
+async fn application_and_session_cookies_share_a_response() {
+    for app in both_layer_orders() {
         let mut client = Client::new(&app);
         assert_eq!(cookies_of(&client.post("/both").await), set(&["theme", "lang", COOKIE_NAME]));
         assert_eq!(client.get("/").await.text(), "dark en Some(1)");
     }
 }
 
+/// Changing only application cookies or only the session sets no cookie of the other.
 #[tokio::test]
-async fn each_sets_its_own_without_the_other() {
-    for app in both_nestings() {
+async fn each_layer_sets_only_its_changed_cookies() {
+    for app in both_layer_orders() {
         let mut client = Client::new(&app);
         assert_eq!(cookies_of(&client.post("/own").await), set(&["theme"]));
         assert_eq!(cookies_of(&client.post("/session").await), set(&[COOKIE_NAME]));
@@ -88,9 +90,10 @@ async fn each_sets_its_own_without_the_other() {
     }
 }
 
+/// A sign-out that also removes an application cookie removes both cookies in one response.
 #[tokio::test]
-async fn both_are_removed_in_one_response() {
-    for app in both_nestings() {
+async fn sign_out_and_cookie_removal_share_a_response() {
+    for app in both_layer_orders() {
         let mut client = Client::new(&app);
         client.post("/both").await;
         let removed = cookies_of(&client.post("/sign-out").await);
@@ -99,9 +102,10 @@ async fn both_are_removed_in_one_response() {
     }
 }
 
+/// A `Cookie` header with the session token between application cookies is read by both layers.
 #[tokio::test]
-async fn both_read_one_cookie_header() {
-    for app in both_nestings() {
+async fn one_cookie_header_serves_both_layers() {
+    for app in both_layer_orders() {
         let mut client = Client::new(&app);
         client.post("/session").await;
         let token = client.token().unwrap();
@@ -111,10 +115,11 @@ async fn both_read_one_cookie_header() {
     }
 }
 
+/// A handler that adds `Set-Cookie` itself keeps that header beside the session cookie.
 #[tokio::test]
-async fn a_set_cookie_of_the_handler_stays() {
-    for app in both_nestings() {
-        let reply = Client::new(&app).post("/by-hand").await;
-        assert_eq!(cookies_of(&reply), set(&["handmade", COOKIE_NAME]));
+async fn set_cookie_header_of_a_handler_is_kept() {
+    for app in both_layer_orders() {
+        let reply = Client::new(&app).post("/manual").await;
+        assert_eq!(cookies_of(&reply), set(&["manual", COOKIE_NAME]));
     }
 }

@@ -1,4 +1,4 @@
-//! Sessions outside of a request: created, found, changed, listed by owner and ended by `Sessions`.
+//! Sessions outside a request: `Sessions` creates, finds, updates, lists and ends them.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -19,22 +19,22 @@ use support::client::{EventLog, Jar, Visitor};
 use support::store::{Fault, FaultyStore, Op};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Visit {
+struct Preferences {
     theme: String,
     visits: u32,
     #[serde(default)]
     tags: Vec<String>,
 }
 
-fn visit() -> Visit {
-    Visit { theme: "dark".to_owned(), visits: 1, tags: vec!["a".to_owned()] }
+fn preferences() -> Preferences {
+    Preferences { theme: "dark".to_owned(), visits: 1, tags: vec!["a".to_owned()] }
 }
 
 fn sessions() -> Sessions {
     Sessions::new(MemoryStore::new())
 }
 
-/// A visitor who brings this token.
+/// A visitor whose cookie jar holds this token.
 fn visitor_with(layer: &SessionLayer, token: &Token) -> Visitor {
     let mut visitor = Visitor::new(layer);
     let mut jar = Jar::default();
@@ -43,8 +43,9 @@ fn visitor_with(layer: &SessionLayer, token: &Token) -> Visitor {
     visitor
 }
 
+/// Converting an id to a UUID or to text and back gives the same id.
 #[tokio::test]
-async fn an_id_is_the_same_after_the_way_through_a_uuid_or_a_text() {
+async fn session_id_round_trips_through_uuid_and_text() {
     let (id, _) = sessions().create(&json!({})).await.unwrap();
     assert_eq!(uuid::Uuid::from(id), *id.as_uuid());
     assert_eq!(SessionId::from(uuid::Uuid::from(id)), id);
@@ -52,10 +53,11 @@ async fn an_id_is_the_same_after_the_way_through_a_uuid_or_a_text() {
     assert_eq!(id.to_string(), id.as_uuid().to_string());
 }
 
+/// Both look-ups return the same id, keys and values, no owner, and a type mismatch for the wrong type.
 #[tokio::test]
-async fn what_is_created_is_found_by_id_and_by_token() {
+async fn created_session_is_found_by_id_and_by_token() {
     let sessions = sessions();
-    let (id, token) = sessions.create(&visit()).await.unwrap();
+    let (id, token) = sessions.create(&preferences()).await.unwrap();
     assert_eq!(token.id(), id);
     for found in [sessions.find_by_id(&id).await.unwrap(), sessions.find_by_token(&token).await.unwrap()] {
         let found = found.unwrap();
@@ -65,12 +67,13 @@ async fn what_is_created_is_found_by_id_and_by_token() {
         assert_eq!(found.get::<u32>("visits").unwrap(), Some(1));
         assert_eq!(found.get::<u32>("missing").unwrap(), None);
         assert_eq!(found.get::<u32>("theme").unwrap_err().kind(), ErrorKind::TypeMismatch);
-        assert_eq!(found.to::<Visit>().unwrap(), visit());
+        assert_eq!(found.to::<Preferences>().unwrap(), preferences());
     }
 }
 
+/// A map with string keys, a JSON object and `()` are accepted; other values fail with `Serialize`.
 #[tokio::test]
-async fn structs_maps_and_nothing_are_a_session_s_data_and_no_more() {
+async fn only_structs_maps_and_unit_are_session_data() {
     let sessions = sessions();
     let (id, _) = sessions.create(&BTreeMap::from([("a", 1), ("b", 2)])).await.unwrap();
     assert_eq!(sessions.find_by_id(&id).await.unwrap().unwrap().keys(), ["a", "b"]);
@@ -85,13 +88,14 @@ async fn structs_maps_and_nothing_are_a_session_s_data_and_no_more() {
     assert_eq!(sessions.create(&BTreeMap::from([(1, 2)])).await.unwrap_err().kind(), ErrorKind::Serialize);
 }
 
+/// A token with a session's id and another session's secret finds nothing; the real token does.
 #[tokio::test]
-async fn a_wrong_secret_finds_nothing() {
+async fn token_with_wrong_secret_finds_no_session() {
     let sessions = sessions();
-    let (_, token) = sessions.create(&visit()).await.unwrap();
-    let (_, other) = sessions.create(&visit()).await.unwrap();
+    let (_, token) = sessions.create(&preferences()).await.unwrap();
+    let (_, other) = sessions.create(&preferences()).await.unwrap();
     let (text, other) = (token.expose_secret(), other.expose_secret());
-    // The last characters are the secret's alone.
+    // The characters from 24 on encode the secret only.
     let forged = format!("{}{}", &text[..24], &other[24..]);
     let forged = Token::parse(forged.as_bytes()).unwrap();
     assert_eq!(forged.id(), token.id());
@@ -99,13 +103,14 @@ async fn a_wrong_secret_finds_nothing() {
     assert!(sessions.find_by_token(&token).await.unwrap().is_some());
 }
 
+/// An update keeps the other keys; it returns false for an ended and an unknown session and creates none.
 #[tokio::test]
-async fn an_update_merges_and_says_whether_there_was_a_session() {
+async fn update_merges_keys_and_returns_false_if_not_found() {
     let sessions = sessions();
-    let (id, _) = sessions.create(&visit()).await.unwrap();
+    let (id, _) = sessions.create(&preferences()).await.unwrap();
     assert!(sessions.update(&id, &json!({ "visits": 2, "new": [1, 2] })).await.unwrap());
     let found = sessions.find_by_id(&id).await.unwrap().unwrap();
-    assert_eq!(found.to::<Visit>().unwrap(), Visit { visits: 2, ..visit() });
+    assert_eq!(found.to::<Preferences>().unwrap(), Preferences { visits: 2, ..preferences() });
     assert_eq!(found.get::<Vec<u8>>("new").unwrap(), Some(vec![1, 2]));
 
     assert!(sessions.end(&id).await.unwrap());
@@ -116,21 +121,23 @@ async fn an_update_merges_and_says_whether_there_was_a_session() {
     assert!(sessions.find_by_id(&unknown).await.unwrap().is_none());
 }
 
+/// An update over the size limit or of an unsupported type fails and leaves every key as it was.
 #[tokio::test]
-async fn an_update_that_is_refused_changes_nothing() {
+async fn refused_update_changes_no_key() {
     let layer = SessionLayer::builder(MemoryStore::new()).with_size_limit(200).build().unwrap();
     let sessions = layer.sessions();
-    let (id, _) = sessions.create(&visit()).await.unwrap();
+    let (id, _) = sessions.create(&preferences()).await.unwrap();
     let error = sessions.update(&id, &json!({ "visits": 9, "big": "x".repeat(300) })).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
     assert_eq!(sessions.update(&id, &[1]).await.unwrap_err().kind(), ErrorKind::Serialize);
-    assert_eq!(sessions.find_by_id(&id).await.unwrap().unwrap().to::<Visit>().unwrap(), visit());
+    assert_eq!(sessions.find_by_id(&id).await.unwrap().unwrap().to::<Preferences>().unwrap(), preferences());
     let error = sessions.create(&json!({ "big": "x".repeat(300) })).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
 }
 
+/// `Sessions::update` changes a key during a request; the request's closure counts on from the new value.
 #[tokio::test]
-async fn updates_from_outside_merge_with_requests() {
+async fn update_outside_a_request_merges_with_its_commit() {
     let layer = SessionLayer::new(MemoryStore::new());
     let sessions = layer.sessions();
     let (id, token) = sessions.create(&json!({ "n": 1 })).await.unwrap();
@@ -150,10 +157,11 @@ async fn updates_from_outside_merge_with_requests() {
     );
 }
 
+/// A request with the token of `create_owned_by` loads the session with its id, owner and values.
 #[tokio::test]
-async fn a_token_made_outside_signs_a_visitor_in() {
+async fn token_created_outside_a_request_opens_its_session() {
     let layer = SessionLayer::new(MemoryStore::new());
-    let (id, token) = layer.sessions().create_owned_by("ada", &visit()).await.unwrap();
+    let (id, token) = layer.sessions().create_owned_by("ada", &preferences()).await.unwrap();
     let mut visitor = visitor_with(&layer, &token);
     let reply = visitor.visit(async move |session: Session| {
         assert_eq!(session.id(), Some(id));
@@ -164,12 +172,13 @@ async fn a_token_made_outside_signs_a_visitor_in() {
     assert_eq!(reply.await.text(), "dark");
 }
 
+/// After `end`, a second `end` returns false, the token opens nothing, and one `Ended` event was reported.
 #[tokio::test]
-async fn deleting_ends_a_session_at_once_for_everybody() {
+async fn end_by_id_ends_the_session_at_once() {
     let events = EventLog::default();
     let layer = SessionLayer::builder(MemoryStore::new()).with_event_hook(events.hook()).build().unwrap();
     let sessions = layer.sessions();
-    let (id, token) = sessions.create(&visit()).await.unwrap();
+    let (id, token) = sessions.create(&preferences()).await.unwrap();
     assert!(sessions.end(&id).await.unwrap());
     assert!(!sessions.end(&id).await.unwrap());
     assert!(sessions.find_by_token(&token).await.unwrap().is_none());
@@ -180,8 +189,9 @@ async fn deleting_ends_a_session_at_once_for_everybody() {
 }
 
 // Checklist 27
+/// `end_others_of` keeps one of four sessions, `end_all_of` ends it too; other owners keep their sessions.
 #[tokio::test]
-async fn an_owner_s_sessions_are_listed_oldest_first_and_end_together_or_but_one() {
+async fn owner_sessions_are_listed_oldest_first_and_ended_in_bulk() {
     let layer = SessionLayer::new(MemoryStore::new());
     let sessions = layer.sessions();
     let mut visitors = Vec::new();
@@ -216,8 +226,9 @@ async fn an_owner_s_sessions_are_listed_oldest_first_and_end_together_or_but_one
     assert_eq!(bob.visit(owner).await.text(), "bob");
 }
 
+/// A sign-in of another owner and a sign-out both remove the session from the previous owner's list.
 #[tokio::test]
-async fn signing_out_takes_a_session_off_its_owner_s_list() {
+async fn sign_out_removes_the_session_from_its_owners_list() {
     let layer = SessionLayer::new(MemoryStore::new());
     let mut visitor = Visitor::new(&layer);
     visitor.visit(async |session: Session| session.sign_in("ada")).await;
@@ -229,8 +240,9 @@ async fn signing_out_takes_a_session_off_its_owner_s_list() {
     assert!(layer.sessions().owned_by("bob").await.unwrap().is_empty());
 }
 
+/// The JSON has id, owner, times and values; neither JSON nor `Debug` shows the secret, and `Debug` no values.
 #[tokio::test]
-async fn a_session_prints_as_json_without_its_token() {
+async fn stored_session_serializes_to_json_without_its_token() {
     let clock = ManualClock::new();
     let layer = SessionLayer::builder(MemoryStore::new().with_clock(&clock)).with_clock(&clock).build().unwrap();
     let sessions = layer.sessions();
@@ -259,8 +271,9 @@ async fn a_session_prints_as_json_without_its_token() {
     assert_eq!(printed["values"], json!({}));
 }
 
+/// `open_for_write` gives a session that updates, commits and signs out; only `rotate` fails, with `Detached`.
 #[tokio::test]
-async fn a_session_opened_outside_is_worked_with_as_in_a_handler() {
+async fn session_opened_for_write_works_as_in_a_handler() {
     let sessions = sessions();
     let (id, token) = sessions.create(&json!({ "n": 1 })).await.unwrap();
     let session = sessions.open_for_write(&id).await.unwrap().unwrap();
@@ -276,56 +289,59 @@ async fn a_session_opened_outside_is_worked_with_as_in_a_handler() {
     assert!(sessions.open_for_write(&id).await.unwrap().is_none());
 }
 
+/// A session created with a one-minute idle timeout expires after a minute; one with the default does not.
 #[tokio::test]
-async fn a_lifetime_applies_to_what_is_created_with_it() {
+async fn sessions_with_lifetime_sets_the_idle_timeout() {
     let clock = ManualClock::new();
     let layer = SessionLayer::builder(MemoryStore::new().with_clock(&clock)).with_clock(&clock).build().unwrap();
     let minute = Duration::from_secs(60);
     let short = layer.sessions().with_lifetime(Lifetime::new().with_idle_timeout(minute)).unwrap();
-    let (short_id, _) = short.create(&visit()).await.unwrap();
-    let (long_id, _) = layer.sessions().create(&visit()).await.unwrap();
+    let (short_id, _) = short.create(&preferences()).await.unwrap();
+    let (long_id, _) = layer.sessions().create(&preferences()).await.unwrap();
     clock.advance(minute);
     assert!(layer.sessions().find_by_id(&short_id).await.unwrap().is_none());
     assert!(layer.sessions().find_by_id(&long_id).await.unwrap().is_some());
     assert!(layer.sessions().with_lifetime(Lifetime::new().with_idle_timeout(Duration::ZERO)).is_err());
 }
 
+/// Fifty expired sessions are not listed, found or updated, and `delete_expired` empties the store.
 #[tokio::test]
-async fn what_has_expired_is_gone_and_can_be_swept() {
+async fn expired_sessions_are_not_found_and_can_be_deleted() {
     let clock = ManualClock::new();
     let store = MemoryStore::new().with_clock(&clock);
     let layer = SessionLayer::builder(store.clone()).with_clock(&clock).build().unwrap();
     let sessions = layer.sessions();
     let mut ids = Vec::new();
     for _ in 0..50 {
-        ids.push(sessions.create_owned_by("ada", &visit()).await.unwrap());
+        ids.push(sessions.create_owned_by("ada", &preferences()).await.unwrap());
     }
     clock.advance(Duration::from_secs(60 * 60));
     assert!(sessions.owned_by("ada").await.unwrap().is_empty());
     for (id, token) in &ids {
         assert!(sessions.find_by_id(id).await.unwrap().is_none());
         assert!(sessions.find_by_token(token).await.unwrap().is_none());
-        assert!(!sessions.update(id, &visit()).await.unwrap());
+        assert!(!sessions.update(id, &preferences()).await.unwrap());
     }
     sessions.delete_expired().await.unwrap();
     assert!(store.is_empty());
     assert_eq!(sessions.delete_expired().await.unwrap(), 0);
 }
 
+/// With get, set and delete failing, each call returns `Unavailable` with the store's error as its source.
 #[tokio::test]
-async fn a_store_that_fails_is_said_so() {
+async fn store_failures_are_unavailable_errors_with_a_source() {
     let store = FaultyStore::new(MemoryStore::new());
     let sessions = Sessions::new(store.clone());
-    let (id, token) = sessions.create(&visit()).await.unwrap();
+    let (id, token) = sessions.create(&preferences()).await.unwrap();
     for op in [Op::Get, Op::Set, Op::Delete] {
         store.fail_always(op, Fault::Before);
     }
     let errors = [
         sessions.find_by_id(&id).await.unwrap_err(),
         sessions.find_by_token(&token).await.unwrap_err(),
-        sessions.update(&id, &visit()).await.unwrap_err(),
+        sessions.update(&id, &preferences()).await.unwrap_err(),
         sessions.end(&id).await.unwrap_err(),
-        sessions.create(&visit()).await.unwrap_err(),
+        sessions.create(&preferences()).await.unwrap_err(),
     ];
     for error in errors {
         assert_eq!(error.kind(), ErrorKind::Unavailable);
@@ -336,8 +352,9 @@ async fn a_store_that_fails_is_said_so() {
 }
 
 // Checklist 2
+/// Among 10,000 new sessions no id, token or secret repeats, and each bit of the secrets is set about half the time.
 #[tokio::test]
-async fn no_two_ids_tokens_or_secrets_are_the_same() {
+async fn ids_tokens_and_secrets_are_unique_and_unbiased() {
     let sessions = sessions();
     let (mut ids, mut tokens, mut secrets) = (HashSet::new(), HashSet::new(), HashSet::new());
     let mut bits = [[0u32; 2]; 128];
@@ -356,15 +373,16 @@ async fn no_two_ids_tokens_or_secrets_are_the_same() {
         }
         assert!(ids.insert(id) && tokens.insert(text) && secrets.insert(secret));
     }
-    // Each bit of the secret is one about half the time.
+    // The bounds are ten standard deviations from the mean of 5,000.
     for (place, [zeros, ones]) in bits[..124].iter().enumerate() {
-        assert!(*zeros > 4_500 && *ones > 4_500, "bit {place} is {ones} times one");
+        assert!(*zeros > 4_500 && *ones > 4_500, "bit {place} is set {ones} times");
     }
 }
 
 // Checklist 36
+/// After a sign-in and a rotation, the encoded record has the id, but neither the token nor its secret.
 #[tokio::test]
-async fn nothing_that_is_stored_opens_a_session() {
+async fn stored_record_does_not_contain_the_token_or_its_secret() {
     let store = MemoryStore::new();
     let layer = SessionLayer::new(store.clone());
     let mut visitor = Visitor::new(&layer);
@@ -375,9 +393,9 @@ async fn nothing_that_is_stored_opens_a_session() {
     let record = store.get(&id).await.unwrap().unwrap();
     let dump = record.encode();
     let dumped = |needle: &[u8]| dump.windows(needle.len()).any(|part| part == needle);
-    assert!(dumped(id.as_uuid().as_bytes()), "the dump is whole");
+    assert!(dumped(id.as_uuid().as_bytes()), "the record contains the session id");
     assert!(!dumped(token.as_bytes()) && !dumped(&token.as_bytes()[22..]));
-    // Nor are the bytes of the secret, which begin within the 22nd character.
+    // The secret's bytes start inside the 22nd character, so they are compared decoded as well.
     let secret = decode(&token)[16..].to_vec();
     assert_eq!(secret.len(), 16);
     assert!(!dumped(&secret) && !dumped(&secret[..8]));

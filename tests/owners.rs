@@ -1,4 +1,4 @@
-//! The sessions of one owner: listed, noted, ended one by one or together, and limited in number.
+//! An owner's sessions: the list, notes, ending one or all, and the owner limit.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -23,24 +23,26 @@ async fn live(world: &World, tokens: &[String]) -> Vec<bool> {
     join_all(tokens.iter().map(|token| world.is_live(token))).await
 }
 
+/// With a limit of 2, the third sign-in ends the session with the oldest sign-in, not the one created first.
 #[tokio::test]
-async fn the_sign_in_that_exceeds_the_limit_ends_the_oldest_by_its_sign_in() {
+async fn sign_in_over_the_owner_limit_ends_the_oldest_sign_in() {
     let world = limited(2);
-    // Begun first, and signed in last: what counts is the sign-in.
-    let first_begun = world.begin().await;
+    // The limit orders sessions by sign-in time, not by creation time.
+    let created_first = world.begin().await;
     let mut tokens = Vec::new();
     for _ in 0..2 {
         world.advance(SECOND);
         tokens.push(world.begin_signed_in("ada").await);
     }
     world.advance(SECOND);
-    tokens.push(world.send(&first_begun, |session| async move { session.sign_in("ada") }).await.token());
+    tokens.push(world.send(&created_first, |session| async move { session.sign_in("ada") }).await.token());
     assert_eq!(live(&world, &tokens).await, [false, true, true]);
     assert_eq!(world.events.ends(), [(session_of(&tokens[0]), EndReason::OwnerLimit)]);
 }
 
+/// With a limit of 1, a sign-in ends neither an anonymous session nor one of another owner.
 #[tokio::test]
-async fn the_limit_of_one_owner_is_nothing_to_another_and_nothing_to_anonymous_sessions() {
+async fn owner_limit_counts_only_sessions_of_that_owner() {
     let world = limited(1);
     let (anonymous, bob) = (world.begin().await, world.begin_signed_in("bob").await);
     world.advance(SECOND);
@@ -48,8 +50,9 @@ async fn the_limit_of_one_owner_is_nothing_to_another_and_nothing_to_anonymous_s
     assert_eq!(live(&world, &tokens).await, [true; 3]);
 }
 
+/// Twenty concurrent sign-ins under a limit of 3 leave three live sessions, in each of 20 rounds.
 #[tokio::test]
-async fn twenty_sign_ins_at_once_leave_as_many_as_are_allowed() {
+async fn concurrent_sign_ins_leave_exactly_the_owner_limit() {
     for _ in 0..20 {
         let world = limited(3);
         let sign_in = |_| world.spawn(NO_TOKEN, |session| async move { session.sign_in("ada") });
@@ -61,8 +64,9 @@ async fn twenty_sign_ins_at_once_leave_as_many_as_are_allowed() {
     }
 }
 
+/// With deletes failing, a sign-in over the limit succeeds and reports `UpkeepFailed`; the next one ends both others.
 #[tokio::test]
-async fn a_sign_in_stands_where_the_limit_cannot_be_enforced_and_the_next_one_makes_up_for_it() {
+async fn sign_in_succeeds_if_enforcing_the_owner_limit_fails() {
     let world = limited(1);
     let first = world.begin_signed_in("ada").await;
     world.advance(SECOND);
@@ -76,21 +80,24 @@ async fn a_sign_in_stands_where_the_limit_cannot_be_enforced_and_the_next_one_ma
     assert_eq!(live(&world, &[first, second, third]).await, [false, false, true]);
 }
 
+/// Without an owner limit, a sign-in costs one set and no `owned_by`.
 #[tokio::test]
-async fn without_a_limit_a_sign_in_asks_for_no_index() {
+async fn sign_in_without_owner_limit_lists_no_sessions() {
     let world = World::new();
     let (_, counts) = world.cost(world.begin_signed_in("ada")).await;
     assert_eq!(counts, Counts::NONE.and_sets(1));
 }
 
+/// `build` fails with an error that names the owner limit.
 #[test]
-fn a_limit_of_zero_is_refused_when_the_layer_is_built() {
+fn owner_limit_of_zero_is_a_config_error() {
     let error = SessionLayer::builder(MemoryStore::new()).with_owner_limit(0).build().unwrap_err();
     assert!(error.to_string().contains("owner limit"), "{error}");
 }
 
+/// It ends a session of that owner once, and neither another owner's session nor an anonymous one.
 #[tokio::test]
-async fn an_owner_ends_a_session_of_its_own_and_nobody_elses() {
+async fn end_if_owned_by_checks_the_owner() {
     let world = World::new();
     let (ada, bob) = (world.begin_signed_in("ada").await, world.begin_signed_in("bob").await);
     let anonymous = world.begin().await;
@@ -112,12 +119,13 @@ async fn notes(world: &World, token: &str) -> BTreeMap<String, String> {
     world.quiet().find_by_id(&session_of(token)).await.unwrap().unwrap().notes().unwrap()
 }
 
+/// Two sessions are listed oldest first, with creation, sign-in and last-seen times and the notes of each.
 #[tokio::test]
-async fn the_list_of_an_owners_sessions_says_when_and_what_was_noted() {
+async fn owner_list_has_times_and_notes() {
     let world = World::new();
     let phone = world.begin_signed_in("ada").await;
     note(&world, &phone, "user_agent", "Phone/1".into()).await.assert_ok();
-    let began = Clock::from(&world.clock).now_utc();
+    let sign_in_time = Clock::from(&world.clock).now_utc();
     world.advance(10 * MINUTE);
     let laptop = world.begin_signed_in("ada").await;
     world.advance(10 * MINUTE);
@@ -125,15 +133,16 @@ async fn the_list_of_an_owners_sessions_says_when_and_what_was_noted() {
     let listed = world.sessions().owned_by("ada").await.unwrap();
     let [first, second] = &listed[..] else { panic!("two sessions, not {listed:?}") };
     assert_eq!((first.id(), second.id()), (session_of(&phone), session_of(&laptop)));
-    assert_eq!(first.created_at().unix_timestamp(), began.unix_timestamp());
-    assert_eq!(first.authenticated_at(), Some(began));
+    assert_eq!(first.created_at().unix_timestamp(), sign_in_time.unix_timestamp());
+    assert_eq!(first.authenticated_at(), Some(sign_in_time));
     assert_eq!(first.last_seen(), Clock::from(&world.clock).now_utc());
     assert_eq!(first.notes().unwrap(), BTreeMap::from([("user_agent".into(), "Phone/1".into())]));
     assert_eq!(second.notes().unwrap(), BTreeMap::new());
 }
 
+/// Setting a note to its present text costs one get; another text costs a set as well.
 #[tokio::test]
-async fn a_note_that_is_there_already_costs_no_write() {
+async fn unchanged_note_costs_no_write() {
     let world = World::new();
     let token = world.begin_signed_in("ada").await;
     note(&world, &token, "user_agent", "Phone/1".into()).await.assert_ok();
@@ -143,8 +152,9 @@ async fn a_note_that_is_there_already_costs_no_write() {
     assert_eq!(counts, Counts::gets(1).and_sets(1));
 }
 
+/// A note loses its control characters and is cut to about 250 bytes; ten names leave eight notes.
 #[tokio::test]
-async fn notes_are_bounded_in_number_and_length_and_keep_to_one_line() {
+async fn notes_are_limited_in_number_and_length() {
     let world = World::new();
     let token = world.begin_signed_in("ada").await;
     note(&world, &token, "agent", format!("a\r\nb\0{}", "é".repeat(500))).await.assert_ok();
@@ -157,8 +167,9 @@ async fn notes_are_bounded_in_number_and_length_and_keep_to_one_line() {
     assert_eq!(notes(&world, &token).await.len(), 8);
 }
 
+/// Four concurrent requests that set one note each leave all four.
 #[tokio::test]
-async fn notes_of_parallel_requests_are_all_kept() {
+async fn notes_of_concurrent_requests_are_merged() {
     let world = World::new();
     let token = world.begin_signed_in("ada").await;
     let names = ["agent", "address", "country", "app"];
@@ -169,8 +180,9 @@ async fn notes_of_parallel_requests_are_all_kept() {
     assert_eq!(notes(&world, &token).await.len(), names.len());
 }
 
+/// Notes are no session keys, and `clear` keeps them, also one that a concurrent request has just set.
 #[tokio::test]
-async fn notes_are_beside_the_values() {
+async fn clear_keeps_notes() {
     let world = World::new();
     let token = world.begin_signed_in("ada").await;
     note(&world, &token, "user_agent", "Firefox".to_owned()).await.assert_ok();
@@ -184,7 +196,7 @@ async fn notes_are_beside_the_values() {
             Ok(())
         })
         .await;
-    // So that the clearing is applied again, to what is stored by then.
+    // A concurrent write makes the commit apply `clear` again to the newer record.
     note(&world, &token, "address", "192.0.2.1".to_owned()).await.assert_ok();
     slow.finish().await.assert_ok();
     let noted = notes(&world, &token).await;
@@ -195,7 +207,7 @@ async fn notes_are_beside_the_values() {
     let stored = world.sessions().find_by_id(&session_of(&token)).await.unwrap().unwrap();
     assert!(stored.keys().is_empty());
     assert!(stored.to::<BTreeMap<String, u32>>().unwrap().is_empty());
-    // Where there is nothing to clear, nothing is written.
+    // An empty session has nothing to clear, so nothing is written.
     let (_, counts) = world.cost(world.send(&token, |session| async move { session.clear() })).await;
     assert_eq!(counts, Counts::gets(1));
 }

@@ -1,4 +1,4 @@
-//! The layer around plain tower services, without axum: any body, any error, any readiness.
+//! The layer around plain tower services, without axum: any body, error and readiness.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -22,10 +22,10 @@ use support::store::{Fault, FaultyStore, Op};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 fn handle<B>(request: &Request<B>) -> SessionHandle {
-    request.extensions().get::<SessionHandle>().cloned().expect("the layer puts it there")
+    request.extensions().get::<SessionHandle>().cloned().expect("the layer inserts a handle into each request")
 }
 
-/// Counts, and answers with its request's body in front.
+/// Increments `n` and responds with the request body and the count.
 async fn count(request: Request<String>) -> Result<Response<String>, Error> {
     let session = handle(&request).load().await?;
     let n = session.update_now("n", |n: &mut u32| {
@@ -35,8 +35,9 @@ async fn count(request: Request<String>) -> Result<Response<String>, Error> {
     Ok(Response::new(format!("{} {}", request.body(), n.await?)))
 }
 
+/// A service from `Request<String>` to `Response<String>` counts requests of one session and sets one cookie.
 #[tokio::test]
-async fn a_service_of_strings_has_sessions() {
+async fn string_bodies_work() {
     let service = SessionLayer::new(MemoryStore::new()).layer(service_fn(count));
     let mut jar = Jar::default();
     for n in 1..=3 {
@@ -51,25 +52,27 @@ async fn a_service_of_strings_has_sessions() {
     }
 }
 
+/// Headers, extensions, URI and a body of bytes arrive as they were sent.
 #[tokio::test]
-async fn the_request_reaches_the_service_as_it_was() {
+async fn request_reaches_the_service_unchanged() {
     #[derive(Clone, Debug, PartialEq)]
-    struct Mark(u8);
+    struct Marker(u8);
 
     let service = service_fn(async |request: Request<Vec<u8>>| {
         assert_eq!(request.headers()[COOKIE], "a=1; __Host-id=junk");
-        assert_eq!(request.extensions().get(), Some(&Mark(7)));
+        assert_eq!(request.extensions().get(), Some(&Marker(7)));
         assert_eq!(request.uri(), "/path?query");
         Ok::<_, Infallible>(Response::new(request.into_body()))
     });
-    let request = Request::put("/path?query").header(COOKIE, "a=1; __Host-id=junk").extension(Mark(7));
+    let request = Request::put("/path?query").header(COOKIE, "a=1; __Host-id=junk").extension(Marker(7));
     let request = request.body(vec![0, 159, 146, 150]).unwrap();
     let response = SessionLayer::new(MemoryStore::new()).layer(service).oneshot(request).await.unwrap();
     assert_eq!(response.into_body(), [0, 159, 146, 150]);
 }
 
+/// A service over `Rc` bodies and a future that is not `Send` compiles, runs and stores its session.
 #[tokio::test]
-async fn neither_bodies_nor_futures_need_to_be_sent_between_threads() {
+async fn bodies_and_futures_need_not_be_send() {
     let local = Rc::new(5);
     let service = service_fn(move |request: Request<Rc<String>>| {
         let local = Rc::clone(&local);
@@ -86,39 +89,40 @@ async fn neither_bodies_nor_futures_need_to_be_sent_between_threads() {
 }
 
 #[derive(Debug, PartialEq)]
-struct OutOfPaper(u32);
+struct ServiceError(u32);
 
-impl fmt::Display for OutOfPaper {
+impl fmt::Display for ServiceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "out of paper in tray {}", self.0)
+        write!(f, "service error {}", self.0)
     }
 }
 
+/// The service inserts a value and fails: the caller gets that error, and the store stays empty.
 #[tokio::test]
-async fn an_error_of_the_service_passes_through_and_commits_nothing() {
+async fn service_error_passes_through_without_a_commit() {
     let store = MemoryStore::new();
     let service = service_fn(async |request: Request<()>| {
         let session = handle(&request).load().await.unwrap();
         session.insert("n", &1).unwrap();
-        Err::<Response<()>, _>(OutOfPaper(3))
+        Err::<Response<()>, _>(ServiceError(3))
     });
     let failed = SessionLayer::new(store.clone()).layer(service).oneshot(Request::new(())).await;
-    assert_eq!(failed.unwrap_err(), OutOfPaper(3));
+    assert_eq!(failed.unwrap_err(), ServiceError(3));
     assert!(store.is_empty());
 }
 
-/// A service that cannot be cloned, and is ready only when it says so.
-struct Moody {
-    ready: Poll<Result<(), OutOfPaper>>,
+/// A service without `Clone` whose readiness the test sets.
+struct NotClonable {
+    ready: Poll<Result<(), ServiceError>>,
     calls: u32,
 }
 
-impl Service<Request<()>> for Moody {
+impl Service<Request<()>> for NotClonable {
     type Response = Response<String>;
-    type Error = OutOfPaper;
-    type Future = Ready<Result<Response<String>, OutOfPaper>>;
+    type Error = ServiceError;
+    type Future = Ready<Result<Response<String>, ServiceError>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), OutOfPaper>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ServiceError>> {
         std::mem::replace(&mut self.ready, Poll::Ready(Ok(())))
     }
 
@@ -128,28 +132,30 @@ impl Service<Request<()>> for Moody {
     }
 }
 
+/// `poll_ready` returns the inner pending, ready and error results, and `call` uses the polled service.
 #[tokio::test]
-async fn the_readiness_of_the_service_is_that_of_the_layer() {
+async fn readiness_of_the_service_is_passed_through() {
     let layer = SessionLayer::new(MemoryStore::new());
     let mut context = Context::from_waker(std::task::Waker::noop());
-    let mut service = layer.layer(Moody { ready: Poll::Pending, calls: 0 });
+    let mut service = layer.layer(NotClonable { ready: Poll::Pending, calls: 0 });
     assert!(service.poll_ready(&mut context).is_pending());
     assert_eq!(service.poll_ready(&mut context), Poll::Ready(Ok(())));
     assert_eq!(service.call(Request::new(())).await.unwrap().into_body(), "1");
-    // It is the very service that was found ready, not a copy of it.
+    // The second call shows that the layer calls the service it polled, not a clone.
     assert_eq!(service.call(Request::new(())).await.unwrap().into_body(), "2");
 
-    let mut broken = layer.layer(Moody { ready: Poll::Ready(Err(OutOfPaper(1))), calls: 0 });
-    assert_eq!(broken.poll_ready(&mut context), Poll::Ready(Err(OutOfPaper(1))));
+    let mut broken = layer.layer(NotClonable { ready: Poll::Ready(Err(ServiceError(1))), calls: 0 });
+    assert_eq!(broken.poll_ready(&mut context), Poll::Ready(Err(ServiceError(1))));
 }
 
+/// With sets failing, the response is 503 without the handler's headers and body, and without a cookie.
 #[tokio::test]
-async fn a_commit_that_fails_becomes_an_empty_503_of_the_service_s_own_body() {
+async fn failed_commit_answers_503_with_an_empty_body() {
     let store = FaultyStore::new(MemoryStore::new());
     store.fail_always(Op::Set, Fault::Before);
     let service = service_fn(async |request: Request<()>| {
         handle(&request).load().await?.insert("n", &1)?;
-        let response = Response::builder().header("x-handler", "1").body("all is well".to_owned());
+        let response = Response::builder().header("x-handler", "1").body("handler body".to_owned());
         Ok::<_, Error>(response.unwrap())
     });
     let response = SessionLayer::new(store).layer(service).oneshot(Request::new(())).await.unwrap();
@@ -158,8 +164,9 @@ async fn a_commit_that_fails_becomes_an_empty_503_of_the_service_s_own_body() {
     assert_eq!(response.into_body(), "");
 }
 
+/// A request with the token of `Sessions::create` increments the stored value.
 #[tokio::test]
-async fn a_token_made_outside_opens_the_session_inside() {
+async fn token_from_sessions_create_opens_the_session() {
     let layer = SessionLayer::new(MemoryStore::new());
     let sessions: Sessions = layer.sessions();
     let (id, token) = sessions.create(&serde_json::json!({ "n": 41 })).await.unwrap();
@@ -171,37 +178,40 @@ async fn a_token_made_outside_opens_the_session_inside() {
     assert_eq!(sessions.find_by_id(&id).await.unwrap().unwrap().get::<u32>("n").unwrap(), Some(42));
 }
 
+/// The `Set-Cookie` value has the sensitive flag, so that HTTP/2 does not index it.
 #[tokio::test]
-async fn the_session_cookie_is_marked_as_sensitive() {
+async fn session_cookie_header_is_sensitive() {
     let service = SessionLayer::new(MemoryStore::new()).layer(service_fn(count));
     let response = service.oneshot(Request::new(String::new())).await.unwrap();
     assert!(response.headers()[SET_COOKIE].is_sensitive());
 }
 
+/// Layers, handles, stores, records and errors are `Send + Sync`, even with a marker that is not.
 #[test]
-fn what_is_shared_between_threads_can_be() {
-    fn is_shared<T: Send + Sync + 'static>() {}
-    fn is_sent<T: Send>(_: &T) {}
+fn public_types_are_send_and_sync() {
+    fn assert_send_sync<T: Send + Sync + 'static>() {}
+    fn assert_send<T: Send>(_: &T) {}
 
-    struct NotEvenSend(#[expect(dead_code, reason = "it is there for its type")] Rc<()>);
+    struct NotSend(#[expect(dead_code, reason = "only its type matters")] Rc<()>);
 
-    is_shared::<SessionLayer>();
-    is_shared::<SessionLayer<NotEvenSend>>();
-    is_shared::<SessionService<()>>();
-    is_shared::<Session<NotEvenSend>>();
-    is_shared::<SessionHandle<NotEvenSend>>();
-    is_shared::<Sessions>();
-    is_shared::<MemoryStore>();
-    is_shared::<Record>();
-    is_shared::<Error>();
-    is_shared::<StoreError>();
+    assert_send_sync::<SessionLayer>();
+    assert_send_sync::<SessionLayer<NotSend>>();
+    assert_send_sync::<SessionService<()>>();
+    assert_send_sync::<Session<NotSend>>();
+    assert_send_sync::<SessionHandle<NotSend>>();
+    assert_send_sync::<Sessions>();
+    assert_send_sync::<MemoryStore>();
+    assert_send_sync::<Record>();
+    assert_send_sync::<Error>();
+    assert_send_sync::<StoreError>();
 
     let mut service = SessionLayer::new(MemoryStore::new()).layer(service_fn(count));
-    is_sent(&service.call(Request::new(String::new())));
+    assert_send(&service.call(Request::new(String::new())));
 }
 
+/// A response future that is dropped before its first poll leaves the store empty.
 #[test]
-fn a_response_that_is_never_polled_does_nothing() {
+fn dropped_response_future_does_nothing() {
     let store = MemoryStore::new();
     let mut service = SessionLayer::new(store.clone()).layer(service_fn(count));
     let response: ResponseFuture<_, String> = service.call(Request::new(String::new()));

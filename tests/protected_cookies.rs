@@ -1,4 +1,4 @@
-//! Signed and private session cookies, under a ring of keys.
+//! Signed and private session cookies with a key ring.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -17,27 +17,27 @@ use support::store::{CountingStore, Counts};
 const NEW: [u8; 32] = [1; 32];
 const OLD: [u8; 32] = [2; 32];
 
-/// Both ways to protect a cookie.
-const WAYS: [Way; 2] = [SessionLayerBuilder::with_signed_cookie, SessionLayerBuilder::with_private_cookie];
+/// Setters of both cookie protections.
+const PROTECTIONS: [Protect; 2] = [SessionLayerBuilder::with_signed_cookie, SessionLayerBuilder::with_private_cookie];
 
-type Way = fn(SessionLayerBuilder, KeyRing) -> SessionLayerBuilder;
+type Protect = fn(SessionLayerBuilder, KeyRing) -> SessionLayerBuilder;
 
-/// One store behind layers of different keys.
+/// One store behind layers with different keys.
 #[derive(Clone)]
 struct World {
     store: CountingStore<MemoryStore>,
-    way: Option<Way>,
+    protect: Option<Protect>,
 }
 
 impl World {
-    fn new(way: Way) -> Self {
-        Self { store: CountingStore::new(MemoryStore::new()), way: Some(way) }
+    fn new(protect: Protect) -> Self {
+        Self { store: CountingStore::new(MemoryStore::new()), protect: Some(protect) }
     }
 
     fn app(&self, keys: KeyRing) -> Router {
         let builder = SessionLayer::builder(self.store.clone());
-        let builder = match self.way {
-            Some(way) => way(builder, keys),
+        let builder = match self.protect {
+            Some(protect) => protect(builder, keys),
             None => builder,
         };
         Router::new()
@@ -53,10 +53,11 @@ async fn read(app: &Router, cookie: &str) -> Reply {
     send(app, request_with_cookies("/read", &[format!("{COOKIE_NAME}={cookie}").as_bytes()])).await
 }
 
+/// Write, read, rotate and sign out work with signed and private cookies, and retired cookies open nothing.
 #[tokio::test]
-async fn a_protected_cookie_opens_its_session_through_its_whole_life() {
-    for way in WAYS {
-        let app = World::new(way).app(KeyRing::new(NEW).unwrap());
+async fn protected_cookie_works_from_creation_to_sign_out() {
+    for protect in PROTECTIONS {
+        let app = World::new(protect).app(KeyRing::new(NEW).unwrap());
         let mut client = Client::new(&app);
         let first = client.get("/write").await.set_cookie().value;
         assert_eq!(client.get("/read").await.text(), "Some(7)");
@@ -69,20 +70,21 @@ async fn a_protected_cookie_opens_its_session_through_its_whole_life() {
     }
 }
 
+/// Cookies with another key, without protection, with a swapped part or a changed character load nothing.
 #[tokio::test]
-async fn a_forged_or_foreign_cookie_costs_no_store_operation() {
-    for way in WAYS {
-        let world = World::new(way);
+async fn invalid_protected_cookie_makes_no_store_call() {
+    for protect in PROTECTIONS {
+        let world = World::new(protect);
         let app = world.app(KeyRing::new(NEW).unwrap());
         let cookie = Client::new(&app).get("/write").await.set_cookie().value;
-        let foreign = Client::new(&world.app(KeyRing::new(OLD).unwrap())).get("/write").await.set_cookie().value;
-        let plain = Client::new(&World { way: None, ..world.clone() }.app(KeyRing::new(NEW).unwrap()));
+        let other_key = Client::new(&world.app(KeyRing::new(OLD).unwrap())).get("/write").await.set_cookie().value;
+        let plain = Client::new(&World { protect: None, ..world.clone() }.app(KeyRing::new(NEW).unwrap()));
         let plain = { plain }.get("/write").await.set_cookie().value;
         assert!(Token::parse(plain.as_bytes()).is_some());
-        let mut forged = vec![foreign, plain.clone(), String::new(), format!("{}{plain}", &cookie[..44])];
-        for place in [0, 10, 43, 44, 60, cookie.len() - 1] {
+        let mut forged = vec![other_key, plain.clone(), String::new(), format!("{}{plain}", &cookie[..44])];
+        for position in [0, 10, 43, 44, 60, cookie.len() - 1] {
             let mut bytes = cookie.clone().into_bytes();
-            bytes[place] = if bytes[place] == b'A' { b'B' } else { b'A' };
+            bytes[position] = if bytes[position] == b'A' { b'B' } else { b'A' };
             forged.push(String::from_utf8(bytes).unwrap());
         }
         world.store.reset();
@@ -97,18 +99,19 @@ async fn a_forged_or_foreign_cookie_costs_no_store_operation() {
     }
 }
 
-/// The cookie with one character changed: as long as the real one, and no longer one of ours.
+/// Returns the cookie with one character changed, at the same length.
 fn forged(cookie: &str) -> String {
     let mut bytes = cookie.to_owned().into_bytes();
-    let place = bytes.len() - 10;
-    bytes[place] = if bytes[place] == b'A' { b'B' } else { b'A' };
+    let position = bytes.len() - 10;
+    bytes[position] = if bytes[position] == b'A' { b'B' } else { b'A' };
     String::from_utf8(bytes).unwrap()
 }
 
+/// A valid cookie after 15 forged ones opens its session; after 16 it does not.
 #[tokio::test]
-async fn however_many_protected_cookies_come_sixteen_are_looked_at() {
-    for way in WAYS {
-        let app = World::new(way).app(KeyRing::new(NEW).unwrap());
+async fn at_most_sixteen_protected_cookies_are_verified() {
+    for protect in PROTECTIONS {
+        let app = World::new(protect).app(KeyRing::new(NEW).unwrap());
         let cookie = Client::new(&app).get("/write").await.set_cookie().value;
         let after = |others: usize, other: String| {
             let header = format!("{COOKIE_NAME}={other}; ").repeat(others) + &format!("{COOKIE_NAME}={cookie}");
@@ -117,15 +120,16 @@ async fn however_many_protected_cookies_come_sixteen_are_looked_at() {
         };
         assert_eq!(after(15, forged(&cookie)).await, "Some(7)");
         assert_eq!(after(16, forged(&cookie)).await, "None");
-        // What is not as long as ours is not looked at, and so does not count.
+        // A cookie of another length is skipped without a check and does not count.
         assert_eq!(after(100, forged(&cookie) + "A").await, "Some(7)");
     }
 }
 
+/// A read under an old key costs a touch and sends a cookie that a ring without the old key accepts.
 #[tokio::test]
-async fn a_cookie_of_an_old_key_is_read_and_written_again_with_the_newest() {
-    for way in WAYS {
-        let world = World::new(way);
+async fn cookie_of_an_old_key_is_sent_again_with_the_new_key() {
+    for protect in PROTECTIONS {
+        let world = World::new(protect);
         let old = Client::new(&world.app(KeyRing::new(OLD).unwrap())).get("/write").await.set_cookie().value;
         let app = world.app(KeyRing::new(NEW).unwrap().add_old_key(OLD).unwrap());
         world.store.reset();
@@ -136,17 +140,18 @@ async fn a_cookie_of_an_old_key_is_read_and_written_again_with_the_newest() {
         let reply = read(&app, &new).await;
         assert_eq!(reply.text(), "Some(7)");
         reply.assert_no_cookie();
-        // The old key is gone.
+        // A ring without the old key reads the new cookie only.
         let after = world.app(KeyRing::new(NEW).unwrap());
         assert_eq!(read(&after, &new).await.text(), "Some(7)");
         assert_eq!(read(&after, &old).await.text(), "None");
     }
 }
 
+/// A write sends the same token and a rotation the new one, both protected with the new key.
 #[tokio::test]
-async fn a_write_under_an_old_key_sends_the_cookie_again_and_a_rotation_sends_the_new_one() {
-    for way in WAYS {
-        let world = World::new(way);
+async fn write_and_rotation_under_an_old_key_use_the_new_key() {
+    for protect in PROTECTIONS {
+        let world = World::new(protect);
         let mut client = Client::new(&world.app(KeyRing::new(OLD).unwrap()));
         let old = client.get("/write").await.set_cookie().value;
         let app = world.app(KeyRing::new(NEW).unwrap().add_old_key(OLD).unwrap());
@@ -157,7 +162,7 @@ async fn a_write_under_an_old_key_sends_the_cookie_again_and_a_rotation_sends_th
         let written = send(&app, at("/write")).await.set_cookie().value;
         let rotated = send(&app, at("/rotate")).await.set_cookie().value;
         let after = world.app(KeyRing::new(NEW).unwrap());
-        assert_eq!(read(&after, &written).await.text(), "None", "rotated out");
+        assert_eq!(read(&after, &written).await.text(), "None", "the rotation retired this token");
         assert_eq!(read(&after, &rotated).await.text(), "Some(7)");
         let gone = send(&app, at("/read")).await;
         assert_eq!(gone.text(), "None");
@@ -165,12 +170,13 @@ async fn a_write_under_an_old_key_sends_the_cookie_again_and_a_rotation_sends_th
     }
 }
 
+/// A valid cookie value under another layer's cookie name opens no session.
 #[tokio::test]
-async fn a_cookie_that_was_written_under_another_name_opens_nothing() {
-    for way in WAYS {
-        let world = World::new(way);
+async fn protected_cookie_is_bound_to_its_name() {
+    for protect in PROTECTIONS {
+        let world = World::new(protect);
         let cookie = Client::new(&world.app(KeyRing::new(NEW).unwrap())).get("/write").await.set_cookie().value;
-        let other = way(SessionLayer::builder(world.store.clone()).with_name("other"), KeyRing::new(NEW).unwrap());
+        let other = protect(SessionLayer::builder(world.store.clone()).with_name("other"), KeyRing::new(NEW).unwrap());
         let app = Router::new()
             .route("/read", get(async |session: Session| format!("{:?}", session.get::<u32>("n").unwrap())))
             .layer(other.build().unwrap());
@@ -179,8 +185,9 @@ async fn a_cookie_that_was_written_under_another_name_opens_nothing() {
     }
 }
 
+/// The value of a private cookie contains neither the token nor the session id, and it opens the session.
 #[tokio::test]
-async fn a_private_cookie_shows_neither_the_id_nor_the_token() {
+async fn private_cookie_hides_id_and_token() {
     let world = World::new(SessionLayerBuilder::with_private_cookie);
     let app = world.app(KeyRing::new(NEW).unwrap());
     let layer =
@@ -195,22 +202,24 @@ async fn a_private_cookie_shows_neither_the_id_nor_the_token() {
     assert_eq!(send(&app, request).await.text(), "Some(7)");
 }
 
+/// A short current or old key fails with an error that names the minimum of 32 bytes.
 #[test]
-fn a_short_key_is_refused_when_the_layer_is_built() {
-    for way in WAYS {
+fn key_shorter_than_32_bytes_is_a_config_error() {
+    for protect in PROTECTIONS {
         for ring in [
             KeyRing::new([0; 31]).unwrap(),
             KeyRing::new(NEW).unwrap().add_old_key([0; 16]).unwrap(),
             KeyRing::new("").unwrap(),
         ] {
-            let error = way(SessionLayer::builder(MemoryStore::new()), ring).build().unwrap_err();
+            let error = protect(SessionLayer::builder(MemoryStore::new()), ring).build().unwrap_err();
             assert!(error.to_string().contains("32 bytes"), "{error}");
         }
     }
 }
 
+/// `Debug` of the ring, the builder and the layer contains no byte of the key.
 #[test]
-fn a_ring_shows_no_key() {
+fn debug_of_key_ring_and_layer_hides_keys() {
     let ring = KeyRing::new(b"0123456789abcdef0123456789abcdef").unwrap();
     let layer = SessionLayer::builder(MemoryStore::new()).with_signed_cookie(ring.clone());
     let mut shown = format!("{ring:?} {layer:?}");
@@ -221,11 +230,12 @@ fn a_ring_shows_no_key() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
+    /// Up to 20 cookies of random bytes answer 200 with a new session and make no store call.
     #[test]
-    fn any_bytes_in_the_header_are_a_session_or_none(values in prop::collection::vec(prop::collection::vec((32u8..=255).prop_filter("in no header", |byte| *byte != 127), 0..200), 0..20)) {
+    fn random_cookie_bytes_load_no_session(values in prop::collection::vec(prop::collection::vec((32u8..=255).prop_filter("not allowed in a header", |byte| *byte != 127), 0..200), 0..20)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        for way in WAYS {
-            let world = World::new(way);
+        for protect in PROTECTIONS {
+            let world = World::new(protect);
             let app = world.app(KeyRing::new(NEW).unwrap());
             let cookies: Vec<Vec<u8>> = values.iter().map(|value| [b"__Host-id=", &value[..]].concat()).collect();
             let cookies: Vec<&[u8]> = cookies.iter().map(|cookie| &cookie[..]).collect();

@@ -1,13 +1,11 @@
-//! What comes of a secret that a periodic rotation had retired, and of those that are no replay.
+//! Replay policy: a retired token is reported, or ends its session, and other tokens do neither.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod support;
 
 use sessile::Lifetime;
-
 use sessile::config::ReplayPolicy;
-
 use sessile::event::{EndReason, EventKind};
 use support::client::session_of;
 use support::race::{MINUTE, SECOND, World};
@@ -17,7 +15,7 @@ fn world(policy: ReplayPolicy) -> World {
     World::with(|layer| layer.with_lifetime(Lifetime::new().with_refresh_interval(MINUTE)).with_replay_policy(policy))
 }
 
-/// The token that a periodic rotation gives in the place of this one, presented once, so that this one is retired.
+/// Refreshes the token and presents the new one, so that the given one is retired; returns the new one.
 async fn refreshed(world: &World, token: &str) -> String {
     world.advance(MINUTE);
     let new = world.insert(token, "n", 1).await.token();
@@ -25,8 +23,9 @@ async fn refreshed(world: &World, token: &str) -> String {
     new
 }
 
+/// A retired token after its grace period opens nothing and reports `Replayed`; the current token works.
 #[tokio::test]
-async fn by_default_a_replay_is_told_and_the_session_goes_on() {
+async fn replay_is_reported_and_keeps_the_session_by_default() {
     let world = world(ReplayPolicy::default());
     let old = world.begin_signed_in("ada").await;
     let new = refreshed(&world, &old).await;
@@ -36,14 +35,15 @@ async fn by_default_a_replay_is_told_and_the_session_goes_on() {
     assert!(world.is_live(&new).await);
 }
 
+/// With `ReplayPolicy::End`, a retired token works for 30 seconds, and after that its use ends the session.
 #[tokio::test]
-async fn a_replay_ends_the_session_where_that_is_the_policy() {
+async fn replay_ends_the_session_with_policy_end() {
     for signed_in in [true, false] {
         let world = world(ReplayPolicy::End);
         let old = if signed_in { world.begin_signed_in("ada").await } else { world.begin().await };
         let new = refreshed(&world, &old).await;
         world.advance(29 * SECOND);
-        assert!(world.is_live(&old).await, "within the grace it is no replay");
+        assert!(world.is_live(&old).await, "a retired token works within its grace period");
         world.advance(2 * SECOND);
         assert!(!world.is_live(&old).await);
         assert!(!world.is_live(&new).await);
@@ -52,8 +52,9 @@ async fn a_replay_ends_the_session_where_that_is_the_policy() {
     }
 }
 
+/// A write that was in progress when a replay ended the session sets no cookie and stores nothing.
 #[tokio::test]
-async fn a_write_of_the_victim_that_is_under_way_does_not_bring_the_session_back() {
+async fn concurrent_write_does_not_revive_a_replayed_session() {
     let world = world(ReplayPolicy::End);
     let old = world.begin_signed_in("ada").await;
     let new = refreshed(&world, &old).await;
@@ -70,16 +71,17 @@ async fn a_write_of_the_victim_that_is_under_way_does_not_bring_the_session_back
     assert!(!world.is_live(&new).await);
 }
 
+/// Tokens from before the sign-in, rotated, forged or unknown ones open nothing and leave the session live.
 #[tokio::test]
-async fn no_other_token_ends_a_session() {
+async fn only_refreshed_tokens_end_a_session_as_replays() {
     let world = world(ReplayPolicy::End);
-    // A planted session: the attacker knows tokens of the anonymous one, one of them retired by a periodic rotation.
+    // Session fixation: the attacker knows tokens from before the sign-in, one of them retired by a refresh.
     let planted = world.begin().await;
     let refreshed = refreshed(&world, &planted).await;
     let victims = world.send(&refreshed, |session| async move { session.sign_in("ada") }).await.token();
     // Retired by an explicit rotation.
     let rotated = world.send(&victims, |session| async move { session.rotate() }).await.token();
-    // The id alone, with a secret from elsewhere.
+    // The session's id with the secret of another store's session.
     let elsewhere = World::new().begin().await;
     let forged = format!("{}{}", &rotated[..22], &elsewhere[22..]);
     assert_eq!(session_of(&forged).to_string()[..30], session_of(&rotated).to_string()[..30]);
@@ -92,13 +94,14 @@ async fn no_other_token_ends_a_session() {
     assert_eq!(world.events.count(EventKind::Replayed), 0);
 }
 
+/// A sign-in that commits after a replay was detected, and before the session is ended, keeps the session.
 #[tokio::test]
-async fn a_session_that_was_signed_in_while_a_replay_was_looked_at_is_not_ended() {
+async fn replay_does_not_end_a_session_after_a_sign_in() {
     let world = world(ReplayPolicy::End);
     let old = world.begin().await;
     let new = refreshed(&world, &old).await;
     world.advance(31 * SECOND);
-    // The replay has read the record; before it is ended, the session changes hands.
+    // The request with the retired token has read the record; the sign-in commits before it ends the session.
     let gate = world.faults.hold_before(Op::Set, 1);
     let replay = world.spawn(&old, |_| async { Ok(()) });
     gate.reached().await;
@@ -109,8 +112,9 @@ async fn a_session_that_was_signed_in_while_a_replay_was_looked_at_is_not_ended(
     assert_eq!(world.events.ends(), []);
 }
 
+/// With deletes failing, a replay reports `UpkeepFailed` and the session stays; the next replay ends it.
 #[tokio::test]
-async fn where_the_store_fails_the_replay_still_opens_nothing_and_the_next_one_ends_the_session() {
+async fn replay_opens_nothing_if_ending_the_session_fails() {
     let world = world(ReplayPolicy::End);
     let old = world.begin_signed_in("ada").await;
     let new = refreshed(&world, &old).await;
@@ -124,8 +128,9 @@ async fn where_the_store_fails_the_replay_still_opens_nothing_and_the_next_one_e
     assert!(!world.is_live(&new).await);
 }
 
+/// A hundred tokens of another store's sessions report a hundred `Unknown` events.
 #[tokio::test]
-async fn a_hundred_guesses_are_a_hundred_events() {
+async fn each_unknown_token_reports_an_event() {
     let world = World::new();
     let elsewhere = World::new();
     for _ in 0..100 {

@@ -1,5 +1,6 @@
-//! A server may show a write before it is on the disk, and forget it in a crash. It acknowledged that write to nobody; but
-//! others have seen it, and what they do then must not undo what was acknowledged after the crash.
+//! A store that returns to an earlier record after a crash, when a write that others have read was not yet durable.
+//!
+//! Such a write was never acknowledged. Commits that follow from it must not undo writes acknowledged after the crash.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -7,8 +8,8 @@ use serde_json::json;
 use sessile::store::{Expected, Outcome, Record, Store};
 use sessile::{MemoryStore, SessionId, Sessions};
 
-/// Brings the store back to an earlier record, as a crash does.
-async fn forget(store: &MemoryStore, earlier: &Record) {
+/// Restores an earlier record, as a crash of a store without durable writes does.
+async fn roll_back(store: &MemoryStore, earlier: &Record) {
     assert!(store.delete(earlier.id(), None).await.unwrap());
     assert_eq!(store.set(earlier, Expected::Absent).await.unwrap(), Outcome::Written);
 }
@@ -19,32 +20,34 @@ async fn keys(sessions: &Sessions, id: &SessionId) -> Vec<String> {
     keys
 }
 
+/// A session opened before a rollback commits on the newer record: keys from before and after the crash are kept.
 #[tokio::test]
-async fn who_saw_a_write_that_was_lost_does_not_take_another_for_it() {
+async fn commit_after_a_rollback_keeps_acknowledged_writes() {
     let store = MemoryStore::new();
     let sessions = Sessions::new(store.clone());
     let (id, _) = sessions.create(&json!({ "first": 1 })).await.unwrap();
     let durable = store.get(&id).await.unwrap().unwrap();
     assert!(sessions.update(&id, &json!({ "lost": 1 })).await.unwrap());
     let session = sessions.open_for_write(&id).await.unwrap().unwrap();
-    session.insert("mine", &1).unwrap();
-    forget(&store, &durable).await;
+    session.insert("own", &1).unwrap();
+    roll_back(&store, &durable).await;
     assert!(sessions.update(&id, &json!({ "acknowledged": 1 })).await.unwrap());
 
     session.commit().await.unwrap();
-    assert_eq!(keys(&sessions, &id).await, ["acknowledged", "first", "mine"]);
+    assert_eq!(keys(&sessions, &id).await, ["acknowledged", "first", "own"]);
 }
 
+/// A lost write and the one made in its place after a rollback have different versions.
 #[tokio::test]
-async fn two_writes_never_make_the_same_version() {
+async fn versions_differ_after_a_rollback() {
     let store = MemoryStore::new();
     let sessions = Sessions::new(store.clone());
     let (id, _) = sessions.create(&json!({ "first": 1 })).await.unwrap();
     let durable = store.get(&id).await.unwrap().unwrap();
     sessions.update(&id, &json!({ "lost": 1 })).await.unwrap();
     let lost = store.get(&id).await.unwrap().unwrap();
-    forget(&store, &durable).await;
+    roll_back(&store, &durable).await;
     sessions.update(&id, &json!({ "acknowledged": 1 })).await.unwrap();
-    let there = store.get(&id).await.unwrap().unwrap();
-    assert_ne!(lost.version(), there.version(), "two writes made one version");
+    let stored = store.get(&id).await.unwrap().unwrap();
+    assert_ne!(lost.version(), stored.version(), "two writes made one version");
 }

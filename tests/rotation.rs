@@ -1,4 +1,4 @@
-//! Rotation while other requests are under way: one new token for the browser, none for anybody else, and nothing lost.
+//! Explicit rotation with concurrent requests: one new token, no lost write, and no token for other requests.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -13,14 +13,15 @@ use support::race::{Answer, DAY, HOUR, MINUTE, NO_TOKEN, SECOND, World};
 use support::store::Op;
 
 const ROUNDS: usize = 30;
-const MANY: usize = 20;
+const CONCURRENT: usize = 20;
 
 async fn rotate(world: &World, token: &str) -> Answer {
     world.send(token, |session| async move { session.rotate() }).await
 }
 
+/// The new token opens the same session with its keys; the old one opens nothing.
 #[tokio::test]
-async fn a_rotation_keeps_the_session_and_kills_the_old_token() {
+async fn rotation_keeps_the_session_and_retires_the_old_token() {
     let world = World::new();
     let old = world.begin().await;
     let answer = rotate(&world, &old).await;
@@ -32,16 +33,18 @@ async fn a_rotation_keeps_the_session_and_kills_the_old_token() {
     assert_eq!(world.memory.len(), 1);
 }
 
+/// A request without a session that only rotates sets no cookie and stores nothing.
 #[tokio::test]
-async fn a_rotation_of_a_session_that_is_not_stored_yet_does_nothing() {
+async fn rotation_of_an_empty_new_session_does_nothing() {
     let world = World::new();
     let answer = world.send(NO_TOKEN, |session| async move { session.rotate() }).await;
     answer.assert_silent(StatusCode::OK);
     assert!(world.memory.is_empty());
 }
 
+/// A request that writes, rotates and writes again commits both keys under the new token.
 #[tokio::test]
-async fn what_is_written_in_the_request_that_rotates_goes_along() {
+async fn writes_before_and_after_a_rotation_are_committed() {
     let world = World::new();
     let old = world.begin().await;
     let answer = world
@@ -54,8 +57,9 @@ async fn what_is_written_in_the_request_that_rotates_goes_along() {
     assert_eq!(world.opens(&answer.token()).await.unwrap().keys, ["start", "before", "after"]);
 }
 
+/// A request that loaded before the rotation writes after it: the key is in the rotated session.
 #[tokio::test]
-async fn a_slow_writer_across_a_rotation_commits_into_the_same_session_and_sets_no_cookie() {
+async fn writer_overtaken_by_a_rotation_commits_without_a_cookie() {
     let world = World::new();
     let old = world.begin().await;
     let slow = world
@@ -69,8 +73,9 @@ async fn a_slow_writer_across_a_rotation_commits_into_the_same_session_and_sets_
     assert_eq!(world.opens(&new).await.unwrap().keys, ["start", "slow"]);
 }
 
+/// A request that loaded before the rotation reads its values after it, and the new token works.
 #[tokio::test]
-async fn a_slow_reader_across_a_rotation_reads_on_and_sets_no_cookie() {
+async fn reader_overtaken_by_a_rotation_sets_no_cookie() {
     let world = World::new();
     let old = world.begin().await;
     let slow = world
@@ -85,13 +90,14 @@ async fn a_slow_reader_across_a_rotation_reads_on_and_sets_no_cookie() {
     assert!(world.is_live(&new).await);
 }
 
+/// With a Max-Age and a touch due, a request overtaken by a rotation sets no cookie, whether it writes or not.
 #[tokio::test]
-async fn no_slow_request_renews_a_persistent_cookie_across_a_rotation() {
+async fn overtaken_request_does_not_resend_a_persistent_cookie() {
     let lifetime = Lifetime::new().with_idle_timeout(HOUR).with_absolute_timeout(30 * DAY).with_max_age(30 * DAY);
     for writes in [false, true] {
         let world = World::with(|layer| layer.with_lifetime(lifetime));
         let old = world.begin().await;
-        // So that a touch is due, which would send the cookie again.
+        // A touch is due now, which would send the cookie again.
         world.advance(30 * MINUTE);
         let slow = world
             .hold(&old, move |session, gate| async move {
@@ -105,8 +111,9 @@ async fn no_slow_request_renews_a_persistent_cookie_across_a_rotation() {
     }
 }
 
+/// A rotation that commits just before another request's touch leaves that request without a cookie.
 #[tokio::test]
-async fn a_touch_that_a_rotation_overtakes_sets_no_cookie() {
+async fn touch_overtaken_by_a_rotation_sets_no_cookie() {
     let lifetime = Lifetime::new().with_idle_timeout(HOUR).with_absolute_timeout(30 * DAY).with_max_age(30 * DAY);
     let world = World::with(|layer| layer.with_lifetime(lifetime));
     let old = world.begin().await;
@@ -120,8 +127,9 @@ async fn a_touch_that_a_rotation_overtakes_sets_no_cookie() {
     assert!(world.is_live(&new).await);
 }
 
+/// A rotation between another request's get and set makes the set fail; the retry stores the write, without a cookie.
 #[tokio::test]
-async fn a_write_that_a_rotation_overtakes_between_its_get_and_its_set_is_not_lost() {
+async fn write_overtaken_by_a_rotation_is_retried() {
     let world = World::new();
     let old = world.begin().await;
     let gate = world.faults.hold_before(Op::Set, 1);
@@ -134,8 +142,9 @@ async fn a_write_that_a_rotation_overtakes_between_its_get_and_its_set_is_not_lo
     assert!(!world.is_live(&old).await);
 }
 
+/// Within 30 seconds of a rotation, reads under the old token see a new session and changes fail with `Superseded`.
 #[tokio::test]
-async fn under_a_token_that_was_just_retired_a_request_reads_no_session_and_writes_nothing() {
+async fn retired_token_reads_nothing_and_answers_409_to_writes() {
     let world = World::new();
     let old = world.begin().await;
     let new = rotate(&world, &old).await.token();
@@ -171,8 +180,9 @@ async fn under_a_token_that_was_just_retired_a_request_reads_no_session_and_writ
     assert_eq!(world.memory.len(), 1);
 }
 
+/// A handler that ignores the error of its insert sets no cookie, and the session stays as it was.
 #[tokio::test]
-async fn a_write_whose_refusal_the_handler_ignores_is_still_not_stored_and_sets_no_cookie() {
+async fn ignored_write_error_under_a_retired_token_stores_nothing() {
     let world = World::new();
     let old = world.begin().await;
     let new = rotate(&world, &old).await.token();
@@ -187,25 +197,27 @@ async fn a_write_whose_refusal_the_handler_ignores_is_still_not_stored_and_sets_
     assert_eq!(world.memory.len(), 1);
 }
 
+/// The response removes no cookie, and the current token still works.
 #[tokio::test]
-async fn a_sign_out_under_a_token_that_was_just_retired_ends_nothing_and_clears_no_cookie() {
+async fn sign_out_under_a_retired_token_ends_nothing() {
     let world = World::new();
     let old = world.begin_signed_in("ada").await;
     let new = rotate(&world, &old).await.token();
     let answer = world.send(&old, |session| async move { session.sign_out() }).await;
-    assert!(answer.set.is_empty(), "{answer:?} clears the cookie that the rotation has set");
+    assert!(answer.set.is_empty(), "{answer:?} removes the cookie of the rotation");
     assert!(world.is_live(&new).await);
 }
 
+/// A sign-out followed by an insert under a retired token creates no session and keeps the live one.
 #[tokio::test]
-async fn a_sign_out_with_a_parting_word_under_a_token_that_was_just_retired_begins_no_session() {
+async fn insert_after_sign_out_under_a_retired_token_answers_409() {
     let world = World::new();
     let old = world.begin_signed_in("ada").await;
     let new = rotate(&world, &old).await.token();
     let answer = world
         .send(&old, |session| async move {
             session.sign_out()?;
-            session.insert("flash", "good bye")
+            session.insert("flash", "goodbye")
         })
         .await;
     answer.assert_silent(StatusCode::CONFLICT);
@@ -213,23 +225,25 @@ async fn a_sign_out_with_a_parting_word_under_a_token_that_was_just_retired_begi
     assert_eq!(world.memory.len(), 1);
 }
 
+/// Thirty seconds after a rotation, a write under the old token creates another session and is no replay.
 #[tokio::test]
-async fn thirty_seconds_later_a_retired_token_is_an_unknown_one() {
+async fn retired_token_is_unknown_after_thirty_seconds() {
     let world = World::new();
     let old = world.begin().await;
     let new = rotate(&world, &old).await.token();
     world.advance(30 * SECOND);
     assert!(!world.is_live(&old).await);
     let answer = world.insert(&old, "late", 1).await;
-    let begun = answer.assert_ok().token();
-    assert_ne!(session_of(&begun), session_of(&old));
-    assert_eq!(world.opens(&begun).await.unwrap().keys, ["late"]);
+    let created = answer.assert_ok().token();
+    assert_ne!(session_of(&created), session_of(&old));
+    assert_eq!(world.opens(&created).await.unwrap().keys, ["late"]);
     assert_eq!(world.opens(&new).await.unwrap().keys, ["start"]);
-    assert!(!world.saw(EventKind::Replayed), "what an explicit rotation retired is no replay");
+    assert!(!world.saw(EventKind::Replayed), "a token retired by an explicit rotation is not a replay");
 }
 
+/// The second rotation commits its insert and sets no cookie; the first one's token works.
 #[tokio::test]
-async fn of_two_rotations_at_once_the_one_that_comes_second_is_dropped() {
+async fn second_of_two_concurrent_rotations_is_dropped() {
     let world = World::new();
     let old = world.begin().await;
     let slow = world
@@ -242,17 +256,18 @@ async fn of_two_rotations_at_once_the_one_that_comes_second_is_dropped() {
         .await;
     let new = rotate(&world, &old).await.token();
     slow.finish().await.assert_silent(StatusCode::OK);
-    assert_eq!(world.opens(&new).await.unwrap().keys, ["start", "slow"], "what came with it is kept");
+    assert_eq!(world.opens(&new).await.unwrap().keys, ["start", "slow"], "the writes of the dropped rotation are kept");
     assert_eq!(world.events.count(EventKind::Rotated), 1);
 }
 
+/// Twenty concurrent requests write and rotate: one gets a token that opens the session with all keys.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_rotations_at_once_one_sets_a_cookie_and_its_token_works() {
+async fn of_many_concurrent_rotations_exactly_one_takes_effect() {
     for _ in 0..ROUNDS {
         let world = World::new();
         let old = world.begin().await;
-        let barrier = std::sync::Arc::new(tokio::sync::Barrier::new(MANY));
-        let requests: Vec<_> = (0..MANY)
+        let barrier = std::sync::Arc::new(tokio::sync::Barrier::new(CONCURRENT));
+        let requests: Vec<_> = (0..CONCURRENT)
             .map(|place| {
                 let barrier = barrier.clone();
                 world.spawn(&old, move |session| async move {
@@ -266,20 +281,21 @@ async fn of_many_rotations_at_once_one_sets_a_cookie_and_its_token_works() {
         for request in requests {
             given.extend(request.await.unwrap().assert_ok().new_token());
         }
-        assert_eq!(given.len(), 1, "one of them rotates");
-        let opened = world.opens(&given[0]).await.expect("the token that was set works");
-        assert_eq!(opened.keys.len(), MANY + 1);
+        assert_eq!(given.len(), 1, "exactly one request rotates");
+        let opened = world.opens(&given[0]).await.expect("the new token opens the session");
+        assert_eq!(opened.keys.len(), CONCURRENT + 1);
         assert!(!world.is_live(&old).await);
         assert_eq!(world.events.count(EventKind::Rotated), 1);
     }
 }
 
+/// Five rotations and fifteen increments: one new token, and a count equal to the acknowledged increments.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn rotations_and_writes_at_once_lose_neither_a_write_nor_the_browser() {
+async fn concurrent_rotations_and_writes_lose_no_write() {
     for _ in 0..ROUNDS {
         let world = World::new();
         let old = world.begin().await;
-        let requests: Vec<_> = (0..MANY)
+        let requests: Vec<_> = (0..CONCURRENT)
             .map(|place| {
                 world.spawn(&old, move |session| async move {
                     if place % 4 == 0 { session.rotate() } else { session.update("n", |n: &mut usize| *n += 1) }
@@ -294,12 +310,13 @@ async fn rotations_and_writes_at_once_lose_neither_a_write_nor_the_browser() {
         }
         assert_eq!(given.len(), 1);
         assert_eq!(world.read::<usize>(&given[0], "n").await.unwrap_or(0), written);
-        assert_eq!(world.memory.len(), 1, "no request under the retired token has begun a session");
+        assert_eq!(world.memory.len(), 1, "a request under the retired token created a session");
     }
 }
 
+/// A request overtaken by a rotation commits early and then rotates: it receives no token.
 #[tokio::test]
-async fn a_request_that_a_rotation_has_overtaken_cannot_rotate_after_a_commit_of_its_own() {
+async fn overtaken_request_cannot_rotate_after_a_commit() {
     let world = World::new();
     let old = world.begin().await;
     let slow = world
@@ -311,12 +328,13 @@ async fn a_request_that_a_rotation_has_overtaken_cannot_rotate_after_a_commit_of
         .await;
     let new = rotate(&world, &old).await.token();
     let answer = slow.finish().await;
-    assert_eq!(answer.new_token(), None, "a token that was rotated out must not earn another: {answer:?}");
-    assert!(world.is_live(&new).await, "the browser has the token that the rotation set");
+    assert_eq!(answer.new_token(), None, "a retired token was exchanged for a new one: {answer:?}");
+    assert!(world.is_live(&new).await, "the token of the first rotation opens nothing");
 }
 
+/// A request overtaken by a rotation reloads and then rotates: it receives no token.
 #[tokio::test]
-async fn a_request_that_a_rotation_has_overtaken_cannot_rotate_after_a_reload() {
+async fn overtaken_request_cannot_rotate_after_a_reload() {
     let world = World::new();
     let old = world.begin().await;
     let slow = world
@@ -328,12 +346,13 @@ async fn a_request_that_a_rotation_has_overtaken_cannot_rotate_after_a_reload() 
         .await;
     let new = rotate(&world, &old).await.token();
     let answer = slow.finish().await;
-    assert_eq!(answer.new_token(), None, "a token that was rotated out must not earn another: {answer:?}");
-    assert!(world.is_live(&new).await, "the browser has the token that the rotation set");
+    assert_eq!(answer.new_token(), None, "a retired token was exchanged for a new one: {answer:?}");
+    assert!(world.is_live(&new).await, "the token of the first rotation opens nothing");
 }
 
+/// An overtaken request rotates, commits and rotates again: it receives no token.
 #[tokio::test]
-async fn a_rotation_that_was_dropped_cannot_be_asked_for_again_in_the_same_request() {
+async fn dropped_rotation_cannot_be_repeated_in_its_request() {
     let world = World::new();
     let old = world.begin().await;
     let slow = world
@@ -346,13 +365,14 @@ async fn a_rotation_that_was_dropped_cannot_be_asked_for_again_in_the_same_reque
         .await;
     let new = rotate(&world, &old).await.token();
     let answer = slow.finish().await;
-    assert_eq!(answer.new_token(), None, "one of them takes place: {answer:?}");
+    assert_eq!(answer.new_token(), None, "both rotations took place: {answer:?}");
     assert!(world.is_live(&new).await);
 }
 
+/// Rotations 30 seconds or more apart leave records of constant length, however many there were.
 #[tokio::test]
-async fn what_was_retired_leaves_the_record_after_thirty_seconds() {
-    let mut lengths = Vec::new();
+async fn retired_tokens_are_removed_after_thirty_seconds() {
+    let mut record_lengths = Vec::new();
     for period in [30 * SECOND, 31 * SECOND, 50 * MINUTE] {
         let world = World::new();
         let mut token = world.begin().await;
@@ -361,15 +381,16 @@ async fn what_was_retired_leaves_the_record_after_thirty_seconds() {
             token = rotate(&world, &token).await.token();
             if times >= 10 {
                 let record = world.memory.get(&session_of(&token)).await.unwrap().unwrap();
-                lengths.push(record.encode().len());
+                record_lengths.push(record.encode().len());
             }
         }
     }
-    assert!(lengths.iter().all(|length| *length == lengths[0]), "{lengths:?}");
+    assert!(record_lengths.iter().all(|length| *length == record_lengths[0]), "{record_lengths:?}");
 }
 
+/// After two rotations, only the third token opens the session.
 #[tokio::test]
-async fn two_rotations_one_after_the_other_each_take_place() {
+async fn sequential_rotations_each_take_effect() {
     let world = World::new();
     let first = world.begin().await;
     let second = rotate(&world, &first).await.token();
@@ -379,8 +400,9 @@ async fn two_rotations_one_after_the_other_each_take_place() {
     assert!(world.is_live(&third).await);
 }
 
+/// A request rotates, commits and rotates again: the one token it sets works, the old one does not.
 #[tokio::test]
-async fn a_request_that_commits_a_rotation_and_rotates_again_sets_one_cookie_that_works() {
+async fn two_rotations_in_one_request_set_one_working_cookie() {
     let world = World::new();
     let old = world.begin().await;
     let answer = world
@@ -394,8 +416,9 @@ async fn a_request_that_commits_a_rotation_and_rotates_again_sets_one_cookie_tha
     assert!(!world.is_live(&old).await);
 }
 
+/// A request that rotates and answers 500 sets no cookie, and the old token still works.
 #[tokio::test]
-async fn a_rotation_that_the_answer_undoes_keeps_the_old_token() {
+async fn error_response_drops_a_rotation() {
     let world = World::new();
     let old = world.begin().await;
     let answer = world

@@ -1,4 +1,4 @@
-//! Tokens stay where they belong: in the cookie. Not in bodies, errors, debugging output or the log, at any level.
+//! Tokens appear in the cookie only: not in response bodies, errors, `Debug` output or the log at any level.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -24,13 +24,13 @@ use support::store::{Fault, FaultyStore, Op};
 use tracing_subscriber::filter::LevelFilter;
 
 thread_local! {
-    /// What was logged on this thread. Each test runs on one of its own, and its requests with it.
+    /// Log of this thread. Each test and its requests run on one thread.
     static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-struct ToThread;
+struct ThreadLog;
 
-impl io::Write for ToThread {
+impl io::Write for ThreadLog {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         LOG.with_borrow_mut(|log| log.extend_from_slice(bytes));
         Ok(bytes.len())
@@ -41,20 +41,20 @@ impl io::Write for ToThread {
     }
 }
 
-/// Begins to log everything, at the finest level.
+/// Starts to log at the level TRACE, and clears this thread's log.
 fn log_everything() {
-    static BEGUN: Once = Once::new();
-    BEGUN.call_once(|| tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(|| ToThread).init());
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(|| ThreadLog).init());
     LOG.with_borrow_mut(Vec::clear);
 }
 
-fn logged() -> String {
+fn log_text() -> String {
     LOG.with_borrow(|log| String::from_utf8(log.clone()).unwrap())
 }
 
 fn app(layer: SessionLayer) -> Router {
     async fn shown(session: Session, handle: SessionHandle) -> Result<String, Error> {
-        session.insert("name", "a private matter")?;
+        session.insert("name", "a private value")?;
         let mut shown = format!("{session:?} {session:#?} {handle:?} {:?} {:?}", session.detach(), session.keys());
         let error = session.get::<u32>("name").unwrap_err();
         shown += &format!("{error} {error:?} {:?}", error.source().map(ToString::to_string));
@@ -83,7 +83,7 @@ fn app(layer: SessionLayer) -> Router {
         .layer(layer)
 }
 
-/// Everything that a token could be known by: itself, its secret, and the middle of that.
+/// Asserts that the text contains no token, secret, or ten characters from the middle of a secret.
 #[track_caller]
 fn assert_hidden(text: &str, tokens: &[String]) {
     for token in tokens {
@@ -94,8 +94,9 @@ fn assert_hidden(text: &str, tokens: &[String]) {
 }
 
 // Checklist 7, 33
+/// Creation, sign-in, rotation, refresh, replay, CSRF and store failures are logged by id, without tokens or values.
 #[tokio::test]
-async fn a_flow_that_is_logged_at_the_finest_level_shows_no_token() {
+async fn trace_log_of_a_whole_flow_has_no_token() {
     log_everything();
     let (clock, events) = (ManualClock::new(), EventLog::default());
     let store = FaultyStore::new(MemoryStore::new().with_clock(&clock));
@@ -103,11 +104,11 @@ async fn a_flow_that_is_logged_at_the_finest_level_shows_no_token() {
     let layer = SessionLayer::builder(store.clone()).with_clock(&clock).with_lifetime(lifetime);
     let layer = layer.with_event_hook(events.hook()).build().unwrap();
     let app = app(layer);
-    let (mut tokens, mut texts, mut forms) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut tokens, mut bodies, mut forms) = (Vec::new(), Vec::new(), Vec::new());
     let mut client = Client::new(&app);
     for path in ["/set", "/shown", "/set", "/fail", "/sign-in", "/shown", "/fail"] {
         let reply = client.post(path).await;
-        texts.push(reply.text().to_owned());
+        bodies.push(reply.text().to_owned());
         tokens.extend(client.token());
         let page = client.get("/page").await.text().to_owned();
         tokens.extend(client.token());
@@ -121,10 +122,10 @@ async fn a_flow_that_is_logged_at_the_finest_level_shows_no_token() {
         client.post("/flashes").await;
         tokens.extend(client.token());
         clock.advance(Duration::from_secs(31));
-        texts.push(client.get("/").await.text().to_owned());
+        bodies.push(client.get("/").await.text().to_owned());
         tokens.extend(client.token());
     }
-    // Another visitor beside the first, a replay of a token that was retired, and a store that fails.
+    // Two live sessions in one request, replays of retired tokens, and a store that fails.
     let mut other = Client::new(&app);
     other.post("/set").await;
     tokens.extend(other.token());
@@ -132,39 +133,40 @@ async fn a_flow_that_is_logged_at_the_finest_level_shows_no_token() {
     send(&app, request_with_cookies("/", &[both.as_bytes()])).await;
     for _ in 0..2 {
         for token in tokens.clone() {
-            texts.push(Client::with_cookie(&app, COOKIE_NAME, &token).get("/").await.text().to_owned());
+            bodies.push(Client::with_cookie(&app, COOKIE_NAME, &token).get("/").await.text().to_owned());
         }
         clock.advance(Duration::from_secs(31));
     }
     store.fail(Op::Get, 1, Fault::Before);
-    texts.push(client.get("/").await.text().to_owned());
+    bodies.push(client.get("/").await.text().to_owned());
     store.fail(Op::Set, 1, Fault::Before);
     client.post("/set").await;
-    texts.push(client.post("/leave").await.text().to_owned());
+    bodies.push(client.post("/leave").await.text().to_owned());
 
     tokens.sort();
     tokens.dedup();
     assert!(tokens.len() >= 5, "{tokens:?}");
-    let log = logged();
+    let log = log_text();
     for kind in ["Created", "SignedIn", "Rotated", "Refreshed", "Ambiguous", "Replayed", "StoreFailed", "Ended"] {
-        assert!(log.contains(kind), "{kind} is not in the log: {log}");
+        assert!(log.contains(kind), "the log has no {kind}: {log}");
     }
-    assert!(log.contains(&session_of(&tokens[0]).to_string()), "the id is what a session is known by");
+    assert!(log.contains(&session_of(&tokens[0]).to_string()), "the log names the session's id");
     assert_hidden(&log, &tokens);
     assert_hidden(&log, &forms);
     assert!(log.contains("CsrfRefused") && log.contains("Unknown"), "{log}");
-    assert!(!log.contains("private matter") && !log.contains("private message"), "{log}");
-    for text in texts {
+    assert!(!log.contains("private value") && !log.contains("private message"), "{log}");
+    for text in bodies {
         assert_hidden(&text, &tokens);
-        assert!(!text.contains("private matter"), "{text}");
+        assert!(!text.contains("private value"), "{text}");
     }
     assert!(events.count(EventKind::Replayed) > 0);
 }
 
+/// With a token header, a private cookie and a sealed store, log, bodies and `Debug` have no token or key.
 #[tokio::test]
-async fn neither_tokens_of_a_header_nor_private_cookies_nor_keys_are_logged_or_shown() {
+async fn log_and_debug_hide_header_tokens_and_keys() {
     log_everything();
-    let key = *b"a key that nobody is to see at a";
+    let key = *b"a key that must never be printed";
     let store = SealedStore::new(MemoryStore::new(), &KeyRing::new(key).unwrap()).unwrap();
     let builder = SessionLayer::builder(store.clone()).with_token_header(TokenHeader::bearer());
     let builder = builder.with_private_cookie(KeyRing::new(key).unwrap().add_old_key([9; 32]).unwrap());
@@ -189,71 +191,77 @@ async fn neither_tokens_of_a_header_nor_private_cookies_nor_keys_are_logged_or_s
         tokens.extend(browser.token());
     }
     assert!(tokens.len() >= 6, "{tokens:?}");
-    assert_hidden(&logged(), &tokens);
+    assert_hidden(&log_text(), &tokens);
     assert_hidden(&shown, &tokens);
-    for text in [logged(), shown] {
-        assert!(!text.contains("nobody is to see") && !text.contains("97, 32, 107"), "{text}");
+    for text in [log_text(), shown] {
+        assert!(!text.contains("must never be printed") && !text.contains("97, 32, 107"), "{text}");
     }
 }
 
+/// Normal requests log no warning; a failing get logs a warning with `StoreFailed` and the store's error.
 #[tokio::test]
-async fn what_an_operator_must_act_on_is_a_warning_and_all_else_is_not() {
+async fn only_store_failures_are_logged_as_warnings() {
     log_everything();
     let store = FaultyStore::new(MemoryStore::new());
     let app = app(SessionLayer::new(store.clone()));
     let mut client = Client::new(&app);
     client.post("/set").await;
     client.post("/sign-in").await;
-    let mut leaver = client.clone();
-    leaver.post("/leave").await;
-    assert!(!logged().contains("WARN") && !logged().contains("ERROR"), "{}", logged());
+    let mut signed_out = client.clone();
+    signed_out.post("/leave").await;
+    assert!(!log_text().contains("WARN") && !log_text().contains("ERROR"), "{}", log_text());
     client.post("/set").await;
     store.fail(Op::Get, 1, Fault::Before);
     client.get("/").await;
-    let log = logged();
+    let log = log_text();
     let warning = log.lines().find(|line| line.contains("WARN")).unwrap();
     assert!(warning.contains("StoreFailed") && warning.contains("unavailable"), "{warning}");
 }
 
+/// The log names the missing `SessionLayer` and its marker; the body is the status text only.
 #[tokio::test]
-async fn a_handler_without_its_layer_is_told_so_in_the_log_and_not_in_the_answer() {
+async fn missing_layer_is_logged_and_answers_a_bare_500() {
     struct Admin;
+    struct Other;
 
     log_everything();
     let app = Router::new()
-        .route("/main", get(async |_: Session| ()))
+        .route("/default", get(async |_: Session| ()))
         .route("/admin", get(async |_: SignedIn<Admin>| ()))
-        .layer(SessionLayer::new(MemoryStore::new()).with_marker::<()>());
-    for (path, marker) in [("/main", "Main"), ("/admin", "Admin")] {
+        .layer(SessionLayer::new(MemoryStore::new()).with_marker::<Other>());
+    for (path, marker) in [("/default", "()"), ("/admin", "Admin")] {
         let reply = Client::new(&app).get(path).await;
         assert_eq!((reply.status, reply.text()), (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"));
-        let log = logged();
+        let log = log_text();
         let line = log.lines().last().unwrap();
         assert!(line.contains("ERROR") && line.contains("no SessionLayer") && line.contains(marker), "{line}");
     }
 }
 
+/// Two nested layers with the same cookie name answer 500, and the log names the cookie.
 #[tokio::test]
-async fn two_layers_with_one_cookie_are_told_of_in_the_log() {
+async fn two_layers_with_one_cookie_name_are_logged() {
     log_everything();
     let app = app(SessionLayer::new(MemoryStore::new()).with_marker()).layer(SessionLayer::new(MemoryStore::new()));
     let reply = Client::new(&app).get("/").await;
     assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR);
-    let log = logged();
+    let log = log_text();
     let line = log.lines().last().unwrap();
     assert!(line.contains("ERROR") && line.contains("two session layers") && line.contains(COOKIE_NAME), "{line}");
 }
 
+/// `Debug` of both has the type and the cookie name.
 #[tokio::test]
-async fn configurations_show_no_secret_and_say_what_matters() {
+async fn debug_of_builder_and_layer_shows_the_cookie_name() {
     let builder = SessionLayer::builder(MemoryStore::new()).with_name("shop");
     let shown = format!("{builder:?}") + &format!("{:?}", builder.build().unwrap());
     assert!(shown.contains("shop") && shown.contains("SessionLayer"), "{shown}");
 }
 
 // Checklist 22
+/// The victim signs in under the attacker's token: the attacker's reads see nothing and its writes answer 409.
 #[tokio::test]
-async fn a_planted_anonymous_session_does_not_survive_the_sign_in() {
+async fn session_fixation_fails_at_the_sign_in() {
     let app = app(SessionLayer::new(MemoryStore::new()));
     let mut attacker = Client::new(&app);
     attacker.post("/set").await;
@@ -268,10 +276,10 @@ async fn a_planted_anonymous_session_does_not_survive_the_sign_in() {
     assert_eq!(victim.get("/").await.text(), "Ok(Some(1))");
 }
 
-// Section 2, puzzling
+/// Values under keys such as `owner` and `user_id` leave `SignedIn` at 401 (session puzzling).
 #[tokio::test]
-async fn no_value_that_a_handler_writes_makes_anybody_signed_in() {
-    async fn puzzle(session: Session) -> Result<(), Error> {
+async fn session_keys_never_sign_a_visitor_in() {
+    async fn write_account_keys(session: Session) -> Result<(), Error> {
         for key in ["owner", "user", "user_id", "authenticated_at", "epoch", "SignedIn", ""] {
             session.insert(key, "ada")?;
         }
@@ -279,10 +287,10 @@ async fn no_value_that_a_handler_writes_makes_anybody_signed_in() {
     }
 
     let app = Router::new()
-        .route("/puzzle", post(puzzle))
+        .route("/write-keys", post(write_account_keys))
         .route("/only", get(async |user: SignedIn| user.owner().to_owned()))
         .layer(SessionLayer::new(MemoryStore::new()));
     let mut client = Client::new(&app);
-    client.post("/puzzle").await;
+    client.post("/write-keys").await;
     assert_eq!(client.get("/only").await.status, StatusCode::UNAUTHORIZED);
 }

@@ -1,4 +1,4 @@
-//! Where a session's secret must never be: in the store, in the log, in a `Debug`, in an error.
+//! Session secrets never appear in the store, the log, `Debug` output or errors.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -17,7 +17,7 @@ use support::race::{MINUTE, NO_TOKEN, World};
 use support::store::{Fault, Op};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Everything that is to be searched.
+/// All captured output, to be searched.
 #[derive(Clone, Default)]
 struct Dump(Arc<Mutex<Vec<u8>>>);
 
@@ -63,7 +63,7 @@ impl<'a> MakeWriter<'a> for Dump {
     }
 }
 
-/// A store that keeps a copy of all that it was ever given.
+/// A store that dumps each record written to it.
 struct Recording<S> {
     inner: S,
     dump: Dump,
@@ -99,7 +99,7 @@ fn base64(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The 16 bytes of a token that are worth stealing, and every form in which they could be written down.
+/// Returns the token and its 16 secret bytes in every encoding that output might use.
 fn forms(token: &str) -> Vec<(&'static str, Vec<u8>)> {
     let bytes = URL_SAFE_NO_PAD.decode(token).unwrap();
     let secret = &bytes[16..];
@@ -107,7 +107,7 @@ fn forms(token: &str) -> Vec<(&'static str, Vec<u8>)> {
     let listed = format!("{secret:?}");
     vec![
         ("token", token.as_bytes().to_vec()),
-        // What of the token's text the secret alone decides.
+        // The characters from 22 on encode the secret, except for two bits.
         ("token's end", token.as_bytes()[22..].to_vec()),
         ("secret", secret.to_vec()),
         ("secret, in base64url", base64(secret).into_bytes()),
@@ -117,7 +117,7 @@ fn forms(token: &str) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-async fn look_around(session: Session, dump: Dump) -> Result<(), Error> {
+async fn debug_and_commit(session: Session, dump: Dump) -> Result<(), Error> {
     dump.add_debug(&session);
     dump.add_debug(&session.clone().detach());
     session.insert("n", &1)?;
@@ -127,8 +127,9 @@ async fn look_around(session: Session, dump: Dump) -> Result<(), Error> {
     Ok(())
 }
 
+/// A flow through every operation is captured at TRACE; no token or secret is found in any encoding.
 #[tokio::test]
-async fn no_secret_is_in_the_store_the_log_a_debug_or_an_error() {
+async fn store_log_debug_and_errors_contain_no_secret() {
     let dump = Dump::default();
     let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(dump.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
@@ -154,51 +155,51 @@ async fn no_secret_is_in_the_store_the_log_a_debug_or_an_error() {
         dump.add_debug(&Token::parse(text.as_bytes()).unwrap());
     }
 
-    // A periodic rotation, its takeover, and a replay.
+    // A refresh, the promotion of the pending token, and a replay.
     world.advance(MINUTE);
-    let copy = dump.clone();
-    let second = world.send(&first, |session| look_around(session, copy)).await.token();
+    let handler_dump = dump.clone();
+    let second = world.send(&first, |session| debug_and_commit(session, handler_dump)).await.token();
     tokens.push(second.clone());
     world.insert(&second, "n", 2).await.assert_ok();
     world.advance(Duration::from_secs(31));
     assert!(!world.is_live(&first).await);
 
-    // A sign-in, a late request under the retired token, and several that fail.
+    // A sign-in, a request under the retired token, and failing store calls.
     let third = world.send(&second, |session| async move { session.sign_in("ada") }).await.token();
     tokens.push(third.clone());
-    let copy = dump.clone();
+    let handler_dump = dump.clone();
     world
         .send(&second, move |session| async move {
-            copy.add_debug(&session);
-            copy.add_error(&session.insert("n", &1).unwrap_err());
-            copy.add_error(&session.rotate().unwrap_err());
+            handler_dump.add_debug(&session);
+            handler_dump.add_error(&session.insert("n", &1).unwrap_err());
+            handler_dump.add_error(&session.rotate().unwrap_err());
             Ok(())
         })
         .await
         .assert_ok();
     base.faults.fail_always(Op::Set, Fault::Before);
-    let copy = dump.clone();
+    let handler_dump = dump.clone();
     world
         .send(&third, move |session| async move {
-            copy.add_error(&session.update_now("n", |n: &mut u32| *n += 1).await.unwrap_err());
+            handler_dump.add_error(&session.update_now("n", |n: &mut u32| *n += 1).await.unwrap_err());
             Ok(StatusCode::SERVICE_UNAVAILABLE)
         })
         .await;
     base.faults.heal();
     base.faults.fail(Op::Get, 1, Fault::Before);
-    let copy = dump.clone();
+    let handler_dump = dump.clone();
     world
         .send_unloaded(&third, move |handle| async move {
-            copy.add_debug(&handle);
-            copy.add_error(&handle.load().await.unwrap_err());
+            handler_dump.add_debug(&handle);
+            handler_dump.add_error(&handle.load().await.unwrap_err());
             handle.load().await?;
-            copy.add_debug(&handle);
+            handler_dump.add_debug(&handle);
             Ok(())
         })
         .await
         .assert_ok();
 
-    // What an administrator sees, and a session created outside of a request.
+    // A stored session as an administrator reads it, and one created outside a request.
     let stored = world.sessions().find_by_id(&support::client::session_of(&third)).await.unwrap().unwrap();
     dump.add_debug(&stored);
     dump.add(serde_json::to_string_pretty(&stored).unwrap().as_bytes());
@@ -207,7 +208,7 @@ async fn no_secret_is_in_the_store_the_log_a_debug_or_an_error() {
     dump.add_debug(&token);
     tokens.push(token.expose_secret());
 
-    // Two live sessions, a rotation, a sign-in over another's, a sign-out.
+    // Two live sessions in one request, a rotation, a sign-in of another owner, and a sign-out.
     world.insert(&format!("{third}; __Host-id={}", token.expose_secret()), "n", 1).await.assert_ok();
     let fourth = world.send(&third, |session| async move { session.rotate() }).await.token();
     tokens.push(fourth.clone());
@@ -216,25 +217,26 @@ async fn no_secret_is_in_the_store_the_log_a_debug_or_an_error() {
     tokens.extend(world.send(NO_TOKEN, |session| async move { session.sign_in("eve") }).await.new_token());
     assert!(world.send(&fifth, |session| async move { session.sign_out() }).await.is_removal());
 
-    // The search can find what is there: the log and the records name the sessions.
+    // The search works: it finds the session id in the log and in the records.
     assert!(dump.contains(support::client::session_of(&first).to_string().as_bytes()));
     assert!(dump.contains(support::client::session_of(&first).as_uuid().as_bytes()));
-    assert!(dump.contains(b"session event: Replayed"), "the log was captured");
-    assert!(dump.contains(b"session event: StoreFailed"), "the log was captured");
+    assert!(dump.contains(b"session event: Replayed"), "the log was not captured");
+    assert!(dump.contains(b"session event: StoreFailed"), "the log was not captured");
     for token in tokens {
         for (form, bytes) in forms(&token) {
-            assert!(!dump.contains(&bytes), "the {form} of {token} is where it must not be");
+            assert!(!dump.contains(&bytes), "the {form} of {token} was captured");
         }
     }
 }
 
+/// Tokens forged from the id and each 16 bytes of the record open nothing.
 #[tokio::test]
-async fn what_a_store_holds_opens_nothing() {
+async fn bytes_of_a_stored_record_open_no_session() {
     let world = World::new();
     let token = world.begin_signed_in("ada").await;
     let id = support::client::session_of(&token);
     let record = world.memory.get(&id).await.unwrap().unwrap();
-    // Whoever has read the store has the id, and bytes of the record to try as the secret.
+    // An attacker with read access to the store knows the id, and can try the record's bytes as the secret.
     for secret in record.state().windows(16) {
         let mut bytes = id.as_uuid().as_bytes().to_vec();
         bytes.extend_from_slice(secret);

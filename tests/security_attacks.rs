@@ -1,5 +1,4 @@
-//! The attacks of `docs/security.md`, one by one, over HTTP. Each test is named after its attack and is short; the table
-//! names those that go deeper.
+//! The attacks of `docs/security.md`, each in one short test over HTTP.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -19,13 +18,13 @@ use sessile::{Error, ErrorKind, Field, MemoryStore, Session, SessionLayer, Signe
 use support::client::{COOKIE_NAME, Client, Reply, request_with_cookies, send, session_of};
 
 fn app(layer: SessionLayer) -> Router {
-    async fn who(session: Session) -> Result<String, Error> {
+    async fn show_owner(session: Session) -> Result<String, Error> {
         session.get::<u32>("n")?;
-        Ok(session.owner().map_or_else(|| "nobody".to_owned(), |owner| owner.to_string()))
+        Ok(session.owner().map_or_else(|| "anonymous".to_owned(), |owner| owner.to_string()))
     }
 
     Router::new()
-        .route("/", get(who))
+        .route("/", get(show_owner))
         .route("/set", post(async |session: Session| session.update("n", |n: &mut u32| *n += 1)))
         .route(
             "/sign-in/{name}",
@@ -57,39 +56,41 @@ fn pair(client: &Client) -> String {
     format!("{COOKIE_NAME}={}", client.token().unwrap())
 }
 
-async fn ask(app: &Router, cookies: &[&str]) -> Reply {
+async fn get_with_cookies(app: &Router, cookies: &[&str]) -> Reply {
     let cookies: Vec<&[u8]> = cookies.iter().map(|cookie| cookie.as_bytes()).collect();
     send(app, request_with_cookies("/", &cookies)).await
 }
 
+/// A second cookie, invalid or the attacker's, in any order: the victim's session or none is used, and no cookie set.
 #[tokio::test]
-async fn attack_cookie_tossing_gains_nothing_in_any_order() {
+async fn cookie_tossing_never_opens_the_attackers_session() {
     let app = default_app();
     let (victim, attacker) = (signed_in(&app, "ada").await, signed_in(&app, "eve").await);
-    let (good, evil) = (pair(&victim), pair(&attacker));
+    let (victim_pair, attacker_pair) = (pair(&victim), pair(&attacker));
     let junk = format!("{COOKIE_NAME}=evil");
-    for (planted, seen) in [(&junk, "ada"), (&evil, "nobody")] {
+    for (planted, expected) in [(&junk, "ada"), (&attacker_pair, "anonymous")] {
         for cookies in [
-            vec![format!("{planted}; {good}")],
-            vec![format!("{good}; {planted}")],
-            vec![planted.clone(), good.clone()],
-            vec![good.clone(), planted.clone()],
+            vec![format!("{planted}; {victim_pair}")],
+            vec![format!("{victim_pair}; {planted}")],
+            vec![planted.clone(), victim_pair.clone()],
+            vec![victim_pair.clone(), planted.clone()],
         ] {
             let cookies: Vec<&str> = cookies.iter().map(String::as_str).collect();
-            let reply = ask(&app, &cookies).await;
-            assert_eq!(reply.text(), seen, "{cookies:?}");
+            let reply = get_with_cookies(&app, &cookies).await;
+            assert_eq!(reply.text(), expected, "{cookies:?}");
             reply.assert_no_cookie();
         }
     }
-    // What the victim types in meanwhile does not end up with the attacker.
-    let mut both = request_with_cookies("/set", &[format!("{good}; {evil}").as_bytes()]);
+    // A write with both cookies goes to neither session.
+    let mut both = request_with_cookies("/set", &[format!("{victim_pair}; {attacker_pair}").as_bytes()]);
     *both.method_mut() = http::Method::POST;
-    let made = send(&app, both).await.set_cookie().value;
-    assert_ne!(session_of(&made), session_of(&attacker.token().unwrap()));
+    let created = send(&app, both).await.set_cookie().value;
+    assert_ne!(session_of(&created), session_of(&attacker.token().unwrap()));
 }
 
+/// A name with Unicode whitespace around `__Host-id` is another cookie; only space and tab are trimmed.
 #[tokio::test]
-async fn attack_a_prefix_bypassed_by_unicode_whitespace_is_another_name() {
+async fn cookie_prefix_with_unicode_whitespace_is_not_the_cookie() {
     let app = default_app();
     let attacker = signed_in(&app, "eve").await;
     let victim = pair(&signed_in(&app, "ada").await);
@@ -99,38 +100,48 @@ async fn attack_a_prefix_bypassed_by_unicode_whitespace_is_another_name() {
             if http::HeaderValue::from_bytes(cookie.as_bytes()).is_err() {
                 continue;
             }
-            assert_eq!(ask(&app, &[&cookie]).await.text(), "nobody", "{name:?}");
-            assert_eq!(ask(&app, &[&format!("{cookie}; {victim}")]).await.text(), "ada", "{name:?}");
+            assert_eq!(get_with_cookies(&app, &[&cookie]).await.text(), "anonymous", "{name:?}");
+            assert_eq!(get_with_cookies(&app, &[&format!("{cookie}; {victim}")]).await.text(), "ada", "{name:?}");
         }
     }
-    // Nor the bytes that are such a space in another encoding.
+    // The same for bytes that are whitespace in other encodings.
     for byte in [0x80, 0x85, 0xa0, 0xad, 0xff] {
         let token = attacker.token().unwrap();
         let before = [&[byte][..], COOKIE_NAME.as_bytes(), b"=", token.as_bytes()].concat();
         let after = [COOKIE_NAME.as_bytes(), &[byte], b"=", token.as_bytes()].concat();
         for cookie in [before, after] {
-            assert_eq!(send(&app, request_with_cookies("/", &[&cookie])).await.text(), "nobody", "{byte:x}");
+            assert_eq!(send(&app, request_with_cookies("/", &[&cookie])).await.text(), "anonymous", "{byte:x}");
         }
     }
     let cookie = format!(" \t {COOKIE_NAME}\t= {} ", attacker.token().unwrap());
-    assert_eq!(ask(&app, &[&cookie]).await.text(), "eve", "a space and a tab are what may be around");
+    assert_eq!(
+        get_with_cookies(&app, &[&cookie]).await.text(),
+        "eve",
+        "spaces and tabs around name and value are ignored"
+    );
 }
 
+/// A quoted value that contains a session cookie hides none and opens none.
 #[tokio::test]
-async fn attack_quote_smuggling_hides_and_shows_no_cookie() {
+async fn quotes_in_cookie_values_neither_hide_nor_add_cookies() {
     let app = default_app();
     let (victim, attacker) = (pair(&signed_in(&app, "ada").await), pair(&signed_in(&app, "eve").await));
-    // Quotes span nothing: a cookie whose value the attacker chose ends at its semicolon as for every browser.
-    assert_eq!(ask(&app, &[&format!("a=\"x; {victim}")]).await.text(), "ada");
-    assert_eq!(ask(&app, &[&format!("a=\"x; {victim}; b=y\"")]).await.text(), "ada");
-    assert_eq!(ask(&app, &[&format!("a=\"x; {attacker}; y\"; {victim}")]).await.text(), "nobody", "both are seen");
-    assert_eq!(ask(&app, &[&format!("a=\"{attacker}\"; {victim}")]).await.text(), "ada");
+    // A quoted value ends at its semicolon, as in browsers, so it cannot hide another cookie.
+    assert_eq!(get_with_cookies(&app, &[&format!("a=\"x; {victim}")]).await.text(), "ada");
+    assert_eq!(get_with_cookies(&app, &[&format!("a=\"x; {victim}; b=y\"")]).await.text(), "ada");
+    assert_eq!(
+        get_with_cookies(&app, &[&format!("a=\"x; {attacker}; y\"; {victim}")]).await.text(),
+        "anonymous",
+        "both cookies are read"
+    );
+    assert_eq!(get_with_cookies(&app, &[&format!("a=\"{attacker}\"; {victim}")]).await.text(), "ada");
     let quoted = victim.replacen('=', "=\"", 1) + "\"";
-    assert_eq!(ask(&app, &[&quoted]).await.text(), "nobody", "the quotes are part of the value");
+    assert_eq!(get_with_cookies(&app, &[&quoted]).await.text(), "anonymous", "quotes are part of the value");
 }
 
+/// After the victim signs in on a planted session, the attacker reads nothing, writes answer 409, and its own ends.
 #[tokio::test]
-async fn attack_fixation_of_a_planted_session_ends_with_the_sign_in() {
+async fn session_fixation_gives_no_access_after_the_sign_in() {
     let app = default_app();
     let mut attacker = Client::new(&app);
     attacker.post("/set").await;
@@ -138,9 +149,9 @@ async fn attack_fixation_of_a_planted_session_ends_with_the_sign_in() {
     victim.post("/sign-in/ada").await.set_cookie();
     assert_eq!(victim.get("/members").await.text(), "ada");
     assert_eq!(attacker.get("/members").await.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(attacker.get("/").await.text(), "nobody");
+    assert_eq!(attacker.get("/").await.text(), "anonymous");
     assert_eq!(attacker.post("/set").await.status, StatusCode::CONFLICT);
-    // Also where the attacker had signed in to what it planted.
+    // The same for a planted session that the attacker has signed in to.
     let attacker = signed_in(&app, "eve").await;
     let mut victim = Client::with_cookie(&app, COOKIE_NAME, &attacker.token().unwrap());
     let token = victim.post("/sign-in/ada").await.set_cookie().value;
@@ -148,8 +159,9 @@ async fn attack_fixation_of_a_planted_session_ends_with_the_sign_in() {
     assert_eq!(attacker.clone().get("/members").await.status, StatusCode::UNAUTHORIZED);
 }
 
+/// Values under keys such as `owner` sign the client in to nothing, and a field of another type fails to read.
 #[tokio::test]
-async fn attack_session_puzzling_signs_nobody_in() {
+async fn session_puzzling_neither_signs_in_nor_mixes_types() {
     #[derive(Serialize, Deserialize)]
     struct Reset {
         user: String,
@@ -173,7 +185,7 @@ async fn attack_session_puzzling_signs_nobody_in() {
     }
 
     async fn account(session: Session) -> Result<String, Error> {
-        // A careless application that uses one key for two flows is told rather than given the other's value.
+        // Two flows that share a key get a type error, not each other's value.
         session.insert("account", &Reset { user: "ada".to_owned() })?;
         assert_eq!(session.get(ACCOUNT).err().map(|error| error.kind()), Some(ErrorKind::TypeMismatch));
         session.remove(ACCOUNT)?;
@@ -191,15 +203,15 @@ async fn attack_session_puzzling_signs_nobody_in() {
     assert_eq!(client.get("/account").await.text(), "false");
 }
 
+/// No four bytes of the secret are in the record, and no 16 bytes of the record work as a secret.
 #[tokio::test]
-async fn attack_timing_and_dumps_find_no_cookie_value_in_the_store() {
+async fn store_dump_contains_no_cookie_value() {
     let store = MemoryStore::new();
     let app = app(SessionLayer::new(store.clone()));
     let client = signed_in(&app, "ada").await;
     let token = client.token().unwrap();
     let dump = store.get(&session_of(&token)).await.unwrap().unwrap().encode();
-    // What is compared is a digest, in constant time: to steer a comparison byte by byte one would need preimages. And
-    // what a thief of the store reads is of no use as a cookie.
+    // The layer compares digests in constant time, so a timing attack would need preimages of chosen digests.
     let secret =
         base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, &token).unwrap()[16..].to_vec();
     assert_eq!(secret.len(), 16);
@@ -213,8 +225,9 @@ async fn attack_timing_and_dumps_find_no_cookie_value_in_the_store() {
     }
 }
 
+/// A handler's `public` Cache-Control becomes `no-store` with a cookie and `private` with `Vary` for a read.
 #[tokio::test]
-async fn attack_a_cache_is_never_told_to_keep_a_cookie_or_what_a_session_was_shown() {
+async fn responses_with_a_session_are_not_cacheable() {
     fn public() -> HeaderMap {
         [(CACHE_CONTROL, "public, max-age=31536000, s-maxage=31536000".parse().unwrap())].into_iter().collect()
     }
@@ -229,24 +242,25 @@ async fn attack_a_cache_is_never_told_to_keep_a_cookie_or_what_a_session_was_sho
     assert_eq!(reply.all(CACHE_CONTROL.as_str()), ["no-store"]);
     for client in [&mut client, &mut Client::new(&app)] {
         let reply = client.get("/read").await;
-        let said = reply.header(CACHE_CONTROL.as_str()).unwrap();
-        assert!(said.contains("private") && !said.contains("public") && !said.contains("s-maxage"), "{said}");
+        let value = reply.header(CACHE_CONTROL.as_str()).unwrap();
+        assert!(value.contains("private") && !value.contains("public") && !value.contains("s-maxage"), "{value}");
         assert_eq!(reply.header(VARY.as_str()), Some("cookie"));
     }
 }
 
+/// A value of 10 MiB answers 413; a stored value nested 100,000 deep fails its own read and nothing else.
 #[tokio::test]
-async fn attack_a_bomb_of_data_is_refused_both_ways() {
+async fn oversized_and_deeply_nested_values_are_refused() {
     let store = MemoryStore::new();
     let app = app(SessionLayer::new(store.clone()));
     let mut client = signed_in(&app, "ada").await;
     let before = store.get(&session_of(&client.token().unwrap())).await.unwrap().unwrap();
     assert_eq!(client.post("/size/10485760").await.status, StatusCode::PAYLOAD_TOO_LARGE);
     let after = store.get(&session_of(&client.token().unwrap())).await.unwrap().unwrap();
-    assert!(before == after, "nothing was stored");
+    assert!(before == after, "the refused value changed the record");
     assert_eq!(client.post("/size/1000000").await.status, StatusCode::OK);
     assert_eq!(client.get("/members").await.text(), "ada");
-    // A record that was tampered with is an error of its value, or no session; never a crash, never an empty one.
+    // A value that an attacker wrote to the store fails on its own read and leaves the rest of the session readable.
     let mut parts = store.get(&session_of(&client.token().unwrap())).await.unwrap().unwrap().into_parts();
     let deep = [&b"\x04deep\xa0\x8d\x06"[..], &b"\x91".repeat(100_000)].concat();
     parts.state = [&*parts.state, &deep].concat().into();
@@ -256,13 +270,14 @@ async fn attack_a_bomb_of_data_is_refused_both_ways() {
     assert_eq!(client.get("/members").await.text(), "ada");
     let sessions = SessionLayer::new(store.clone()).sessions();
     let stored = sessions.find_by_id(&session_of(&client.token().unwrap())).await.unwrap().unwrap();
-    assert!(stored.keys().contains(&"deep".to_owned()), "the bomb is in place");
+    assert!(stored.keys().contains(&"deep".to_owned()), "the deeply nested value is stored");
     assert_eq!(stored.get::<serde_json::Value>("deep").unwrap_err().kind(), ErrorKind::TypeMismatch);
     assert!(stored.to::<BTreeMap<String, serde_json::Value>>().is_err());
 }
 
+/// A POST without a CSRF token or with another session's answers 403; with the session's own it succeeds.
 #[tokio::test]
-async fn attack_a_forged_form_of_another_site_is_refused() {
+async fn cross_site_form_without_valid_csrf_token_is_refused() {
     let app = default_app();
     let mut victim = signed_in(&app, "ada").await;
     let own = victim.get("/page").await.text().to_owned();

@@ -1,4 +1,4 @@
-//! What a session says of itself, and a lifetime of its own.
+//! State of a session during a request, and lifetimes set for one session.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -15,8 +15,9 @@ fn visitor() -> Visitor {
     Visitor::new(&SessionLayer::new(MemoryStore::new()))
 }
 
+/// `is_new`, `id`, `owner` and `authenticated_at` before and after a commit, a sign-in and a sign-out.
 #[tokio::test]
-async fn a_session_says_what_it_is() {
+async fn session_state_follows_commit_sign_in_and_sign_out() {
     let clock = ManualClock::new();
     let layer = SessionLayer::builder(MemoryStore::new().with_clock(&clock)).with_clock(&clock).build().unwrap();
     let mut visitor = Visitor::new(&layer);
@@ -57,24 +58,26 @@ async fn a_session_says_what_it_is() {
     assert_eq!(reply.await.status, StatusCode::OK);
 }
 
+/// A session with 14 days idle and 90 days absolute stays live across writes 13 days apart; others expire.
 #[tokio::test]
-async fn a_lifetime_of_its_own_is_kept_across_later_writes() {
+async fn lifetime_of_one_session_is_kept_by_later_writes() {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     let clock = ManualClock::new();
     let layer = SessionLayer::builder(MemoryStore::new().with_clock(&clock)).with_clock(&clock).build().unwrap();
     let mut visitor = Visitor::new(&layer);
-    let remembered = Lifetime::new().with_idle_timeout(14 * DAY).with_absolute_timeout(90 * DAY).with_max_age(30 * DAY);
+    let long_lifetime =
+        Lifetime::new().with_idle_timeout(14 * DAY).with_absolute_timeout(90 * DAY).with_max_age(30 * DAY);
     let cookie = visitor
         .visit(async move |session: Session| {
             session.sign_in("ada")?;
-            session.set_lifetime(remembered)
+            session.set_lifetime(long_lifetime)
         })
         .await
         .set_cookie();
     assert_eq!(cookie.max_age(), Some(30 * 24 * 60 * 60));
 
-    let mut forgotten = Visitor::new(&layer);
-    assert!(!forgotten.visit(async |session: Session| session.sign_in("bob")).await.set_cookie().has("Max-Age"));
+    let mut default_visitor = Visitor::new(&layer);
+    assert!(!default_visitor.visit(async |session: Session| session.sign_in("bob")).await.set_cookie().has("Max-Age"));
 
     for _ in 0..6 {
         clock.advance(13 * DAY);
@@ -84,18 +87,19 @@ async fn a_lifetime_of_its_own_is_kept_across_later_writes() {
         });
         let reply = reply.await;
         assert_eq!(reply.text(), "ada");
-        // After 78 days there are 12 left of the 90.
+        // Max-Age never exceeds the 30 days, and falls to the remaining 12 of 90 after 78 days.
         assert!(reply.set_cookie().max_age() <= Some(30 * 24 * 60 * 60));
     }
-    let reply = forgotten.visit(async |session: Session| session.owner().unwrap_or_default().to_string());
+    let reply = default_visitor.visit(async |session: Session| session.owner().unwrap_or_default().to_string());
     assert_eq!(reply.await.text(), "");
     clock.advance(12 * DAY);
     let reply = visitor.visit(async |session: Session| session.owner().unwrap_or_default().to_string());
-    assert_eq!(reply.await.text(), "", "the absolute lifetime is over");
+    assert_eq!(reply.await.text(), "", "the absolute timeout has passed");
 }
 
+/// Zero timeouts, a refresh interval under 30 seconds and a Max-Age over the maximum fail with `InvalidLifetime`.
 #[tokio::test]
-async fn a_lifetime_that_cannot_work_is_refused_and_the_session_goes_on() {
+async fn invalid_lifetime_is_refused() {
     let mut visitor = visitor();
     let reply = visitor.visit(async |session: Session| {
         for lifetime in [
@@ -113,8 +117,9 @@ async fn a_lifetime_that_cannot_work_is_refused_and_the_session_goes_on() {
     reply.assert_no_cookie();
 }
 
+/// `set_lifetime` without any other change sends the same token with the new Max-Age.
 #[tokio::test]
-async fn changing_the_lifetime_alone_sends_the_cookie_anew() {
+async fn lifetime_change_sends_the_cookie_again() {
     let mut visitor = visitor();
     visitor.visit(async |session: Session| session.insert("n", &1)).await;
     let token = visitor.token();

@@ -1,4 +1,4 @@
-//! Signing in while other requests are under way, some of them somebody else's.
+//! Sign-in with concurrent requests, including those of another owner or an attacker.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -21,14 +21,15 @@ async fn sign_in(world: &World, token: &str, owner: &'static str) -> Answer {
     world.send(token, move |session| async move { session.sign_in(owner) }).await
 }
 
-/// A sign-in that leaves something in the session that is for its owner alone.
+/// Signs the owner in and inserts a value that only the owner may read.
 async fn sign_in_with_secret(session: Session, owner: &'static str) -> Result<(), sessile::Error> {
     session.sign_in(owner)?;
     session.insert("secret", owner)
 }
 
+/// An anonymous session gets its owner and a new token; the old token opens nothing.
 #[tokio::test]
-async fn signing_in_keeps_the_cart_and_the_id_and_changes_the_token() {
+async fn sign_in_keeps_keys_and_id_and_changes_the_token() {
     let world = World::new();
     let old = world.begin().await;
     let new = sign_in(&world, &old, "ada").await.assert_ok().token();
@@ -39,33 +40,35 @@ async fn signing_in_keeps_the_cart_and_the_id_and_changes_the_token() {
     assert_eq!(world.memory.len(), 1);
 }
 
+/// Bob's sign-in on Ada's session ends it and creates one with only the keys written after the sign-in.
 #[tokio::test]
-async fn signing_in_over_another_owners_session_ends_that_one_and_begins_one_without_data() {
+async fn sign_in_over_another_owner_ends_that_owners_session() {
     let world = World::new();
     let old = world.begin_signed_in("ada").await;
-    world.insert(&old, "hers", 1).await.assert_ok();
+    world.insert(&old, "ada's", 1).await.assert_ok();
     let answer = world
         .send(&old, |session| async move {
-            session.insert("hers, too", &1)?;
+            session.insert("also ada's", &1)?;
             session.sign_in("bob")?;
-            session.insert("his", &1)
+            session.insert("bob's", &1)
         })
         .await;
     let opened = world.opens(&answer.token()).await.unwrap();
-    assert_eq!((opened.owner.as_deref(), opened.keys), (Some("bob"), vec!["his".to_owned()]));
+    assert_eq!((opened.owner.as_deref(), opened.keys), (Some("bob"), vec!["bob's".to_owned()]));
     assert_ne!(opened.id, session_of(&old));
     assert!(!world.is_live(&old).await);
     assert!(world.sessions().find_by_id(&session_of(&old)).await.unwrap().is_none());
     assert!(world.sessions().owned_by("ada").await.unwrap().is_empty());
 }
 
+/// Another sign-in of the same owner keeps keys and id, changes the token, and restarts both timeouts.
 #[tokio::test]
-async fn signing_in_again_keeps_the_data_and_restarts_the_lifetimes() {
+async fn second_sign_in_of_the_owner_restarts_the_timeouts() {
     let world = World::with(|layer| {
         layer.with_lifetime(Lifetime::new().with_idle_timeout(HOUR).with_absolute_timeout(2 * HOUR))
     });
     let first = world.begin_signed_in("ada").await;
-    world.insert(&first, "hers", 1).await.assert_ok();
+    world.insert(&first, "ada's", 1).await.assert_ok();
     for _ in 0..3 {
         world.advance(35 * MINUTE);
         assert!(world.is_live(&first).await);
@@ -74,14 +77,15 @@ async fn signing_in_again_keeps_the_data_and_restarts_the_lifetimes() {
     assert_eq!(session_of(&second), session_of(&first));
     assert!(!world.is_live(&first).await);
     world.advance(59 * MINUTE);
-    assert!(world.is_live(&second).await, "past the end that the first sign-in set");
-    assert_eq!(world.opens(&second).await.unwrap().keys, ["hers"]);
+    assert!(world.is_live(&second).await, "the second sign-in restarts the timeouts");
+    assert_eq!(world.opens(&second).await.unwrap().keys, ["ada's"]);
     let stored = world.sessions().find_by_id(&session_of(&second)).await.unwrap().unwrap();
     assert_eq!(stored.authenticated_at(), Some(world.clock.now() - 59 * MINUTE));
 }
 
+/// A write of the anonymous session that commits after a sign-in is refused, and `Superseded` is reported.
 #[tokio::test]
-async fn a_slow_writer_across_a_sign_in_is_refused_and_leaves_nothing() {
+async fn writer_overtaken_by_a_sign_in_answers_409() {
     let world = World::new();
     let old = world.begin().await;
     let slow = world
@@ -97,8 +101,8 @@ async fn a_slow_writer_across_a_sign_in_is_refused_and_leaves_nothing() {
     assert_eq!(world.events.count(EventKind::Superseded), 1);
 }
 
-/// What a request may have in flight when the session changes hands.
-async fn in_flight(world: &World, work: &'static str) -> (Answer, String) {
+/// Runs an operation in a request that loaded its session before a sign-in; returns its answer and the new token.
+async fn overtaken_by_a_sign_in(world: &World, operation: &'static str) -> (Answer, String) {
     let old = world.begin().await;
     let slow = world
         .hold(&old, move |session, gate| async move {
@@ -107,7 +111,7 @@ async fn in_flight(world: &World, work: &'static str) -> (Answer, String) {
                 assert_eq!(error.kind(), ErrorKind::Superseded);
                 error
             };
-            match work {
+            match operation {
                 "insert" => session.insert("slow", &1),
                 "update" => session.update("start", |start: &mut bool| *start = false),
                 "update_now" => session.update_now("n", |n: &mut u32| *n += 1).await.map_err(superseded),
@@ -131,9 +135,10 @@ async fn in_flight(world: &World, work: &'static str) -> (Answer, String) {
     (slow.finish().await, new)
 }
 
+/// Each of eleven operations that a sign-in overtakes answers 409, sets no cookie and changes nothing.
 #[tokio::test]
-async fn whatever_was_begun_before_a_sign_in_never_lands_after() {
-    let works = [
+async fn no_operation_overtaken_by_a_sign_in_is_committed() {
+    let operations = [
         "insert",
         "update",
         "update_now",
@@ -146,21 +151,22 @@ async fn whatever_was_begun_before_a_sign_in_never_lands_after() {
         "detached",
         "reload",
     ];
-    for work in works {
+    for operation in operations {
         let world = World::new();
-        let (answer, new) = in_flight(&world, work).await;
-        assert_eq!(answer.status, StatusCode::CONFLICT, "{work}");
-        assert!(answer.set.is_empty(), "{work}: {answer:?}");
-        let opened = world.opens(&new).await.unwrap_or_else(|| panic!("{work} has ended the session"));
-        assert_eq!((opened.owner.as_deref(), opened.keys), (Some("ada"), vec!["start".to_owned()]), "{work}");
-        assert_eq!(world.read::<bool>(&new, "start").await, Some(true), "{work}");
+        let (answer, new) = overtaken_by_a_sign_in(&world, operation).await;
+        assert_eq!(answer.status, StatusCode::CONFLICT, "{operation}");
+        assert!(answer.set.is_empty(), "{operation}: {answer:?}");
+        let opened = world.opens(&new).await.unwrap_or_else(|| panic!("{operation} ended the session"));
+        assert_eq!((opened.owner.as_deref(), opened.keys), (Some("ada"), vec!["start".to_owned()]), "{operation}");
+        assert_eq!(world.read::<bool>(&new, "start").await, Some(true), "{operation}");
         world.advance(2 * HOUR);
-        assert!(!world.is_live(&new).await, "{work} has changed the lifetime");
+        assert!(!world.is_live(&new).await, "{operation} changed the lifetime");
     }
 }
 
+/// A request that loaded before a sign-in reads neither the owner nor a value written with it.
 #[tokio::test]
-async fn a_slow_reader_across_a_sign_in_sees_nothing_that_came_after() {
+async fn reader_overtaken_by_a_sign_in_sees_the_earlier_state() {
     let world = World::new();
     let old = world.begin().await;
     let slow = world
@@ -175,18 +181,19 @@ async fn a_slow_reader_across_a_sign_in_sees_nothing_that_came_after() {
     slow.finish().await.assert_silent(StatusCode::OK);
 }
 
+/// A commit's reply is lost and a sign-in follows: the request sees none of its state, and sets and writes nothing.
 #[tokio::test]
-async fn a_commit_whose_answer_is_lost_shows_its_request_nothing_of_a_sign_in_that_came_after() {
+async fn retry_after_a_lost_reply_shows_nothing_of_a_sign_in() {
     let world = World::new();
     let old = world.begin().await;
-    // The write is applied, its answer lost; before the store is asked what became of it, the session changes hands.
+    // The write is applied and its reply lost. The sign-in commits before the layer reads the record again.
     world.faults.fail(Op::Set, 1, Fault::After);
     let gate = world.faults.hold_before(Op::Get, 2);
     let slow = world.spawn(&old, |session| async move {
         session.update_now("n", |n: &mut u32| *n += 1).await?;
         let seen = session.get::<String>("secret")?;
-        assert_eq!(seen, None, "what came after the sign-in");
-        assert_eq!(session.owner(), None, "who signed in");
+        assert_eq!(seen, None, "a value of the sign-in");
+        assert_eq!(session.owner(), None, "the owner of the sign-in");
         session.insert("slow", &1)?;
         session.rotate()
     });
@@ -195,12 +202,13 @@ async fn a_commit_whose_answer_is_lost_shows_its_request_nothing_of_a_sign_in_th
     gate.release();
     let answer = slow.await.unwrap();
     assert_eq!(answer.new_token(), None, "{answer:?}");
-    let opened = world.opens(&new).await.expect("the token of the sign-in works");
-    assert!(!opened.keys.contains(&"slow".to_owned()), "work of the earlier epoch has landed: {opened:?}");
+    let opened = world.opens(&new).await.expect("the token of the sign-in opens the session");
+    assert!(!opened.keys.contains(&"slow".to_owned()), "a write of the anonymous session was committed: {opened:?}");
 }
 
+/// Of two sign-ins on one session, the loser's detached handle neither reads nor writes the winner's session.
 #[tokio::test]
-async fn a_detached_session_of_a_sign_in_that_lost_to_another_owners_stays_out_of_that_ones() {
+async fn detached_session_of_a_losing_sign_in_stays_separate() {
     let world = World::new();
     let planted = world.begin().await;
     let slow = world
@@ -212,8 +220,8 @@ async fn a_detached_session_of_a_sign_in_that_lost_to_another_owners_stays_out_o
                 detached.insert("slow", &1)?;
                 detached.commit().await
             };
-            assert!(written.await.is_err(), "work of mallory's has landed with ada");
-            assert!(detached.reload().await.is_err(), "mallory reads what is ada's");
+            assert!(written.await.is_err(), "mallory's write was committed to ada's session");
+            assert!(detached.reload().await.is_err(), "mallory reloads ada's session");
             assert_eq!(detached.get::<String>("secret")?, None);
             Ok(())
         })
@@ -225,8 +233,9 @@ async fn a_detached_session_of_a_sign_in_that_lost_to_another_owners_stays_out_o
     assert_eq!(world.opens(&answer.token()).await.unwrap().owner.as_deref(), Some("mallory"));
 }
 
+/// The new session has the owner and no keys; the rotated session stays anonymous.
 #[tokio::test]
-async fn signing_in_under_a_token_that_was_just_retired_begins_a_new_session() {
+async fn sign_in_under_a_retired_token_creates_a_new_session() {
     let world = World::new();
     let old = world.begin().await;
     let rotated = world.send(&old, |session| async move { session.rotate() }).await.token();
@@ -238,8 +247,8 @@ async fn signing_in_under_a_token_that_was_just_retired_begins_a_new_session() {
     assert_eq!(world.opens(&rotated).await.unwrap().owner, None);
 }
 
-/// So many sign-ins of one owner, all of which have loaded the session before the first is committed.
-async fn sign_in_many_times(world: &World, token: &str, times: usize) -> Vec<Answer> {
+/// Sends sign-ins of one owner that all load the session before the first of them commits.
+async fn concurrent_sign_ins(world: &World, token: &str, times: usize) -> Vec<Answer> {
     let barrier = Arc::new(Barrier::new(times));
     let requests: Vec<_> = (0..times)
         .map(|place| {
@@ -258,28 +267,30 @@ async fn sign_in_many_times(world: &World, token: &str, times: usize) -> Vec<Ans
     answers
 }
 
+/// Of 2 or 20 concurrent sign-ins, the token of any one response opens the one session with all writes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_form_sent_twice_leaves_the_browser_signed_in_whichever_response_it_keeps() {
+async fn double_submitted_sign_in_keeps_either_response_valid() {
     for times in [2, 20] {
         for kept in 0..ROUNDS / 3 {
             let world = World::new();
             let old = world.begin().await;
-            let answers = sign_in_many_times(&world, &old, times).await;
+            let answers = concurrent_sign_ins(&world, &old, times).await;
             let kept = &answers[kept % times];
-            let opened = world.opens(&kept.assert_ok().token()).await.expect("its cookie opens the session");
+            let opened = world.opens(&kept.assert_ok().token()).await.expect("the response's cookie opens the session");
             assert_eq!((opened.owner.as_deref(), opened.id), (Some("ada"), session_of(&old)));
-            assert_eq!(opened.keys.len(), times + 1, "what came with each of them is there");
+            assert_eq!(opened.keys.len(), times + 1, "the writes of all sign-ins are kept");
             assert!(!world.is_live(&old).await);
             assert_eq!(world.memory.len(), 1);
         }
     }
 }
 
+/// All twenty tokens work in turn; after 31 seconds only the last used one does, without a replay.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_sign_ins_at_once_every_token_works_and_goes_on_working_while_the_others_are_used() {
+async fn tokens_of_concurrent_sign_ins_work_side_by_side() {
     let world = World::new();
     let old = world.begin().await;
-    let answers = sign_in_many_times(&world, &old, 20).await;
+    let answers = concurrent_sign_ins(&world, &old, 20).await;
     for answer in answers.iter().chain(&answers) {
         assert!(world.is_live(&answer.token()).await);
     }
@@ -291,12 +302,13 @@ async fn of_sign_ins_at_once_every_token_works_and_goes_on_working_while_the_oth
         }
         live
     };
-    assert_eq!(live, 1, "the one that was used last is the browser's");
-    assert!(!world.saw(EventKind::Replayed), "none of them was stolen");
+    assert_eq!(live, 1, "only the token that was used last is live");
+    assert!(!world.saw(EventKind::Replayed), "a token of a concurrent sign-in is not a replay");
 }
 
+/// Thirty seconds after its issue, a pending token is removed when another one is presented.
 #[tokio::test]
-async fn of_sign_ins_at_once_a_token_that_was_not_used_for_thirty_seconds_goes_when_another_is() {
+async fn unused_token_of_a_concurrent_sign_in_expires() {
     for (waited, works) in [(30 * SECOND - Duration::from_millis(1), true), (30 * SECOND, false)] {
         let world = World::new();
         let old = world.begin().await;
@@ -314,8 +326,9 @@ async fn of_sign_ins_at_once_a_token_that_was_not_used_for_thirty_seconds_goes_w
     }
 }
 
+/// Three owners sign in on one session at once: three sessions, each without the others' keys.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn sign_ins_of_different_owners_at_once_end_up_in_sessions_of_their_own() {
+async fn concurrent_sign_ins_of_different_owners_get_own_sessions() {
     for _ in 0..ROUNDS {
         let world = World::new();
         let old = world.begin().await;
@@ -345,8 +358,9 @@ async fn sign_ins_of_different_owners_at_once_end_up_in_sessions_of_their_own() 
     }
 }
 
+/// The attacker's rotation of a planted session commits before the victim's sign-in: its token opens nothing after it.
 #[tokio::test]
-async fn a_rotation_of_a_planted_session_that_is_committed_first_ends_with_a_dead_token() {
+async fn rotation_before_a_fixated_sign_in_yields_a_dead_token() {
     let world = World::new();
     let planted = world.begin().await;
     let victim = world
@@ -355,17 +369,18 @@ async fn a_rotation_of_a_planted_session_that_is_committed_first_ends_with_a_dea
             sign_in_with_secret(session, "ada").await
         })
         .await;
-    let attackers = world.send(&planted, |session| async move { session.rotate() }).await.token();
-    let hers = victim.finish().await.assert_ok().token();
-    assert_eq!(world.opens(&hers).await.unwrap().owner.as_deref(), Some("ada"));
+    let attacker_token = world.send(&planted, |session| async move { session.rotate() }).await.token();
+    let victim_token = victim.finish().await.assert_ok().token();
+    assert_eq!(world.opens(&victim_token).await.unwrap().owner.as_deref(), Some("ada"));
     assert!(!world.is_live(&planted).await);
-    assert!(!world.is_live(&attackers).await);
+    assert!(!world.is_live(&attacker_token).await);
     world.advance(31 * SECOND);
-    assert!(!world.is_live(&attackers).await);
+    assert!(!world.is_live(&attacker_token).await);
 }
 
+/// The attacker's rotation of a planted session commits after the victim's sign-in: 409 without a cookie.
 #[tokio::test]
-async fn a_rotation_of_a_planted_session_that_is_committed_second_gives_no_token() {
+async fn rotation_after_a_fixated_sign_in_yields_no_token() {
     let world = World::new();
     let planted = world.begin().await;
     let attacker = world
@@ -375,14 +390,15 @@ async fn a_rotation_of_a_planted_session_that_is_committed_second_gives_no_token
             Ok(())
         })
         .await;
-    let hers = world.send(&planted, |session| sign_in_with_secret(session, "ada")).await.token();
+    let victim_token = world.send(&planted, |session| sign_in_with_secret(session, "ada")).await.token();
     attacker.finish().await.assert_silent(StatusCode::CONFLICT);
     assert!(!world.is_live(&planted).await);
-    assert_eq!(world.opens(&hers).await.unwrap().owner.as_deref(), Some("ada"));
+    assert_eq!(world.opens(&victim_token).await.unwrap().owner.as_deref(), Some("ada"));
 }
 
+/// A refresh gives the attacker a pending token during the victim's sign-in: after it, that token opens nothing.
 #[tokio::test]
-async fn the_pending_token_that_a_periodic_rotation_gave_an_attacker_dies_with_the_sign_in() {
+async fn sign_in_retires_a_pending_token_of_the_attacker() {
     let world = World::with(|layer| layer.with_lifetime(Lifetime::new().with_refresh_interval(MINUTE)));
     let planted = world.begin().await;
     world.advance(2 * MINUTE);
@@ -392,23 +408,24 @@ async fn the_pending_token_that_a_periodic_rotation_gave_an_attacker_dies_with_t
             sign_in_with_secret(session, "ada").await
         })
         .await;
-    // The victim's own request does not end before, so this one is the attacker's.
+    // The victim's request has not responded yet, so this request and its token are the attacker's.
     let pending = world.send(&planted, |session| async move { session.get::<bool>("start").map(|_| ()) }).await.token();
-    let hers = victim.finish().await.assert_ok().token();
-    for attackers in [&planted, &pending] {
-        assert!(!world.is_live(attackers).await);
-        world.insert(attackers, "planted", 1).await.assert_silent(StatusCode::CONFLICT);
+    let victim_token = victim.finish().await.assert_ok().token();
+    for attacker_token in [&planted, &pending] {
+        assert!(!world.is_live(attacker_token).await);
+        world.insert(attacker_token, "planted", 1).await.assert_silent(StatusCode::CONFLICT);
     }
-    assert_eq!(world.opens(&hers).await.unwrap().owner.as_deref(), Some("ada"));
+    assert_eq!(world.opens(&victim_token).await.unwrap().owner.as_deref(), Some("ada"));
     world.advance(31 * SECOND);
-    for attackers in [&planted, &pending] {
-        assert!(!world.is_live(attackers).await);
+    for attacker_token in [&planted, &pending] {
+        assert!(!world.is_live(attacker_token).await);
     }
-    assert!(!world.saw(EventKind::Replayed), "nothing of an earlier epoch is a replay");
+    assert!(!world.saw(EventKind::Replayed), "a token from before the sign-in is not a replay");
 }
 
+/// Four concurrent operations of the attacker race the victim's sign-in: none of its tokens opens the victim's session.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn whatever_an_attacker_does_at_once_with_a_sign_in_on_a_planted_session_gives_it_nothing() {
+async fn concurrent_attacks_on_a_fixated_sign_in_fail() {
     for round in 0..ROUNDS {
         let world = World::new();
         let planted = world.begin().await;
@@ -432,18 +449,18 @@ async fn whatever_an_attacker_does_at_once_with_a_sign_in_on_a_planted_session_g
             gate.wait().await;
             sign_in_with_secret(session, "ada").await
         });
-        let mut stolen = vec![planted.clone()];
+        let mut attacker_tokens = vec![planted.clone()];
         for attack in attacks {
-            stolen.extend(attack.await.unwrap().new_token());
+            attacker_tokens.extend(attack.await.unwrap().new_token());
         }
         let answer = victim.await.unwrap();
         answer.assert_ok();
-        if let Some(hers) = answer.new_token() {
-            let opened = world.opens(&hers).await.expect("the victim's token works");
+        if let Some(victim_token) = answer.new_token() {
+            let opened = world.opens(&victim_token).await.expect("the victim's token opens a session");
             assert_eq!(opened.owner.as_deref(), Some("ada"));
             assert!(opened.keys.contains(&"secret".to_owned()));
         }
-        for token in stolen {
+        for token in attacker_tokens {
             if let Some(opened) = world.opens(&token).await {
                 assert_eq!(opened.owner.as_deref(), Some("mallory"), "an attacker's token opens {opened:?}");
                 assert!(!opened.keys.contains(&"secret".to_owned()));
@@ -452,8 +469,9 @@ async fn whatever_an_attacker_does_at_once_with_a_sign_in_on_a_planted_session_g
     }
 }
 
+/// The anonymous session ends before the sign-in commits: the owner gets another session with the sign-in's keys.
 #[tokio::test]
-async fn a_sign_in_whose_anonymous_session_is_ended_meanwhile_is_not_dropped() {
+async fn sign_in_on_a_session_ended_meanwhile_creates_a_new_one() {
     let world = World::new();
     let planted = world.begin().await;
     let victim = world
@@ -465,13 +483,14 @@ async fn a_sign_in_whose_anonymous_session_is_ended_meanwhile_is_not_dropped() {
         .await;
     world.send(&planted, |session| async move { session.sign_out() }).await.assert_ok();
     let answer = victim.finish().await;
-    let opened = world.opens(&answer.assert_ok().token()).await.expect("a sign-in is never dropped");
+    let opened = world.opens(&answer.assert_ok().token()).await.expect("the sign-in was dropped");
     assert_eq!((opened.owner.as_deref(), opened.keys), (Some("ada"), vec!["secret".to_owned()]));
-    assert_ne!(opened.id, session_of(&planted), "what was ended stays ended");
+    assert_ne!(opened.id, session_of(&planted), "the ended session is not reused");
 }
 
+/// A first request that writes and signs in stores one session with its key and sets one cookie.
 #[tokio::test]
-async fn a_new_visitor_who_signs_in_gets_one_session_and_one_cookie() {
+async fn sign_in_without_a_session_creates_one() {
     let world = World::new();
     let answer = world
         .send(NO_TOKEN, |session| async move {

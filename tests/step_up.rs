@@ -1,4 +1,4 @@
-//! Proving again who one is, before something that asks for it.
+//! Reauthentication (step-up) and operations that require a recent sign-in.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -20,8 +20,9 @@ async fn is_recent(world: &World, token: &str) -> StatusCode {
     world.send(token, |session| async move { session.require_recent(5 * MINUTE) }).await.status
 }
 
+/// A five-minute limit accepts an age of five minutes, refuses one second more, and accepts a reauthentication.
 #[tokio::test]
-async fn an_authentication_is_recent_up_to_its_age_and_again_after_another() {
+async fn require_recent_checks_the_age_of_the_authentication() {
     let world = World::new();
     let token = world.begin_signed_in("ada").await;
     world.advance(5 * MINUTE);
@@ -32,8 +33,9 @@ async fn an_authentication_is_recent_up_to_its_age_and_again_after_another() {
     assert_eq!(is_recent(&world, &new).await, StatusCode::OK);
 }
 
+/// The new token opens the same session with its keys and owner; the old one opens nothing.
 #[tokio::test]
-async fn it_replaces_the_token_and_keeps_the_session() {
+async fn reauthentication_rotates_the_token() {
     let world = World::new();
     let token = world.begin_signed_in("ada").await;
     world.insert(&token, "n", 7).await.assert_ok();
@@ -44,8 +46,9 @@ async fn it_replaces_the_token_and_keeps_the_session() {
     assert_eq!(world.opens(&new).await.unwrap().owner.as_deref(), Some("ada"));
 }
 
+/// With one hour idle and two hours absolute, reauthentication every 50 minutes keeps the session live.
 #[tokio::test]
-async fn it_restarts_both_lifetimes() {
+async fn reauthentication_restarts_both_timeouts() {
     let lifetime = Lifetime::new().with_idle_timeout(HOUR).with_absolute_timeout(2 * HOUR);
     let world = World::with(|layer| layer.with_lifetime(lifetime));
     let mut token = world.begin_signed_in("ada").await;
@@ -53,17 +56,18 @@ async fn it_restarts_both_lifetimes() {
         world.advance(50 * MINUTE);
         token = reauthenticate(&world, &token).await.assert_ok().token();
     }
-    // 150 minutes after the beginning, and 100 after the last but one.
+    // 150 minutes have passed since the sign-in, more than the absolute timeout.
     for _ in 0..2 {
         world.advance(50 * MINUTE);
         assert!(world.is_live(&token).await);
     }
     world.advance(20 * MINUTE);
-    assert!(!world.is_live(&token).await, "two hours after the last authentication it ends");
+    assert!(!world.is_live(&token).await, "the absolute timeout counts from the last authentication");
 }
 
+/// Without a session and with an anonymous one, `require_recent` and `reauthenticate` fail with `NotSignedIn`.
 #[tokio::test]
-async fn who_is_not_signed_in_cannot_reauthenticate() {
+async fn reauthentication_without_an_owner_answers_401() {
     let world = World::new();
     let anonymous = world.begin().await;
     for token in [NO_TOKEN, Some(anonymous)] {
@@ -77,21 +81,23 @@ async fn who_is_not_signed_in_cannot_reauthenticate() {
     }
 }
 
+/// Of two overlapping reauthentications, both tokens are live and recent, and the old token is not live.
 #[tokio::test]
-async fn of_two_at_once_both_answers_leave_the_browser_signed_in() {
+async fn concurrent_reauthentications_both_return_valid_tokens() {
     let world = World::new();
     let token = world.begin_signed_in("ada").await;
     world.advance(HOUR / 2);
-    let again = |session: Session| async move { session.reauthenticate() };
-    let (slow, quick) = world.overtake(&token, again, again).await;
+    let reauthenticates = |session: Session| async move { session.reauthenticate() };
+    let (slow, quick) = world.overtake(&token, reauthenticates, reauthenticates).await;
     for answer in [slow, quick] {
         assert_eq!(is_recent(&world, &answer.assert_ok().token()).await, StatusCode::OK);
     }
     assert!(!world.is_live(&token).await);
 }
 
+/// A request that reauthenticates and answers 500 sets no cookie, and the authentication stays old.
 #[tokio::test]
-async fn one_that_is_not_committed_has_not_taken_place() {
+async fn error_response_drops_a_reauthentication() {
     let world = World::new();
     let token = world.begin_signed_in("ada").await;
     world.advance(HOUR / 2);
@@ -105,14 +111,15 @@ async fn one_that_is_not_committed_has_not_taken_place() {
     assert_eq!(is_recent(&world, &token).await, StatusCode::UNAUTHORIZED);
 }
 
+/// It answers 401 without a sign-in or after its limit, 200 after reauthentication, and 500 without a layer.
 #[tokio::test]
-async fn the_extractor_answers_401_until_the_owner_has_proved_it_again() {
+async fn recently_signed_in_extractor_requires_reauthentication() {
     let clock = ManualClock::new();
     let layer = SessionLayer::builder(MemoryStore::new().with_clock(&clock)).with_clock(&clock).build().unwrap();
     let app = Router::new()
         .route("/secret", get(async |user: RecentlySignedIn<300>| user.owner().to_owned()))
         .route("/sign-in", get(async |session: Session| session.sign_in("ada")))
-        .route("/again", get(async |session: Session| session.reauthenticate()))
+        .route("/reauthenticate", get(async |session: Session| session.reauthenticate()))
         .layer(layer);
     let mut client = Client::new(&app);
     assert_eq!(client.get("/secret").await.status, StatusCode::UNAUTHORIZED);
@@ -120,7 +127,7 @@ async fn the_extractor_answers_401_until_the_owner_has_proved_it_again() {
     assert_eq!(client.get("/secret").await.text(), "ada");
     clock.advance(6 * MINUTE);
     assert_eq!(client.get("/secret").await.status, StatusCode::UNAUTHORIZED);
-    client.get("/again").await;
+    client.get("/reauthenticate").await;
     assert_eq!(client.get("/secret").await.text(), "ada");
     let without_layer = Router::new().route("/", get(async |_: RecentlySignedIn<300>| ()));
     assert_eq!(
@@ -129,14 +136,15 @@ async fn the_extractor_answers_401_until_the_owner_has_proved_it_again() {
     );
 }
 
+/// The session ends before the commit: a reauthentication creates no session, a sign-in creates another.
 #[tokio::test]
-async fn one_in_a_session_that_is_ended_meanwhile_begins_no_other() {
-    for again in [true, false] {
+async fn reauthentication_of_an_ended_session_creates_none() {
+    for reauthenticates in [true, false] {
         let world = World::new();
         let token = world.begin_signed_in("ada").await;
         let slow = world
             .hold(&token, move |session, gate| async move {
-                if again {
+                if reauthenticates {
                     session.reauthenticate()?
                 } else {
                     session.sign_in("ada")?
@@ -147,7 +155,7 @@ async fn one_in_a_session_that_is_ended_meanwhile_begins_no_other() {
             .await;
         assert_eq!(world.sessions().end_all_of("ada").await.unwrap(), 1);
         let answer = slow.finish().await;
-        assert_eq!(answer.new_token().is_none(), again, "a sign-in begins another");
-        assert_eq!(world.memory.is_empty(), again);
+        assert_eq!(answer.new_token().is_none(), reauthenticates, "only a sign-in creates another session");
+        assert_eq!(world.memory.is_empty(), reauthenticates);
     }
 }

@@ -1,4 +1,4 @@
-//! An `insert` that rests on what another request has changed meanwhile: an event, and with strict writes a 409.
+//! Stale reads: an overtaken insert of a key that was read reports `Conflict`, and with strict writes answers 409.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -9,23 +9,24 @@ use sessile::event::EventKind;
 use support::race::{Answer, World};
 use support::store::Gate;
 
-/// A request that reads a key, is overtaken by another that writes it, and inserts it.
-async fn read_then_insert(world: &World, token: &str, meanwhile: &'static str, value: &'static str) -> Answer {
+/// Runs a request that reads `theme`, is overtaken by an insert of the given key, and inserts `theme`.
+async fn read_then_insert(world: &World, token: &str, concurrent_key: &'static str, value: &'static str) -> Answer {
     let gate = Gate::new();
-    let held = gate.clone();
+    let handler_gate = gate.clone();
     let slow = world.spawn(token, move |session| async move {
         session.get::<String>("theme")?;
-        held.wait().await;
+        handler_gate.wait().await;
         session.insert("theme", "slow")
     });
     gate.reached().await;
-    world.insert(token, meanwhile, value).await.assert_ok();
+    world.insert(token, concurrent_key, value).await.assert_ok();
     gate.release();
     slow.await.unwrap()
 }
 
+/// Without strict writes, the overtaken insert is stored and one `Conflict` event is reported.
 #[tokio::test]
-async fn an_insert_that_rests_on_a_stale_read_is_an_event_and_stays() {
+async fn insert_after_a_stale_read_reports_a_conflict() {
     let world = World::new();
     let token = world.begin().await;
     world.insert(&token, "theme", "old").await.assert_ok();
@@ -34,8 +35,9 @@ async fn an_insert_that_rests_on_a_stale_read_is_an_event_and_stays() {
     assert_eq!(world.read::<String>(&token, "theme").await.as_deref(), Some("slow"));
 }
 
+/// The overtaken insert answers 409, reports one `Conflict`, and the other request's value stays.
 #[tokio::test]
-async fn strict_writes_refuse_an_insert_that_rests_on_a_stale_read() {
+async fn strict_writes_refuse_an_insert_after_a_stale_read() {
     let world = World::with(|layer| layer.with_strict_writes(true));
     let token = world.begin().await;
     world.insert(&token, "theme", "old").await.assert_ok();
@@ -44,27 +46,30 @@ async fn strict_writes_refuse_an_insert_that_rests_on_a_stale_read() {
     assert_eq!(world.read::<String>(&token, "theme").await.as_deref(), Some("quick"));
 }
 
+/// A key that was absent when read and inserted by another request meanwhile: 409, and that value stays.
 #[tokio::test]
-async fn strict_writes_refuse_an_insert_of_a_key_that_was_read_as_absent() {
+async fn strict_writes_refuse_an_insert_of_a_key_read_as_absent() {
     let world = World::with(|layer| layer.with_strict_writes(true));
     let token = world.begin().await;
     read_then_insert(&world, &token, "theme", "quick").await.assert_silent(StatusCode::CONFLICT);
     assert_eq!(world.read::<String>(&token, "theme").await.as_deref(), Some("quick"));
 }
 
+/// A concurrent insert of another key, or of the same value, is no conflict.
 #[tokio::test]
-async fn strict_writes_let_pass_what_was_read_and_did_not_change() {
+async fn strict_writes_accept_an_insert_if_the_key_is_unchanged() {
     let world = World::with(|layer| layer.with_strict_writes(true));
     let token = world.begin().await;
     world.insert(&token, "theme", "old").await.assert_ok();
     read_then_insert(&world, &token, "another key", "quick").await.assert_silent(StatusCode::OK);
-    // What another request has written again as it was has not changed either.
+    // A concurrent insert of the same value is no change.
     read_then_insert(&world, &token, "theme", "slow").await.assert_silent(StatusCode::OK);
     assert!(!world.saw(EventKind::Conflict));
 }
 
+/// An insert without a read and an update by closure succeed when overtaken, without a conflict.
 #[tokio::test]
-async fn strict_writes_let_pass_an_insert_without_a_read_and_an_update() {
+async fn strict_writes_accept_blind_inserts_and_updates() {
     let world = World::with(|layer| layer.with_strict_writes(true));
     let token = world.begin().await;
     for update in [false, true] {
@@ -88,17 +93,18 @@ async fn strict_writes_let_pass_an_insert_without_a_read_and_an_update() {
     assert!(!world.saw(EventKind::Conflict));
 }
 
+/// A read overtaken before the request's first commit makes an insert after that commit answer 409.
 #[tokio::test]
-async fn a_read_that_was_overtaken_before_a_first_commit_still_counts_for_a_later_insert() {
+async fn stale_read_before_an_early_commit_still_conflicts() {
     let world = World::with(|layer| layer.with_strict_writes(true));
     let token = world.begin().await;
     world.insert(&token, "theme", "old").await.assert_ok();
     let gate = Gate::new();
-    let held = gate.clone();
+    let handler_gate = gate.clone();
     let slow = world.spawn(&token, move |session| async move {
         session.get::<String>("theme")?;
-        held.wait().await;
-        // This commit goes on from the newer record, and the value that was read is still the older one.
+        handler_gate.wait().await;
+        // This commit retries on the newer record, but the value that the handler read is from the older one.
         session.update_now("visits", |visits: &mut u32| *visits += 1).await?;
         session.insert("theme", "slow")
     });
@@ -109,8 +115,9 @@ async fn a_read_that_was_overtaken_before_a_first_commit_still_counts_for_a_late
     assert_eq!(world.read::<String>(&token, "theme").await.as_deref(), Some("quick"));
 }
 
+/// After reading eight absent keys twice, an overtaken insert of any one of them answers 409.
 #[tokio::test]
-async fn each_of_many_values_that_were_read_counts() {
+async fn each_of_many_reads_is_in_the_read_set() {
     const KEYS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "a longer key", "another longer key"];
     for key in KEYS {
         let world = World::with(|layer| layer.with_strict_writes(true));
@@ -128,15 +135,16 @@ async fn each_of_many_values_that_were_read_counts() {
     }
 }
 
+/// Reads of `a`, `b` and `d` do not make overtaken inserts of `c` and the empty key conflicts.
 #[tokio::test]
-async fn short_keys_are_not_taken_for_one_another() {
+async fn read_set_distinguishes_short_keys() {
     let world = World::with(|layer| layer.with_strict_writes(true));
     let token = world.begin().await;
     let read_and_insert = |session: sessile::Session| async move {
         for read in ["a", "b", "d"] {
             assert_eq!(session.get::<u32>(read)?, None);
         }
-        // What it has written is read no more.
+        // The insert removes `a` from the read set.
         session.insert("a", &1)?;
         session.insert("", &1)?;
         session.insert("c", &1)
@@ -150,15 +158,16 @@ async fn short_keys_are_not_taken_for_one_another() {
     assert_eq!(world.events.count(EventKind::Conflict), 0);
 }
 
+/// After up to 200 inserts, a read of another key still makes its overtaken insert answer 409.
 #[tokio::test]
-async fn a_read_after_writes_of_other_keys_counts_as_much() {
-    for others in [1, 10, 65, 200] {
+async fn read_after_many_writes_is_in_the_read_set() {
+    for other_keys in [1, 10, 65, 200] {
         let world = World::with(|layer| layer.with_strict_writes(true));
         let token = world.begin().await;
         world.insert(&token, "theme", "old").await.assert_ok();
         let slow = world
             .hold(&token, move |session, gate| async move {
-                for place in 0..others {
+                for place in 0..other_keys {
                     session.insert(&format!("key {place}"), &place)?;
                 }
                 session.get::<String>("theme")?;
@@ -172,14 +181,15 @@ async fn a_read_after_writes_of_other_keys_counts_as_much() {
     }
 }
 
+/// A request inserts a key, up to 200 others, reads the first and inserts it again: no conflict.
 #[tokio::test]
-async fn a_value_that_the_request_wrote_itself_is_no_stale_read_however_much_else_it_wrote() {
-    for others in [1, 10, 65, 200] {
+async fn reading_the_requests_own_write_is_no_stale_read() {
+    for other_keys in [1, 10, 65, 200] {
         let world = World::with(|layer| layer.with_strict_writes(true));
         let token = world.begin().await;
         let write_and_insert = move |session: sessile::Session| async move {
             session.insert("theme", "first")?;
-            for place in 0..others {
+            for place in 0..other_keys {
                 session.insert(&format!("key {place}"), &place)?;
             }
             assert_eq!(session.get::<String>("theme")?.as_deref(), Some("first"));
@@ -192,8 +202,9 @@ async fn a_value_that_the_request_wrote_itself_is_no_stale_read_however_much_els
     }
 }
 
+/// The first commit merges another request's key; an insert of the unchanged key that was read succeeds.
 #[tokio::test]
-async fn a_read_that_another_request_left_alone_before_a_first_commit_does_not_stand_in_the_way_of_a_later_insert() {
+async fn fresh_read_before_an_early_commit_does_not_conflict() {
     let world = World::with(|layer| layer.with_strict_writes(true));
     let token = world.begin().await;
     world.insert(&token, "theme", "old").await.assert_ok();
@@ -211,8 +222,9 @@ async fn a_read_that_another_request_left_alone_before_a_first_commit_does_not_s
     assert_eq!(world.read::<u32>(&token, "visits").await, Some(8));
 }
 
+/// A request clears, reads an absent key and inserts it when overtaken: its insert is stored without a conflict.
 #[tokio::test]
-async fn what_a_request_has_cleared_itself_is_no_stale_read() {
+async fn reading_a_key_after_clear_is_no_stale_read() {
     let world = World::with(|layer| layer.with_strict_writes(true));
     let token = world.begin().await;
     let clear_and_insert = |session: sessile::Session| async move {

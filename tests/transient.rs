@@ -1,4 +1,4 @@
-//! Values under string keys, for a while: `Transient`, in the same store as the sessions.
+//! `Transient`: values under string keys with an expiry, in the same store as the sessions.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -9,8 +9,9 @@ use serde_json::json;
 use sessile::testing::ManualClock;
 use sessile::{Error, ErrorKind, MemoryStore, Sessions, Transient};
 
+/// Empty, long, Unicode and NUL keys hold separate values; a wrong type fails, and a delete removes one value.
 #[tokio::test]
-async fn transient_values_live_under_any_key_beside_the_sessions() {
+async fn transient_accepts_any_string_as_a_key() {
     let store = MemoryStore::new();
     let transient = Transient::new(store.clone());
     let hour = Duration::from_secs(60 * 60);
@@ -33,8 +34,9 @@ async fn transient_values_live_under_any_key_beside_the_sessions() {
     assert!(store.is_empty());
 }
 
+/// A value lives exactly as long as its last `set` says: zero is expired at once, and the maximum never expires.
 #[tokio::test]
-async fn a_transient_value_is_overwritten_whole_and_lives_as_long_as_told() {
+async fn transient_set_replaces_value_and_expiry() {
     let clock = ManualClock::new();
     let transient = Transient::new(MemoryStore::new().with_clock(&clock)).with_clock(&clock);
     let minute = Duration::from_secs(60);
@@ -52,29 +54,31 @@ async fn a_transient_value_is_overwritten_whole_and_lives_as_long_as_told() {
     assert_eq!(transient.get::<String>("code").await.unwrap().as_deref(), Some("again"));
     transient.set("gone", "at once", Duration::ZERO).await.unwrap();
     assert_eq!(transient.get::<String>("gone").await.unwrap(), None);
-    transient.set("for ever", &1, Duration::MAX).await.unwrap();
+    transient.set("forever", &1, Duration::MAX).await.unwrap();
     clock.advance(10_000 * 24 * 60 * minute);
-    assert_eq!(transient.get::<u8>("for ever").await.unwrap(), Some(1));
+    assert_eq!(transient.get::<u8>("forever").await.unwrap(), Some(1));
 }
 
+/// A `set` whose value does not serialize fails with `Serialize`, and the key keeps its value.
 #[tokio::test]
-async fn a_transient_value_that_cannot_be_serialised_leaves_the_old_one() {
-    struct Stubborn;
-    impl Serialize for Stubborn {
+async fn failed_transient_serialization_keeps_the_old_value() {
+    struct Unserializable;
+    impl Serialize for Unserializable {
         fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-            Err(serde::ser::Error::custom("never"))
+            Err(serde::ser::Error::custom("refused"))
         }
     }
 
     let transient = Transient::new(MemoryStore::new());
     transient.set("key", &1, Duration::from_secs(60)).await.unwrap();
-    let error = transient.set("key", &Stubborn, Duration::from_secs(60)).await.unwrap_err();
+    let error = transient.set("key", &Unserializable, Duration::from_secs(60)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Serialize);
     assert_eq!(transient.get::<u8>("key").await.unwrap(), Some(1));
 }
 
+/// A hundred tasks write one common and one separate key each: all separate values are stored.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn transient_values_stand_being_written_by_many_at_once() {
+async fn concurrent_transient_writes_all_succeed() {
     let store = MemoryStore::new();
     let transient = Transient::new(store.clone());
     let minute = Duration::from_secs(60);
@@ -97,8 +101,9 @@ async fn transient_values_stand_being_written_by_many_at_once() {
     assert_eq!(store.len(), 101);
 }
 
+/// Of twenty concurrent deletes of one key, one returns true.
 #[tokio::test]
-async fn of_many_who_delete_a_transient_value_one_is_told_that_it_was_there() {
+async fn exactly_one_concurrent_transient_delete_returns_true() {
     let transient = Transient::new(MemoryStore::new());
     transient.set("once", &1, Duration::from_secs(60)).await.unwrap();
     let mut tasks = tokio::task::JoinSet::new();
@@ -109,8 +114,9 @@ async fn of_many_who_delete_a_transient_value_one_is_told_that_it_was_there() {
     assert_eq!(tasks.join_all().await.into_iter().filter(|deleted| *deleted).count(), 1);
 }
 
+/// Keys equal to a session's id or token in any form neither read, delete nor overwrite the session.
 #[tokio::test]
-async fn a_transient_key_never_reaches_a_session() {
+async fn transient_keys_never_address_a_session() {
     let store = MemoryStore::new();
     let (sessions, transient) = (Sessions::new(store.clone()), Transient::new(store.clone()));
     let (id, token) = sessions.create(&json!({ "n": 41 })).await.unwrap();

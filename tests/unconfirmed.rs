@@ -1,4 +1,4 @@
-//! Anonymous sessions whose token has not come back yet live for a short time only, where that is asked for.
+//! Unconfirmed lifetime: a shorter lifetime for anonymous sessions whose token the client has not presented yet.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -12,8 +12,9 @@ fn world() -> World {
     World::with(|layer| layer.with_unconfirmed_lifetime(10 * MINUTE))
 }
 
+/// With ten minutes, a hundred sessions whose tokens are never presented expire together after ten minutes.
 #[tokio::test]
-async fn a_session_whose_token_never_comes_back_is_gone_after_ten_minutes() {
+async fn unconfirmed_sessions_expire_after_the_setting() {
     let world = world();
     for _ in 0..100 {
         world.begin().await;
@@ -25,8 +26,9 @@ async fn a_session_whose_token_never_comes_back_is_gone_after_ten_minutes() {
     assert_eq!(world.memory.len(), 0);
 }
 
+/// The first read costs a get and a touch, the next one a get; the session lives for the full idle timeout.
 #[tokio::test]
-async fn reading_with_the_token_gives_the_session_its_whole_lifetime_at_the_cost_of_one_touch() {
+async fn first_read_confirms_a_session_with_one_touch() {
     let world = world();
     let token = world.begin().await;
     let (live, counts) = world.cost(world.is_live(&token)).await;
@@ -38,8 +40,9 @@ async fn reading_with_the_token_gives_the_session_its_whole_lifetime_at_the_cost
     assert!(world.is_live(&token).await);
 }
 
+/// The first write costs a get and a set; the session lives for the full idle timeout.
 #[tokio::test]
-async fn writing_with_the_token_does_so_without_a_touch() {
+async fn first_write_confirms_a_session_without_a_touch() {
     let world = world();
     let token = world.begin().await;
     let (_, counts) = world.cost(world.insert(&token, "n", 1)).await;
@@ -48,8 +51,9 @@ async fn writing_with_the_token_does_so_without_a_touch() {
     assert!(world.is_live(&token).await);
 }
 
+/// A request that creates a session and commits it four times leaves it unconfirmed.
 #[tokio::test]
-async fn the_request_that_creates_a_session_does_not_confirm_it_by_a_second_write() {
+async fn further_commits_of_the_creating_request_do_not_confirm() {
     let world = world();
     let token = world
         .send(NO_TOKEN, |session| async move {
@@ -66,11 +70,12 @@ async fn the_request_that_creates_a_session_does_not_confirm_it_by_a_second_writ
     assert!(!world.is_live(&token).await);
 }
 
+/// A sign-in at creation, and one after the first commit, both give the full idle timeout.
 #[tokio::test]
-async fn one_that_is_signed_in_has_its_whole_lifetime_at_once() {
+async fn signed_in_session_has_its_full_lifetime_at_once() {
     let world = world();
-    let at_once = world.begin_signed_in("ada").await;
-    let later = world
+    let signed_in_at_creation = world.begin_signed_in("ada").await;
+    let signed_in_after_a_commit = world
         .send(NO_TOKEN, |session| async move {
             session.insert("n", &1)?;
             session.commit().await?;
@@ -79,29 +84,31 @@ async fn one_that_is_signed_in_has_its_whole_lifetime_at_once() {
         .await
         .token();
     world.advance(59 * MINUTE);
-    for token in [at_once, later] {
+    for token in [signed_in_at_creation, signed_in_after_a_commit] {
         assert!(world.is_live(&token).await);
     }
 }
 
+/// A commit through `open_for_write` leaves an unconfirmed session unconfirmed and a confirmed one confirmed.
 #[tokio::test]
-async fn background_work_neither_confirms_nor_shortens_a_session() {
+async fn write_outside_a_request_does_not_change_confirmation() {
     let world = world();
-    let (dropped, kept) = (world.begin().await, world.begin().await);
-    assert!(world.is_live(&kept).await);
-    for token in [&dropped, &kept] {
+    let (unconfirmed, confirmed) = (world.begin().await, world.begin().await);
+    assert!(world.is_live(&confirmed).await);
+    for token in [&unconfirmed, &confirmed] {
         let id = support::client::session_of(token);
         let session = world.sessions().open_for_write(&id).await.unwrap().unwrap();
         session.insert("job", &1).unwrap();
         session.commit().await.unwrap();
     }
     world.advance(10 * MINUTE);
-    assert!(!world.is_live(&dropped).await);
-    assert!(world.is_live(&kept).await);
+    assert!(!world.is_live(&unconfirmed).await);
+    assert!(world.is_live(&confirmed).await);
 }
 
+/// With an idle timeout of one minute, a read costs no touch and the session expires after a minute.
 #[tokio::test]
-async fn a_lifetime_that_is_shorter_anyway_stays() {
+async fn shorter_idle_timeout_applies_to_unconfirmed_sessions() {
     let short = Lifetime::new().with_idle_timeout(MINUTE);
     let world = World::with(|layer| layer.with_lifetime(short).with_unconfirmed_lifetime(10 * MINUTE));
     let token = world.begin().await;
@@ -111,8 +118,9 @@ async fn a_lifetime_that_is_shorter_anyway_stays() {
     assert!(!world.is_live(&token).await);
 }
 
+/// Without the setting, `set_lifetime` after the first commit of the creating request takes effect.
 #[tokio::test]
-async fn without_the_setting_a_longer_lifetime_given_in_a_second_commit_holds() {
+async fn lifetime_set_in_a_second_commit_applies_by_default() {
     let world = World::new();
     let token = world
         .send(NO_TOKEN, |session| async move {
@@ -126,8 +134,9 @@ async fn without_the_setting_a_longer_lifetime_given_in_a_second_commit_holds() 
     assert!(world.is_live(&token).await);
 }
 
+/// `build` fails with an error that names the unconfirmed lifetime.
 #[test]
-fn a_lifetime_of_zero_is_refused_when_the_layer_is_built() {
+fn unconfirmed_lifetime_of_zero_is_a_config_error() {
     let builder = SessionLayer::builder(MemoryStore::new()).with_unconfirmed_lifetime(std::time::Duration::ZERO);
     assert!(builder.build().unwrap_err().to_string().contains("unconfirmed"));
 }

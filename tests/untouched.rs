@@ -1,4 +1,4 @@
-//! A store that must not be asked, and one that cannot: what needs no store works without, the rest says so briefly.
+//! Requests that make no store call, and requests while the store is unavailable.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -13,24 +13,24 @@ use sessile::{Error, MemoryStore, Session, SessionHandle, SessionId, SessionLaye
 use support::client::{COOKIE_NAME, Client};
 use support::store::{Fault, FaultyStore, Op};
 
-/// A store that must not be asked anything.
-struct Untouchable;
+/// A store that panics on every call.
+struct PanickingStore;
 
-impl Store for Untouchable {
+impl Store for PanickingStore {
     async fn get(&self, _: &SessionId) -> Result<Option<Record>, StoreError> {
-        panic!("the store was asked for a session")
+        panic!("unexpected get")
     }
 
     async fn set(&self, _: &Record, _: Expected) -> Result<Outcome, StoreError> {
-        panic!("the store was given a session")
+        panic!("unexpected set")
     }
 
     async fn touch(&self, _: &Record, _: Touch) -> Result<bool, StoreError> {
-        panic!("the store was told of a use")
+        panic!("unexpected touch")
     }
 
     async fn delete(&self, _: &SessionId, _: Option<&str>) -> Result<bool, StoreError> {
-        panic!("the store was told to delete a session")
+        panic!("unexpected delete")
     }
 }
 
@@ -43,7 +43,7 @@ fn app(store: impl Store) -> Router {
     }
 
     Router::new()
-        .route("/static", get(async || "the same for everybody"))
+        .route("/static", get(async || "static"))
         .route("/handle", get(async |_: SessionHandle| "not loaded"))
         .route("/read", get(async |session: Session| session.get::<u32>("n").map(|_| ())))
         .route("/optional", get(async |session: Option<Session>| session.is_some().to_string()))
@@ -55,14 +55,15 @@ fn app(store: impl Store) -> Router {
         .layer(SessionLayer::new(store))
 }
 
-/// The token of a session that lives elsewhere.
+/// Returns the token of a live session in another store.
 async fn live_token() -> String {
     Client::new(&app(MemoryStore::new())).post("/write").await.set_cookie().value
 }
 
+/// With a valid, an invalid and an empty cookie, routes without a session and error routes never call the store.
 #[tokio::test]
-async fn a_request_that_does_not_use_the_session_never_asks_the_store() {
-    let app = app(Untouchable);
+async fn request_that_does_not_use_the_session_makes_no_store_call() {
+    let app = app(PanickingStore);
     for value in [live_token().await.as_str(), "junk", ""] {
         let mut client = Client::with_cookie(&app, COOKIE_NAME, value);
         for (path, status) in [("/static", 200), ("/handle", 200), ("/not-found", 404), ("/rotate", 405)] {
@@ -74,9 +75,10 @@ async fn a_request_that_does_not_use_the_session_never_asks_the_store() {
 }
 
 // Checklist 30
+/// Without a valid token, reads, empty changes, rotation and sign-out never call the store and set no cookie.
 #[tokio::test]
-async fn a_visitor_without_a_session_who_writes_nothing_never_asks_the_store() {
-    let app = app(Untouchable);
+async fn visitor_without_session_and_write_makes_no_store_call() {
+    let app = app(PanickingStore);
     for mut client in [Client::new(&app), Client::with_cookie(&app, COOKIE_NAME, "junk")] {
         for path in ["/change-nothing", "/rotate", "/sign-out"] {
             let reply = client.post(path).await;
@@ -89,8 +91,9 @@ async fn a_visitor_without_a_session_who_writes_nothing_never_asks_the_store() {
     }
 }
 
+/// With gets failing, each extractor answers a bare 503 without a cookie; routes without a session still work.
 #[tokio::test]
-async fn every_extractor_answers_503_and_no_more_while_the_store_is_down() {
+async fn extractors_answer_503_while_the_store_is_unavailable() {
     let store = FaultyStore::new(MemoryStore::new());
     let app = app(store.clone());
     let mut client = Client::new(&app);
