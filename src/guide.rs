@@ -1,25 +1,33 @@
 //! Guides, from the first session to many nodes.
 //!
-//! Every piece of Rust in them is compiled, and run where it needs no server.
+//! The Rust code in them is compiled as documentation tests.
 //!
-//! - [`getting_started`]: from `cargo new` to a working session
-//! - [`lifecycle`]: lifetimes, rotation, what is sent and committed when
-//! - [`concurrency`]: what merges, and how
-//! - [`accounts`]: a user's devices, limits, step-up, forms, tokens in headers, keys
+//! - [`getting_started`]: from `cargo new` to sign-in and sign-out
+//! - [`lifecycle`]: timeouts, rotation, cookies, commits
+//! - [`concurrency`]: how parallel requests merge
+//! - [`accounts`]: devices, limits, step-up, forms, token headers, keys
 //! - [`stores`]: choosing and running a store
 //! - [`writing_a_store`]: the contract, and a store in 60 lines
 //! - [`testing`]: testing an application that uses sessions
-//! - [`proxies`]: behind a proxy or load balancer
+//! - [`proxies`]: running behind a proxy or load balancer
 //! - [`scaling`]: from one node to many
-//! - [`security`]: what the standards ask, and the tests that show it
-//! - [`from_tower_sessions`]: moving from tower-sessions
-//! - [`from_axum_session`]: moving from axum_session
-//! - [`from_actix_session`]: moving from actix-session
-//! - [`architecture`]: how it is built
+//! - [`security`]: requirements of the standards, attacks, the application's part
+//! - [`guarantees`]: the guarantees and their mechanisms
+//! - [`design`]: layout, commit algorithm, rotation, decisions
+//! - [`from_tower_sessions`], [`from_axum_session`], [`from_actix_session`]: moving from other crates
+//!
+//! # In the repository
+//!
+//! - `docs/measurements.md`: all measurements, with their commands
+//! - `docs/tested-guarantees.md`: the tests of each guarantee
+//! - `examples`: complete programs, and a demo shop
 
-/// A page of `docs`. What its links mean here stands before the page, so that it wins over the file names at its end.
+/// Defines the module of a page in `docs`.
+///
+/// The link definitions stand before the page, so they win over the file names at its end. Documentation tests leave out a
+/// page whose code needs features that are off.
 macro_rules! page {
-    ($name:ident, $file:literal) => {
+    ($name:ident, $file:literal $(, features = [$($feature:literal),+])?) => {
         #[doc = "[getting-started]: crate::guide::getting_started"]
         #[doc = "[lifecycle]: crate::guide::lifecycle"]
         #[doc = "[concurrency]: crate::guide::concurrency"]
@@ -30,12 +38,19 @@ macro_rules! page {
         #[doc = "[proxies]: crate::guide::proxies"]
         #[doc = "[scaling]: crate::guide::scaling"]
         #[doc = "[security]: crate::guide::security"]
+        #[doc = "[guarantees]: crate::guide::guarantees"]
+        #[doc = "[design]: crate::guide::design"]
         #[doc = "[from-tower-sessions]: crate::guide::from_tower_sessions"]
         #[doc = "[from-axum-session]: crate::guide::from_axum_session"]
         #[doc = "[from-actix-session]: crate::guide::from_actix_session"]
-        #[doc = "[architecture]: crate::guide::architecture"]
+        #[doc = "[measurements]: crate::guide#in-the-repository"]
+        #[doc = "[memory-store]: crate::guide#in-the-repository"]
+        #[doc = "[parallel-writers]: crate::guide#in-the-repository"]
+        #[doc = "[schedules]: crate::guide#in-the-repository"]
+        #[doc = "[tests]: crate::guide#in-the-repository"]
         #[doc = ""]
         #[doc = include_str!(concat!("../docs/", $file, ".md"))]
+        $(#[cfg(any(not(doctest), all($(feature = $feature),+)))])?
         pub mod $name {}
     };
 }
@@ -43,14 +58,15 @@ macro_rules! page {
 page!(getting_started, "getting-started");
 page!(lifecycle, "lifecycle");
 page!(concurrency, "concurrency");
-page!(accounts, "accounts");
+page!(accounts, "accounts", features = ["private", "sealed"]);
 page!(stores, "stores");
-page!(writing_a_store, "writing-a-store");
-page!(testing, "testing");
+page!(writing_a_store, "writing-a-store", features = ["testing"]);
+page!(testing, "testing", features = ["testing"]);
 page!(proxies, "proxies");
 page!(scaling, "scaling");
 page!(security, "security");
+page!(guarantees, "guarantees");
+page!(design, "design");
 page!(from_tower_sessions, "from-tower-sessions");
 page!(from_axum_session, "from-axum-session");
 page!(from_actix_session, "from-actix-session");
-page!(architecture, "architecture");
