@@ -64,7 +64,7 @@ async fn serves(store: impl Store + Clone) {
     let record = damage::record(1, Some("a"));
     assert_eq!(store.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
     assert_eq!(store.get(record.id()).await.unwrap().as_ref(), Some(&record));
-    let node = nodes::Node::over(store);
+    let node = nodes::Node::new(store);
     let cookie = node.begin().await;
     assert_eq!(node.post("/count", Some(&cookie)).await.body, "1");
 }

@@ -208,10 +208,6 @@ impl Record {
         &self.fields
     }
 
-    pub(crate) const fn state_shared(&self) -> &Arc<[u8]> {
-        &self.state
-    }
-
     pub(crate) fn owner_shared(&self) -> Option<&Arc<str>> {
         self.fields.owner.as_ref()
     }

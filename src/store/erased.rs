@@ -50,7 +50,7 @@ impl AnyStore {
         clock: &Clock,
     ) -> (Result<Option<Record>, StoreError>, Timestamp) {
         match self {
-            Self::Memory(store) if store.goes_by(clock) => {
+            Self::Memory(store) if store.uses(clock) => {
                 let (found, now) = store.find(id);
                 (Ok(found), now)
             }

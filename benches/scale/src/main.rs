@@ -198,7 +198,7 @@ fn create(outside: &Sessions, store: &MemoryStore, number: usize, owned: bool) -
 fn use_once_more(store: &MemoryStore, clock: &ManualClock, id: &SessionId, random: &mut u64) {
     let record = now(store.get(id)).expect("it does not fail").expect("it was just created");
     let last_seen = clock.now() + Duration::from_millis(choose(random, 3_600_000) as u64);
-    assert!(now(store.touch(id, record.version(), Touch::new(last_seen, last_seen + HOUR))).expect("it does not fail"));
+    assert!(now(store.touch(&record, Touch::new(last_seen, last_seen + HOUR))).expect("it does not fail"));
 }
 
 /// The same record, a version on.

@@ -1,51 +1,44 @@
 //! Sessions in this process.
 
-mod owners;
-mod pages;
-mod queue;
 mod shard;
-mod states;
 mod sync;
-mod table;
-
-#[cfg(test)]
-mod tests;
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
-use self::owners::Owners;
-use self::shard::{Key, Shards};
-use self::sync::{AtomicUsize, Mutex, MutexGuard};
+use self::shard::{Shard, Table};
+use self::sync::{AtomicUsize, SHARDS};
 use super::{Expected, Outcome, Store, Touch};
 use crate::backoff::yield_now;
 use crate::clock::{Clock, Timestamp};
 use crate::error::StoreError;
-use crate::record::{Record, RecordFields};
+use crate::record::Record;
 use crate::token::SessionId;
 
-/// How many expired records one operation frees in passing. It adds at most one, so the store cannot fall behind.
-const FREED_IN_PASSING: usize = 16;
-
-/// How many one lock is held for when all that have expired are deleted.
-const FREED_AT_ONCE: usize = 256;
-
-/// A store in memory: fast, for one process, gone with it.
+/// Most expired records that one operation frees in its own shard, and again in the next shard in turn.
 ///
-/// For development, for tests, and where signing everybody out at a restart does no harm. It needs no runtime and no
-/// background task: each operation frees a few records that have expired, so memory follows the number of live
-/// sessions for as long as there is traffic.
+/// An operation adds at most one record to its shard, so no shard can fall behind, whichever ids it is given.
+const MAX_FREED_IN_PASSING: usize = 16;
+
+/// Most expired records that `delete_expired` frees under one lock.
+const MAX_FREED_AT_ONCE: usize = 256;
+
+/// A session store in this process's memory.
+///
+/// Sessions end with the process. Use it for development, for tests, and if signing every user out at a restart does
+/// no harm. It needs no runtime and no background task: each operation frees a few expired records, so memory follows
+/// the number of live sessions as long as requests arrive.
 ///
 /// Clones share the same sessions.
 ///
-/// # Bounds
+/// # Capacity
 ///
-/// Without a bound, whoever can make an application create sessions can fill its memory.
-/// [`with_capacity_limit`](MemoryStore::with_capacity_limit) sets one: when the store is full, sessions that were never
-/// signed in make room, the soonest to expire first; if there are none, creating a session fails with
-/// [`Unavailable`](crate::store::StoreErrorKind::Unavailable) (503). What [`Transient`](crate::Transient) keeps has no owner,
-/// so it counts among the former.
+/// Without a limit, a client that can make the application create sessions can fill its memory.
+/// [`with_capacity_limit`](MemoryStore::with_capacity_limit) sets one. A full store first drops expired sessions, then
+/// sessions that were never signed in, the first to expire first. If every session is signed in, creating one fails with
+/// [`Unavailable`](crate::store::StoreErrorKind::Unavailable) (503). Values kept by [`Transient`](crate::Transient) have
+/// no owner, so they count as never signed in.
 ///
 /// ```
 /// use sessile::{MemoryStore, SessionLayer};
@@ -60,28 +53,28 @@ pub struct MemoryStore {
     limit: usize,
 }
 
-#[derive(Default)]
 struct Inner {
-    shards: Shards,
-    owners: Owners,
-    records: AtomicUsize,
+    shards: [Shard; SHARDS],
+    /// Number of records, plus one for each creation under way.
+    len: AtomicUsize,
 }
 
 impl MemoryStore {
-    /// An empty store, without a bound, by the system's clock.
+    /// Creates an empty store without a limit, on the system clock.
     #[must_use]
     pub fn new() -> Self {
-        Self { inner: Arc::default(), clock: Clock::system(), limit: usize::MAX }
+        let inner = Inner { shards: std::array::from_fn(Shard::new), len: AtomicUsize::new(0) };
+        Self { inner: Arc::new(inner), clock: Clock::system(), limit: usize::MAX }
     }
 
-    /// Keeps at most this many records. Default: no limit.
+    /// Sets the maximum number of records. Default: no limit.
     #[must_use]
     pub fn with_capacity_limit(mut self, records: usize) -> Self {
         self.limit = records;
         self
     }
 
-    /// Goes by this clock. Default: the system's.
+    /// Sets the clock. Default: the system clock.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn with_clock(mut self, clock: impl Into<Clock>) -> Self {
@@ -89,13 +82,13 @@ impl MemoryStore {
         self
     }
 
-    /// How many records are held, those included that have expired and are not yet freed.
+    /// Returns the number of records, including expired ones not yet freed.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.inner.records.load(Ordering::Relaxed)
+        self.inner.len.load(Ordering::Relaxed)
     }
 
-    /// Whether no record is held.
+    /// Checks whether the store holds no record.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -103,103 +96,102 @@ impl MemoryStore {
 }
 
 impl MemoryStore {
-    /// Whether it takes the time from this clock.
-    pub(super) fn goes_by(&self, clock: &Clock) -> bool {
+    /// Checks whether the store reads the time from this clock.
+    pub(super) fn uses(&self, clock: &Clock) -> bool {
         self.clock.is(clock)
     }
 
-    /// What there is of this id, and when that was.
+    /// Returns the record with this id, and the time at which it was read.
     pub(super) fn find(&self, id: &SessionId) -> (Option<Record>, Timestamp) {
-        let key = self.inner.shards.key(id);
-        let (found, next, now) = self.inner.shards.of(&key).with(|shard| {
+        self.operate(id, |table, now| (table.get(id, now).cloned(), now))
+    }
+
+    /// Locks the shard of an id, calls `operation`, and frees expired records.
+    fn operate<T>(&self, id: &SessionId, operation: impl FnOnce(&mut Table, Timestamp) -> T) -> T {
+        let shard = self.inner.shard(id);
+        let (result, next, now) = shard.with(|table| {
+            // Under the lock: an operation that read the clock and then waited for the lock would accept a record that
+            // has expired meanwhile, and that another operation has already reported as missing.
             let now = self.clock.now();
-            (shard.get(&key, now), shard.next_to_visit(), now)
+            let result = operation(table, now);
+            if shard.has_expired(now) {
+                self.inner.free_expired(table, now, MAX_FREED_IN_PASSING);
+            }
+            (result, table.next_shard(), now)
         });
-        self.inner.free_in_passing(next, now);
-        (found, now)
+        // Requests for one session alone must free the expired records of all shards too.
+        let next = &self.inner.shards[next];
+        if next.has_expired(now) {
+            next.try_with(|table| self.inner.free_expired(table, now, MAX_FREED_IN_PASSING));
+        }
+        result
     }
 }
 
-// Each operation looks at the clock while it holds the lock: one that looked before, and had to wait, would take for live what
-// has expired meanwhile, and what another has been told of.
 impl Store for MemoryStore {
     async fn get(&self, id: &SessionId) -> Result<Option<Record>, StoreError> {
         Ok(self.find(id).0)
     }
 
     async fn set(&self, record: &Record, expected: Expected) -> Result<Outcome, StoreError> {
-        let adds = expected == Expected::Absent;
-        let key = self.inner.shards.key(record.id());
-        if adds {
-            // Nobody makes room for what is refused anyway.
-            if self.len() >= self.limit && self.inner.holds(&key, &self.clock) {
+        let id = record.id();
+        let creates = expected == Expected::Absent;
+        if creates {
+            // A creation that is refused anyway must not evict another session.
+            if self.len() >= self.limit && self.operate(id, |table, now| table.get(id, now).is_some()) {
                 return Ok(Outcome::Refused);
             }
             self.inner.reserve(self.limit, &self.clock)?;
         }
-        let (outcome, added, next, now) = self.inner.shards.of(&key).with(|shard| {
-            let now = self.clock.now();
-            let found = match shard.columns(&key, now) {
-                None => Expected::Absent,
-                Some(stored) => Expected::Version(stored.version),
-            };
-            let next = shard.next_to_visit();
+        let (outcome, added) = self.operate(id, |table, now| {
+            let found = table.get(id, now).map_or(Expected::Absent, |stored| Expected::Version(stored.version()));
             if found != expected {
-                return (Outcome::Refused, false, next, now);
+                return (Outcome::Refused, false);
             }
-            let old = shard.insert(&key, record);
-            self.inner.owners.follow(old.as_ref(), Some(record.fields()));
-            (Outcome::Written, old.is_none(), next, now)
+            (Outcome::Written, table.insert(record).is_none())
         });
-        if adds && !added {
-            self.inner.records.fetch_sub(1, Ordering::Relaxed);
+        if creates && !added {
+            self.inner.len.fetch_sub(1, Ordering::Relaxed);
         }
-        self.inner.free_in_passing(next, now);
         Ok(outcome)
     }
 
     async fn touch(&self, record: &Record, touch: Touch) -> Result<bool, StoreError> {
-        let key = self.inner.shards.key(record.id());
-        let (touched, next, now) = self.inner.shards.of(&key).with(|shard| {
-            let now = self.clock.now();
-            let same = shard.columns(&key, now).is_some_and(|stored| stored.version == record.version());
-            (same && shard.touch(&key, touch), shard.next_to_visit(), now)
-        });
-        self.inner.free_in_passing(next, now);
-        Ok(touched)
+        let id = record.id();
+        Ok(self.operate(id, |table, now| {
+            let same = table.get(id, now).is_some_and(|stored| stored.version() == record.version());
+            if same {
+                table.touch(id, touch);
+            }
+            same
+        }))
     }
 
     async fn delete(&self, id: &SessionId, _: Option<&str>) -> Result<bool, StoreError> {
-        let key = self.inner.shards.key(id);
-        let (deleted, next, now) = self.inner.shards.of(&key).with(|shard| {
-            let now = self.clock.now();
-            let deleted = shard.remove(&key);
-            self.inner.forget(deleted.as_ref());
-            (deleted.is_some_and(|columns| now < columns.expires_at), shard.next_to_visit(), now)
-        });
-        self.inner.free_in_passing(next, now);
-        Ok(deleted)
+        let (removed, now) = self.operate(id, |table, now| (table.remove(id), now));
+        let Some(removed) = removed else { return Ok(false) };
+        self.inner.len.fetch_sub(1, Ordering::Relaxed);
+        Ok(now < removed.expiry())
     }
 
     async fn owned_by(&self, owner: &str) -> Result<Vec<Record>, StoreError> {
-        let ids = self.inner.owners.sessions_of(owner);
-        let record = |id| {
-            let key = self.inner.shards.key(&id);
-            let live = self.inner.shards.of(&key).with(|shard| shard.get(&key, self.clock.now()))?;
-            (live.owner() == Some(owner)).then_some(live)
-        };
-        Ok(ids.into_iter().filter_map(record).collect())
+        let owner = Arc::from(owner);
+        let mut records = Vec::new();
+        for shard in &self.inner.shards {
+            shard.with(|table| records.extend(table.owned_by(&owner, self.clock.now()).cloned()));
+        }
+        records.sort_unstable_by_key(|record| *record.id());
+        Ok(records)
     }
 
     async fn delete_expired(&self) -> Result<u64, StoreError> {
         let now = self.clock.now();
         let mut deleted = 0;
-        for slot in self.inner.shards.iter() {
-            while slot.is_due(now) {
-                let freed = slot.with(|shard| self.inner.free_expired(shard, now, FREED_AT_ONCE));
+        for shard in &self.inner.shards {
+            while shard.has_expired(now) {
+                let freed = shard.with(|table| self.inner.free_expired(table, now, MAX_FREED_AT_ONCE));
                 deleted += freed as u64;
-                if freed == FREED_AT_ONCE {
-                    // There is more: others have their turn first.
+                if freed == MAX_FREED_AT_ONCE {
                     yield_now().await;
                 }
             }
@@ -209,66 +201,48 @@ impl Store for MemoryStore {
 }
 
 impl Inner {
-    fn holds(&self, key: &Key, clock: &Clock) -> bool {
-        self.shards.of(key).with(|shard| shard.columns(key, clock.now()).is_some())
+    /// Returns the shard of an id, by its last byte, which is random in a UUIDv7.
+    ///
+    /// If a client can choose ids, as in an import, the shards may be unevenly filled. That costs concurrency alone.
+    fn shard(&self, id: &SessionId) -> &Shard {
+        let [.., last] = id.as_uuid().as_bytes();
+        &self.shards[usize::from(*last) % SHARDS]
     }
 
-    /// Counts one record more; where the store is full, makes room for it first.
+    /// Counts one more record. If the store is full, removes another one first.
     fn reserve(&self, limit: usize, clock: &Clock) -> Result<(), StoreError> {
-        if self.records.fetch_add(1, Ordering::Relaxed) < limit || self.make_room(clock.now()) {
+        if self.len.fetch_add(1, Ordering::Relaxed) < limit || self.make_room(clock.now()) {
             return Ok(());
         }
-        self.records.fetch_sub(1, Ordering::Relaxed);
-        Err(StoreError::unavailable("the memory store is full, of sessions that are signed in"))
+        self.len.fetch_sub(1, Ordering::Relaxed);
+        Err(StoreError::unavailable("the memory store is full of signed-in sessions: raise its capacity limit"))
     }
 
-    /// Frees what has expired or else the anonymous session that expires soonest. Says whether there was one.
+    /// Frees expired records, or else the session without an owner that expires first. Returns whether there was one.
     fn make_room(&self, now: Timestamp) -> bool {
-        let mut due = self.shards.iter().filter(|slot| slot.is_due(now));
-        if due.any(|slot| slot.with(|shard| self.free_expired(shard, now, FREED_IN_PASSING)) > 0) {
+        let mut expired = self.shards.iter().filter(|shard| shard.has_expired(now));
+        if expired.any(|shard| shard.with(|table| self.free_expired(table, now, MAX_FREED_IN_PASSING)) > 0) {
             return true;
         }
-        while let Some(slot) = self.shards.soonest_anonymous() {
-            let evicted = slot.with(|shard| {
-                let evicted = shard.remove_soonest_anonymous();
-                self.forget(evicted.as_ref());
-                evicted.is_some()
-            });
-            if evicted {
+        // Another thread may have removed the session since its expiry was read.
+        while let Some((_, shard)) = self
+            .shards
+            .iter()
+            .filter_map(|shard| Some((shard.first_anonymous_expiry()?, shard)))
+            .min_by_key(|(expiry, _)| *expiry)
+        {
+            if shard.with(Table::remove_first_anonymous).is_some() {
+                self.len.fetch_sub(1, Ordering::Relaxed);
                 return true;
             }
         }
         false
     }
 
-    /// Frees a little of the next shard in turn, unless somebody else is at it.
-    fn free_in_passing(&self, next: usize, now: Timestamp) {
-        let slot = self.shards.at(next);
-        if slot.is_due(now) {
-            slot.try_with(|shard| self.free_expired(shard, now, FREED_IN_PASSING));
-        }
-    }
-
-    fn free_expired(&self, shard: &mut shard::Shard, now: Timestamp, most: usize) -> usize {
-        let mut freed = 0;
-        for _ in 0..most {
-            match shard.remove_expired(now) {
-                shard::Expired::Freed(columns) => {
-                    self.forget(Some(&columns));
-                    freed += 1;
-                }
-                shard::Expired::Moved => {}
-                shard::Expired::None => break,
-            }
-        }
+    fn free_expired(&self, table: &mut Table, now: Timestamp, max: usize) -> usize {
+        let freed = table.remove_expired(now, max);
+        self.len.fetch_sub(freed, Ordering::Relaxed);
         freed
-    }
-
-    fn forget(&self, removed: Option<&RecordFields>) {
-        if removed.is_some() {
-            self.owners.follow(removed, None);
-            self.records.fetch_sub(1, Ordering::Relaxed);
-        }
     }
 }
 
@@ -282,14 +256,4 @@ impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryStore").field("records", &self.len()).finish_non_exhaustive()
     }
-}
-
-/// A lock whose holder never runs foreign code, so that a panic cannot leave it half-done.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A number of rows, places or bytes of one shard, as it is kept: memory ends long before 32 bits do.
-fn short(number: impl TryInto<u32>) -> u32 {
-    number.try_into().ok().expect("a shard holds fewer than four billion")
 }

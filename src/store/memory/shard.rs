@@ -1,289 +1,181 @@
-//! One part of the store: the records, and when they expire.
+//! One shard of the memory store.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
 
-use super::queue::Queue;
-use super::states::{Kept, Moved, States};
-use super::sync::{AtomicI64, Mutex, part_of, parts, seeds};
-use super::table::{Links, Table};
-use super::{lock, short};
+use uuid::Uuid;
+
+use super::sync::{AtomicI64, Mutex};
 use crate::clock::Timestamp;
 use crate::record::{Record, RecordFields};
 use crate::store::Touch;
 use crate::token::SessionId;
 
-/// How many shards there are: one for each value of the first byte of a hash.
-const COUNT: usize = parts(256);
-
-/// How far a record's expiry may run ahead of its time in the queue, so that a busy session is not moved by each use.
-const COARSE: Duration = Duration::from_secs(60);
-
-/// All shards.
-pub(super) struct Shards {
-    slots: Box<[Slot]>,
-    seeds: [u64; 2],
+/// A table behind a lock, with the times at which its first records expire.
+///
+/// The times are readable without the lock, so that an operation seldom takes the lock of another shard in vain.
+pub(super) struct Shard {
+    table: Mutex<Table>,
+    first_anonymous_expiry: AtomicI64,
+    first_owned_expiry: AtomicI64,
 }
 
-/// An id, and its hash.
-pub(super) struct Key {
-    id: SessionId,
-    hash: u32,
-}
-
-impl Shards {
-    pub(super) fn key(&self, id: &SessionId) -> Key {
-        Key { id: *id, hash: hash(id, self.seeds) }
-    }
-
-    pub(super) fn of(&self, key: &Key) -> &Slot {
-        self.at(part_of(&key.id, key.hash))
-    }
-
-    pub(super) fn at(&self, index: usize) -> &Slot {
-        &self.slots[index % COUNT]
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Slot> {
-        self.slots.iter()
-    }
-
-    /// The shard with the anonymous session that expires soonest.
-    pub(super) fn soonest_anonymous(&self) -> Option<&Slot> {
-        // Each is read once: others may change them at any time.
-        let soonest = self.slots.iter().map(|slot| (slot.soonest_anonymous.load(Ordering::Relaxed), slot));
-        soonest.filter(|(at, _)| *at != NEVER).min_by_key(|(at, _)| *at).map(|(_, slot)| slot)
-    }
-}
-
-impl Default for Shards {
-    fn default() -> Self {
-        Self { slots: (0..COUNT).map(Slot::new).collect(), seeds: seeds() }
-    }
-}
-
-/// A shard behind its lock; beside it, what others may know without taking the lock.
-pub(super) struct Slot {
-    shard: Mutex<Shard>,
-    /// When the first of all records may have expired.
-    due: AtomicI64,
-    /// The same, of those that have no owner.
-    soonest_anonymous: AtomicI64,
-}
-
+/// Expiry time of an empty queue.
 const NEVER: i64 = i64::MAX;
 
-impl Slot {
-    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Shard) -> T) -> T {
-        self.run(&mut lock(&self.shard), work)
-    }
-
-    pub(super) fn try_with<T>(&self, work: impl FnOnce(&mut Shard) -> T) -> Option<T> {
-        Some(self.run(&mut *self.shard.try_lock().ok()?, work))
-    }
-
-    /// Whether something here may have expired.
-    pub(super) fn is_due(&self, now: Timestamp) -> bool {
-        self.due.load(Ordering::Relaxed) <= now.milliseconds()
-    }
-
-    fn run<T>(&self, shard: &mut Shard, work: impl FnOnce(&mut Shard) -> T) -> T {
-        let done = work(shard);
-        if std::mem::take(&mut shard.queued) {
-            let first = |queue: &Queue| queue.first().map_or(NEVER, |(at, _)| at.milliseconds());
-            let anonymous = first(&shard.anonymous);
-            self.soonest_anonymous.store(anonymous, Ordering::Relaxed);
-            self.due.store(anonymous.min(first(&shard.owned)), Ordering::Relaxed);
-        }
-        done
-    }
-}
-
-impl Slot {
-    /// Each shard begins its round with itself: from one beginning, even traffic would keep all of them in step, and
-    /// most shards unvisited.
-    fn new(next: usize) -> Self {
-        let shard = Shard { next, ..Shard::default() };
-        Self { shard: Mutex::new(shard), due: AtomicI64::new(NEVER), soonest_anonymous: AtomicI64::new(NEVER) }
-    }
-}
-
-/// The records of one shard, one a row, without gaps: where one is removed, the last one takes its row.
-#[derive(Default)]
-pub(super) struct Shard {
-    rows: Table,
-    states: States,
-    /// Who has no owner, and who has one, by the time from which they may have expired.
-    anonymous: Queue,
-    owned: Queue,
-    /// One of the queues was changed.
-    queued: bool,
-    /// Which shard the next operation here frees expired records of.
-    next: usize,
-}
-
-/// A record in its row.
-pub(super) struct Entry {
-    columns: RecordFields,
-    state: Kept,
-    /// Its place in the queue.
-    place: u32,
-    pub(super) links: Links,
-}
-
-/// What [`Shard::remove_expired`] found at the head of the queue.
-pub(super) enum Expired {
-    /// A record that had expired.
-    Freed(RecordFields),
-    /// One that was used since it was queued; it has its new place now.
-    Moved,
-    /// Nothing that is due.
-    None,
-}
-
 impl Shard {
-    /// The record, if it has not expired.
-    pub(super) fn get(&self, key: &Key, now: Timestamp) -> Option<Record> {
-        let entry = &self.rows[self.live(key, now)?];
-        Some(Record::from_fields(entry.columns.clone(), self.states.get(&entry.state)))
-    }
-
-    /// Its columns alone.
-    pub(super) fn columns(&self, key: &Key, now: Timestamp) -> Option<&RecordFields> {
-        self.live(key, now).map(|row| &self.rows[row].columns)
-    }
-
-    /// Puts the record in the place of whatever was there.
-    pub(super) fn insert(&mut self, key: &Key, record: &Record) -> Option<RecordFields> {
-        if let Some(row) = self.find(key) {
-            let entry = &mut self.rows[row];
-            let old = std::mem::replace(&mut entry.columns, record.fields().clone());
-            let moved = self.states.replace(&mut entry.state, record.state_shared(), row);
-            self.follow(moved);
-            self.requeue(row, old.owner.is_some());
-            return Some(old);
-        }
-        let row = self.rows.len();
-        let columns = record.fields().clone();
-        let (at, is_owned) = (columns.expires_at, columns.owner.is_some());
-        let state = self.states.add(record.state_shared(), row);
-        self.rows.push(Entry { columns, state, place: 0, links: Links::new(key.hash) });
-        self.queue(is_owned, |queue, moved| queue.push(at, row, moved));
-        None
-    }
-
-    /// Moves last seen and expiry; says whether the record is there.
-    pub(super) fn touch(&mut self, key: &Key, touch: Touch) -> bool {
-        let Some(row) = self.find(key) else { return false };
-        let columns = &mut self.rows[row].columns;
-        columns.touch(touch);
-        let is_owned = columns.owner.is_some();
-        self.requeue(row, is_owned);
-        true
-    }
-
-    pub(super) fn remove(&mut self, key: &Key) -> Option<RecordFields> {
-        let row = self.find(key)?;
-        self.remove_row(row)
-    }
-
-    pub(super) fn remove_soonest_anonymous(&mut self) -> Option<RecordFields> {
-        let (_, row) = self.anonymous.first()?;
-        self.remove_row(row)
-    }
-
-    pub(super) fn remove_expired(&mut self, now: Timestamp) -> Expired {
-        let heads = [self.anonymous.first(), self.owned.first()];
-        let Some((at, row)) = heads.into_iter().flatten().min() else { return Expired::None };
-        if now < at {
-            return Expired::None;
-        }
-        let columns = &self.rows[row].columns;
-        if now < columns.expires_at {
-            self.queue_again(row, columns.owner.is_some());
-            return Expired::Moved;
-        }
-        self.remove_row(row).map_or(Expired::None, Expired::Freed)
-    }
-
-    /// The shard whose turn it is: each in turn, so that traffic on one session frees the records of all.
-    pub(super) fn next_to_visit(&mut self) -> usize {
-        self.next = (self.next + 1) % COUNT;
-        self.next
-    }
-
-    fn find(&self, key: &Key) -> Option<usize> {
-        self.rows.find(key.hash, |entry| entry.columns.id == key.id)
-    }
-
-    fn live(&self, key: &Key, now: Timestamp) -> Option<usize> {
-        self.find(key).filter(|row| now < self.rows[*row].columns.expires_at)
-    }
-
-    fn remove_row(&mut self, row: usize) -> Option<RecordFields> {
-        let entry = &self.rows[row];
-        let (place, is_owned) = (entry.place as usize, entry.columns.owner.is_some());
-        let moved = self.states.remove(&entry.state);
-        self.follow(moved);
-        self.queue(is_owned, |queue, moved| queue.remove(place, moved));
-        let removed = self.rows.swap_remove(row)?;
-        if row < self.rows.len() {
-            self.last_moved_to(row);
-        } else if self.rows.len() == 0 {
-            self.states = States::default();
-        }
-        Some(removed.columns)
-    }
-
-    /// Tells everybody that what was the last row is this one now.
-    fn last_moved_to(&mut self, row: usize) {
-        let entry = &self.rows[row];
-        self.states.set_row(&entry.state, row);
-        let queue = if entry.columns.owner.is_some() { &mut self.owned } else { &mut self.anonymous };
-        queue.set_row(entry.place as usize, row);
-    }
-
-    fn follow(&mut self, moved: Option<Moved>) {
-        if let Some(moved) = moved {
-            self.rows[moved.row].state.follow(&moved);
+    pub(super) fn new(index: usize) -> Self {
+        Self {
+            table: Mutex::new(Table { next_shard: index, ..Table::default() }),
+            first_anonymous_expiry: AtomicI64::new(NEVER),
+            first_owned_expiry: AtomicI64::new(NEVER),
         }
     }
 
-    /// Gives a record that was changed its right place in the right queue.
-    fn requeue(&mut self, row: usize, was_owned: bool) {
-        let Entry { columns, place, .. } = &self.rows[row];
-        let (is_owned, expiry, place) = (columns.owner.is_some(), columns.expires_at, *place as usize);
-        if is_owned != was_owned {
-            self.queue(was_owned, |queue, moved| queue.remove(place, moved));
-            self.queue(is_owned, |queue, moved| queue.push(expiry, row, moved));
-            return;
-        }
-        let queue = if is_owned { &self.owned } else { &self.anonymous };
-        let at = queue.at(place);
-        if expiry < at || expiry.since(at) >= COARSE {
-            self.queue_again(row, is_owned);
-        }
+    /// Locks the table and calls `work` with it.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Table) -> T) -> T {
+        // No code of the application runs under the lock, so a panic elsewhere cannot leave the table half changed.
+        self.run(&mut self.table.lock().unwrap_or_else(PoisonError::into_inner), work)
     }
 
-    fn queue_again(&mut self, row: usize, is_owned: bool) {
-        let Entry { columns, place, .. } = &self.rows[row];
-        let (expiry, place) = (columns.expires_at, *place as usize);
-        self.queue(is_owned, |queue, moved| queue.set_time(place, expiry, moved));
+    /// Calls `work` with the table unless another thread holds the lock.
+    pub(super) fn try_with<T>(&self, work: impl FnOnce(&mut Table) -> T) -> Option<T> {
+        Some(self.run(&mut *self.table.try_lock().ok()?, work))
     }
 
-    /// Changes a queue; the records that it moves learn their places.
-    fn queue(&mut self, owned: bool, change: impl FnOnce(&mut Queue, &mut dyn FnMut(usize, usize))) {
-        self.queued = true;
-        let queue = if owned { &mut self.owned } else { &mut self.anonymous };
-        change(queue, &mut |row, place| self.rows[row].place = short(place));
+    fn run<T>(&self, table: &mut Table, work: impl FnOnce(&mut Table) -> T) -> T {
+        let result = work(table);
+        let first = |queue: &Queue| queue.first().map_or(NEVER, |(expiry, _)| expiry.milliseconds());
+        self.first_anonymous_expiry.store(first(&table.anonymous), Ordering::Relaxed);
+        self.first_owned_expiry.store(first(&table.owned), Ordering::Relaxed);
+        result
+    }
+
+    /// Checks whether the shard holds an expired record.
+    pub(super) fn has_expired(&self, now: Timestamp) -> bool {
+        let owned = self.first_owned_expiry.load(Ordering::Relaxed);
+        owned.min(self.first_anonymous_expiry.load(Ordering::Relaxed)) <= now.milliseconds()
+    }
+
+    /// Returns when the first session without an owner expires.
+    pub(super) fn first_anonymous_expiry(&self) -> Option<i64> {
+        Some(self.first_anonymous_expiry.load(Ordering::Relaxed)).filter(|expiry| *expiry != NEVER)
     }
 }
 
-/// The product of both halves of an id, folded. With seeds that nobody knows, since clients may choose the ids of what
-/// [`Transient`](crate::Transient) keeps, by its keys: without, they could have many of one hash, or of one shard.
-fn hash(id: &SessionId, seeds: [u64; 2]) -> u32 {
-    let (high, low) = id.as_uuid().as_u64_pair();
-    let product = u128::from(high ^ seeds[0]) * u128::from(low ^ seeds[1]);
-    let [.., a, b, c, d] = (product ^ (product >> 64)).to_be_bytes();
-    u32::from_be_bytes([a, b, c, d])
+/// Records by id, with an expiry queue and an index of owners.
+///
+/// All are B-trees: they grow and shrink a node at a time, where a hash table or a vector moves all its entries at once.
+#[derive(Default)]
+pub(super) struct Table {
+    records: BTreeMap<u128, Record>,
+    /// Expiry times of the sessions without an owner.
+    anonymous: Queue,
+    /// Expiry times of the sessions with an owner.
+    owned: Queue,
+    owners: BTreeSet<(Arc<str>, SessionId)>,
+    /// Shard in which the last operation freed expired records.
+    next_shard: usize,
+}
+
+type Queue = BTreeSet<(Timestamp, SessionId)>;
+
+impl Table {
+    /// Returns the record unless it is missing or expired.
+    pub(super) fn get(&self, id: &SessionId, now: Timestamp) -> Option<&Record> {
+        self.records.get(&position(id)).filter(|record| now < record.expiry())
+    }
+
+    /// Returns the owner's records that have not expired.
+    pub(super) fn owned_by(&self, owner: &Arc<str>, now: Timestamp) -> impl Iterator<Item = &Record> {
+        let first = (Arc::clone(owner), SessionId::from(Uuid::nil()));
+        let entries = self.owners.range((Bound::Included(first), Bound::Unbounded));
+        entries.take_while(move |(name, _)| name == owner).filter_map(move |(_, id)| self.get(id, now))
+    }
+
+    /// Inserts a record and returns the one that it replaces, which may have expired.
+    pub(super) fn insert(&mut self, record: &Record) -> Option<Record> {
+        let old = self.records.insert(position(record.id()), record.clone());
+        self.update_indexes(old.as_ref().map(Record::fields), Some(record.fields()));
+        old
+    }
+
+    /// Moves a record's last use and expiry.
+    pub(super) fn touch(&mut self, id: &SessionId, touch: Touch) {
+        if let Some(record) = self.records.get_mut(&position(id)) {
+            let old = record.fields().clone();
+            record.touch(touch);
+            let new = record.fields().clone();
+            self.update_indexes(Some(&old), Some(&new));
+        }
+    }
+
+    /// Removes a record and returns it, whether or not it has expired.
+    pub(super) fn remove(&mut self, id: &SessionId) -> Option<Record> {
+        let removed = self.records.remove(&position(id))?;
+        self.update_indexes(Some(removed.fields()), None);
+        if self.records.is_empty() {
+            // An empty B-tree keeps its last node.
+            *self = Self { next_shard: self.next_shard, ..Self::default() };
+        }
+        Some(removed)
+    }
+
+    /// Removes the session without an owner that expires first.
+    pub(super) fn remove_first_anonymous(&mut self) -> Option<Record> {
+        let (_, id) = *self.anonymous.first()?;
+        self.remove(&id)
+    }
+
+    /// Removes at most `max` expired records and returns their number.
+    pub(super) fn remove_expired(&mut self, now: Timestamp, max: usize) -> usize {
+        let mut removed = 0;
+        while removed < max
+            && let first = [self.anonymous.first(), self.owned.first()].into_iter().flatten().min()
+            && let Some((expiry, id)) = first.copied()
+            && expiry <= now
+        {
+            self.remove(&id);
+            removed += 1;
+        }
+        removed
+    }
+
+    /// Returns the index of the shard whose expired records the operation frees: each shard in turn.
+    pub(super) fn next_shard(&mut self) -> usize {
+        self.next_shard = (self.next_shard + 1) % super::SHARDS;
+        self.next_shard
+    }
+
+    fn update_indexes(&mut self, old: Option<&RecordFields>, new: Option<&RecordFields>) {
+        let entry = |fields: &RecordFields| (fields.expires_at, fields.id);
+        let owned = |fields: &RecordFields| fields.owner.is_some();
+        if old.map(|old| (entry(old), owned(old))) != new.map(|new| (entry(new), owned(new))) {
+            if let Some(old) = old {
+                self.queue(owned(old)).remove(&entry(old));
+            }
+            if let Some(new) = new {
+                self.queue(owned(new)).insert(entry(new));
+            }
+        }
+        let owner = |fields: Option<&RecordFields>| fields.and_then(|fields| Some((fields.owner.clone()?, fields.id)));
+        let (old, new) = (owner(old), owner(new));
+        if old != new {
+            old.map(|old| self.owners.remove(&old));
+            new.map(|new| self.owners.insert(new));
+        }
+    }
+
+    fn queue(&mut self, owned: bool) -> &mut Queue {
+        if owned { &mut self.owned } else { &mut self.anonymous }
+    }
+}
+
+/// Returns the sort key of an id in the table: its last bytes, which are random, are the most significant.
+///
+/// Keys inserted in ascending order leave each node of a B-tree half empty, and ids ascend with time.
+fn position(id: &SessionId) -> u128 {
+    u128::from_le_bytes(*id.as_uuid().as_bytes())
 }
