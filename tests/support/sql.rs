@@ -4,13 +4,15 @@
 /// `Old` as it would have been before last seen was kept.
 macro_rules! tests_of_a_store_on_a_server {
     ($Store:ident, $server:ident, $PoolOptions:ty, $old_table:expr, $old_record:expr, $other_schema:literal) => {
+        struct Stores(Server);
+
         /// Each store is behind a proxy of its own, which counts round trips.
-        impl Fixture for Server {
+        impl Fixture for Stores {
             type Store = Behind<$Store>;
 
             async fn open(&self) -> Self::Store {
-                let proxy = Proxy::before(self.port()).await;
-                let store = $Store::connect(&self.url_at(proxy.port())).await.unwrap();
+                let proxy = Proxy::before(self.0.port()).await;
+                let store = $Store::connect(&self.0.url_at(proxy.port())).await.unwrap();
                 store.migrate().await.unwrap();
                 Behind { store: store.with_deadline(Duration::from_secs(20)), proxy }
             }
@@ -41,7 +43,7 @@ macro_rules! tests_of_a_store_on_a_server {
 
         #[tokio::test(flavor = "multi_thread")]
         async fn it_keeps_every_rule_of_the_contract() {
-            let report = check(&Server::$server()).await;
+            let report = check(&Stores(Server::$server())).await;
             eprintln!("{report}");
             report.assert();
         }
@@ -107,8 +109,8 @@ macro_rules! tests_of_a_store_on_a_server {
 
         #[tokio::test(flavor = "multi_thread")]
         async fn two_nodes_that_sweep_at_once_delete_what_has_expired_and_nothing_else() {
-            let server = Server::$server();
-            let (one, other) = (server.open().await, server.open().await);
+            let stores = Stores(Server::$server());
+            let (one, other) = (stores.open().await, stores.open().await);
             let before = one.proxy.round_trips() + other.proxy.round_trips();
             sweeps::two_nodes_that_sweep_at_once_delete_what_has_expired_and_nothing_else(one.clone(), other.clone())
                 .await;
