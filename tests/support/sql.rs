@@ -4,13 +4,15 @@
 /// schema `other`.
 macro_rules! sql_server_tests {
     ($Store:ident, $server:ident, $PoolOptions:ty, $create_schema:literal) => {
+        struct Stores(Server);
+
         /// Each store has a proxy of its own, which counts round trips.
-        impl Fixture for Server {
+        impl Fixture for Stores {
             type Store = ProxiedStore<$Store>;
 
             async fn open(&self) -> Self::Store {
-                let proxy = Proxy::to(self.port()).await;
-                let store = $Store::connect(&self.url_at(proxy.port())).await.unwrap();
+                let proxy = Proxy::to(self.0.port()).await;
+                let store = $Store::connect(&self.0.url_at(proxy.port())).await.unwrap();
                 store.migrate().await.unwrap();
                 ProxiedStore { store: store.with_deadline(Duration::from_secs(20)), proxy }
             }
@@ -42,7 +44,7 @@ macro_rules! sql_server_tests {
         /// The store passes the conformance suite.
         #[tokio::test(flavor = "multi_thread")]
         async fn it_keeps_every_rule_of_the_contract() {
-            let report = check(&Server::$server()).await;
+            let report = check(&Stores(Server::$server())).await;
             eprintln!("{report}");
             report.assert();
         }
@@ -115,8 +117,8 @@ macro_rules! sql_server_tests {
         /// Two nodes that sweep at once delete each expired record once, and no live one.
         #[tokio::test(flavor = "multi_thread")]
         async fn concurrent_sweeps_delete_expired_records_only() {
-            let server = Server::$server();
-            let (one, other) = (server.open().await, server.open().await);
+            let stores = Stores(Server::$server());
+            let (one, other) = (stores.open().await, stores.open().await);
             let before = one.proxy.round_trips() + other.proxy.round_trips();
             sweeps::concurrent_sweeps_delete_expired_records_only(one.clone(), other.clone()).await;
             assert!(one.proxy.round_trips() + other.proxy.round_trips() > before, "the sweeps bypass the proxies");

@@ -1,0 +1,279 @@
+//! The examples as their users run them: the real programs, on real sockets. The quickstart has a file of its own.
+
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+use crate::support;
+
+use futures_util::{SinkExt, StreamExt};
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+use support::site::{Site, Visitor};
+use tokio::task::JoinSet;
+use tokio_tungstenite::connect_async;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+fn ok(text: &str) -> (u16, String) {
+    (200, text.to_owned())
+}
+
+fn credentials(name: &str, remember: bool) -> Value {
+    json!({ "name": name, "password": format!("{name}'s password"), "remember": remember })
+}
+
+#[tokio::test]
+async fn login_knows_its_users_and_what_they_may() {
+    let site = Site::start("login");
+    let mut ada = site.visitor();
+    assert_eq!(ada.get("/me").await.0, 401);
+    assert_eq!(ada.post_json("/sign-in", &json!({ "name": "ada", "password": "guess" })).await, 401);
+    assert!(ada.jar.is_empty());
+
+    assert_eq!(ada.post_json("/sign-in", &credentials("ada", false)).await, 204);
+    assert_eq!(ada.get_json("/me").await, json!({ "id": 1, "name": "ada", "admin": false }));
+    assert_eq!(ada.get("/admin").await.0, 403);
+
+    let mut grace = site.visitor();
+    let remembered = grace.post_json("/sign-in", &credentials("grace", true)).await;
+    assert_eq!((remembered, grace.get("/admin").await), (204, ok("the back room\n")));
+
+    let mut copy = ada.clone();
+    assert_eq!(ada.post("/sign-out", "").await.0, 204);
+    assert_eq!((ada.get("/me").await.0, copy.get("/me").await.0), (401, 401));
+    assert_eq!(grace.get("/me").await.0, 200);
+}
+
+/// The token in the first form of a page.
+fn form_token(page: &str) -> String {
+    page.split("name=\"csrf_token\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn forms_take_what_their_own_pages_send_and_say_what_came_of_it() {
+    let site = Site::start("forms");
+    let mut ada = site.visitor();
+    let (_, page) = ada.get("/").await;
+    let token = form_token(&page);
+    assert_eq!(ada.post_form("/sign-in", "name=ada".to_owned()).await.0, 403);
+    assert_eq!(ada.post_form("/sign-in", format!("name=%3Cada%3E&csrf_token={token}")).await.0, 303);
+    let (_, page) = ada.get("/").await;
+    assert!(page.contains("<p class=\"info\">Welcome, &lt;ada&gt;.</p>"), "{page}");
+
+    assert_eq!(ada.post_form("/note", format!("text=x&csrf_token={token}")).await.0, 403, "the sign-in renewed it");
+    let token = form_token(&page);
+    assert_eq!(ada.post_form("/note", format!("text=milk+%26+bread&csrf_token={token}")).await.0, 303);
+    let (_, page) = ada.get("/").await;
+    assert!(page.contains("<li>milk &amp; bread</li>") && page.contains("Noted."), "{page}");
+    assert!(!ada.get("/").await.1.contains("Noted."), "it is shown once");
+
+    let mut eve = site.visitor();
+    let (_, page) = eve.get("/").await;
+    assert_eq!(ada.post_form("/sign-out", format!("csrf_token={}", form_token(&page))).await.0, 403);
+    assert_eq!(ada.post_form("/sign-out", format!("csrf_token={token}")).await.0, 303);
+    let (_, page) = ada.get("/").await;
+    assert!(page.contains("You are signed out.") && page.contains("Sign in"), "{page}");
+}
+
+fn location(response: &Response) -> String {
+    response.headers()["location"].to_str().unwrap().to_owned()
+}
+
+async fn redirected(visitor: &mut Visitor, to: &str) -> String {
+    let response = visitor.request(Method::GET, to, "").await;
+    assert_eq!(response.status(), 303, "{to}");
+    location(&response)
+}
+
+#[tokio::test]
+async fn oauth_signs_in_who_began_it_and_once() {
+    let site = Site::start("oauth");
+    let mut visitor = site.visitor();
+    let to_provider = redirected(&mut visitor, "/sign-in").await;
+    let before = visitor.jar.clone().header();
+    let back = redirected(&mut visitor, &to_provider).await;
+
+    let mut stranger = site.visitor();
+    assert_eq!(stranger.get(&back).await.0, 400, "whoever did not begin it cannot end it");
+    let mut other = site.visitor();
+    redirected(&mut other, "/sign-in").await;
+    assert_eq!(other.get(&back).await.0, 400, "nor with a sign-in of their own under way");
+
+    let mut twice = visitor.clone();
+    assert!(redirected(&mut visitor, &back).await.ends_with("/account"));
+    assert_ne!(visitor.jar.header(), before, "the sign-in gives a new token");
+    assert_eq!(visitor.get("/account").await, ok("signed in as provider:ada\n"));
+    assert_eq!(visitor.get(&back).await.0, 400, "the state is used up");
+    assert_eq!(twice.get(&back).await.0, 409, "and so is the token of before");
+}
+
+#[tokio::test]
+async fn a_websocket_writes_to_the_session_until_it_ends() {
+    let site = Site::start("websocket");
+    let mut ada = site.visitor();
+    let url = format!("{}/ws", site.address().replace("http:", "ws:"));
+    let request = |visitor: &Visitor, origin: Option<&str>| {
+        let mut request = url.as_str().into_client_request().unwrap();
+        let headers = request.headers_mut();
+        if let Some(cookies) = visitor.jar.header() {
+            headers.insert("cookie", cookies.parse().unwrap());
+        }
+        if let Some(origin) = origin {
+            headers.insert("origin", origin.parse().unwrap());
+        }
+        request
+    };
+    let refused = async |request| match connect_async(request).await {
+        Err(Error::Http(response)) => response.status().as_u16(),
+        other => panic!("it should be refused, not {other:?}"),
+    };
+    assert_eq!(refused(request(&ada, None)).await, 401);
+    ada.post("/sign-in", "").await;
+    assert_eq!(refused(request(&ada, Some("https://elsewhere.example"))).await, 403);
+
+    let (mut socket, _) = connect_async(request(&ada, Some(site.address()))).await.unwrap();
+    for (n, text) in [(1, "one"), (2, "two")] {
+        socket.send(Message::text(text)).await.unwrap();
+        assert_eq!(socket.next().await.unwrap().unwrap(), Message::text(n.to_string()));
+    }
+    assert_eq!(ada.get_json("/messages").await, json!(["one", "two"]));
+
+    ada.post("/sign-out", "").await;
+    socket.send(Message::text("three")).await.unwrap();
+    let Message::Close(Some(frame)) = socket.next().await.unwrap().unwrap() else { panic!("it should close") };
+    assert!(frame.reason.contains("ended"), "{frame:?}");
+}
+
+/// The data of the next event; `None` at the end of the stream.
+async fn next_event(stream: &mut Response) -> Option<String> {
+    let mut text = String::new();
+    loop {
+        text.push_str(std::str::from_utf8(&stream.chunk().await.unwrap()?).unwrap());
+        // What is not an event keeps the connection alive.
+        if let Some(data) = text.lines().find_map(|line| line.strip_prefix("data: ")).filter(|_| text.contains("\n\n"))
+        {
+            return Some(data.to_owned());
+        }
+    }
+}
+
+#[tokio::test]
+async fn server_sent_events_follow_the_session_and_end_with_it() {
+    let site = Site::start("server_sent_events");
+    let mut visitor = site.visitor();
+    let mut nothing = visitor.request(Method::GET, "/events", "").await;
+    assert_eq!(next_event(&mut nothing).await, None, "a visitor without a session has nothing to watch");
+
+    visitor.post("/cart", "tea").await;
+    let mut events = visitor.request(Method::GET, "/events", "").await;
+    assert_eq!(events.headers()["content-type"], "text/event-stream");
+    assert_eq!(next_event(&mut events).await.as_deref(), Some("1"));
+    visitor.post("/cart", "milk").await;
+    assert_eq!(next_event(&mut events).await.as_deref(), Some("2"));
+    visitor.post("/sign-out", "").await;
+    assert_eq!(next_event(&mut events).await, None);
+}
+
+#[tokio::test]
+async fn several_apps_have_sessions_of_their_own() {
+    let site = Site::start("several_apps");
+    let mut visitor = site.visitor();
+    assert_eq!(visitor.get("/").await, ok("visit 1\n"));
+    assert_eq!(visitor.get("/office").await.0, 401);
+    assert_eq!(visitor.post("/office/sign-in", "").await.0, 200);
+    assert!(visitor.jar.value("__Host-shop").is_some() && visitor.jar.value("__Host-staff").is_some());
+    assert_eq!(visitor.get("/office").await, ok("staff:grace has visited the shop 1 times\n"));
+    assert_eq!(visitor.post("/office/sign-out", "").await.0, 200);
+    assert!(visitor.jar.value("__Host-staff").is_none());
+    assert_eq!(visitor.get("/").await, ok("visit 2\n"));
+}
+
+#[tokio::test]
+async fn a_background_job_leaves_its_result_in_the_session() {
+    let site = Site::start("background_job");
+    for path in ["/report", "/report/queued"] {
+        let mut visitor = site.visitor();
+        assert_eq!(visitor.get_json("/report").await, json!("none"));
+        assert_eq!(visitor.post(path, "").await.0, 202);
+        // However long it takes, it comes; the test's own deadline is the patience of who runs it.
+        loop {
+            match visitor.get_json("/report").await {
+                working if working == json!("working") => tokio::task::yield_now().await,
+                ready => break assert_eq!(ready, json!({ "ready": { "lines": 42 } })),
+            }
+        }
+        visitor.post(path, "").await;
+        assert_eq!(visitor.post("/sign-out", "").await.0, 200);
+        assert_eq!(visitor.get_json("/report").await, json!("none"), "no job brings a session back");
+    }
+}
+
+#[tokio::test]
+async fn anonymous_sessions_are_bounded_and_make_room_for_members() {
+    let site = Site::start_with("anonymous_limits", &[("LIMIT", "20")]);
+    let mut member = site.visitor();
+    assert_eq!(member.post("/sign-in", "").await.0, 200);
+    assert_eq!(member.post("/cart", "tea").await.0, 204);
+
+    let mut requests = JoinSet::new();
+    for _ in 0..400 {
+        let mut visitor = site.visitor();
+        requests.spawn(async move {
+            let status = visitor.post("/cart", "spam").await.0;
+            (status, visitor)
+        });
+    }
+    let answers = requests.join_all().await;
+    assert!(answers.iter().any(|(status, _)| *status == 429), "only so many are begun a second");
+    assert!(answers.iter().filter(|(status, _)| *status == 204).count() >= 100);
+    let mut kept = 0;
+    for (_, mut visitor) in answers {
+        kept += usize::from(visitor.get_json("/cart").await == json!(["spam"]));
+    }
+    assert!((1..20).contains(&kept), "{kept} of at most 19 are kept");
+    assert_eq!(member.get("/account").await, ok("user:ada"));
+    assert_eq!(member.get_json("/cart").await, json!(["tea"]));
+}
+
+#[tokio::test]
+async fn metrics_count_what_happens_to_sessions() {
+    let site = Site::start("metrics");
+    let mut ada = site.visitor();
+    ada.get("/").await;
+    assert_eq!(ada.get("/").await, ok("visit 2\n"));
+    ada.post("/sign-in", "").await;
+    ada.post("/sign-out", "").await;
+    let (_, metrics) = ada.get("/metrics").await;
+    for (kind, count) in [("Created", 1), ("SignedIn", 1)] {
+        assert!(metrics.contains(&format!("session_events_total{{kind=\"{kind}\"}} {count}\n")), "{metrics}");
+    }
+    assert!(metrics.contains("kind=\"Ended\",reason=\"SignedOut\"} 1\n"), "{metrics}");
+}
+
+#[tokio::test]
+async fn the_others_do_what_they_say() {
+    let site = Site::start("typed");
+    let mut visitor = site.visitor();
+    assert_eq!(visitor.post("/theme/dark", "").await.0, 200);
+    assert_eq!(visitor.post_json("/cart", &json!({ "article": "tea", "count": 2 })).await, 200);
+    let expected = json!({ "theme": "dark", "cart": [{ "article": "tea", "count": 2 }], "newsletter": false });
+    assert_eq!(visitor.get_json("/").await, expected);
+
+    let directory = std::env::temp_dir().join(format!("sessile-example-{}", std::process::id()));
+    for (example, answers) in [("tower", ["visit 1\n", "visit 2\n"]), ("tests", ["", ""])] {
+        let site = Site::start(example);
+        let mut visitor = site.visitor();
+        for answer in answers.into_iter().filter(|answer| !answer.is_empty()) {
+            assert_eq!(visitor.get("/").await, ok(answer));
+        }
+    }
+    let environment = [("SESSIONS", directory.to_str().unwrap())];
+    let site = Site::start_with("custom_store", &environment);
+    let mut visitor = site.visitor();
+    visitor.get("/").await;
+    drop(site);
+    let site = Site::start_with("custom_store", &environment);
+    let mut again = site.visitor();
+    again.jar = visitor.jar;
+    assert_eq!(again.get("/").await, ok("visit 2, also after a restart\n"));
+    std::fs::remove_dir_all(directory).unwrap();
+}

@@ -1,0 +1,702 @@
+//! The checklist of `docs/security.md`, item by item, over HTTP. Each test is named after its item and is short; the table
+//! names those that go deeper.
+
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+use crate::support;
+
+use std::collections::HashSet;
+
+use axum::Router;
+use axum::routing::{any, get, post};
+use base64::Engine;
+use http::{HeaderValue, Method, StatusCode};
+use sessile::config::SameSite;
+use sessile::csrf::CsrfLayer;
+use sessile::event::EventKind;
+use sessile::store::Store;
+use sessile::{Error, ErrorKind, Lifetime, MemoryStore, Session, SessionLayer, SessionLayerBuilder, SignedIn, Token};
+use support::client::{COOKIE_NAME, Client, Reply, Visitor, request, request_with_cookies, send, session_of};
+use support::race::{DAY, HOUR, MINUTE, NO_TOKEN, SECOND, World};
+use support::store::Counts;
+
+/// The client's secret: the half of a token after the name of its session.
+const SECRET: std::ops::Range<usize> = 22..43;
+
+fn builder() -> SessionLayerBuilder {
+    SessionLayer::builder(MemoryStore::new())
+}
+
+fn app(layer: SessionLayer) -> Router {
+    async fn who(session: Session) -> Result<String, Error> {
+        let owner = session.owner().map(|owner| owner.to_string());
+        Ok(format!("{} {:?}", owner.unwrap_or_else(|| "nobody".to_owned()), session.get::<u32>("n")?))
+    }
+
+    Router::new()
+        .route("/", any(who))
+        .route("/set", any(async |session: Session| session.update("n", |n: &mut u32| *n += 1)))
+        .route("/sign-in", post(async |session: Session| session.sign_in("ada")))
+        .route("/rotate", post(async |session: Session| session.rotate()))
+        .route("/sign-out", post(async |session: Session| session.sign_out()))
+        .route("/members", get(async |user: SignedIn| user.owner().to_owned()))
+        .layer(layer)
+}
+
+fn default_app() -> Router {
+    app(SessionLayer::new(MemoryStore::new()))
+}
+
+/// A visitor of a layer of these settings, and the answer that set the cookie.
+async fn visitor_of(builder: SessionLayerBuilder) -> (Client, Reply) {
+    let mut client = Client::new(&app(builder.build().unwrap()));
+    let reply = client.post("/set").await;
+    (client, reply)
+}
+
+#[track_caller]
+fn assert_refused(builder: SessionLayerBuilder) {
+    let error = builder.build().expect_err("it is refused");
+    assert!(!error.to_string().is_empty());
+}
+
+/// A token that no server has made: a name and a secret, both made up.
+fn invented(n: u8) -> String {
+    let mut bytes = [n; 32];
+    bytes[6] = 0x70;
+    bytes[8] = 0x80;
+    let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
+    assert!(Token::parse(text.as_bytes()).is_some());
+    text
+}
+
+#[tokio::test]
+async fn item_01_the_cookie_s_name_tells_nothing_and_can_be_set() {
+    let (_, reply) = visitor_of(builder()).await;
+    assert_eq!(reply.set_cookie().name, "__Host-id");
+    let (_, reply) = visitor_of(builder().with_name("shop")).await;
+    assert_eq!(reply.set_cookie().name, "__Host-shop");
+    for (name, value) in &reply.headers {
+        let text = format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())).to_lowercase();
+        assert!(!text.contains("sessile") && !text.contains("axum"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn item_02_tokens_hold_128_bits_of_the_operating_system_s_generator() {
+    let app = default_app();
+    let (mut ids, mut secrets) = (HashSet::new(), HashSet::new());
+    let mut ones = [0_u32; 21];
+    for _ in 0..10_000 {
+        let token = send(&app, request(Method::POST, "/set")).await.set_cookie().value;
+        assert_eq!(token.len(), Token::LENGTH);
+        for (place, character) in token[SECRET].bytes().enumerate() {
+            // The letters are half of the alphabet and a little more: enough to see a place that is not random.
+            ones[place] += u32::from(character.is_ascii_lowercase());
+        }
+        assert!(ids.insert(session_of(&token)) && secrets.insert(token[SECRET].to_owned()));
+    }
+    // 26 of 64 characters are lower case: 4,062 of 10,000, and the last place takes fewer values.
+    assert!(ones[..20].iter().all(|count| (3_800..4_300).contains(count)), "{ones:?}");
+}
+
+#[tokio::test]
+async fn item_03_tokens_are_opaque_and_say_nothing_of_the_data() {
+    let app = default_app();
+    let (mut first, mut second) = (Client::new(&app), Client::new(&app));
+    for client in [&mut first, &mut second] {
+        client.post("/sign-in").await;
+    }
+    assert_ne!(first.token().unwrap()[SECRET], second.token().unwrap()[SECRET], "the same owner, the same data");
+    let before = first.token();
+    first.post("/set").await;
+    assert_eq!(first.token(), before, "what is written does not show in the token");
+    assert_eq!(first.get("/").await.text(), "ada Some(1)", "it is in the store");
+    assert_eq!(second.get("/").await.text(), "ada None");
+}
+
+#[tokio::test]
+async fn item_04_strict_mode_never_adopts_an_unknown_id() {
+    let app = default_app();
+    for n in 0..20 {
+        let token = invented(n);
+        let mut client = Client::with_cookie(&app, COOKIE_NAME, &token);
+        assert_eq!(client.get("/").await.text(), "nobody None");
+        let made = client.post("/set").await.set_cookie().value;
+        assert_ne!(session_of(&made), session_of(&token));
+        assert_eq!(Client::with_cookie(&app, COOKIE_NAME, &token).get("/").await.text(), "nobody None");
+    }
+}
+
+#[tokio::test]
+async fn item_05_a_hostile_id_costs_no_store_call_and_is_not_reflected() {
+    let world = World::new();
+    let app = app(world.layer.clone());
+    let live = world.begin().await;
+    let with_null = [&live.as_bytes()[..20], b"\0", &live.as_bytes()[21..]].concat();
+    assert!(HeaderValue::from_bytes(&with_null).is_err(), "a NUL does not get as far as here");
+    let marker = "REFLECTED";
+    for value in [
+        "x".repeat(8 * 1024) + marker,
+        format!("\"{live}\""),
+        format!("\"{marker}"),
+        format!("'; DROP TABLE sessions; -- {marker}"),
+        format!("<script>{marker}</script>"),
+        format!("..%2f..%2f{marker}"),
+        format!("{live}{marker}"),
+        live[1..].to_owned(),
+        format!("{live}="),
+        live.to_uppercase(),
+    ] {
+        world.store.reset();
+        let cookie = [COOKIE_NAME.as_bytes(), b"=", value.as_bytes()].concat();
+        let reply = send(&app, request_with_cookies("/", &[&cookie])).await;
+        assert_eq!((reply.status, reply.text()), (StatusCode::OK, "nobody None"), "{value}");
+        assert_eq!(world.counts(), Counts::NONE, "{value}");
+        assert!(!format!("{:?}", reply.headers).contains(marker));
+    }
+}
+
+#[tokio::test]
+async fn item_06_nothing_but_the_cookie_carries_a_session() {
+    let app = default_app();
+    let mut client = Client::new(&app);
+    client.post("/set").await;
+    let token = client.token().unwrap();
+    for name in [COOKIE_NAME, "id", "sid", "session"] {
+        let mut plain = request(Method::POST, &format!("/?{name}={token}"));
+        for header in [name, "authorization", "x-session", "cookie2"] {
+            let value = if header == "authorization" { format!("Bearer {token}") } else { token.clone() };
+            let header = http::HeaderName::from_bytes(header.to_lowercase().as_bytes()).unwrap();
+            plain.headers_mut().insert(header, value.parse().unwrap());
+        }
+        plain.headers_mut().insert("content-type", "application/x-www-form-urlencoded".parse().unwrap());
+        *plain.body_mut() = format!("{name}={token}").into();
+        assert_eq!(send(&app, plain).await.text(), "nobody None");
+        assert_eq!(send(&app, request(Method::GET, &format!("/{name}={token}"))).await.status, StatusCode::NOT_FOUND);
+    }
+    assert_eq!(client.get("/").await.text(), "nobody Some(1)");
+}
+
+#[tokio::test]
+async fn item_07_scripts_cannot_read_the_cookie_and_the_token_is_nowhere_else() {
+    let mut client = Client::new(&default_app());
+    for path in ["/set", "/", "/sign-in", "/", "/rotate", "/set"] {
+        let reply = client.post(path).await;
+        let token = client.token().unwrap();
+        assert!(!reply.text().contains(&token[SECRET]));
+        for (name, value) in &reply.headers {
+            let holds = String::from_utf8_lossy(value.as_bytes()).contains(&token[SECRET]);
+            assert!(!holds || name == "set-cookie", "{name}");
+        }
+        for cookie in reply.set_cookies() {
+            assert!(cookie.has("HttpOnly"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn item_08_the_cookie_is_secure_unless_switched_off_in_so_many_words() {
+    let (_, reply) = visitor_of(builder()).await;
+    assert!(reply.set_cookie().has("Secure"));
+    let (_, reply) = visitor_of(builder().with_secure(false)).await;
+    assert!(!reply.set_cookie().has("Secure"));
+    // What the request says of its scheme changes nothing.
+    let mut plain = request(Method::POST, "http://localhost/set");
+    plain.headers_mut().insert("x-forwarded-proto", "http".parse().unwrap());
+    assert!(send(&default_app(), plain).await.set_cookie().has("Secure"));
+}
+
+#[tokio::test]
+async fn item_09_same_site_is_always_said_and_none_needs_secure() {
+    let (_, reply) = visitor_of(builder()).await;
+    assert_eq!(reply.set_cookie().attribute("SameSite"), Some("Lax"));
+    for (same_site, said) in [(SameSite::Strict, "Strict"), (SameSite::Lax, "Lax"), (SameSite::None, "None")] {
+        let (_, reply) = visitor_of(builder().with_same_site(same_site)).await;
+        assert_eq!(reply.set_cookie().attribute("SameSite"), Some(said));
+    }
+    assert_refused(builder().with_same_site(SameSite::None).with_secure(false));
+}
+
+#[tokio::test]
+async fn item_10_the_name_has_the_strongest_prefix_that_the_attributes_allow() {
+    for (builder, name) in [
+        (builder(), "__Host-id"),
+        (builder().with_domain("example.com"), "__Secure-id"),
+        (builder().with_path("/app"), "__Secure-id"),
+        (builder().with_secure(false), "id"),
+    ] {
+        let (_, reply) = visitor_of(builder).await;
+        assert_eq!(reply.set_cookie().name, name);
+    }
+    // A prefix of one's own could disagree with the attributes.
+    for name in ["__Host-id", "__host-id", "__Secure-id", "__SECURE-id"] {
+        assert_refused(builder().with_name(name).with_domain("example.com"));
+        assert_refused(builder().with_name(name).with_path("/app"));
+    }
+}
+
+#[tokio::test]
+async fn item_11_the_http_prefixes_are_there_for_those_who_want_them() {
+    let (_, reply) = visitor_of(builder().with_http_prefix(true)).await;
+    assert_eq!(reply.set_cookie().name, "__Host-Http-id");
+    let (_, reply) = visitor_of(builder().with_http_prefix(true).with_path("/app")).await;
+    assert_eq!(reply.set_cookie().name, "__Http-id");
+    assert_refused(builder().with_http_prefix(true).with_http_only(false));
+    assert_refused(builder().with_http_prefix(true).with_secure(false));
+}
+
+#[tokio::test]
+async fn item_12_the_cookie_goes_to_its_host_alone_and_to_a_narrower_path_if_told() {
+    let (_, reply) = visitor_of(builder()).await;
+    assert_eq!((reply.set_cookie().attribute("Domain"), reply.set_cookie().attribute("Path")), (None, Some("/")));
+    let (_, reply) = visitor_of(builder().with_path("/app")).await;
+    assert_eq!(reply.set_cookie().attribute("Path"), Some("/app"));
+}
+
+#[tokio::test]
+async fn item_13_the_name_is_a_token_and_the_value_is_of_cookie_octets() {
+    for name in ["", "a b", "a;b", "a=b", "a\"b", "a,b", "ä", "a\n", "a(b"] {
+        assert_refused(builder().with_name(name));
+    }
+    for _ in 0..100 {
+        let (_, reply) = visitor_of(builder()).await;
+        let value = reply.set_cookie().value;
+        assert!(value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)), "{value}");
+    }
+}
+
+#[tokio::test]
+async fn item_14_a_cookie_that_browsers_would_drop_is_refused_when_the_layer_is_built() {
+    let prefix = "__Host-".len();
+    let longest = 4096 - Token::LENGTH - prefix;
+    let (_, reply) = visitor_of(builder().with_name("n".repeat(longest))).await;
+    let cookie = reply.set_cookie();
+    assert_eq!(cookie.name.len() + cookie.value.len(), 4096);
+    assert_refused(builder().with_name("n".repeat(longest + 1)));
+    assert!(builder().with_path(format!("/{}", "p".repeat(1023))).build().is_ok());
+    assert_refused(builder().with_path(format!("/{}", "p".repeat(1024))));
+}
+
+#[tokio::test]
+async fn item_15_a_cookie_lasts_400_days_at_most_and_is_sent_again_where_the_session_lasts_longer() {
+    assert_refused(builder().with_max_age(401 * DAY));
+    let lifetime =
+        Lifetime::new().with_idle_timeout(500 * DAY).with_absolute_timeout(1000 * DAY).with_max_age(400 * DAY);
+    let world = World::with(|layer| layer.with_lifetime(lifetime));
+    let mut client = Client::new(&app(world.layer.clone()));
+    assert_eq!(client.post("/set").await.set_cookie().max_age(), Some(34_560_000));
+    for _ in 0..2 {
+        world.advance(390 * DAY);
+        assert_eq!(client.get("/").await.set_cookie().max_age().unwrap().min(18_000_000), 18_000_000);
+        assert_eq!(client.get("/").await.text(), "nobody Some(1)");
+    }
+}
+
+#[tokio::test]
+async fn item_16_the_cookie_is_for_the_browser_s_session_and_its_expiry_enforces_nothing() {
+    let (_, reply) = visitor_of(builder()).await;
+    assert!(!reply.set_cookie().has("Max-Age") && !reply.set_cookie().has("Expires"));
+    // A client that keeps the cookie beyond its session has nothing.
+    let world = World::with(|layer| layer.with_max_age(400 * DAY));
+    let mut client = Client::new(&app(world.layer.clone()));
+    client.post("/set").await;
+    world.advance(2 * DAY);
+    assert_eq!(client.get("/").await.text(), "nobody None");
+}
+
+#[tokio::test]
+async fn item_17_one_response_sets_the_cookie_once_with_no_attribute_twice() {
+    async fn much(session: Session) -> Result<(), Error> {
+        session.insert("n", &1)?;
+        session.sign_in("ada")?;
+        session.commit().await?;
+        session.rotate()?;
+        session.commit().await?;
+        session.sign_in("eve")
+    }
+
+    async fn more(session: Session) -> Result<(), Error> {
+        much(session.clone()).await?;
+        session.sign_out()
+    }
+
+    let layer = SessionLayer::new(MemoryStore::new());
+    let mut visitor = Visitor::new(&layer);
+    for reply in [visitor.visit(much).await, visitor.visit(much).await, visitor.visit(more).await] {
+        let cookie = reply.set_cookie();
+        let names = cookie.attribute_names();
+        let distinct: HashSet<String> = names.iter().map(|name| name.to_lowercase()).collect();
+        assert_eq!(distinct.len(), names.len(), "{names:?}");
+    }
+    assert!(visitor.jar.is_empty());
+}
+
+#[tokio::test]
+async fn item_18_a_cookie_is_found_in_any_of_several_headers() {
+    let app = default_app();
+    let mut client = Client::new(&app);
+    client.post("/set").await;
+    let own = format!("{COOKIE_NAME}={}", client.token().unwrap());
+    // HTTP/2 sends each pair in a header of its own.
+    for headers in [
+        vec!["a=1", own.as_str()],
+        vec![own.as_str(), "a=1"],
+        vec!["a=1; b=2", own.as_str(), "c=3"],
+        vec!["a=1", "", own.as_str()],
+    ] {
+        let headers: Vec<&[u8]> = headers.into_iter().map(str::as_bytes).collect();
+        assert_eq!(send(&app, request_with_cookies("/", &headers)).await.text(), "nobody Some(1)");
+    }
+}
+
+#[tokio::test]
+async fn item_19_the_order_of_cookies_of_one_name_decides_nothing() {
+    let app = default_app();
+    let mut client = Client::new(&app);
+    client.post("/set").await;
+    let own = format!("{COOKIE_NAME}={}", client.token().unwrap());
+    let mut other = Client::new(&app);
+    other.post("/set").await;
+    let live = format!("{COOKIE_NAME}={}", other.token().unwrap());
+    let dead = format!("{COOKIE_NAME}={}", invented(1));
+    for (planted, expected) in [(&dead, "nobody Some(1)"), (&live, "nobody None")] {
+        for cookies in [format!("{planted}; {own}"), format!("{own}; {planted}")] {
+            let reply = send(&app, request_with_cookies("/", &[cookies.as_bytes()])).await;
+            assert_eq!(reply.text(), expected, "{cookies}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn item_20_partitioned_needs_secure_and_the_removal_repeats_what_names_the_cookie() {
+    assert_refused(builder().with_partitioned(true).with_secure(false));
+    let settings = builder().with_partitioned(true).with_domain("example.com").with_path("/app");
+    let (mut client, reply) = visitor_of(settings).await;
+    let set = reply.set_cookie();
+    let removal = client.post("/sign-out").await.set_cookie();
+    assert!(removal.is_removal() && client.jar.is_empty());
+    assert_eq!(removal.name, set.name);
+    for attribute in ["Path", "Domain", "Partitioned", "Secure", "HttpOnly", "SameSite"] {
+        assert!(set.has(attribute));
+        assert_eq!(removal.attribute(attribute), set.attribute(attribute), "{attribute}");
+    }
+}
+
+#[tokio::test]
+async fn item_21_a_cookie_that_the_browser_evicted_is_no_error() {
+    let (mut client, _) = visitor_of(builder()).await;
+    client.jar.clear();
+    let reply = client.get("/").await;
+    assert_eq!((reply.status, reply.text()), (StatusCode::OK, "nobody None"));
+    assert_eq!(client.get("/members").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(client.post("/set").await.status, StatusCode::OK);
+    assert_eq!(client.post("/sign-out").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn item_22_a_sign_in_and_a_change_of_privilege_give_a_new_token_and_end_the_old_one() {
+    let app = default_app();
+    let mut client = Client::new(&app);
+    client.post("/set").await;
+    // At the sign-in, at a sign-in again, and where the application says that something has changed.
+    for path in ["/sign-in", "/sign-in", "/rotate"] {
+        let mut behind = client.clone();
+        client.post(path).await.set_cookie();
+        assert_ne!(client.token().unwrap()[SECRET], behind.token().unwrap()[SECRET]);
+        assert_eq!(behind.get("/").await.text(), "nobody None");
+        assert_eq!(behind.get("/members").await.status, StatusCode::UNAUTHORIZED);
+        let reply = behind.post("/set").await;
+        assert_eq!(reply.status, StatusCode::CONFLICT);
+        reply.assert_no_cookie();
+        assert_eq!(client.get("/").await.text(), "ada Some(1)");
+    }
+}
+
+#[tokio::test]
+async fn item_23_an_idle_session_ends_on_the_server_and_use_keeps_it_alive() {
+    let world = World::new();
+    let mut client = Client::new(&app(world.layer.clone()));
+    client.post("/set").await;
+    for _ in 0..5 {
+        world.advance(50 * MINUTE);
+        assert_eq!(client.get("/").await.text(), "nobody Some(1)");
+    }
+    world.advance(HOUR);
+    assert_eq!(client.get("/").await.text(), "nobody None");
+}
+
+#[tokio::test]
+async fn item_24_the_absolute_lifetime_ends_a_session_however_busy_it_is() {
+    let world = World::new();
+    let mut client = Client::new(&app(world.layer.clone()));
+    client.post("/sign-in").await;
+    for _ in 0..47 {
+        world.advance(30 * MINUTE);
+        client.post("/set").await;
+        assert_eq!(client.get("/members").await.status, StatusCode::OK);
+        client.post("/rotate").await;
+    }
+    world.advance(30 * MINUTE);
+    assert_eq!(client.get("/members").await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn item_25_a_token_can_be_renewed_every_so_often_while_requests_run_in_parallel() {
+    let world = World::with(|layer| layer.with_lifetime(Lifetime::new().with_refresh_interval(MINUTE)));
+    let app = app(world.layer.clone());
+    let mut client = Client::new(&app);
+    client.post("/set").await;
+    world.advance(MINUTE);
+    let before = client.clone();
+    let mut renewed = 0;
+    for _ in 0..10 {
+        // Tabs that all come with the old token.
+        let mut tab = before.clone();
+        let reply = tab.post("/set").await;
+        assert_eq!(reply.status, StatusCode::OK);
+        if let Some(cookie) = reply.set_cookies().pop() {
+            renewed += 1;
+            client.jar.put(COOKIE_NAME, &cookie.value);
+        }
+    }
+    assert_eq!(renewed, 1);
+    assert_eq!(client.get("/").await.text(), "nobody Some(11)");
+    assert_eq!(before.clone().get("/").await.text(), "nobody Some(11)", "for the grace");
+    world.advance(31 * SECOND);
+    assert_eq!(before.clone().get("/").await.text(), "nobody None");
+}
+
+#[tokio::test]
+async fn item_26_a_sign_out_destroys_the_data_and_no_slow_request_brings_it_back() {
+    let world = World::new();
+    let token = world.begin_signed_in("ada").await;
+    let slow = world
+        .hold(&token, |session, gate| async move {
+            gate.wait().await;
+            session.insert("slow", &1)
+        })
+        .await;
+    let mut client = Client::with_cookie(&app(world.layer.clone()), COOKIE_NAME, &token);
+    assert!(client.post("/sign-out").await.set_cookie().is_removal());
+    assert!(world.memory.is_empty());
+    slow.finish().await.assert_silent(StatusCode::OK);
+    assert!(world.memory.is_empty());
+    assert!(!world.is_live(&token).await);
+}
+
+#[tokio::test]
+async fn item_27_an_owner_s_sessions_are_listed_and_ended_one_by_one_all_others_or_all() {
+    let layer = SessionLayer::new(MemoryStore::new());
+    let (app, sessions) = (app(layer.clone()), layer.sessions());
+    let mut jars = Vec::new();
+    for _ in 0..4 {
+        let mut client = Client::new(&app);
+        client.post("/sign-in").await;
+        jars.push(client);
+    }
+    let ids: Vec<_> = jars.iter().map(|client| session_of(&client.token().unwrap())).collect();
+    let listed = sessions.owned_by("ada").await.unwrap();
+    let listed: HashSet<_> = listed.iter().map(|session| session.id()).collect();
+    assert_eq!(listed, ids.iter().copied().collect());
+    assert!(sessions.owned_by("eve").await.unwrap().is_empty());
+    let mut alive = async |expected: [bool; 4]| {
+        for (client, expected) in jars.iter_mut().zip(expected) {
+            let status = if expected { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+            assert_eq!(client.get("/members").await.status, status);
+        }
+    };
+    assert!(sessions.end(&ids[3]).await.unwrap());
+    alive([true, true, true, false]).await;
+    sessions.end_others_of("ada", &ids[1]).await.unwrap();
+    alive([false, true, false, false]).await;
+    sessions.end_all_of("ada").await.unwrap();
+    alive([false; 4]).await;
+}
+
+#[tokio::test]
+async fn item_28_the_sign_in_beyond_the_limit_ends_the_oldest() {
+    let world = World::with(|layer| layer.with_owner_limit(3));
+    let app = app(world.layer.clone());
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let mut client = Client::new(&app);
+        client.post("/sign-in").await;
+        clients.push(client);
+        world.advance(SECOND);
+    }
+    let mut answers = Vec::new();
+    for client in &mut clients {
+        answers.push(client.get("/members").await.status.as_u16());
+    }
+    assert_eq!(answers, [401, 200, 200, 200]);
+}
+
+#[tokio::test]
+async fn item_29_a_stale_proof_is_refused_until_there_is_another() {
+    let world = World::new();
+    let app = Router::new()
+        .route("/sign-in", post(async |session: Session| session.sign_in("ada")))
+        .route("/again", post(async |session: Session| session.reauthenticate()))
+        .route("/pay", post(async |session: Session| session.require_recent(5 * MINUTE)))
+        .layer(world.layer.clone());
+    let mut client = Client::new(&app);
+    client.post("/sign-in").await;
+    assert_eq!(client.post("/pay").await.status, StatusCode::OK);
+    world.advance(6 * MINUTE);
+    assert_eq!(client.post("/pay").await.status, StatusCode::UNAUTHORIZED);
+    let behind = client.clone();
+    client.post("/again").await.set_cookie();
+    assert_eq!(client.post("/pay").await.status, StatusCode::OK);
+    assert_eq!(behind.clone().post("/pay").await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn item_30_a_mere_visit_begins_no_session_and_a_provider_s_lifetime_can_be_taken_over() {
+    let world = World::new();
+    let app = app(world.layer.clone());
+    for method in [Method::GET, Method::POST] {
+        let reply = send(&app, request(method, "/")).await;
+        reply.assert_no_cookie();
+    }
+    assert_eq!(world.counts(), Counts::NONE);
+    // An identity provider's session of ten minutes ends ours as well.
+    let answer = world
+        .send(NO_TOKEN, |session| async move {
+            session.sign_in("ada")?;
+            session.set_lifetime(Lifetime::new().with_idle_timeout(10 * MINUTE).with_absolute_timeout(10 * MINUTE))
+        })
+        .await;
+    let token = answer.token();
+    world.advance(9 * MINUTE);
+    assert!(world.is_live(&token).await);
+    world.advance(MINUTE);
+    assert!(!world.is_live(&token).await);
+}
+
+#[tokio::test]
+async fn item_31_a_csrf_token_of_another_session_or_of_before_the_sign_in_is_refused() {
+    let guarded = Router::new().route("/change", post(async || "done")).layer(CsrfLayer::new());
+    let shown = async |session: Session| session.csrf_token().await.map(|token| token.to_string());
+    let app = Router::new()
+        .route("/page", get(shown))
+        .route("/sign-in", post(async |session: Session| session.sign_in("ada")))
+        .merge(guarded)
+        .layer(SessionLayer::new(MemoryStore::new()));
+    let (mut client, mut other) = (Client::new(&app), Client::new(&app));
+    let own = client.get("/page").await.text().to_owned();
+    let others = other.get("/page").await.text().to_owned();
+    let change = async |client: &mut Client, token: &str| {
+        let mut request = request(Method::POST, "/change");
+        request.headers_mut().insert("x-csrf-token", token.parse().unwrap());
+        client.send(request).await.status
+    };
+    assert_eq!(change(&mut client, &own).await, StatusCode::OK);
+    assert_eq!(change(&mut client, &others).await, StatusCode::FORBIDDEN);
+    assert_eq!(client.post("/change").await.status, StatusCode::FORBIDDEN);
+    client.post("/sign-in").await;
+    assert_eq!(change(&mut client, &own).await, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn item_32_an_answer_that_sets_the_cookie_is_never_stored_and_one_from_a_session_is_private() {
+    let mut client = Client::new(&default_app());
+    for path in ["/set", "/sign-in", "/rotate"] {
+        let reply = client.post(path).await;
+        reply.set_cookie();
+        assert_eq!((reply.header("cache-control"), reply.header("vary")), (Some("no-store"), Some("cookie")), "{path}");
+    }
+    assert_eq!(client.get("/").await.header("vary"), Some("cookie"));
+    let reply = client.post("/sign-out").await;
+    reply.set_cookie();
+    assert_eq!(reply.header("cache-control"), Some("no-store"));
+}
+
+#[tokio::test]
+async fn item_33_the_life_of_a_session_is_told_by_its_id() {
+    let world = World::new();
+    let mut client = Client::new(&app(world.layer.clone()));
+    for path in ["/set", "/sign-in", "/rotate", "/sign-out"] {
+        client.post(path).await;
+    }
+    let told = world.events.take();
+    let id = told[0].1.expect("it names the session");
+    let kinds = [EventKind::Created, EventKind::SignedIn, EventKind::Rotated, EventKind::Rotated, EventKind::Ended];
+    assert_eq!(told, kinds.map(|kind| (kind, Some(id))));
+}
+
+#[tokio::test]
+async fn item_34_a_hundred_guesses_are_a_hundred_events() {
+    let world = World::new();
+    let app = app(world.layer.clone());
+    let mut victim = Client::new(&app);
+    victim.post("/sign-in").await;
+    world.events.take();
+    for n in 0..100 {
+        Client::with_cookie(&app, COOKIE_NAME, &invented(n)).get("/").await;
+    }
+    assert_eq!(world.events.take(), [(EventKind::Unknown, None); 100]);
+    // The name of a session is known, its secret is guessed.
+    let token = victim.token().unwrap();
+    for n in 0..100 {
+        let guess = token[..=SECRET.start].to_owned() + &invented(n)[SECRET.start + 1..];
+        assert_eq!(
+            Client::with_cookie(&app, COOKIE_NAME, &guess).get("/members").await.status,
+            StatusCode::UNAUTHORIZED
+        );
+    }
+    assert_eq!(world.events.take(), [(EventKind::Unknown, Some(session_of(&token))); 100]);
+}
+
+#[tokio::test]
+async fn item_36_what_the_store_holds_is_no_cookie() {
+    let store = MemoryStore::new();
+    let app = app(SessionLayer::new(store.clone()));
+    let mut client = Client::new(&app);
+    for path in ["/set", "/sign-in", "/rotate"] {
+        client.post(path).await;
+        let token = client.token().unwrap();
+        let dump = store.get(&session_of(&token)).await.unwrap().unwrap().encode();
+        let secret = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(&token).unwrap()[16..].to_vec();
+        assert!(!dump.windows(4).any(|part| secret.windows(4).any(|of_secret| part == of_secret)));
+        assert!(!dump.windows(token.len()).any(|part| part == token.as_bytes()));
+    }
+}
+
+#[tokio::test]
+async fn item_37_a_value_of_another_type_is_an_error_and_two_writers_both_count() {
+    let world = World::new();
+    let token = world.begin().await;
+    world
+        .send(&token, |session| async move {
+            session.insert("n", "a text")?;
+            assert_eq!(session.get::<u64>("n").unwrap_err().kind(), ErrorKind::TypeMismatch);
+            session.remove("n").map(drop)
+        })
+        .await
+        .assert_ok();
+    let mut writers = Vec::new();
+    for _ in 0..2 {
+        let writer = world.hold(&token, |session, gate| async move {
+            gate.wait().await;
+            session.update("n", |n: &mut u32| *n += 1)
+        });
+        writers.push(writer.await);
+    }
+    for writer in writers {
+        writer.finish().await.assert_ok();
+    }
+    assert_eq!(world.read::<u32>(&token, "n").await, Some(2));
+}
+
+#[tokio::test]
+async fn item_38_timeouts_are_the_application_s_to_set_and_a_sign_out_can_be_shown() {
+    let world = World::with(|layer| {
+        layer.with_lifetime(Lifetime::new().with_idle_timeout(15 * MINUTE).with_absolute_timeout(12 * HOUR))
+    });
+    let mut client = Client::new(&app(world.layer.clone()));
+    client.post("/sign-in").await;
+    assert_eq!(client.get("/members").await.status, StatusCode::OK, "so a page can show the way out");
+    world.advance(15 * MINUTE);
+    assert_eq!(client.get("/members").await.status, StatusCode::UNAUTHORIZED);
+}

@@ -1,0 +1,123 @@
+//! What accounts need of sessions, on real servers, which the tests start themselves: the same functions that run in
+//! memory elsewhere, and the attacker too.
+
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+use crate::{accounts, attacker, servers};
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use proptest::prelude::ProptestConfig;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
+use sessile::config::KeyRing;
+use sessile::store::Store;
+use sessile::testing::conformance::{Fixture, Task, check};
+use sessile::{PostgresStore, RedisStore, SealedStore};
+
+use self::accounts::{Setup, csrf_rules, flash_rules, owners_rules, protected_rules};
+use self::servers::Server;
+
+/// How many runs of the attacker: each step of them is some round trips.
+const RUNS: u32 = 40;
+
+#[test]
+fn on_redis() {
+    let server = Server::redis();
+    all(async || RedisStore::connect(&server.url()).await.unwrap());
+}
+
+#[test]
+fn on_postgres() {
+    let server = Server::postgres();
+    all(async || {
+        let store = PostgresStore::connect(&server.url()).await.unwrap();
+        store.migrate().await.unwrap();
+        store
+    });
+}
+
+/// Stores whose records are sealed, on one server.
+struct Sealed<S> {
+    url: String,
+    connect: fn(String) -> Connecting<S>,
+    expires_by_itself: bool,
+}
+
+type Connecting<S> = Pin<Box<dyn Future<Output = S> + Send>>;
+
+impl<S: Store + Clone> Fixture for Sealed<S> {
+    type Store = SealedStore<S>;
+
+    async fn open(&self) -> Self::Store {
+        SealedStore::new((self.connect)(self.url.clone()).await, &KeyRing::new([7; 32]).unwrap()).unwrap()
+    }
+
+    async fn another(&self, _: &Self::Store) -> Self::Store {
+        self.open().await
+    }
+
+    fn spawn(&self, task: Task) {
+        tokio::spawn(task);
+    }
+
+    async fn advance(&self, by: Duration) {
+        tokio::time::sleep(by).await;
+    }
+
+    fn sweeps(&self) -> bool {
+        !self.expires_by_itself
+    }
+
+    /// Sealed without optimisation, more would hold up what else runs here. In memory it is tried to the end.
+    fn largest_state(&self) -> usize {
+        1 << 20
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sealed_records_on_redis() {
+    let server = Server::redis();
+    let connect = |url: String| -> Connecting<RedisStore> {
+        Box::pin(async move { RedisStore::connect(&url).await.unwrap().with_deadline(Duration::from_secs(20)) })
+    };
+    sealed(Sealed { url: server.url(), connect, expires_by_itself: true }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sealed_records_on_postgres() {
+    let server = Server::postgres();
+    let connect = |url: String| -> Connecting<PostgresStore> {
+        Box::pin(async move {
+            let store = PostgresStore::connect(&url).await.unwrap();
+            store.migrate().await.unwrap();
+            store.with_deadline(Duration::from_secs(20))
+        })
+    };
+    sealed(Sealed { url: server.url(), connect, expires_by_itself: false }).await;
+}
+
+async fn sealed<S: Store + Clone>(stores: Sealed<S>) {
+    check(&stores).await.assert();
+    let store = stores.open().await;
+    owners_rules!(one_after_another store =>);
+    protected_rules!(one_after_another store =>);
+}
+
+fn all<S: Store + Clone>(open: impl AsyncFnOnce() -> S) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
+    let store = runtime.block_on(open());
+    runtime.block_on(async {
+        csrf_rules!(one_after_another store =>);
+        flash_rules!(one_after_another store =>);
+        owners_rules!(one_after_another store =>);
+        protected_rules!(one_after_another store =>);
+    });
+    let config = ProptestConfig { cases: RUNS, failure_persistence: None, ..ProptestConfig::default() };
+    let random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let outcome = TestRunner::new_with_rng(config, random).run(&attacker::ops(1..60), |ops| {
+        runtime.block_on(attacker::run(&Setup::with_store(store.clone()), &ops));
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+}

@@ -1,0 +1,29 @@
+//! Tests of a session's values and its life: sign-in, rotation, lifetimes, owners and its end.
+
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+#[path = "../support/accounts/mod.rs"]
+mod accounts;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod accessors;
+mod accounts_in_memory;
+mod damaged_records;
+mod detached;
+mod ending;
+mod events;
+mod lifetimes;
+mod migration;
+mod outside_requests;
+mod owners;
+mod periodic_rotation;
+mod random_requests;
+mod replay_policy;
+mod rotation;
+mod sign_in;
+mod size_limits;
+mod step_up;
+mod transient;
+mod unconfirmed_sessions;
+mod values;

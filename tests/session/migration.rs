@@ -1,0 +1,495 @@
+//! Sessions of another crate are taken over: nobody is signed out, nothing is lost, and no old id is adopted.
+
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+use crate::support;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::routing::{get, post};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::FutureExt;
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use sessile::config::SiteData;
+use sessile::event::EventKind;
+use sessile::migrate::tower_sessions::decode;
+use sessile::migrate::{LegacySession, LegacySessions, MigrationLayer};
+use sessile::store::{Expected, Outcome, Record};
+use sessile::store::{Store, StoreError, Touch};
+use sessile::{Error, MemoryStore, Session, SessionId, SessionLayer};
+use sessile::{SessionLayerBuilder, SignedIn, Token};
+use support::client::{COOKIE_NAME, Client, EventLog, request, request_with_cookies, send, session_of};
+use support::store::{CountingStore, Counts, Fault, FaultyStore, Op, pend};
+use time::OffsetDateTime;
+use tokio::task::JoinSet;
+use tower::ServiceExt;
+
+/// What tower-sessions gave the browser.
+const OLD: &str = "AAECAwQFBgcICQoLDA0ODw";
+const HOUR: time::Duration = time::Duration::HOUR;
+
+/// A store that also keeps all that was ever written to it.
+#[derive(Clone)]
+struct Recording {
+    inner: MemoryStore,
+    written: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Store for Recording {
+    async fn get(&self, id: &SessionId) -> Result<Option<Record>, StoreError> {
+        self.inner.get(id).await
+    }
+
+    async fn set(&self, record: &Record, expected: Expected) -> Result<Outcome, StoreError> {
+        self.written.lock().unwrap().extend(record.encode());
+        self.inner.set(record, expected).await
+    }
+
+    async fn touch(&self, record: &Record, touch: Touch) -> Result<bool, StoreError> {
+        self.inner.touch(record, touch).await
+    }
+
+    async fn delete(&self, id: &SessionId, owner: Option<&str>) -> Result<bool, StoreError> {
+        self.inner.delete(id, owner).await
+    }
+}
+
+/// Where the old sessions are: bytes under ids, as in a table of tower-sessions.
+#[derive(Clone, Default)]
+struct OldTable {
+    rows: Arc<Mutex<HashMap<String, Vec<u8>>>>,
+    broken: Arc<Mutex<Broken>>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Broken {
+    #[default]
+    Not,
+    Load,
+    Delete,
+}
+
+impl OldTable {
+    fn with(id: &str, data: &Value) -> Self {
+        let table = Self::default();
+        table.put(id, record(data, OffsetDateTime::now_utc() + HOUR));
+        table
+    }
+
+    fn put(&self, id: &str, bytes: Vec<u8>) {
+        self.rows.lock().unwrap().insert(id.to_owned(), bytes);
+    }
+
+    fn has(&self, id: &str) -> bool {
+        self.rows.lock().unwrap().contains_key(id)
+    }
+
+    fn set_broken(&self, broken: Broken) {
+        *self.broken.lock().unwrap() = broken;
+    }
+
+    fn check(&self, broken: Broken) -> Result<(), StoreError> {
+        if *self.broken.lock().unwrap() == broken {
+            return Err(StoreError::unavailable("as planned"));
+        }
+        Ok(())
+    }
+}
+
+impl LegacySessions for OldTable {
+    async fn load(&self, cookie: &str) -> Result<Option<LegacySession>, StoreError> {
+        pend(1).await;
+        self.check(Broken::Load)?;
+        let found = self.rows.lock().unwrap().get(cookie).cloned();
+        pend(1).await;
+        let session = found.map(|bytes| decode(&bytes)).transpose()?;
+        Ok(session.filter(|session| OffsetDateTime::now_utc() < session.expires_at()))
+    }
+
+    async fn delete(&self, cookie: &str) -> Result<(), StoreError> {
+        pend(1).await;
+        self.check(Broken::Delete)?;
+        self.rows.lock().unwrap().remove(cookie);
+        pend(1).await;
+        Ok(())
+    }
+}
+
+/// A record as the stores of tower-sessions encode it.
+fn record(data: &Value, expires_at: OffsetDateTime) -> Vec<u8> {
+    let (year, day) = expires_at.to_ordinal_date();
+    let (hour, minute, second, nanosecond) = expires_at.to_hms_nano();
+    let id: i128 = 42;
+    rmp_serde::to_vec(&(id, data, (year, day, hour, minute, second, nanosecond, 0_i8, 0_i8, 0_i8))).unwrap()
+}
+
+fn old_data() -> Value {
+    json!({ "user": 42, "cart": ["tea"], "profile": { "name": "Ada", "admin": false } })
+}
+
+fn migration(old: &OldTable) -> MigrationLayer {
+    MigrationLayer::new(old.clone()).with_conversion(|old| {
+        if let Some(user) = old.get::<u64>("user")? {
+            old.sign_in(&format!("user:{user}"), OffsetDateTime::UNIX_EPOCH);
+        }
+        Ok(())
+    })
+}
+
+fn routes() -> Router {
+    async fn show(session: Session) -> Result<String, Error> {
+        let cart: Option<Vec<String>> = session.get("cart")?;
+        Ok(format!("{:?} {}", session.owner().as_deref(), cart.unwrap_or_default().join(",")))
+    }
+
+    async fn add(session: Session, item: String) -> Result<(), Error> {
+        session.update("cart", move |cart: &mut Vec<String>| cart.push(item))
+    }
+
+    Router::new()
+        .route("/", get(show))
+        .route("/add", post(add))
+        .route("/sign-in", post(async |session: Session| session.sign_in("user:42")))
+        .route("/sign-out", post(async |session: Session| session.sign_out()))
+        .route("/account", get(async |user: SignedIn| user.owner().to_owned()))
+        .route("/static", get(async || "the same for everybody"))
+}
+
+fn app(old: &OldTable, settings: SessionLayerBuilder) -> Router {
+    routes().layer(migration(old)).layer(settings.build().unwrap())
+}
+
+fn over(store: &MemoryStore) -> SessionLayerBuilder {
+    SessionLayer::builder(store.clone())
+}
+
+fn comes_with_the_old_cookie(app: &Router) -> Client {
+    Client::with_cookie(app, "id", OLD)
+}
+
+#[tokio::test]
+async fn an_old_session_goes_on_as_a_new_one() {
+    let (old, store) = (OldTable::with(OLD, &old_data()), MemoryStore::new());
+    let app = app(&old, over(&store));
+    let mut client = comes_with_the_old_cookie(&app);
+
+    let reply = client.get("/account").await;
+    assert_eq!((reply.status, reply.text()), (StatusCode::OK, "user:42"));
+    let cookies = reply.set_cookies();
+    let names: Vec<_> = cookies.iter().map(|cookie| (cookie.name.as_str(), cookie.is_removal())).collect();
+    assert_eq!(names, [("id", true), (COOKIE_NAME, false)]);
+    assert_eq!(cookies[0].attribute("Path"), Some("/"));
+    assert_eq!(reply.header("cache-control"), Some("no-store"));
+    assert!(!old.has(OLD));
+
+    assert_eq!(client.jar.value("id"), None);
+    let reply = client.get("/").await;
+    assert_eq!(reply.text(), r#"Some("user:42") tea"#);
+    reply.assert_no_cookie();
+
+    let sessions = SessionLayer::new(store).sessions();
+    let stored = sessions.find_by_id(&session_of(&client.token().unwrap())).await.unwrap().unwrap();
+    assert_eq!(stored.get::<Value>("profile").unwrap(), Some(json!({ "name": "Ada", "admin": false })));
+    assert_eq!(stored.authenticated_at(), Some(OffsetDateTime::UNIX_EPOCH));
+    assert!(stored.expires_at() > OffsetDateTime::now_utc());
+}
+
+#[tokio::test]
+async fn the_first_request_of_all_can_sign_out_or_in() {
+    for (path, stays) in [("/sign-out", false), ("/sign-in", true)] {
+        let (old, store) = (OldTable::with(OLD, &old_data()), MemoryStore::new());
+        let app = app(&old, over(&store));
+        let mut client = comes_with_the_old_cookie(&app);
+        let reply = client.post(path).await;
+        assert_eq!(reply.status, StatusCode::OK);
+        assert!(client.jar.value("id").is_none());
+        assert_eq!(client.get("/account").await.status == StatusCode::OK, stays);
+        assert_eq!(comes_with_the_old_cookie(&app).get("/account").await.status, StatusCode::UNAUTHORIZED);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_signs_out_in_its_first_request_is_told_to_forget_it_all_the_same() {
+    let (old, store) = (OldTable::with(OLD, &old_data()), MemoryStore::new());
+    let app = app(&old, over(&store).with_clear_site_data([SiteData::Cache]));
+    let reply = comes_with_the_old_cookie(&app).post("/sign-out").await;
+    let cookies = reply.set_cookies();
+    let names: Vec<_> = cookies.iter().map(|cookie| (cookie.name.as_str(), cookie.is_removal())).collect();
+    assert_eq!(names, [("id", true), (COOKIE_NAME, true)]);
+    assert_eq!(reply.header("clear-site-data"), Some("\"cache\""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_requests_at_once_with_the_old_cookie_get_one_session_and_lose_nothing() {
+    for _ in 0..20 {
+        let (old, store) = (OldTable::with(OLD, &old_data()), MemoryStore::new());
+        let layer = over(&store).build().unwrap();
+        let app = routes().layer(migration(&old)).layer(layer.clone());
+        let mut requests = JoinSet::new();
+        for n in 0..50 {
+            let mut client = comes_with_the_old_cookie(&app);
+            requests.spawn(async move {
+                let reply = client.post_body("/add", n.to_string()).await;
+                assert_eq!(reply.status, StatusCode::OK);
+                client.token().unwrap()
+            });
+        }
+        let tokens: BTreeSet<String> = requests.join_all().await.into_iter().collect();
+        assert_eq!(tokens.len(), 1, "all were given one token");
+        let sessions = layer.sessions().owned_by("user:42").await.unwrap();
+        assert_eq!(sessions.len(), 1, "no second session is left over");
+        let cart: BTreeSet<String> = sessions[0].get::<Vec<String>>("cart").unwrap().unwrap().into_iter().collect();
+        assert_eq!(cart.len(), 51);
+        assert!(!old.has(OLD));
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_was_moved_and_signed_out_stays_out_though_the_old_record_is_still_there() {
+    let (old, store) = (OldTable::with(OLD, &old_data()), MemoryStore::new());
+    let app = app(&old, over(&store));
+    old.set_broken(Broken::Delete);
+    let mut client = comes_with_the_old_cookie(&app);
+    let reply = client.get("/account").await;
+    assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
+    reply.assert_no_cookie();
+
+    old.set_broken(Broken::Not);
+    assert_eq!(client.get("/account").await.status, StatusCode::OK);
+    // An old node, or a backup, brings the record back.
+    old.put(OLD, record(&old_data(), OffsetDateTime::now_utc() + HOUR));
+    client.post("/sign-out").await;
+    let mut again = comes_with_the_old_cookie(&app);
+    let reply = again.get("/account").await;
+    assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
+    reply.assert_no_cookie();
+}
+
+#[tokio::test]
+async fn while_a_store_fails_the_answer_is_503_and_nothing_is_lost() {
+    let calls = [(Op::Get, 1), (Op::Get, 2), (Op::Set, 1), (Op::Set, 2)];
+    let faults = calls.iter().flat_map(|&(op, nth)| [(op, nth, Fault::Before), (op, nth, Fault::After)]);
+    for fault in faults {
+        let (old, store) = (OldTable::with(OLD, &old_data()), FaultyStore::new(MemoryStore::new()));
+        let app = app(&old, SessionLayer::builder(store.clone()));
+        let mut client = comes_with_the_old_cookie(&app);
+        store.fail(fault.0, fault.1, fault.2);
+        let reply = client.get("/").await;
+        if reply.status != StatusCode::OK {
+            assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE, "{fault:?}");
+            assert!(client.jar.value("id").is_some(), "{fault:?}");
+        }
+        assert_eq!(client.get("/").await.text(), r#"Some("user:42") tea"#, "{fault:?}");
+    }
+    let (old, store) = (OldTable::with(OLD, &old_data()), MemoryStore::new());
+    let app = app(&old, over(&store));
+    let mut client = comes_with_the_old_cookie(&app);
+    old.set_broken(Broken::Load);
+    let reply = client.get("/").await;
+    assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
+    reply.assert_no_cookie();
+    old.set_broken(Broken::Not);
+    assert_eq!(client.get("/").await.text(), r#"Some("user:42") tea"#);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_at_any_moment_comes_back_to_its_session() {
+    let mut unfinished = 0;
+    for polls in 0..200 {
+        let (old, store) = (OldTable::with(OLD, &old_data()), FaultyStore::new(MemoryStore::new()));
+        store.pend(1);
+        let app = app(&old, SessionLayer::builder(store.clone()));
+        let cookie = format!("id={OLD}");
+        let mut first = app.clone().oneshot(request_with_cookies("/", &[cookie.as_bytes()]));
+        let waker = std::task::Waker::noop();
+        let mut context = std::task::Context::from_waker(waker);
+        let done = (0..polls).any(|_| first.poll_unpin(&mut context).is_ready());
+        drop(first);
+        store.heal();
+        let mut client = comes_with_the_old_cookie(&app);
+        assert_eq!(client.get("/").await.text(), r#"Some("user:42") tea"#, "after {polls} polls");
+        if done {
+            break;
+        }
+        unfinished += 1;
+    }
+    assert!((10..199).contains(&unfinished), "{unfinished}");
+}
+
+#[tokio::test]
+async fn neither_the_old_id_nor_the_new_secret_is_stored() {
+    let written = Arc::<Mutex<Vec<u8>>>::default();
+    let store = Recording { inner: MemoryStore::new(), written: Arc::clone(&written) };
+    let old = OldTable::with(OLD, &old_data());
+    let app = app(&old, SessionLayer::builder(store));
+    let mut client = comes_with_the_old_cookie(&app);
+    client.get("/").await;
+    let token = URL_SAFE_NO_PAD.decode(client.token().unwrap()).unwrap();
+    let old_id = URL_SAFE_NO_PAD.decode(OLD).unwrap();
+    let written = written.lock().unwrap();
+    let holds_bytes = |needle: &[u8]| written.windows(needle.len()).any(|window| window == needle);
+    // As bytes, and as MessagePack's array of numbers.
+    let holds = |bytes: &[u8]| holds_bytes(bytes) || holds_bytes(&rmp_serde::to_vec(bytes).unwrap()[3..]);
+    assert!(holds(&token[..16]), "the id of the new session is");
+    assert!(!holds(&token[16..]) && !holds(&old_id) && !holds(OLD.as_bytes()));
+}
+
+#[tokio::test]
+async fn an_invented_cookie_gets_nothing() {
+    let (old, store) = (OldTable::with(OLD, &old_data()), MemoryStore::new());
+    let app = app(&old, over(&store));
+    for value in ["AAECAwQFBgcICQoLDA0ODg", "", "x", "%00", &"x".repeat(5000)] {
+        let mut client = Client::with_cookie(&app, "id", value);
+        let reply = client.get("/").await;
+        assert_eq!(reply.text(), "None ");
+        reply.assert_no_cookie();
+    }
+    assert!(store.is_empty());
+    assert!(old.has(OLD));
+}
+
+#[tokio::test]
+async fn an_expired_old_session_is_not_taken_over() {
+    let (old, store) = (OldTable::default(), MemoryStore::new());
+    old.put(OLD, record(&old_data(), OffsetDateTime::now_utc() - HOUR));
+    let reply = comes_with_the_old_cookie(&app(&old, over(&store))).get("/account").await;
+    assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
+    assert!(store.is_empty());
+}
+
+#[tokio::test]
+async fn two_different_old_cookies_are_none() {
+    let (old, store) = (OldTable::with(OLD, &old_data()), MemoryStore::new());
+    let app = app(&old, over(&store));
+    for (cookies, owner) in [
+        (format!("id={OLD}; id=BBECAwQFBgcICQoLDA0ODw"), "None "),
+        (format!("id={OLD}; id={OLD}"), r#"Some("user:42") tea"#),
+    ] {
+        assert_eq!(send(&app, request_with_cookies("/", &[cookies.as_bytes()])).await.text(), owner);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_left_alone() {
+    let (old, store, events) = (OldTable::default(), MemoryStore::new(), EventLog::default());
+    old.put(OLD, b"\xc1 no record".to_vec());
+    let app = app(&old, over(&store).with_event_hook(events.hook()));
+    let reply = comes_with_the_old_cookie(&app).get("/").await;
+    assert_eq!(reply.text(), "None ");
+    reply.assert_no_cookie();
+    assert!(old.has(OLD));
+    assert_eq!(events.kinds(), [EventKind::Corrupt]);
+}
+
+#[tokio::test]
+async fn requests_without_the_old_cookie_or_with_ours_cost_nothing() {
+    let (old, store) = (OldTable::with(OLD, &old_data()), CountingStore::new(MemoryStore::new()));
+    let app = app(&old, SessionLayer::builder(store.clone()));
+    send(&app, request(Method::GET, "/static")).await;
+    assert_eq!(store.counts(), Counts::default());
+
+    let mut client = Client::new(&app);
+    client.post_body("/add", "milk").await;
+    client.jar.put("id", OLD);
+    store.reset();
+    assert_eq!(client.get("/static").await.status, StatusCode::OK);
+    assert_eq!(store.counts(), Counts::default());
+    assert_eq!(client.get("/").await.text(), "None milk");
+    assert!(old.has(OLD));
+}
+
+#[tokio::test]
+async fn the_old_name_can_be_the_new_one() {
+    let (old, store) = (OldTable::with(OLD, &old_data()), MemoryStore::new());
+    let app = app(&old, over(&store).with_secure(false));
+    let mut client = comes_with_the_old_cookie(&app);
+    let reply = client.get("/account").await;
+    assert_eq!((reply.status, reply.set_cookie().name.as_str()), (StatusCode::OK, "id"));
+    assert!(Token::parse(client.jar.value("id").unwrap().as_bytes()).is_some());
+    assert_eq!(client.get("/account").await.text(), "user:42");
+}
+
+#[tokio::test]
+async fn middleware_that_has_loaded_the_session_before_is_no_hindrance() {
+    let (old, store) = (OldTable::with(OLD, &old_data()), MemoryStore::new());
+    let peek = axum::middleware::from_fn(async |session: Session, request, next: axum::middleware::Next| {
+        assert!(session.is_new());
+        next.run(request).await
+    });
+    let app = routes().layer(migration(&old)).layer(peek).layer(SessionLayer::new(store));
+    let mut client = comes_with_the_old_cookie(&app);
+    assert_eq!(client.get("/account").await.text(), "user:42");
+    assert!(client.token().is_some());
+}
+
+#[tokio::test]
+async fn middleware_that_has_signed_somebody_in_before_is_not_overruled() {
+    let (old, store) = (OldTable::with(OLD, &old_data()), MemoryStore::new());
+    let sign_in = axum::middleware::from_fn(async |session: Session, request, next: axum::middleware::Next| {
+        session.sign_in("user:1").unwrap();
+        next.run(request).await
+    });
+    let app = routes().layer(migration(&old)).layer(sign_in).layer(SessionLayer::new(store));
+    assert_eq!(comes_with_the_old_cookie(&app).get("/account").await.text(), "user:1");
+}
+
+#[tokio::test]
+async fn the_old_cookie_opens_nothing_to_a_client_that_is_answered_in_a_header() {
+    let store = MemoryStore::new();
+    let header = || over(&store).with_token_header(sessile::config::TokenHeader::bearer());
+    for settings in [header(), header().without_cookie()] {
+        let old = OldTable::with(OLD, &old_data());
+        let app = app(&old, settings);
+        let mut browser = comes_with_the_old_cookie(&app);
+        let mut request = request(Method::GET, "/");
+        request.headers_mut().insert("authorization", "Bearer".parse().unwrap());
+        let reply = browser.send(request).await;
+        assert_eq!(reply.header("session-token"), None);
+        reply.assert_no_cookie();
+        assert!(old.has(OLD));
+    }
+    assert!(store.is_empty());
+}
+
+#[tokio::test]
+async fn the_layers_in_the_wrong_order_are_refused() {
+    let old = OldTable::default();
+    let app = routes().layer(SessionLayer::new(MemoryStore::new())).layer(migration(&old));
+    assert_eq!(send(&app, request(Method::GET, "/static")).await.status, StatusCode::INTERNAL_SERVER_ERROR);
+}
+
+#[tokio::test]
+async fn a_conversion_renames_removes_and_gives_values_another_form() {
+    let id = uuid::Uuid::from_u128(7);
+    let old = OldTable::with(OLD, &json!({ "csrf": "x", "name": "Ada", "device": id }));
+    let migration = MigrationLayer::new(old.clone()).with_conversion(|old| {
+        assert!(old.remove("csrf") && !old.remove("nothing"));
+        if let Some(name) = old.get::<String>("name")? {
+            old.remove("name");
+            old.insert("full_name", &name)?;
+        }
+        old.retype::<uuid::Uuid>("device")
+    });
+    let read = async |session: Session| -> Result<String, Error> {
+        let mut keys = session.keys();
+        keys.sort();
+        Ok(format!("{keys:?} {:?}", session.get::<uuid::Uuid>("device")?))
+    };
+    let app = Router::new().route("/", get(read)).layer(migration).layer(SessionLayer::new(MemoryStore::new()));
+    let reply = comes_with_the_old_cookie(&app).get("/").await;
+    assert_eq!(reply.text(), format!(r#"["device", "full_name"] Some({id})"#));
+}
+
+#[tokio::test]
+async fn a_conversion_that_fails_leaves_the_old_session() {
+    let old = OldTable::with(OLD, &json!({ "user": "no number" }));
+    let app = app(&old, over(&MemoryStore::new()));
+    let reply = comes_with_the_old_cookie(&app).get("/").await;
+    assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR);
+    reply.assert_no_cookie();
+    assert!(old.has(OLD));
+}
