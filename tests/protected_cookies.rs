@@ -183,7 +183,8 @@ async fn a_cookie_that_was_written_under_another_name_opens_nothing() {
 async fn a_private_cookie_shows_neither_the_id_nor_the_token() {
     let world = World::new(SessionLayerBuilder::with_private_cookie);
     let app = world.app(KeyRing::new(NEW).unwrap());
-    let layer = SessionLayer::builder(world.store.clone()).with_private_cookie(KeyRing::new(NEW).unwrap()).build().unwrap();
+    let layer =
+        SessionLayer::builder(world.store.clone()).with_private_cookie(KeyRing::new(NEW).unwrap()).build().unwrap();
     let (id, token) = layer.sessions().create(&serde_json::json!({ "n": 7 })).await.unwrap();
     let cookie = sessile::testing::cookie(&layer, &token);
     let text = cookie.to_str().unwrap();
@@ -197,7 +198,11 @@ async fn a_private_cookie_shows_neither_the_id_nor_the_token() {
 #[test]
 fn a_short_key_is_refused_when_the_layer_is_built() {
     for way in WAYS {
-        for ring in [KeyRing::new([0; 31]).unwrap(), KeyRing::new(NEW).unwrap().add_old_key([0; 16]).unwrap(), KeyRing::new("").unwrap()] {
+        for ring in [
+            KeyRing::new([0; 31]).unwrap(),
+            KeyRing::new(NEW).unwrap().add_old_key([0; 16]).unwrap(),
+            KeyRing::new("").unwrap(),
+        ] {
             let error = way(SessionLayer::builder(MemoryStore::new()), ring).build().unwrap_err();
             assert!(error.to_string().contains("32 bytes"), "{error}");
         }
