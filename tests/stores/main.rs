@@ -10,14 +10,14 @@ mod caught;
 #[path = "../../examples/custom_store.rs"]
 #[allow(dead_code)] // Its server is not started here; its tests run.
 mod custom_store;
+#[path = "conformance/defects.rs"]
+mod defects;
 #[path = "conformance/memory.rs"]
 mod memory;
 #[path = "conformance/plain.rs"]
 mod plain;
 #[path = "conformance/report.rs"]
 mod report;
-#[path = "conformance/saboteurs.rs"]
-mod saboteurs;
 
 mod memory_store;
 mod sealed;

@@ -1,4 +1,4 @@
-//! What the suite must know of the store that it tries.
+//! The suite's view of the store under test.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,12 +8,12 @@ use time::OffsetDateTime;
 
 use crate::store::Store;
 
-/// Work for [`Fixture::spawn`].
+/// A future for [`Fixture::spawn`].
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// How the suite opens a store, connects to it again, and lets its time pass.
+/// Opens the store under test, connects to it again, and lets its time pass.
 ///
-/// A fixture panics where it cannot do what it is asked: a test without its database is no test.
+/// A fixture should panic if it cannot reach its database, so that the test fails.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say how to open a store",
     label = "no `Fixture`",
@@ -21,48 +21,52 @@ pub type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
             test, and have its `open` make the store"
 )]
 pub trait Fixture: Send + Sync {
-    /// The store.
+    /// Type of the store.
     type Store: Store;
 
-    /// A store to try one rule on. It may be a new and empty one, or one over the same data each time.
+    /// Opens a store for one rule. It can be new and empty, or share its data with the stores opened before.
     fn open(&self) -> impl Future<Output = Self::Store> + Send;
 
-    /// A second way to the same data as `store`: another connection, where there are connections; a clone of the
-    /// handle, where there are none.
+    /// Opens a second connection to the data of `store`; a store without connections returns a clone of its handle.
     fn another(&self, store: &Self::Store) -> impl Future<Output = Self::Store> + Send;
 
-    /// Runs a task beside what runs already, and does not wait for it: `tokio::spawn(task);`.
-    fn spawn(&self, task: Task);
+    /// Runs a task concurrently, without waiting for it. Default: `tokio::spawn`.
+    fn spawn(&self, task: Task) {
+        tokio::spawn(task);
+    }
 
-    /// Lets at least this much time pass for the store: moves the clock that it goes by, or sleeps.
-    fn advance(&self, by: Duration) -> impl Future<Output = ()> + Send;
+    /// Lets at least this much time pass for the store: moves its clock, or sleeps. Default: `tokio::time::sleep`.
+    fn advance(&self, by: Duration) -> impl Future<Output = ()> + Send {
+        async move { tokio::time::sleep(by).await }
+    }
 
-    /// What time it is for the store. Default: the system's time.
+    /// Returns the time by the store's clock. Default: the system time.
     fn now(&self) -> impl Future<Output = OffsetDateTime> + Send {
         std::future::ready(OffsetDateTime::now_utc())
     }
 
-    /// Whether the store lists the sessions of an owner. Default: yes.
+    /// Returns whether the store has an index of owners. Default: `true`.
     fn has_owners(&self) -> bool {
         true
     }
 
-    /// Whether expired records stay until [`delete_expired`](Store::delete_expired) deletes them, so that it can say
-    /// how many there were. `false` for a store that expires them by itself. Default: yes.
+    /// Returns whether expired records stay until [`delete_expired`](Store::delete_expired) removes and counts them.
+    /// A store that expires its records itself returns `false`. Default: `true`.
     fn sweeps(&self) -> bool {
         true
     }
 
-    /// How large a state the store is made for, in bytes. A session has at most 1 MiB unless its layer says otherwise.
-    /// Default: 16 MiB.
+    /// Returns the largest state that the store supports, in bytes. Default: 16 MiB.
+    ///
+    /// A session has at most 1 MiB unless its layer allows more.
     fn largest_state(&self) -> usize {
         16 << 20
     }
 
-    /// How many round trips `store` has made so far, where that can be told. Default: it cannot.
+    /// Returns how many round trips `store` has made so far; `None` if they are not counted. Default: `None`.
     ///
-    /// A counter of the whole server will do, since rules that count are alone. A pool of several connections, each of
-    /// which prepares its statements first, counts too many: give it one connection.
+    /// A counter of the whole server is enough, since rules that count run alone. Give a pool one connection: each of
+    /// several would count the statements that it prepares first.
     fn round_trips(&self, store: &Self::Store) -> Option<u64> {
         let _ = store;
         None

@@ -1,205 +1,250 @@
-//! A store's operations, each with what must come of it.
+//! The store, the records and the time that one rule works with.
 
-use std::error::Error as _;
-use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use super::trial::version_of;
-use crate::error::{StoreError, StoreErrorKind};
-use crate::record::Record;
-use crate::store::{Expected, Outcome, Store, Touch};
-use crate::token::SessionId;
+use time::OffsetDateTime;
+use tokio::sync::{Semaphore, oneshot};
 
-/// Why a rule stops before its end.
-#[derive(Debug)]
-pub(super) enum Stop {
-    Broken(String),
-    NotApplicable(String),
+use super::connection::{Connection, version_of};
+use super::fixture::Fixture;
+use super::opened::{ErasedFixture, Opened};
+use super::verdict::{Checked, broken, ensure};
+use crate::clock::Timestamp;
+use crate::record::{Record, RecordParts, Version};
+use crate::store::{Expected, Outcome, Touch};
+use crate::token::{SessionId, random};
+
+/// Lifetime of a record that must not expire during its rule. Rules that share a clock move it by far less.
+pub(super) const LONG: Duration = Duration::from_secs(3600);
+
+/// Lifetime of a record that is to expire. With a real clock, all rules wait for it at the same time.
+pub(super) const SHORT: Duration = Duration::from_secs(1);
+
+/// How long after its expiry a record must be absent.
+const MARGIN: Duration = Duration::from_millis(250);
+
+/// The store and surroundings of one rule.
+pub(super) struct Probe<'a> {
+    fixture: &'a dyn ErasedFixture,
+    pub(super) store: Connection,
+    /// Start of the rule by the store's clock, to the millisecond.
+    pub(super) now: OffsetDateTime,
+    pub(super) has_owners: bool,
+    pub(super) sweeps: bool,
+    pub(super) largest_state: usize,
+    ids: Mutex<Vec<SessionId>>,
 }
 
-pub(super) type Checked<T = ()> = Result<T, Stop>;
-
-/// Breaks the rule, with what was seen, unless the condition holds.
-macro_rules! ensure {
-    ($condition:expr, $($seen:tt)+) => {
-        if !$condition {
-            return Err($crate::testing::conformance::probe::Stop::Broken(format!($($seen)+)));
+impl<'a> Probe<'a> {
+    pub(super) async fn new<F: Fixture>(opened: &'a Opened<'_, F>) -> Self {
+        Self {
+            fixture: opened,
+            store: opened.store(),
+            now: milliseconds(opened.now().await),
+            has_owners: opened.fixture.has_owners(),
+            sweeps: opened.fixture.sweeps(),
+            largest_state: opened.fixture.largest_state(),
+            ids: Mutex::default(),
         }
-    };
-}
-pub(super) use ensure;
-
-/// One way to the data of a store.
-pub(super) struct Probe<S>(Arc<S>);
-
-impl<S: Store> Probe<S> {
-    pub(super) fn new(store: S) -> Self {
-        Self(Arc::new(store))
     }
 
-    pub(super) fn store(&self) -> &S {
-        &self.0
+    /// Opens a second connection to the store's data.
+    pub(super) async fn another(&self) -> Connection {
+        self.fixture.another().await
     }
 
-    pub(super) async fn get(&self, id: &SessionId) -> Checked<Option<Record>> {
-        self.0.get(id).await.map_err(|error| failed("get", &error))
+    pub(super) fn round_trips(&self) -> Option<u64> {
+        self.fixture.round_trips()
     }
 
-    pub(super) async fn set(&self, record: &Record, expected: Expected) -> Checked<Outcome> {
-        self.0.set(record, expected).await.map_err(|error| failed("set", &error))
-    }
-
-    pub(super) async fn touch(&self, record: &Record, touch: Touch) -> Checked<bool> {
-        self.0.touch(record, touch).await.map_err(|error| failed("touch", &error))
-    }
-
-    pub(super) async fn delete(&self, id: &SessionId) -> Checked<bool> {
-        self.0.delete(id, None).await.map_err(|error| failed("delete", &error))
-    }
-
-    pub(super) async fn owned_by(&self, owner: &str) -> Checked<Vec<Record>> {
-        self.0.owned_by(owner).await.map_err(|error| failed("owned_by", &error))
-    }
-
-    pub(super) async fn delete_expired(&self) -> Checked<u64> {
-        self.0.delete_expired().await.map_err(|error| failed("delete_expired", &error))
-    }
-
-    /// Writes a record whose id is free.
-    pub(super) async fn create(&self, record: &Record) -> Checked {
-        self.writes(record, Expected::Absent).await
-    }
-
-    /// Writes `next` over `record`, which is stored.
-    pub(super) async fn replace(&self, record: &Record, next: &Record) -> Checked {
-        self.writes(next, Expected::Version(record.version())).await
-    }
-
-    pub(super) async fn writes(&self, record: &Record, expected: Expected) -> Checked {
-        let outcome = self.set(record, expected).await?;
-        ensure!(outcome == Outcome::Written, "set, {}, answered {outcome:?}; Written was due", told(expected));
-        Ok(())
-    }
-
-    pub(super) async fn refuses(&self, record: &Record, expected: Expected) -> Checked {
-        let outcome = self.set(record, expected).await?;
-        ensure!(outcome == Outcome::Refused, "set, {}, answered {outcome:?}; Refused was due", told(expected));
-        Ok(())
-    }
-
-    pub(super) async fn touches(&self, record: &Record, touch: Touch) -> Checked {
-        let touched = self.touch(record, touch).await?;
-        ensure!(touched, "touch of a live record of version {} answered false", version_of(record));
-        Ok(())
-    }
-
-    pub(super) async fn deletes(&self, id: &SessionId) -> Checked {
-        ensure!(self.delete(id).await?, "delete of a live record answered false");
-        Ok(())
-    }
-
-    /// The record is stored, and just so.
-    pub(super) async fn holds(&self, due: &Record) -> Checked {
-        let seen = self.live(due.id()).await?;
-        ensure!(seen == *due, "get found another record than was due: {}", differences(&seen, due));
-        Ok(())
-    }
-
-    /// The record of this id, which must be there.
-    pub(super) async fn live(&self, id: &SessionId) -> Checked<Record> {
-        let Some(seen) = self.get(id).await? else {
-            return Err(Stop::Broken("get found nothing where a live record was due".into()));
+    /// Returns a new record with a long life.
+    pub(super) fn record(&self, change: impl FnOnce(&mut RecordParts)) -> Record {
+        let mut parts = RecordParts {
+            id: SessionId::generate(self.now.into()),
+            version: Version::new(1),
+            owner: None,
+            last_seen: self.now,
+            expires_at: self.now + LONG,
+            state: noise(100),
         };
-        Ok(seen)
+        change(&mut parts);
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).push(parts.id);
+        Record::from_parts(parts)
     }
 
-    /// Nothing is stored under this id.
-    pub(super) async fn lacks(&self, id: &SessionId) -> Checked {
-        if let Some(seen) = self.get(id).await? {
-            return Err(Stop::Broken(format!("get found {seen:?} where nothing was due")));
+    /// Writes a new record with a long life.
+    pub(super) async fn stored(&self, change: impl FnOnce(&mut RecordParts)) -> Checked<Record> {
+        let record = self.record(change);
+        self.store.create(&record).await?;
+        Ok(record)
+    }
+
+    /// Writes a new record of this owner.
+    pub(super) async fn stored_for(&self, owner: &str) -> Checked<Record> {
+        self.stored(|parts| parts.owner = Some(owner.into())).await
+    }
+
+    /// Deletes all records of the rule, as far as the store can.
+    pub(super) async fn clean_up(&self) {
+        let ids = std::mem::take(&mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner));
+        for id in ids {
+            let _ = self.store.delete(&id, None).await;
         }
-        Ok(())
     }
 
-    /// The owner has these sessions, in the order of their ids, and no other.
-    pub(super) async fn lists<'a>(&self, owner: &str, due: impl IntoIterator<Item = &'a Record>) -> Checked {
-        let mut due: Vec<&Record> = due.into_iter().collect();
-        due.sort_unstable_by_key(|record| *record.id());
-        let seen = self.owned_by(owner).await?;
-        let (seen_ids, due_ids): (Vec<_>, Vec<_>) =
-            (seen.iter().map(Record::id).collect(), due.iter().map(|record| record.id()).collect());
-        if seen_ids != due_ids {
-            let missing = due_ids.iter().filter(|id| !seen_ids.contains(id)).count();
-            let extra = seen_ids.iter().filter(|id| !due_ids.contains(id)).count();
-            let order =
-                if missing + extra == 0 { "all due, but out of order or more than once" } else { "not those due" };
-            return Err(Stop::Broken(format!(
-                "owned_by listed {} sessions where {} were due: {order}; {missing} were missing, {extra} too many",
-                seen.len(),
-                due.len()
-            )));
+    /// Returns an owner that no other rule uses.
+    pub(super) fn owner(&self, name: &str) -> String {
+        format!("{}{name}", u64::from_be_bytes(random()))
+    }
+
+    /// Returns a touch so many seconds after the start of the rule.
+    pub(super) fn touch_after(&self, seconds: u64) -> Touch {
+        let at = self.now + Duration::from_secs(seconds);
+        Touch::new(at, at + LONG)
+    }
+
+    /// Returns an expiry soon from now.
+    pub(super) async fn soon(&self) -> OffsetDateTime {
+        milliseconds(self.fixture.now().await) + SHORT
+    }
+
+    /// Waits until this instant has certainly passed for the store.
+    pub(super) async fn pass(&self, instant: OffsetDateTime) -> Checked {
+        let due = instant + MARGIN;
+        for _ in 0..100 {
+            let now = self.fixture.now().await;
+            if now > due {
+                return Ok(());
+            }
+            self.fixture.advance((due - now).unsigned_abs() + Duration::from_millis(1)).await;
         }
-        for (seen, due) in seen.iter().zip(due) {
-            ensure!(seen == due, "owned_by listed another record than was due: {}", differences(seen, due));
+        broken("`now` of the fixture does not follow its `advance`")
+    }
+
+    /// Writes a record and waits until it has expired.
+    pub(super) async fn expired(&self, owner: Option<&str>) -> Checked<Record> {
+        let expires_at = self.soon().await;
+        let record = self.stored(|parts| {
+            parts.expires_at = expires_at;
+            parts.owner = owner.map(Into::into);
+        });
+        let record = record.await?;
+        self.pass(expires_at).await?;
+        Ok(record)
+    }
+
+    /// Writes a record, prolongs its life, and waits until its first expiry has passed.
+    pub(super) async fn prolonged(&self, by: Prolonged, owner: Option<&str>) -> Checked<Record> {
+        // On a slow machine the record may expire before it is prolonged: then the next one lives longer.
+        for doublings in 0..7 {
+            let first = self.soon().await + SHORT * ((1 << doublings) - 1);
+            let record = self.stored(|parts| {
+                parts.expires_at = first;
+                parts.owner = owner.map(Into::into);
+            });
+            let mut record = record.await?;
+            let done = match by {
+                Prolonged::Touch => {
+                    let touch = Touch::new(record.last_seen(), first + LONG);
+                    let done = self.store.touch(&record, touch).await?;
+                    record.touch(touch);
+                    done
+                }
+                Prolonged::Set => {
+                    let expected = Expected::Version(record.version());
+                    record = next(&record, |parts| parts.expires_at = first + LONG);
+                    self.store.set(&record, expected).await? == Outcome::Written
+                }
+            };
+            if done {
+                self.pass(first).await?;
+                return Ok(record);
+            }
+            let now = self.fixture.now().await;
+            ensure(now >= first, || format!("{by:?} of a live record did nothing, {} before its expiry", first - now))?;
         }
-        Ok(())
+        broken("the store is so slow that a record with a life of a minute expired between two calls")
     }
-}
 
-impl<S> Clone for Probe<S> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-/// What is not the same in two records, part by part.
-pub(super) fn differences(seen: &Record, due: &Record) -> String {
-    let mut text = String::new();
-    let mut part = |name: &str, seen: String, due: String| {
-        if seen != due {
-            let _ = write!(text, "{}{name} was {seen} and should be {due}", if text.is_empty() { "" } else { "; " });
+    /// Runs all calls at the same time, as tasks of the fixture; returns their outputs in the order of the calls.
+    pub(super) async fn at_once<T, C>(&self, calls: impl IntoIterator<Item = C>) -> Checked<Vec<T>>
+    where
+        T: Send + 'static,
+        C: Future<Output = Checked<T>> + Send + 'static,
+    {
+        // No call starts before all tasks are there.
+        let gate = Arc::new(Semaphore::new(0));
+        let spawn = |call: C| {
+            let (sender, output) = oneshot::channel();
+            let gate = Arc::clone(&gate);
+            self.fixture.spawn(Box::pin(async move {
+                let _ = gate.acquire().await;
+                let _ = sender.send(call.await);
+            }));
+            output
+        };
+        let answers: Vec<_> = calls.into_iter().map(spawn).collect();
+        gate.close();
+        let mut outputs = Vec::with_capacity(answers.len());
+        for answer in answers {
+            match answer.await {
+                Ok(output) => outputs.push(output?),
+                Err(_) => return broken("a call panicked, or `spawn` of the fixture did not run it to its end"),
+            }
         }
-    };
-    part("id", seen.id().to_string(), due.id().to_string());
-    part("version", version_of(seen).to_string(), version_of(due).to_string());
-    part("owner", brief(seen.owner()), brief(due.owner()));
-    part("last seen", seen.last_seen().to_string(), due.last_seen().to_string());
-    part("expiry", seen.expires_at().to_string(), due.expires_at().to_string());
-    if seen.state() != due.state() {
-        let (length, due_length) = (seen.state().len(), due.state().len());
-        let same = seen.state().iter().zip(due.state()).take_while(|(seen, due)| seen == due).count();
-        part(
-            "state",
-            format!("{length} bytes, the same up to byte {same},"),
-            format!("{due_length} bytes, of which all matter"),
-        );
-    }
-    text
-}
-
-fn brief(owner: Option<&str>) -> String {
-    match owner {
-        Some(owner) if owner.len() > 80 => format!("an owner of {} bytes", owner.len()),
-        owner => format!("{owner:?}"),
+        Ok(outputs)
     }
 }
 
-fn told(expected: Expected) -> String {
-    match expected {
-        Expected::Absent => "expecting nothing".into(),
-        Expected::Version(version) => format!("expecting version {}", version.get()),
-    }
+/// The operation that prolongs a life.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Prolonged {
+    Touch,
+    Set,
 }
 
-fn failed(operation: &str, error: &StoreError) -> Stop {
-    let mut seen = format!("{operation} failed: {error}");
-    let mut source = error.source();
-    while let Some(error) = source {
-        let _ = write!(seen, ": {error}");
-        source = error.source();
+/// Returns the next version of a record, with another state.
+pub(super) fn next(record: &Record, change: impl FnOnce(&mut RecordParts)) -> Record {
+    let mut parts = record.clone().into_parts();
+    parts.version = Version::new(version_of(record) + 1);
+    parts.state = noise(80);
+    change(&mut parts);
+    Record::from_parts(parts)
+}
+
+/// Returns the next version of a record, with another owner.
+pub(super) fn next_for(record: &Record, owner: Option<&str>) -> Record {
+    next(record, |parts| parts.owner = owner.map(Into::into))
+}
+
+/// Returns the record with another version.
+pub(super) fn at_version(record: &Record, number: u64) -> Record {
+    let mut parts = record.clone().into_parts();
+    parts.version = Version::new(number);
+    Record::from_parts(parts)
+}
+
+/// Returns the record after a touch.
+pub(super) fn touched(mut record: Record, touch: Touch) -> Record {
+    record.touch(touch);
+    record
+}
+
+/// Returns random bytes, which neither compression nor a text column keeps by chance.
+pub(super) fn noise(length: usize) -> Arc<[u8]> {
+    let mut word = u64::from_be_bytes(random()) | 1;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        word ^= word << 13;
+        word ^= word >> 7;
+        word ^= word << 17;
+        bytes.extend_from_slice(&word.to_be_bytes());
     }
-    if error.kind() == StoreErrorKind::Unsupported && operation == "owned_by" {
-        seen.push_str(" (a store without an index of owners says so in its fixture)");
-    }
-    Stop::Broken(seen)
+    bytes.truncate(length);
+    bytes.into()
+}
+
+fn milliseconds(instant: OffsetDateTime) -> OffsetDateTime {
+    Timestamp::from(instant).into()
 }

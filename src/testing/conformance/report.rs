@@ -1,15 +1,16 @@
-//! What came of trying all rules.
+//! The results of all rules.
 
 use std::fmt;
 
-use super::rule::{Rule, Verdict, announce};
+use super::rules::{Rule, print};
+use super::verdict::Verdict;
 
-/// What came of trying every rule on a store. Prints as a list, with a line of totals at its end.
+/// Results of all rules on a store. Prints as a list that ends with totals.
 #[derive(Clone, Debug)]
-#[must_use = "a report that nobody reads finds nothing"]
+#[must_use = "a report has no effect unless it is read; call `assert` to fail on broken rules"]
 pub struct Report(Vec<Finding>);
 
-/// What came of trying one rule.
+/// Result of one rule on a store.
 #[derive(Clone, Debug)]
 pub struct Finding {
     rule: Rule,
@@ -21,39 +22,34 @@ impl Report {
         Self(findings)
     }
 
-    /// What was found on each rule.
+    /// Returns the results of all rules.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {
         &self.0
     }
 
-    /// The rules that the store breaks.
+    /// Returns the rules that the store breaks.
     pub fn broken(&self) -> impl Iterator<Item = &Finding> {
         self.0.iter().filter(|finding| matches!(finding.verdict, Verdict::Broken(_)))
     }
 
-    /// The rules that do not apply to the store.
+    /// Returns the rules that do not apply to the store.
     pub fn not_applicable(&self) -> impl Iterator<Item = &Finding> {
         self.0.iter().filter(|finding| matches!(finding.verdict, Verdict::NotApplicable(_)))
     }
 
-    /// Says on the standard error which rules do not apply.
+    /// Panics if a rule is broken. Prints the rules that do not apply on the standard error.
     ///
     /// # Panics
     ///
-    /// Where a rule is broken: with all that are, and what was seen.
+    /// If the store breaks a rule: with each broken rule and how the store breaks it.
     pub fn assert(&self) {
         for finding in self.not_applicable() {
-            announce(&finding.to_string());
+            print(&finding.to_string());
         }
         let broken: Vec<String> = self.broken().map(Finding::to_string).collect();
-        assert!(
-            broken.is_empty(),
-            "the store breaks {} of {} rules\n{}",
-            broken.len(),
-            self.0.len(),
-            broken.join("\n")
-        );
+        let (count, rules) = (broken.len(), self.0.len());
+        assert!(broken.is_empty(), "the store breaks {count} of {rules} rules\n{}", broken.join("\n"));
     }
 }
 
@@ -73,13 +69,13 @@ impl Finding {
         Self { rule, verdict }
     }
 
-    /// The rule.
+    /// Returns the rule.
     #[must_use]
     pub const fn rule(&self) -> Rule {
         self.rule
     }
 
-    /// What came of trying it.
+    /// Returns the result of the rule.
     pub const fn verdict(&self) -> &Verdict {
         &self.verdict
     }

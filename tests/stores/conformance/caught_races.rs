@@ -1,21 +1,21 @@
 //! Stores that are right for one caller, on one connection, and not for several.
 
-use crate::saboteurs::{AsksTwice, Caches, InTwoHalves, ReadsThenWrites, RemembersVersions};
+use crate::defects::{AsksTwice, Caches, InTwoHalves, ReadsThenWrites, RemembersVersions};
 
 caught! {
     a_store_that_reads_and_compares_and_then_writes:
         ReadsThenWrites => [
             each_version_is_written_by_one,
             one_of_many_creators_writes,
-            one_of_many_deletes_says_true,
-            a_set_that_meets_a_delete_revives_nothing,
-            a_touch_that_meets_a_delete_revives_nothing,
-            touches_that_meet_sets_lose_none,
+            one_of_many_deletes_returns_true,
+            a_set_during_a_delete_revives_nothing,
+            a_touch_during_a_delete_revives_nothing,
+            touches_during_sets_undo_no_set,
         ];
 
     a_store_that_takes_two_steps:
         InTwoHalves => [
-            reads_see_whole_records,
+            a_get_during_sets_sees_a_whole_record,
             a_dropped_set_has_happened_or_not,
             a_dropped_touch_has_happened_or_not,
             a_dropped_delete_has_happened_or_not,
@@ -30,7 +30,7 @@ caught! {
         ];
 
     a_store_that_compares_with_what_it_remembers:
-        RemembersVersions::default() => [another_connections_set_counts];
+        RemembersVersions::default() => [a_set_by_another_connection_counts];
 
     a_store_that_asks_before_it_does:
         AsksTwice => [

@@ -1,4 +1,4 @@
-//! A plain store that keeps every rule, and the hooks by which a saboteur breaks one.
+//! A plain store that keeps every rule, and the hooks by which a defect breaks one.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sessile::SessionId;
-use sessile::store::{Expected, Outcome, Record, RecordParts, Store, StoreError, Touch, Version};
+use sessile::store::{Expected, Outcome, Record, RecordParts, Store, StoreError, Touch};
 use sessile::testing::ManualClock;
-use sessile::testing::conformance::{Fixture, Task};
+use sessile::testing::conformance::Fixture;
 use time::OffsetDateTime;
 use tokio::task::yield_now;
 
@@ -91,10 +91,11 @@ impl Plain {
         })
     }
 
-    pub(crate) fn touch_now(&self, id: &SessionId, version: Version, touch: Touch) -> bool {
-        let now = self.now();
+    pub(crate) fn touch_now(&self, record: &Record, touch: Touch) -> bool {
+        let (now, version) = (self.now(), record.version());
         self.map(|records| {
-            let found = records.get_mut(id).filter(|found| now < found.expires_at() && found.version() == version);
+            let found = records.get_mut(record.id());
+            let found = found.filter(|found| now < found.expires_at() && found.version() == version);
             found.map(|found| found.touch(touch)).is_some()
         })
     }
@@ -127,8 +128,8 @@ impl Plain {
         Ok(self.round_trip(|plain| plain.set_now(record, expected)).await)
     }
 
-    pub(crate) async fn touch(&self, id: &SessionId, version: Version, touch: Touch) -> Answer<bool> {
-        Ok(self.round_trip(|plain| plain.touch_now(id, version, touch)).await)
+    pub(crate) async fn touch(&self, record: &Record, touch: Touch) -> Answer<bool> {
+        Ok(self.round_trip(|plain| plain.touch_now(record, touch)).await)
     }
 
     pub(crate) async fn delete(&self, id: &SessionId) -> Answer<bool> {
@@ -144,8 +145,8 @@ impl Plain {
     }
 }
 
-/// What a saboteur does in the place of the plain store: whatever it does not override is done as it should be.
-pub(crate) trait Sabotage: Clone + Send + Sync + 'static {
+/// What a defect does in the place of the plain store: whatever it does not override is done as it should be.
+pub(crate) trait Defect: Clone + Send + Sync + 'static {
     fn get(&self, plain: &Plain, id: &SessionId) -> impl Future<Output = Answer<Option<Record>>> + Send {
         plain.get(id)
     }
@@ -154,17 +155,12 @@ pub(crate) trait Sabotage: Clone + Send + Sync + 'static {
         plain.set(record, expected)
     }
 
-    fn touch(
-        &self,
-        plain: &Plain,
-        id: &SessionId,
-        version: Version,
-        touch: Touch,
-    ) -> impl Future<Output = Answer<bool>> + Send {
-        plain.touch(id, version, touch)
+    fn touch(&self, plain: &Plain, record: &Record, touch: Touch) -> impl Future<Output = Answer<bool>> + Send {
+        plain.touch(record, touch)
     }
 
-    fn delete(&self, plain: &Plain, id: &SessionId) -> impl Future<Output = Answer<bool>> + Send {
+    fn delete(&self, plain: &Plain, id: &SessionId, owner: Option<&str>) -> impl Future<Output = Answer<bool>> + Send {
+        let _ = owner;
         plain.delete(id)
     }
 
@@ -176,7 +172,7 @@ pub(crate) trait Sabotage: Clone + Send + Sync + 'static {
         plain.delete_expired()
     }
 
-    /// The saboteur of another connection.
+    /// The defect of another connection.
     fn another(&self) -> Self {
         self.clone()
     }
@@ -184,52 +180,52 @@ pub(crate) trait Sabotage: Clone + Send + Sync + 'static {
 
 /// Breaks nothing.
 #[derive(Clone)]
-pub(crate) struct Honest;
+pub(crate) struct NoDefect;
 
-impl Sabotage for Honest {}
+impl Defect for NoDefect {}
 
-/// The plain store in the hands of a saboteur.
-pub(crate) struct Sabotaged<S> {
+/// The plain store in the hands of a defect.
+pub(crate) struct Broken<S> {
     plain: Plain,
-    saboteur: S,
+    defect: S,
 }
 
-impl<S: Sabotage> Store for Sabotaged<S> {
+impl<S: Defect> Store for Broken<S> {
     async fn get(&self, id: &SessionId) -> Answer<Option<Record>> {
-        self.saboteur.get(&self.plain, id).await
+        self.defect.get(&self.plain, id).await
     }
 
     async fn set(&self, record: &Record, expected: Expected) -> Answer<Outcome> {
-        self.saboteur.set(&self.plain, record, expected).await
+        self.defect.set(&self.plain, record, expected).await
     }
 
     async fn touch(&self, record: &Record, touch: Touch) -> Answer<bool> {
-        self.saboteur.touch(&self.plain, record.id(), record.version(), touch).await
+        self.defect.touch(&self.plain, record, touch).await
     }
 
-    async fn delete(&self, id: &SessionId, _: Option<&str>) -> Answer<bool> {
-        self.saboteur.delete(&self.plain, id).await
+    async fn delete(&self, id: &SessionId, owner: Option<&str>) -> Answer<bool> {
+        self.defect.delete(&self.plain, id, owner).await
     }
 
     async fn owned_by(&self, owner: &str) -> Answer<Vec<Record>> {
-        self.saboteur.owned_by(&self.plain, owner).await
+        self.defect.owned_by(&self.plain, owner).await
     }
 
     async fn delete_expired(&self) -> Answer<u64> {
-        self.saboteur.delete_expired(&self.plain).await
+        self.defect.delete_expired(&self.plain).await
     }
 }
 
-/// Opens stores that this saboteur has in hand. All of them share their data, as those of one server do.
-pub(crate) struct Workshop<S> {
+/// Opens stores that this defect has in hand. All of them share their data, as those of one server do.
+pub(crate) struct BrokenFixture<S> {
     plain: Plain,
-    saboteur: S,
+    defect: S,
     owners: bool,
 }
 
-impl<S: Sabotage> Workshop<S> {
-    pub(crate) fn of(saboteur: S) -> Self {
-        Self { plain: Plain::new(&ManualClock::new()), saboteur, owners: true }
+impl<S: Defect> BrokenFixture<S> {
+    pub(crate) fn of(defect: S) -> Self {
+        Self { plain: Plain::new(&ManualClock::new()), defect, owners: true }
     }
 
     /// Says that the store has no index of owners.
@@ -239,19 +235,15 @@ impl<S: Sabotage> Workshop<S> {
     }
 }
 
-impl<S: Sabotage> Fixture for Workshop<S> {
-    type Store = Sabotaged<S>;
+impl<S: Defect> Fixture for BrokenFixture<S> {
+    type Store = Broken<S>;
 
-    async fn open(&self) -> Sabotaged<S> {
-        Sabotaged { plain: self.plain.clone(), saboteur: self.saboteur.clone() }
+    async fn open(&self) -> Broken<S> {
+        Broken { plain: self.plain.clone(), defect: self.defect.clone() }
     }
 
-    async fn another(&self, store: &Sabotaged<S>) -> Sabotaged<S> {
-        Sabotaged { plain: store.plain.clone(), saboteur: store.saboteur.another() }
-    }
-
-    fn spawn(&self, task: Task) {
-        tokio::spawn(task);
+    async fn another(&self, store: &Broken<S>) -> Broken<S> {
+        Broken { plain: store.plain.clone(), defect: store.defect.another() }
     }
 
     async fn now(&self) -> OffsetDateTime {
@@ -266,7 +258,7 @@ impl<S: Sabotage> Fixture for Workshop<S> {
         self.owners
     }
 
-    fn round_trips(&self, store: &Sabotaged<S>) -> Option<u64> {
+    fn round_trips(&self, store: &Broken<S>) -> Option<u64> {
         Some(store.plain.0.round_trips.load(Ordering::SeqCst))
     }
 }

@@ -1,44 +1,116 @@
-//! What was deleted is gone, and whoever deleted it knows.
+//! Delete removes a record, whatever its version and whichever owner is given.
 
-use crate::record::Version;
-use crate::testing::conformance::fixture::Fixture;
-use crate::testing::conformance::probe::{Checked, ensure};
-use crate::testing::conformance::trial::{Trial, next};
+use super::set::TRIES;
+use crate::record::{Record, Version};
+use crate::store::Expected;
+use crate::testing::conformance::probe::{Probe, next, next_for};
+use crate::testing::conformance::verdict::{Checked, ensure};
 
-pub(super) async fn delete_says_true_once<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    let record = trial.record(|_| {});
-    trial.store.create(&record).await?;
-    trial.store.deletes(record.id()).await?;
-    trial.store.lacks(record.id()).await?;
+pub(super) async fn delete_returns_true_once(probe: &Probe<'_>) -> Checked {
+    let record = probe.stored(|_| {}).await?;
+    probe.store.deletes(&record).await?;
+    probe.store.lacks(record.id()).await?;
     for _ in 0..2 {
-        ensure!(!trial.store.delete(record.id()).await?, "delete of a record that was deleted before answered true");
+        probe.store.ignores_delete(&record, "a deleted record").await?;
     }
     Ok(())
 }
 
-pub(super) async fn delete_takes_every_version<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
+pub(super) async fn delete_ignores_the_version(probe: &Probe<'_>) -> Checked {
     for version in [1, 2, 77, i64::MAX.unsigned_abs()] {
-        let record = trial.record(|parts| parts.version = Version::new(version));
-        trial.store.create(&record).await?;
-        trial.store.deletes(record.id()).await?;
-        trial.store.lacks(record.id()).await?;
+        let record = probe.stored(|parts| parts.version = Version::new(version)).await?;
+        probe.store.deletes(&record).await?;
+        probe.store.lacks(record.id()).await?;
     }
     Ok(())
 }
 
-pub(super) async fn delete_of_an_unknown_id_says_false<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    let unknown = trial.record(|_| {});
-    ensure!(!trial.store.delete(unknown.id()).await?, "delete of an id that was never written answered true");
+pub(super) async fn delete_of_an_unknown_id_returns_false(probe: &Probe<'_>) -> Checked {
+    let owner = probe.owner("user:1");
+    for owner in [None, Some(owner.as_str())] {
+        let unknown = probe.record(|parts| parts.owner = owner.map(Into::into));
+        probe.store.ignores_delete(&unknown, "an unknown id").await?;
+    }
     Ok(())
 }
 
-pub(super) async fn an_id_can_be_written_anew_after_a_delete<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    let first = trial.owned(&trial.owner("user:1"));
+pub(super) async fn a_deleted_id_can_be_created_again(probe: &Probe<'_>) -> Checked {
+    let first = probe.stored_for(&probe.owner("user:1")).await?;
     let second = next(&first, |_| {});
-    trial.store.create(&first).await?;
-    trial.store.replace(&first, &second).await?;
-    trial.store.deletes(first.id()).await?;
-    let anew = trial.record(|parts| parts.id = *first.id());
-    trial.store.create(&anew).await?;
-    trial.store.holds(&anew).await
+    probe.store.replace(&first, &second).await?;
+    probe.store.deletes(&second).await?;
+    let anew = probe.stored(|parts| parts.id = *first.id()).await?;
+    probe.store.holds(&anew).await
+}
+
+/// Deletes `record` with `given` as its owner; then neither the record nor an entry of a list is left.
+async fn removed(probe: &Probe<'_>, record: &Record, given: Option<&str>) -> Checked {
+    let deleted = probe.store.delete(record.id(), given).await?;
+    ensure(deleted, || format!("delete of a live record of {:?} with {given:?} returned false", record.owner()))?;
+    probe.store.lacks(record.id()).await?;
+    unlisted(probe, record, given).await?;
+    // A later session with this id must not bring an old entry back.
+    let anew = probe.stored(|parts| parts.id = *record.id()).await?;
+    unlisted(probe, record, given).await?;
+    probe.store.deletes(&anew).await
+}
+
+/// Checks that neither the owner of a deleted record nor the owner given to delete lists the record.
+async fn unlisted(probe: &Probe<'_>, record: &Record, given: Option<&str>) -> Checked {
+    for owner in [record.owner(), given].into_iter().flatten().filter(|_| probe.has_owners) {
+        let listed = probe.store.owned_by(owner).await?;
+        ensure(listed.iter().all(|listed| listed.id() != record.id()), || {
+            format!("after a delete of a record of {:?} with {given:?}, {owner:?} still lists it", record.owner())
+        })?;
+    }
+    Ok(())
+}
+
+pub(super) async fn delete_with_the_owner_removes_the_record(probe: &Probe<'_>) -> Checked {
+    let owner = probe.owner("user:1");
+    let (deleted, other) = (probe.stored_for(&owner).await?, probe.stored_for(&owner).await?);
+    removed(probe, &deleted, Some(&owner)).await?;
+    probe.store.lists(&owner, [&other]).await
+}
+
+pub(super) async fn delete_without_an_owner_removes_the_record(probe: &Probe<'_>) -> Checked {
+    let owner = probe.owner("user:1");
+    let (deleted, other) = (probe.stored_for(&owner).await?, probe.stored_for(&owner).await?);
+    removed(probe, &deleted, None).await?;
+    probe.store.lists(&owner, [&other]).await
+}
+
+pub(super) async fn delete_with_an_outdated_owner_removes_the_record(probe: &Probe<'_>) -> Checked {
+    let (first, second) = (probe.owner("user:1"), probe.owner("user:2"));
+    for owner in [Some(second.as_str()), None] {
+        let record = probe.stored_for(&first).await?;
+        let moved = next_for(&record, owner);
+        probe.store.replace(&record, &moved).await?;
+        removed(probe, &moved, Some(&first)).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn delete_with_a_wrong_owner_removes_the_record(probe: &Probe<'_>) -> Checked {
+    let (owner, wrong) = (probe.owner("user:1"), probe.owner("user:2"));
+    let other = probe.stored_for(&wrong).await?;
+    removed(probe, &probe.stored_for(&owner).await?, Some(&wrong)).await?;
+    removed(probe, &probe.stored(|_| {}).await?, Some(&wrong)).await?;
+    probe.store.holds(&other).await?;
+    probe.store.lists(&wrong, [&other]).await
+}
+
+pub(super) async fn another_connection_sees_a_delete(probe: &Probe<'_>) -> Checked {
+    let (here, there) = (&probe.store, probe.another().await);
+    for _ in 0..TRIES {
+        let record = probe.stored(|_| {}).await?;
+        there.holds(&record).await?;
+        here.deletes(&record).await?;
+        there.lacks(record.id()).await?;
+        there.refuses(&next(&record, |_| {}), Expected::Version(record.version())).await?;
+        let what = "a record that another connection has deleted";
+        there.ignores_touch(&record, probe.touch_after(60), what).await?;
+        there.ignores_delete(&record, what).await?;
+    }
+    Ok(())
 }

@@ -1,110 +1,124 @@
-//! What has expired is absent to every operation.
+//! An expired record is absent to every operation.
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use crate::store::Expected;
-use crate::testing::conformance::fixture::Fixture;
-use crate::testing::conformance::probe::{Checked, ensure};
-use crate::testing::conformance::together::join;
-use crate::testing::conformance::trial::{LONG, Prolonged, Trial, next};
+use crate::testing::conformance::probe::{LONG, Probe, Prolonged, next};
+use crate::testing::conformance::verdict::{Checked, ensure};
 
-pub(super) async fn a_record_is_absent_once_it_has_expired<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    let expired = trial.expired(|_| {}).await?;
-    trial.store.lacks(expired.id()).await
+pub(super) async fn a_record_is_absent_once_it_has_expired(probe: &Probe<'_>) -> Checked {
+    let expired = probe.expired(None).await?;
+    probe.store.lacks(expired.id()).await
 }
 
-pub(super) async fn set_of_a_version_is_refused_once_it_has_expired<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    let expired = trial.expired(|_| {}).await?;
+pub(super) async fn set_of_a_version_is_refused_after_expiry(probe: &Probe<'_>) -> Checked {
+    let expired = probe.expired(None).await?;
     let next = next(&expired, |parts| parts.expires_at += LONG);
-    trial.store.refuses(&next, Expected::Version(expired.version())).await?;
-    trial.store.lacks(expired.id()).await
+    probe.store.refuses(&next, Expected::Version(expired.version())).await?;
+    probe.store.lacks(expired.id()).await
 }
 
-pub(super) async fn set_absent_writes_once_it_has_expired<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    let expired = trial.expired(|_| {}).await?;
-    let anew = trial.record(|parts| {
+pub(super) async fn set_absent_replaces_an_expired_record(probe: &Probe<'_>) -> Checked {
+    let expired = probe.expired(None).await?;
+    let anew = probe.record(|parts| {
         parts.id = *expired.id();
         parts.expires_at += LONG;
     });
-    trial.store.create(&anew).await?;
-    trial.store.holds(&anew).await
+    probe.store.create(&anew).await?;
+    probe.store.holds(&anew).await
 }
 
-pub(super) async fn touch_revives_nothing_that_has_expired<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    let expired = trial.expired(|_| {}).await?;
-    let touched = trial.store.touch(&expired, trial.touch_after(3600)).await?;
-    ensure!(!touched, "touch of a record that has expired answered true");
-    trial.store.lacks(expired.id()).await
+pub(super) async fn touch_does_not_revive_an_expired_record(probe: &Probe<'_>) -> Checked {
+    let expired = probe.expired(None).await?;
+    probe.store.ignores_touch(&expired, probe.touch_after(3600), "an expired record").await?;
+    probe.store.lacks(expired.id()).await
 }
 
-pub(super) async fn delete_of_an_expired_record_says_false<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    let expired = trial.expired(|_| {}).await?;
-    ensure!(!trial.store.delete(expired.id()).await?, "delete of a record that has expired answered true");
-    trial.store.lacks(expired.id()).await
+pub(super) async fn delete_of_an_expired_record_returns_false(probe: &Probe<'_>) -> Checked {
+    let expired = probe.expired(None).await?;
+    probe.store.ignores_delete(&expired, "an expired record").await?;
+    probe.store.lacks(expired.id()).await
 }
 
-pub(super) async fn a_record_written_into_the_past_is_absent_at_once<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    for ago in [1, 86_400 * 365 * 80] {
-        let past = trial.record(|parts| parts.expires_at = trial.now - Duration::from_secs(ago));
-        trial.store.create(&past).await?;
-        trial.store.lacks(past.id()).await?;
-        trial.store.refuses(&next(&past, |_| {}), Expected::Version(past.version())).await?;
-        let anew = trial.record(|parts| parts.id = *past.id());
-        trial.store.create(&anew).await?;
-        trial.store.holds(&anew).await?;
-        let past = trial.record(|parts| parts.expires_at = trial.now - Duration::from_secs(ago));
-        trial.store.create(&past).await?;
-        ensure!(!trial.store.delete(past.id()).await?, "delete of a record written into the past answered true");
+pub(super) async fn a_record_written_as_expired_is_absent(probe: &Probe<'_>) -> Checked {
+    for ago in [1, 86_400 * 365 * 80].map(Duration::from_secs) {
+        let past = probe.stored(|parts| parts.expires_at = probe.now - ago).await?;
+        probe.store.lacks(past.id()).await?;
+        probe.store.refuses(&next(&past, |_| {}), Expected::Version(past.version())).await?;
+        let anew = probe.stored(|parts| parts.id = *past.id()).await?;
+        probe.store.holds(&anew).await?;
+        let past = probe.stored(|parts| parts.expires_at = probe.now - ago).await?;
+        probe.store.ignores_delete(&past, "a record written as expired").await?;
     }
     Ok(())
 }
 
-pub(super) async fn a_set_into_the_past_ends_a_live_record<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    let owner = trial.owner("user:1");
-    let record = trial.owned(&owner);
-    trial.store.create(&record).await?;
-    let past = next(&record, |parts| parts.expires_at = trial.now - LONG);
-    trial.store.replace(&record, &past).await?;
-    trial.store.lacks(record.id()).await?;
+pub(super) async fn set_with_a_past_expiry_ends_a_record(probe: &Probe<'_>) -> Checked {
+    let owner = probe.owner("user:1");
+    let record = probe.stored_for(&owner).await?;
+    let past = next(&record, |parts| parts.expires_at = probe.now - LONG);
+    probe.store.replace(&record, &past).await?;
+    probe.store.lacks(record.id()).await?;
     for version in [record.version(), past.version()] {
-        trial.store.refuses(&next(&past, |parts| parts.expires_at += 2 * LONG), Expected::Version(version)).await?;
+        probe.store.refuses(&next(&past, |parts| parts.expires_at += 2 * LONG), Expected::Version(version)).await?;
     }
-    if trial.fixture.has_owners() {
-        trial.store.lists(&owner, []).await?;
-    }
-    Ok(())
+    probe.store.lists(&owner, []).await
 }
 
-pub(super) async fn delete_expired_leaves_what_lives<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    let owner = trial.owner("user:1");
+pub(super) async fn delete_expired_keeps_live_records(probe: &Probe<'_>) -> Checked {
+    let owner = probe.owner("user:1");
     let live = [
-        trial.record(|_| {}),
-        trial.owned(&owner),
-        trial.record(|parts| parts.expires_at += LONG * 24 * 365 * 100),
-        trial.record(|parts| parts.last_seen -= LONG * 24 * 365),
+        probe.stored(|_| {}).await?,
+        probe.stored_for(&owner).await?,
+        probe.stored(|parts| parts.expires_at += LONG * 24 * 365 * 100).await?,
+        probe.stored(|parts| parts.last_seen -= LONG * 24 * 365).await?,
     ];
+    let expired = probe.expired(Some(&owner)).await?;
+    probe.store.delete_expired().await?;
     for record in &live {
-        trial.store.create(record).await?;
+        probe.store.holds(record).await?;
     }
-    let expired = trial.expired(|parts| parts.owner = Some(owner.as_str().into())).await?;
-    trial.store.delete_expired().await?;
-    for record in &live {
-        trial.store.holds(record).await?;
-    }
-    trial.store.lacks(expired.id()).await?;
-    if trial.fixture.has_owners() {
-        trial.store.lists(&owner, [&live[1]]).await?;
+    probe.store.lacks(expired.id()).await?;
+    probe.store.lists(&owner, [&live[1]]).await
+}
+
+pub(super) async fn delete_expired_keeps_touched_records(probe: &Probe<'_>) -> Checked {
+    let owner = probe.owner("user:1");
+    let touched = [None, Some(owner.as_str())].map(|owner| probe.prolonged(Prolonged::Touch, owner));
+    for touched in join_all(touched).await {
+        let touched = touched?;
+        probe.store.delete_expired().await?;
+        probe.store.holds(&touched).await?;
     }
     Ok(())
 }
 
-pub(super) async fn delete_expired_leaves_what_was_touched<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    let owner = trial.owner("user:1");
-    let touched = [None, Some(owner.as_str())].map(|owner| trial.prolonged(Prolonged::Touch, owner));
-    for touched in join(touched).await {
-        let touched = touched?;
-        trial.store.delete_expired().await?;
-        trial.store.holds(&touched).await?;
+/// Deletes what has expired, then leaves one live record and four expired ones.
+async fn leave_four_expired(probe: &Probe<'_>) -> Checked {
+    probe.store.delete_expired().await?;
+    probe.stored(|_| {}).await?;
+    let (owner, soon) = (probe.owner("user:1"), probe.soon().await);
+    for number in 0..4 {
+        let record = probe.record(|parts| {
+            parts.expires_at = soon;
+            parts.owner = (number % 2 == 0).then(|| owner.as_str().into());
+        });
+        probe.store.create(&record).await?;
     }
-    Ok(())
+    probe.pass(soon).await
+}
+
+pub(super) async fn delete_expired_returns_the_number_deleted(probe: &Probe<'_>) -> Checked {
+    leave_four_expired(probe).await?;
+    let deleted = probe.store.delete_expired().await?;
+    ensure(deleted == 4, || format!("delete_expired returned {deleted} when 4 records had expired"))
+}
+
+pub(super) async fn delete_expired_counts_each_record_once(probe: &Probe<'_>) -> Checked {
+    leave_four_expired(probe).await?;
+    probe.store.delete_expired().await?;
+    let again = probe.store.delete_expired().await?;
+    ensure(again == 0, || format!("delete_expired returned {again} after all expired records were deleted"))
 }

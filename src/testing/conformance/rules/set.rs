@@ -1,134 +1,158 @@
-//! A set writes what it was given, over what it expected, or nothing.
+//! Set writes a whole record over the expected version, or nothing.
 
 use crate::record::Version;
 use crate::store::Expected;
-use crate::testing::conformance::fixture::Fixture;
-use crate::testing::conformance::probe::Checked;
-use crate::testing::conformance::trial::{LONG, Prolonged, SHORT, Trial, milliseconds, next, noise};
+use crate::testing::conformance::probe::{LONG, Probe, Prolonged, next, noise};
+use crate::testing::conformance::verdict::Checked;
 
-pub(super) async fn set_absent_writes_where_nothing_is<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    let record = trial.record(|_| {});
-    trial.store.create(&record).await?;
-    trial.store.holds(&record).await
+/// How often a rule tries a second connection: a replica does not lag every time.
+pub(super) const TRIES: u64 = 10;
+
+pub(super) async fn set_absent_creates_a_record(probe: &Probe<'_>) -> Checked {
+    let record = probe.stored(|_| {}).await?;
+    probe.store.holds(&record).await
 }
 
-pub(super) async fn set_absent_is_refused_where_a_record_is<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    let record = trial.record(|_| {});
-    trial.store.create(&record).await?;
+pub(super) async fn set_absent_is_refused_if_a_record_exists(probe: &Probe<'_>) -> Checked {
+    let record = probe.stored(|_| {}).await?;
     for other in [next(&record, |parts| parts.version = record.version()), next(&record, |_| {})] {
-        trial.store.refuses(&other, Expected::Absent).await?;
-        trial.store.holds(&record).await?;
+        probe.store.refuses(&other, Expected::Absent).await?;
+        probe.store.holds(&record).await?;
     }
     Ok(())
 }
 
-pub(super) async fn set_writes_over_the_version_it_expects<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    let mut record = trial.record(|_| {});
-    trial.store.create(&record).await?;
+pub(super) async fn set_replaces_the_expected_version(probe: &Probe<'_>) -> Checked {
+    let mut record = probe.stored(|_| {}).await?;
     for _ in 0..3 {
         let next = next(&record, |_| {});
-        trial.store.replace(&record, &next).await?;
-        trial.store.holds(&next).await?;
+        probe.store.replace(&record, &next).await?;
+        probe.store.holds(&next).await?;
         record = next;
     }
     Ok(())
 }
 
-pub(super) async fn set_expecting_an_older_version_is_refused<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    let first = trial.record(|_| {});
-    trial.store.create(&first).await?;
+pub(super) async fn set_expecting_an_older_version_is_refused(probe: &Probe<'_>) -> Checked {
+    let first = probe.stored(|_| {}).await?;
     let second = next(&first, |_| {});
-    trial.store.replace(&first, &second).await?;
+    probe.store.replace(&first, &second).await?;
     for late in [next(&first, |_| {}), next(&second, |_| {})] {
-        trial.store.refuses(&late, Expected::Version(first.version())).await?;
-        trial.store.holds(&second).await?;
+        probe.store.refuses(&late, Expected::Version(first.version())).await?;
+        probe.store.holds(&second).await?;
     }
     Ok(())
 }
 
-pub(super) async fn set_expecting_a_newer_version_is_refused<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    let record = trial.record(|_| {});
-    trial.store.create(&record).await?;
+pub(super) async fn set_expecting_a_newer_version_is_refused(probe: &Probe<'_>) -> Checked {
+    let record = probe.stored(|_| {}).await?;
     let second = next(&record, |_| {});
-    trial.store.refuses(&next(&second, |_| {}), Expected::Version(second.version())).await?;
-    trial.store.holds(&record).await
+    probe.store.refuses(&next(&second, |_| {}), Expected::Version(second.version())).await?;
+    probe.store.holds(&record).await
 }
 
-pub(super) async fn set_of_a_version_creates_nothing<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    let record = trial.record(|_| {});
+pub(super) async fn set_of_a_version_creates_nothing(probe: &Probe<'_>) -> Checked {
+    let record = probe.record(|_| {});
     for expected in [0, 1, 5] {
-        trial.store.refuses(&next(&record, |_| {}), Expected::Version(Version::new(expected))).await?;
-        trial.store.lacks(record.id()).await?;
+        probe.store.refuses(&next(&record, |_| {}), Expected::Version(Version::new(expected))).await?;
+        probe.store.lacks(record.id()).await?;
     }
     Ok(())
 }
 
-pub(super) async fn set_of_a_version_revives_nothing<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    let record = trial.record(|_| {});
-    trial.store.create(&record).await?;
-    trial.store.deletes(record.id()).await?;
-    trial.store.refuses(&next(&record, |_| {}), Expected::Version(record.version())).await?;
-    trial.store.lacks(record.id()).await
+pub(super) async fn set_of_a_version_revives_nothing(probe: &Probe<'_>) -> Checked {
+    let record = probe.stored(|_| {}).await?;
+    probe.store.deletes(&record).await?;
+    probe.store.refuses(&next(&record, |_| {}), Expected::Version(record.version())).await?;
+    probe.store.lacks(record.id()).await
 }
 
-pub(super) async fn set_replaces_every_part<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    let owner = trial.owner("user:1");
-    let first = trial.record(|parts| {
+pub(super) async fn set_replaces_every_field(probe: &Probe<'_>) -> Checked {
+    let owner = probe.owner("user:1");
+    let change = |parts: &mut crate::record::RecordParts| {
         parts.owner = Some(owner.into());
         parts.state = noise(5_000);
-    });
-    trial.store.create(&first).await?;
+    };
+    let first = probe.stored(change).await?;
     let second = next(&first, |parts| {
         parts.owner = None;
         parts.last_seen -= LONG;
         parts.expires_at -= LONG / 2;
         parts.state = noise(3);
     });
-    trial.store.replace(&first, &second).await?;
-    trial.store.holds(&second).await?;
+    probe.store.replace(&first, &second).await?;
+    probe.store.holds(&second).await?;
     let third = next(&second, |parts| {
-        parts.owner = Some(trial.owner("user:2").into());
+        parts.owner = Some(probe.owner("user:2").into());
         parts.expires_at += LONG;
         parts.state = noise(7_000);
     });
-    trial.store.replace(&second, &third).await?;
-    trial.store.holds(&third).await
+    probe.store.replace(&second, &third).await?;
+    probe.store.holds(&third).await
 }
 
-pub(super) async fn set_can_shorten_a_life<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    let first = trial.record(|_| {});
-    trial.store.create(&first).await?;
-    let expires_at = milliseconds(trial.fixture.now().await) + SHORT;
-    trial.store.replace(&first, &next(&first, |parts| parts.expires_at = expires_at)).await?;
-    trial.pass(expires_at).await?;
-    trial.store.lacks(first.id()).await
+pub(super) async fn set_can_move_the_expiry_earlier(probe: &Probe<'_>) -> Checked {
+    let first = probe.stored(|_| {}).await?;
+    let expires_at = probe.soon().await;
+    probe.store.replace(&first, &next(&first, |parts| parts.expires_at = expires_at)).await?;
+    probe.pass(expires_at).await?;
+    probe.store.lacks(first.id()).await
 }
 
-pub(super) async fn set_can_lengthen_a_life<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    let prolonged = trial.prolonged(Prolonged::Set, None).await?;
-    trial.store.holds(&prolonged).await
+pub(super) async fn set_can_move_the_expiry_later(probe: &Probe<'_>) -> Checked {
+    let prolonged = probe.prolonged(Prolonged::Set, None).await?;
+    probe.store.holds(&prolonged).await
 }
 
-pub(super) async fn ids_are_independent<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    // Made in one millisecond, so that they share their first six bytes; and one that differs in a single bit.
-    let bystander = trial.record(|_| {});
-    let near = trial.record(|parts| {
+pub(super) async fn records_are_independent(probe: &Probe<'_>) -> Checked {
+    // Ids of one millisecond share their first six bytes; the id of `near` differs in a single bit.
+    let bystander = probe.record(|_| {});
+    let near = probe.record(|parts| {
         let mut bytes = *bystander.id().as_uuid().as_bytes();
         bytes[15] ^= 1;
         parts.id = uuid::Uuid::from_bytes(bytes).into();
     });
-    for other in [near, trial.record(|_| {})] {
-        trial.store.create(&bystander).await?;
-        trial.store.create(&other).await?;
-        trial.store.holds(&bystander).await?;
+    for other in [near, probe.record(|_| {})] {
+        probe.store.create(&bystander).await?;
+        probe.store.create(&other).await?;
+        probe.store.holds(&bystander).await?;
         let second = next(&other, |_| {});
-        trial.store.replace(&other, &second).await?;
-        trial.store.holds(&bystander).await?;
-        trial.store.touches(&second, trial.touch_after(60)).await?;
-        trial.store.holds(&bystander).await?;
-        trial.store.deletes(other.id()).await?;
-        trial.store.holds(&bystander).await?;
-        trial.store.deletes(bystander.id()).await?;
+        probe.store.replace(&other, &second).await?;
+        probe.store.holds(&bystander).await?;
+        probe.store.touches(&second, probe.touch_after(60)).await?;
+        probe.store.holds(&bystander).await?;
+        probe.store.deletes(&other).await?;
+        probe.store.holds(&bystander).await?;
+        probe.store.deletes(&bystander).await?;
     }
     Ok(())
+}
+
+pub(super) async fn another_connection_sees_a_set(probe: &Probe<'_>) -> Checked {
+    let (here, there) = (&probe.store, probe.another().await);
+    let mut record = probe.stored(|_| {}).await?;
+    there.holds(&record).await?;
+    for _ in 0..TRIES {
+        let next = next(&record, |_| {});
+        here.replace(&record, &next).await?;
+        there.holds(&next).await?;
+        record = next;
+    }
+    Ok(())
+}
+
+pub(super) async fn a_set_by_another_connection_counts(probe: &Probe<'_>) -> Checked {
+    let (here, there) = (&probe.store, probe.another().await);
+    let mut record = probe.stored(|_| {}).await?;
+    there.refuses(&record, Expected::Absent).await?;
+    for _ in 0..TRIES {
+        let second = next(&record, |_| {});
+        there.replace(&record, &second).await?;
+        here.refuses(&next(&record, |_| {}), Expected::Version(record.version())).await?;
+        here.holds(&second).await?;
+        record = next(&second, |_| {});
+        here.replace(&second, &record).await?;
+        there.refuses(&next(&second, |_| {}), Expected::Version(second.version())).await?;
+    }
+    there.holds(&record).await
 }

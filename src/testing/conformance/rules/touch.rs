@@ -1,78 +1,117 @@
-//! A touch notes that a session was used, and does no more.
+//! Touch moves the times of a record and changes nothing else.
 
+use super::set::TRIES;
 use crate::record::Version;
 use crate::store::Touch;
-use crate::testing::conformance::fixture::Fixture;
-use crate::testing::conformance::probe::{Checked, ensure};
-use crate::testing::conformance::trial::{LONG, Prolonged, Trial, at_version, next};
+use crate::testing::conformance::probe::{LONG, Probe, Prolonged, at_version, next, next_for, touched};
+use crate::testing::conformance::verdict::Checked;
 
-pub(super) async fn touch_moves_last_seen_and_expiry_alone<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    let mut record = trial.owned(&trial.owner("user:1"));
-    trial.store.create(&record).await?;
+pub(super) async fn touch_moves_only_last_seen_and_expiry(probe: &Probe<'_>) -> Checked {
+    let mut record = probe.stored_for(&probe.owner("user:1")).await?;
     for seconds in [60, 120] {
-        let touch = trial.touch_after(seconds);
-        trial.store.touches(&record, touch).await?;
+        let touch = probe.touch_after(seconds);
+        probe.store.touches(&record, touch).await?;
         record.touch(touch);
-        trial.store.holds(&record).await?;
+        probe.store.holds(&record).await?;
     }
     Ok(())
 }
 
-pub(super) async fn touch_of_another_version_does_nothing<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    let record = trial.record(|parts| parts.version = Version::new(5));
-    trial.store.create(&record).await?;
+pub(super) async fn touch_of_another_version_does_nothing(probe: &Probe<'_>) -> Checked {
+    let record = probe.stored(|parts| parts.version = Version::new(5)).await?;
     for version in [0, 1, 4, 6] {
-        let touched = trial.store.touch(&at_version(&record, version), trial.touch_after(60)).await?;
-        ensure!(!touched, "touch of version {version} where 5 is stored answered true");
-        trial.store.holds(&record).await?;
+        let what = format!("version {version} of a record at version 5");
+        probe.store.ignores_touch(&at_version(&record, version), probe.touch_after(60), &what).await?;
+        probe.store.holds(&record).await?;
     }
     Ok(())
 }
 
-pub(super) async fn touch_of_an_absent_record_creates_nothing<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    let (unknown, deleted) = (trial.record(|_| {}), trial.record(|_| {}));
-    trial.store.create(&deleted).await?;
-    trial.store.deletes(deleted.id()).await?;
+pub(super) async fn touch_of_an_absent_record_creates_nothing(probe: &Probe<'_>) -> Checked {
+    let (unknown, deleted) = (probe.record(|_| {}), probe.stored(|_| {}).await?);
+    probe.store.deletes(&deleted).await?;
     for absent in [unknown, deleted] {
-        let touched = trial.store.touch(&absent, trial.touch_after(60)).await?;
-        ensure!(!touched, "touch of an absent record answered true");
-        trial.store.lacks(absent.id()).await?;
+        probe.store.ignores_touch(&absent, probe.touch_after(60), "an absent record").await?;
+        probe.store.lacks(absent.id()).await?;
     }
     Ok(())
 }
 
-pub(super) async fn touch_never_moves_the_expiry_back<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    let mut record = trial.record(|_| {});
-    trial.store.create(&record).await?;
+pub(super) async fn touch_never_moves_the_expiry_back(probe: &Probe<'_>) -> Checked {
+    let mut record = probe.stored(|_| {}).await?;
+    // The second touch has an expiry in the past.
     for earlier in [LONG / 2, LONG * 2] {
-        // The second would have expired already.
         let touch = Touch::new(record.last_seen(), record.expires_at() - earlier);
-        trial.store.touches(&record, touch).await?;
+        probe.store.touches(&record, touch).await?;
         record.touch(touch);
-        trial.store.holds(&record).await?;
+        probe.store.holds(&record).await?;
     }
     Ok(())
 }
 
-pub(super) async fn touch_never_moves_last_seen_back<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    let mut record = trial.record(|_| {});
-    trial.store.create(&record).await?;
+pub(super) async fn touch_never_moves_last_seen_back(probe: &Probe<'_>) -> Checked {
+    let record = probe.stored(|_| {}).await?;
     let touch = Touch::new(record.last_seen() - LONG, record.expires_at() + LONG);
-    trial.store.touches(&record, touch).await?;
-    record.touch(touch);
-    trial.store.holds(&record).await
+    probe.store.touches(&record, touch).await?;
+    probe.store.holds(&touched(record, touch)).await
 }
 
-pub(super) async fn set_after_a_touch_writes_over_the_same_version<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    let record = trial.record(|_| {});
-    trial.store.create(&record).await?;
-    trial.store.touches(&record, trial.touch_after(60)).await?;
+pub(super) async fn touch_leaves_the_version_for_the_next_set(probe: &Probe<'_>) -> Checked {
+    let record = probe.stored(|_| {}).await?;
+    probe.store.touches(&record, probe.touch_after(60)).await?;
     let next = next(&record, |_| {});
-    trial.store.replace(&record, &next).await?;
-    trial.store.holds(&next).await
+    probe.store.replace(&record, &next).await?;
+    probe.store.holds(&next).await
 }
 
-pub(super) async fn touch_keeps_a_record_past_its_first_expiry<F: Fixture>(trial: &Trial<'_, F>) -> Checked {
-    let touched = trial.prolonged(Prolonged::Touch, None).await?;
-    trial.store.holds(&touched).await
+pub(super) async fn touch_keeps_a_record_past_its_first_expiry(probe: &Probe<'_>) -> Checked {
+    let touched = probe.prolonged(Prolonged::Touch, None).await?;
+    probe.store.holds(&touched).await
+}
+
+pub(super) async fn touch_of_the_record_as_read_moves_its_times(probe: &Probe<'_>) -> Checked {
+    let (first, second) = (probe.owner("user:1"), probe.owner("user:2"));
+    let mut record = probe.stored_for(&first).await?;
+    for (seconds, owner) in [(60, Some(&second)), (120, None), (180, Some(&first))] {
+        let moved = next_for(&record, owner.map(String::as_str));
+        probe.store.replace(&record, &moved).await?;
+        let (read, touch) = (probe.store.live(record.id()).await?, probe.touch_after(seconds));
+        probe.store.touches(&read, touch).await?;
+        record = touched(moved, touch);
+        probe.store.holds(&record).await?;
+        for listed in [&first, &second] {
+            probe.store.lists(listed, (owner == Some(listed)).then_some(&record)).await?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn touch_after_a_change_of_owner_does_nothing(probe: &Probe<'_>) -> Checked {
+    let (first, second) = (probe.owner("user:1"), probe.owner("user:2"));
+    let mut record = probe.stored_for(&first).await?;
+    for owner in [Some(&second), None, Some(&first)] {
+        let moved = next_for(&record, owner.map(String::as_str));
+        probe.store.replace(&record, &moved).await?;
+        let what = "a record whose owner has changed since it was read";
+        probe.store.ignores_touch(&record, probe.touch_after(60), what).await?;
+        probe.store.holds(&moved).await?;
+        for listed in [&first, &second] {
+            probe.store.lists(listed, (owner == Some(listed)).then_some(&moved)).await?;
+        }
+        record = moved;
+    }
+    Ok(())
+}
+
+pub(super) async fn another_connection_sees_a_touch(probe: &Probe<'_>) -> Checked {
+    let (here, there) = (&probe.store, probe.another().await);
+    let mut record = probe.stored(|_| {}).await?;
+    there.holds(&record).await?;
+    for number in 1..=TRIES {
+        let touch = probe.touch_after(number * 60);
+        here.touches(&record, touch).await?;
+        record.touch(touch);
+        there.holds(&record).await?;
+    }
+    Ok(())
 }

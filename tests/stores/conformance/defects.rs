@@ -1,4 +1,4 @@
-//! Kinds of saboteurs. Most are a function in the place of one operation; some need a memory, or a moment between.
+//! Kinds of defects. Most are a function in the place of one operation; some need a memory, or a moment between.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
@@ -10,13 +10,13 @@ use time::OffsetDateTime;
 use tokio::task::yield_now;
 
 pub(crate) use crate::plain::changed;
-use crate::plain::{Answer, Plain, Sabotage};
+use crate::plain::{Answer, Defect, Plain};
 
 /// Another get.
 #[derive(Clone)]
 pub(crate) struct Get(pub(crate) fn(&Plain, &SessionId) -> Option<Record>);
 
-impl Sabotage for Get {
+impl Defect for Get {
     async fn get(&self, plain: &Plain, id: &SessionId) -> Answer<Option<Record>> {
         Ok(plain.round_trip(|plain| (self.0)(plain, id)).await)
     }
@@ -26,7 +26,7 @@ impl Sabotage for Get {
 #[derive(Clone)]
 pub(crate) struct Set(pub(crate) fn(&Plain, &Record, Expected) -> Outcome);
 
-impl Sabotage for Set {
+impl Defect for Set {
     async fn set(&self, plain: &Plain, record: &Record, expected: Expected) -> Answer<Outcome> {
         Ok(plain.round_trip(|plain| (self.0)(plain, record, expected)).await)
     }
@@ -36,7 +36,7 @@ impl Sabotage for Set {
 #[derive(Clone)]
 pub(crate) struct Writes(pub(crate) fn(&mut RecordParts));
 
-impl Sabotage for Writes {
+impl Defect for Writes {
     async fn set(&self, plain: &Plain, record: &Record, expected: Expected) -> Answer<Outcome> {
         let record = changed(record, self.0);
         plain.set(&record, expected).await
@@ -45,21 +45,21 @@ impl Sabotage for Writes {
 
 /// Another touch.
 #[derive(Clone)]
-pub(crate) struct Touches(pub(crate) fn(&Plain, &SessionId, Version, Touch) -> bool);
+pub(crate) struct Touches(pub(crate) fn(&Plain, &Record, Touch) -> bool);
 
-impl Sabotage for Touches {
-    async fn touch(&self, plain: &Plain, id: &SessionId, version: Version, touch: Touch) -> Answer<bool> {
-        Ok(plain.round_trip(|plain| (self.0)(plain, id, version, touch)).await)
+impl Defect for Touches {
+    async fn touch(&self, plain: &Plain, record: &Record, touch: Touch) -> Answer<bool> {
+        Ok(plain.round_trip(|plain| (self.0)(plain, record, touch)).await)
     }
 }
 
 /// Another delete.
 #[derive(Clone)]
-pub(crate) struct Deletes(pub(crate) fn(&Plain, &SessionId) -> bool);
+pub(crate) struct Deletes(pub(crate) fn(&Plain, &SessionId, Option<&str>) -> bool);
 
-impl Sabotage for Deletes {
-    async fn delete(&self, plain: &Plain, id: &SessionId) -> Answer<bool> {
-        Ok(plain.round_trip(|plain| (self.0)(plain, id)).await)
+impl Defect for Deletes {
+    async fn delete(&self, plain: &Plain, id: &SessionId, owner: Option<&str>) -> Answer<bool> {
+        Ok(plain.round_trip(|plain| (self.0)(plain, id, owner)).await)
     }
 }
 
@@ -67,7 +67,7 @@ impl Sabotage for Deletes {
 #[derive(Clone)]
 pub(crate) struct Lists(pub(crate) fn(&Plain, &str) -> Vec<Record>);
 
-impl Sabotage for Lists {
+impl Defect for Lists {
     async fn owned_by(&self, plain: &Plain, owner: &str) -> Answer<Vec<Record>> {
         Ok(plain.round_trip(|plain| (self.0)(plain, owner)).await)
     }
@@ -77,7 +77,7 @@ impl Sabotage for Lists {
 #[derive(Clone)]
 pub(crate) struct Compares(pub(crate) fn(&str, &str) -> bool);
 
-impl Sabotage for Compares {
+impl Defect for Compares {
     async fn owned_by(&self, plain: &Plain, owner: &str) -> Answer<Vec<Record>> {
         let mut owned = plain.round_trip(Plain::all_live).await;
         owned.retain(|record| record.owner().is_some_and(|stored| (self.0)(stored, owner)));
@@ -89,7 +89,7 @@ impl Sabotage for Compares {
 #[derive(Clone)]
 pub(crate) struct Sweeps(pub(crate) fn(&Plain) -> u64);
 
-impl Sabotage for Sweeps {
+impl Defect for Sweeps {
     async fn delete_expired(&self, plain: &Plain) -> Answer<u64> {
         Ok(plain.round_trip(self.0).await)
     }
@@ -107,7 +107,7 @@ impl Keys {
     }
 }
 
-impl Sabotage for Keys {
+impl Defect for Keys {
     async fn get(&self, plain: &Plain, id: &SessionId) -> Answer<Option<Record>> {
         plain.get(&self.key(id)).await
     }
@@ -122,7 +122,7 @@ impl Sabotage for Keys {
 #[derive(Clone)]
 pub(crate) struct AsksTwice;
 
-impl Sabotage for AsksTwice {
+impl Defect for AsksTwice {
     async fn get(&self, plain: &Plain, id: &SessionId) -> Answer<Option<Record>> {
         plain.get(id).await?;
         plain.get(id).await
@@ -133,12 +133,12 @@ impl Sabotage for AsksTwice {
         plain.set(record, expected).await
     }
 
-    async fn touch(&self, plain: &Plain, id: &SessionId, version: Version, touch: Touch) -> Answer<bool> {
-        plain.get(id).await?;
-        plain.touch(id, version, touch).await
+    async fn touch(&self, plain: &Plain, record: &Record, touch: Touch) -> Answer<bool> {
+        plain.get(record.id()).await?;
+        plain.touch(record, touch).await
     }
 
-    async fn delete(&self, plain: &Plain, id: &SessionId) -> Answer<bool> {
+    async fn delete(&self, plain: &Plain, id: &SessionId, _: Option<&str>) -> Answer<bool> {
         plain.get(id).await?;
         plain.delete(id).await
     }
@@ -148,7 +148,7 @@ impl Sabotage for AsksTwice {
 #[derive(Clone)]
 pub(crate) struct ReadsThenWrites;
 
-impl Sabotage for ReadsThenWrites {
+impl Defect for ReadsThenWrites {
     async fn set(&self, plain: &Plain, record: &Record, expected: Expected) -> Answer<Outcome> {
         let found = plain.get(record.id()).await?.map_or(Expected::Absent, |found| Expected::Version(found.version()));
         if found != expected {
@@ -157,14 +157,15 @@ impl Sabotage for ReadsThenWrites {
         Ok(plain.round_trip(|plain| plain.put(record)).await)
     }
 
-    async fn touch(&self, plain: &Plain, id: &SessionId, version: Version, touch: Touch) -> Answer<bool> {
-        let Some(mut found) = plain.get(id).await?.filter(|found| found.version() == version) else { return Ok(false) };
+    async fn touch(&self, plain: &Plain, record: &Record, touch: Touch) -> Answer<bool> {
+        let found = plain.get(record.id()).await?.filter(|found| found.version() == record.version());
+        let Some(mut found) = found else { return Ok(false) };
         found.touch(touch);
         let _ = plain.round_trip(|plain| plain.put(&found)).await;
         Ok(true)
     }
 
-    async fn delete(&self, plain: &Plain, id: &SessionId) -> Answer<bool> {
+    async fn delete(&self, plain: &Plain, id: &SessionId, _: Option<&str>) -> Answer<bool> {
         let found = plain.get(id).await?.is_some();
         plain.delete(id).await?;
         Ok(found)
@@ -175,7 +176,7 @@ impl Sabotage for ReadsThenWrites {
 #[derive(Clone)]
 pub(crate) struct InTwoHalves;
 
-impl Sabotage for InTwoHalves {
+impl Defect for InTwoHalves {
     async fn set(&self, plain: &Plain, record: &Record, expected: Expected) -> Answer<Outcome> {
         let old = plain.held(record.id());
         let half = changed(record, |parts| {
@@ -196,12 +197,12 @@ impl Sabotage for InTwoHalves {
         Ok(Outcome::Written)
     }
 
-    async fn touch(&self, plain: &Plain, id: &SessionId, version: Version, touch: Touch) -> Answer<bool> {
+    async fn touch(&self, plain: &Plain, record: &Record, touch: Touch) -> Answer<bool> {
         let half = Touch::new(touch.last_seen, OffsetDateTime::UNIX_EPOCH);
-        Ok(plain.touch(id, version, half).await? && plain.touch(id, version, touch).await?)
+        Ok(plain.touch(record, half).await? && plain.touch(record, touch).await?)
     }
 
-    async fn delete(&self, plain: &Plain, id: &SessionId) -> Answer<bool> {
+    async fn delete(&self, plain: &Plain, id: &SessionId, _: Option<&str>) -> Answer<bool> {
         plain
             .round_trip(|plain| {
                 let emptied = plain.live(id).map(|found| changed(&found, |parts| parts.state = [].into()));
@@ -226,7 +227,7 @@ impl Caches {
     }
 }
 
-impl Sabotage for Caches {
+impl Defect for Caches {
     async fn get(&self, plain: &Plain, id: &SessionId) -> Answer<Option<Record>> {
         let cached = self.records.lock().unwrap().get(id).cloned();
         if cached.is_some() {
@@ -244,12 +245,12 @@ impl Sabotage for Caches {
         plain.set(record, expected).await
     }
 
-    async fn touch(&self, plain: &Plain, id: &SessionId, version: Version, touch: Touch) -> Answer<bool> {
-        self.forget(id);
-        plain.touch(id, version, touch).await
+    async fn touch(&self, plain: &Plain, record: &Record, touch: Touch) -> Answer<bool> {
+        self.forget(record.id());
+        plain.touch(record, touch).await
     }
 
-    async fn delete(&self, plain: &Plain, id: &SessionId) -> Answer<bool> {
+    async fn delete(&self, plain: &Plain, id: &SessionId, _: Option<&str>) -> Answer<bool> {
         self.forget(id);
         plain.delete(id).await
     }
@@ -273,7 +274,7 @@ impl Sabotage for Caches {
 #[derive(Clone, Default)]
 pub(crate) struct RemembersVersions(Arc<Mutex<HashMap<SessionId, Version>>>);
 
-impl Sabotage for RemembersVersions {
+impl Defect for RemembersVersions {
     async fn set(&self, plain: &Plain, record: &Record, expected: Expected) -> Answer<Outcome> {
         let known = self.0.lock().unwrap().get(record.id()).copied();
         let outcome = match known {
@@ -310,7 +311,7 @@ impl Indexes {
     }
 }
 
-impl Sabotage for Indexes {
+impl Defect for Indexes {
     async fn set(&self, plain: &Plain, record: &Record, expected: Expected) -> Answer<Outcome> {
         let old = plain.live(record.id());
         let outcome = plain.set(record, expected).await?;
@@ -334,7 +335,7 @@ impl Sabotage for Indexes {
 #[derive(Clone, Default)]
 pub(crate) struct ListsCopies(Arc<Mutex<BTreeMap<SessionId, Record>>>);
 
-impl Sabotage for ListsCopies {
+impl Defect for ListsCopies {
     async fn set(&self, plain: &Plain, record: &Record, expected: Expected) -> Answer<Outcome> {
         let outcome = plain.set(record, expected).await?;
         if outcome == Outcome::Written {
@@ -355,7 +356,7 @@ impl Sabotage for ListsCopies {
 #[derive(Clone, Default)]
 pub(crate) struct SweepsByFirstExpiry(Arc<Mutex<HashMap<SessionId, OffsetDateTime>>>);
 
-impl Sabotage for SweepsByFirstExpiry {
+impl Defect for SweepsByFirstExpiry {
     async fn set(&self, plain: &Plain, record: &Record, expected: Expected) -> Answer<Outcome> {
         self.0.lock().unwrap().insert(*record.id(), record.expires_at());
         plain.set(record, expected).await
@@ -372,7 +373,7 @@ impl Sabotage for SweepsByFirstExpiry {
 #[derive(Clone, Default)]
 pub(crate) struct Tombstones(Arc<Mutex<BTreeSet<SessionId>>>);
 
-impl Sabotage for Tombstones {
+impl Defect for Tombstones {
     async fn set(&self, plain: &Plain, record: &Record, expected: Expected) -> Answer<Outcome> {
         if self.0.lock().unwrap().contains(record.id()) {
             return Ok(Outcome::Refused);
@@ -380,9 +381,53 @@ impl Sabotage for Tombstones {
         plain.set(record, expected).await
     }
 
-    async fn delete(&self, plain: &Plain, id: &SessionId) -> Answer<bool> {
+    async fn delete(&self, plain: &Plain, id: &SessionId, _: Option<&str>) -> Answer<bool> {
         self.0.lock().unwrap().insert(*id);
         plain.delete(id).await
+    }
+}
+
+/// Touches a session only while it has the owner that it was created with.
+#[derive(Clone, Default)]
+pub(crate) struct FirstOwners(Arc<Mutex<HashMap<SessionId, Option<String>>>>);
+
+impl Defect for FirstOwners {
+    async fn set(&self, plain: &Plain, record: &Record, expected: Expected) -> Answer<Outcome> {
+        if expected == Expected::Absent {
+            self.0.lock().unwrap().insert(*record.id(), record.owner().map(Into::into));
+        }
+        plain.set(record, expected).await
+    }
+
+    async fn touch(&self, plain: &Plain, record: &Record, touch: Touch) -> Answer<bool> {
+        let first = self.0.lock().unwrap().get(record.id()).cloned().flatten();
+        Ok(first.as_deref() == record.owner() && plain.touch(record, touch).await?)
+    }
+}
+
+/// Keeps a copy of each session in its owner's list, and deletes the copy only from the list of the given owner.
+#[derive(Clone, Default)]
+pub(crate) struct ListsGivenOwners(Arc<Mutex<BTreeMap<(String, SessionId), Record>>>);
+
+impl Defect for ListsGivenOwners {
+    async fn set(&self, plain: &Plain, record: &Record, expected: Expected) -> Answer<Outcome> {
+        let outcome = plain.set(record, expected).await?;
+        if let (Outcome::Written, Some(owner)) = (outcome, record.owner()) {
+            self.0.lock().unwrap().insert((owner.into(), *record.id()), record.clone());
+        }
+        Ok(outcome)
+    }
+
+    async fn delete(&self, plain: &Plain, id: &SessionId, owner: Option<&str>) -> Answer<bool> {
+        if let Some(owner) = owner {
+            self.0.lock().unwrap().remove(&(owner.into(), *id));
+        }
+        plain.delete(id).await
+    }
+
+    async fn owned_by(&self, _: &Plain, owner: &str) -> Answer<Vec<Record>> {
+        let lists = self.0.lock().unwrap();
+        Ok(lists.iter().filter(|((listed, _), _)| listed == owner).map(|(_, copy)| copy.clone()).collect())
     }
 }
 
@@ -390,7 +435,7 @@ impl Sabotage for Tombstones {
 #[derive(Clone)]
 pub(crate) struct KnowsEveryOwner;
 
-impl Sabotage for KnowsEveryOwner {
+impl Defect for KnowsEveryOwner {
     async fn owned_by(&self, plain: &Plain, owner: &str) -> Answer<Vec<Record>> {
         let listed = plain.owned_by(owner).await?;
         if listed.is_empty() { Err(StoreError::new(StoreErrorKind::Other)) } else { Ok(listed) }
@@ -401,7 +446,7 @@ impl Sabotage for KnowsEveryOwner {
 #[derive(Clone)]
 pub(crate) struct Panics;
 
-impl Sabotage for Panics {
+impl Defect for Panics {
     async fn get(&self, _: &Plain, _: &SessionId) -> Answer<Option<Record>> {
         panic!("out of cheese");
     }

@@ -1,0 +1,59 @@
+//! A fixture together with the store that it opened.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use time::OffsetDateTime;
+
+use super::connection::Connection;
+use super::fixture::{Fixture, Task};
+
+/// A fixture with the store that it opened for one rule.
+pub(super) struct Opened<'a, F: Fixture> {
+    pub(super) fixture: &'a F,
+    store: Arc<F::Store>,
+}
+
+impl<'a, F: Fixture> Opened<'a, F> {
+    pub(super) async fn open(fixture: &'a F) -> Self {
+        Self { fixture, store: Arc::new(fixture.open().await) }
+    }
+
+    pub(super) fn store(&self) -> Connection {
+        Connection::new(Arc::clone(&self.store) as _, self.fixture.has_owners())
+    }
+}
+
+/// Object-safe twin of [`Fixture`], so that the rules are compiled once for all stores.
+pub(super) trait ErasedFixture: Sync {
+    fn another(&self) -> BoxFuture<'_, Connection>;
+    fn spawn(&self, task: Task);
+    fn advance(&self, by: Duration) -> BoxFuture<'_, ()>;
+    fn now(&self) -> BoxFuture<'_, OffsetDateTime>;
+    fn round_trips(&self) -> Option<u64>;
+}
+
+impl<F: Fixture> ErasedFixture for Opened<'_, F> {
+    fn another(&self) -> BoxFuture<'_, Connection> {
+        let store = self.fixture.another(&self.store);
+        store.map(|store| Connection::new(Arc::new(store), self.fixture.has_owners())).boxed()
+    }
+
+    fn spawn(&self, task: Task) {
+        self.fixture.spawn(task);
+    }
+
+    fn advance(&self, by: Duration) -> BoxFuture<'_, ()> {
+        self.fixture.advance(by).boxed()
+    }
+
+    fn now(&self) -> BoxFuture<'_, OffsetDateTime> {
+        self.fixture.now().boxed()
+    }
+
+    fn round_trips(&self) -> Option<u64> {
+        self.fixture.round_trips(&self.store)
+    }
+}
