@@ -122,7 +122,7 @@ async fn detached_before_the_first_commit(world: &World) -> (Session, String) {
 
 /// A session detached before its first commit signs out while deletes fail: its token opens nothing.
 #[tokio::test]
-async fn ended_detached_session_is_dead_if_the_delete_fails() {
+async fn detached_session_ends_even_if_the_delete_fails() {
     let world = World::new();
     let (detached, token) = detached_before_the_first_commit(&world).await;
     world.faults.fail_always(Op::Delete, Fault::Before);

@@ -32,7 +32,7 @@ impl Wake for Woken {
     }
 }
 
-/// Polls the woken futures one at a time in random order, drops up to `max_dropped` of them, and returns the others' outputs.
+/// Polls woken futures in random order, drops up to `max_dropped` of them, and returns the outputs of the others.
 ///
 /// Panics if a future is pending and was never woken.
 async fn run<T>(

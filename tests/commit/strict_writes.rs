@@ -46,7 +46,7 @@ async fn strict_writes_refuse_an_insert_after_a_stale_read() {
     assert_eq!(world.read::<String>(&token, "theme").await.as_deref(), Some("quick"));
 }
 
-/// A key that was absent when read and inserted by another request meanwhile: 409, and that value stays.
+/// Another request inserts the key after it was read as absent: 409, and that value stays.
 #[tokio::test]
 async fn strict_writes_refuse_an_insert_of_a_key_read_as_absent() {
     let world = World::with(|layer| layer.with_strict_writes(true));

@@ -145,7 +145,7 @@ async fn request_sent_byte_by_byte_is_served() {
     assert_eq!(server.store.counts(), Counts::gets(1).and_sets(1));
 }
 
-/// A header with 99 unknown tokens and a valid one answers without a session and makes four gets.
+/// A request with 99 unknown tokens before a valid one costs four gets and loads no session.
 #[tokio::test]
 async fn hundred_session_cookies_cost_four_gets() {
     let server = TestServer::start().await;

@@ -1,4 +1,4 @@
-//! A request: what its handler does, and the notes that it takes.
+//! One request: its handler's steps and their recording.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -9,41 +9,41 @@ use http::{Request, Response, StatusCode};
 use sessile::{Error, ErrorKind, Field, Session, SessionHandle, SessionLayer};
 use tower::{Layer, ServiceExt};
 
-use super::history::{Act, COUNTER, Carried, Cookie, Data, History, KEYS, LIST, Outcome, Seen, Step};
+use super::history::{COUNTER, Completion, Cookie, Data, History, KEYS, LIST, Observed, Operation, Outcome, Step};
 use super::network::Network;
 
 const COUNT: Field<u32> = Field::new(COUNTER);
 const ITEMS: Field<Vec<u32>> = Field::new(LIST);
 
-/// What a handler does next.
+/// A step of a handler.
 #[derive(Clone, Copy, Debug)]
-pub enum Deed {
-    Act(Act),
+pub enum HandlerStep {
+    Do(Operation),
     Commit,
     CountNow,
     TakeNow,
-    /// Counts, and gives up waiting for the commit after so many polls.
-    GiveUp(u32),
+    /// Increments the counter, and drops the commit's future after this many polls.
+    DropCommit(u32),
 }
 
-/// What a request does.
+/// Token and handler steps of a request.
 #[derive(Clone, Debug)]
 pub struct Script {
     pub token: Option<usize>,
-    pub deeds: Vec<Deed>,
-    /// Whether the response commits what was done.
-    pub kept: bool,
+    pub steps: Vec<HandlerStep>,
+    /// The response commits the changes.
+    pub commits: bool,
 }
 
-/// Where a request takes its notes.
+/// Records the steps of one request.
 #[derive(Clone)]
-pub struct Notes {
+pub struct Recorder {
     pub network: Network,
     pub history: Arc<Mutex<History>>,
     pub request: usize,
 }
 
-impl Notes {
+impl Recorder {
     fn begin(&self, step: Step) {
         let faults = self.network.faults(self.request);
         self.history.lock().unwrap().begin(self.request, step, faults);
@@ -54,136 +54,141 @@ impl Notes {
         change(self.history.lock().unwrap().end(self.request, faults));
     }
 
-    fn carried(&self, how: Carried) {
-        self.history.lock().unwrap().carried(self.request, how);
+    fn complete_dropped(&self, completion: Completion) {
+        self.history.lock().unwrap().complete_dropped(self.request, completion);
     }
 }
 
-/// Runs the request to its response.
-pub async fn run(layer: SessionLayer, notes: Notes, script: Script) {
+/// Runs the request and records its response.
+pub async fn run(layer: SessionLayer, recorder: Recorder, script: Script) {
     let mut request = Request::new(());
     if let Some(token) = script.token {
-        let token = notes.history.lock().unwrap().tokens[token].clone();
+        let token = recorder.history.lock().unwrap().tokens[token].clone();
         let cookie = format!("{}={token}", layer.cookie_name());
         request.headers_mut().insert(COOKIE, cookie.parse().unwrap());
     }
     let inner = {
-        let notes = notes.clone();
+        let recorder = recorder.clone();
         tower::service_fn(move |request: Request<()>| {
             let handle = request.extensions().get::<SessionHandle>().unwrap().clone();
-            let (notes, script) = (notes.clone(), script.clone());
-            async move { Ok::<_, std::convert::Infallible>(handle_request(handle, &notes, script).await) }
+            let (recorder, script) = (recorder.clone(), script.clone());
+            async move { Ok::<_, std::convert::Infallible>(handle_request(handle, &recorder, script).await) }
         })
     };
     let response = layer.layer(inner).oneshot(request).await.unwrap();
     let cookies: Vec<_> = response.headers().get_all(SET_COOKIE).iter().collect();
     assert!(cookies.len() <= 1, "{cookies:?}");
-    let told = cookies.first().map_or(Cookie::Untouched, |cookie| {
+    let response_cookie = cookies.first().map_or(Cookie::Untouched, |cookie| {
         let text = cookie.to_str().unwrap();
         let value = text.split_once('=').unwrap().1.split(';').next().unwrap();
-        if value.is_empty() { Cookie::Removed } else { Cookie::Set(notes.history.lock().unwrap().token(value)) }
+        if value.is_empty() { Cookie::Removed } else { Cookie::Set(recorder.history.lock().unwrap().token(value)) }
     });
-    let came = match response.status() {
+    let response_outcome = match response.status() {
         StatusCode::CONFLICT => Outcome::Superseded,
         StatusCode::SERVICE_UNAVAILABLE => Outcome::Unknown,
         StatusCode::OK | StatusCode::INTERNAL_SERVER_ERROR => Outcome::Done,
         other => panic!("{other}"),
     };
-    let excused = came != Outcome::Unknown || notes.network.faults(notes.request) > 0;
-    assert!(excused, "unavailable, over a store that has not failed");
-    let mut is_kept = true;
-    notes.end(|step| {
-        let Step::Respond { kept, cookie, outcome, .. } = step else { return };
-        (*cookie, *outcome) = (told, came.clone());
-        is_kept = *kept;
+    let may_be_unavailable = response_outcome != Outcome::Unknown || recorder.network.faults(recorder.request) > 0;
+    assert!(may_be_unavailable, "unavailable without a failed store call");
+    let mut response_commits = true;
+    recorder.end(|step| {
+        let Step::Respond { commits, cookie, outcome, .. } = step else { return };
+        (*cookie, *outcome) = (response_cookie, response_outcome.clone());
+        response_commits = *commits;
     });
-    notes.carried(match came {
-        Outcome::Unknown => Carried::Perhaps,
-        _ if is_kept => Carried::Whole,
-        _ => Carried::ToTheEndOfASession,
+    recorder.complete_dropped(match response_outcome {
+        Outcome::Unknown => Completion::Unknown,
+        _ if response_commits => Completion::Full,
+        _ => Completion::SessionEndOnly,
     });
 }
 
-async fn handle_request(handle: SessionHandle, notes: &Notes, script: Script) -> Response<()> {
-    let mut acts = Vec::new();
-    let done = act(handle, notes, &script, &mut acts).await;
-    let kept = done.is_ok() && script.kept;
-    notes.begin(Step::Respond { acts, kept, cookie: Cookie::Untouched, outcome: Outcome::Done });
+async fn handle_request(handle: SessionHandle, recorder: &Recorder, script: Script) -> Response<()> {
+    let mut operations = Vec::new();
+    let result = run_steps(handle, recorder, &script, &mut operations).await;
+    let commits = result.is_ok() && script.commits;
+    recorder.begin(Step::Respond { operations, commits, cookie: Cookie::Untouched, outcome: Outcome::Done });
     let mut response = Response::new(());
-    if !kept {
+    if !commits {
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     }
     response
 }
 
-/// Does the deeds, up to the first that fails.
-async fn act(handle: SessionHandle, notes: &Notes, script: &Script, acts: &mut Vec<Act>) -> Result<(), Error> {
-    notes.begin(Step::Load { token: script.token, seen: None });
+/// Runs the handler's steps until one fails.
+async fn run_steps(
+    handle: SessionHandle,
+    recorder: &Recorder,
+    script: &Script,
+    operations: &mut Vec<Operation>,
+) -> Result<(), Error> {
+    recorder.begin(Step::Load { token: script.token, observed: None });
     let session = match handle.load().await {
         Ok(session) => session,
         Err(error) => {
-            // It saw nothing, and did nothing.
-            notes.history.lock().unwrap().requests[notes.request].pop();
+            // A load that failed observed nothing.
+            recorder.history.lock().unwrap().requests[recorder.request].pop();
             return Err(error);
         }
     };
-    let now = look(&session);
-    notes.end(|step| {
-        if let Step::Load { seen, .. } = step {
-            *seen = now;
+    let now = observe(&session);
+    recorder.end(|step| {
+        if let Step::Load { observed, .. } = step {
+            *observed = now;
         }
     });
-    for deed in &script.deeds {
-        match deed {
-            Deed::Act(act) => {
-                at_once(&session, *act, acts).map_err(|error| refused(error, notes, *act))?;
+    for handler_step in &script.steps {
+        match handler_step {
+            HandlerStep::Do(operation) => {
+                perform(&session, *operation, operations).map_err(|error| refused(error, recorder, *operation))?;
             }
-            Deed::Commit => {
-                begin_commit(notes, acts);
-                let done = session.commit().await.map(|()| None);
-                end_commit(notes, &session, done)?;
+            HandlerStep::Commit => {
+                begin_commit(recorder, operations);
+                let result = session.commit().await.map(|()| None);
+                end_commit(recorder, &session, result)?;
             }
-            Deed::CountNow => {
-                probe(&session, notes, Act::Count)?;
-                acts.push(Act::Count);
-                begin_commit(notes, acts);
-                let done = count_now(&session).await.map(|count| Some(Some(count)));
-                end_commit(notes, &session, done)?;
+            HandlerStep::CountNow => {
+                check_refused(&session, recorder, Operation::Count)?;
+                operations.push(Operation::Count);
+                begin_commit(recorder, operations);
+                let result = count_now(&session).await.map(|count| Some(Some(count)));
+                end_commit(recorder, &session, result)?;
             }
-            Deed::TakeNow if session.contains(COUNTER) => {
-                acts.push(Act::Take);
-                begin_commit(notes, acts);
-                let done = session.take_now(COUNT).await.map(Some);
-                end_commit(notes, &session, done)?;
+            HandlerStep::TakeNow if session.contains(COUNTER) => {
+                operations.push(Operation::Take);
+                begin_commit(recorder, operations);
+                let result = session.take_now(COUNT).await.map(Some);
+                end_commit(recorder, &session, result)?;
             }
-            Deed::TakeNow => assert!(!matches!(session.take_now(COUNT).await, Ok(Some(_)))),
-            Deed::GiveUp(polls) => {
-                probe(&session, notes, Act::Count)?;
-                acts.push(Act::Count);
+            HandlerStep::TakeNow => assert!(!matches!(session.take_now(COUNT).await, Ok(Some(_)))),
+            HandlerStep::DropCommit(polls) => {
+                check_refused(&session, recorder, Operation::Count)?;
+                operations.push(Operation::Count);
                 let mut commit = Box::pin(count_now(&session));
-                let mut left = *polls;
-                notes.begin(Step::GivenUp { acts: std::mem::take(acts), carried: Carried::Whole });
-                let done = std::future::poll_fn(|context| match commit.as_mut().poll(context) {
-                    Poll::Pending if left == 0 => Poll::Ready(None),
+                let mut polls_left = *polls;
+                recorder.begin(Step::Dropped { operations: std::mem::take(operations), completion: Completion::Full });
+                let result = std::future::poll_fn(|context| match commit.as_mut().poll(context) {
+                    Poll::Pending if polls_left == 0 => Poll::Ready(None),
                     Poll::Pending => {
-                        left -= 1;
+                        polls_left -= 1;
                         Poll::Pending
                     }
-                    Poll::Ready(done) => Poll::Ready(Some(done)),
+                    Poll::Ready(result) => Poll::Ready(Some(result)),
                 })
                 .await;
                 drop(commit);
-                let Some(done) = done else {
-                    notes.network.note_fault(notes.request);
+                let Some(result) = result else {
+                    recorder.network.record_fault(recorder.request);
                     continue;
                 };
-                // It was quicker than the handler's patience.
-                notes.end(|step| {
-                    let Step::GivenUp { acts, .. } = step else { return };
-                    let acts = std::mem::take(acts);
-                    *step = Step::Commit { acts, returned: None, seen: None, outcome: Outcome::Unknown };
+                // The commit completed before the last poll.
+                recorder.end(|step| {
+                    let Step::Dropped { operations, .. } = step else { return };
+                    let operations = std::mem::take(operations);
+                    *step = Step::Commit { operations, returned: None, observed: None, outcome: Outcome::Unknown };
                 });
-                settle_commit(notes, &session, done.map(|count| Some(Some(count))))?;
+                record_commit(recorder, &session, result.map(|count| Some(Some(count))))?;
             }
         }
     }
@@ -199,30 +204,34 @@ async fn count_now(session: &Session) -> Result<u32, Error> {
         .await
 }
 
-/// Asks whether a write would be refused, by one that has nothing to do.
-fn probe(session: &Session, notes: &Notes, act: Act) -> Result<(), Error> {
-    session.remove("no such key").map(|_| ()).map_err(|error| refused(error, notes, act))
+/// Checks whether a write would be refused, with a removal of an absent key.
+fn check_refused(session: &Session, recorder: &Recorder, operation: Operation) -> Result<(), Error> {
+    session.remove("no such key").map(|_| ()).map_err(|error| refused(error, recorder, operation))
 }
 
-fn refused(error: Error, notes: &Notes, act: Act) -> Error {
+fn refused(error: Error, recorder: &Recorder, operation: Operation) -> Error {
     assert_eq!(error.kind(), ErrorKind::Superseded);
-    notes.begin(Step::Refused(act));
-    notes.end(|_| ());
+    recorder.begin(Step::Refused(operation));
+    recorder.end(|_| ());
     error
 }
 
-fn begin_commit(notes: &Notes, acts: &mut Vec<Act>) {
-    let acts = std::mem::take(acts);
-    notes.begin(Step::Commit { acts, returned: None, seen: None, outcome: Outcome::Unknown });
+fn begin_commit(recorder: &Recorder, operations: &mut Vec<Operation>) {
+    let operations = std::mem::take(operations);
+    recorder.begin(Step::Commit { operations, returned: None, observed: None, outcome: Outcome::Unknown });
 }
 
-fn end_commit(notes: &Notes, session: &Session, done: Result<Option<Option<u32>>, Error>) -> Result<(), Error> {
-    notes.end(|_| ());
-    settle_commit(notes, session, done)
+fn end_commit(recorder: &Recorder, session: &Session, result: Result<Option<Option<u32>>, Error>) -> Result<(), Error> {
+    recorder.end(|_| ());
+    record_commit(recorder, session, result)
 }
 
-fn settle_commit(notes: &Notes, session: &Session, done: Result<Option<Option<u32>>, Error>) -> Result<(), Error> {
-    let (came, value) = match &done {
+fn record_commit(
+    recorder: &Recorder,
+    session: &Session,
+    result: Result<Option<Option<u32>>, Error>,
+) -> Result<(), Error> {
+    let (commit_outcome, value) = match &result {
         Ok(value) => (Outcome::Done, *value),
         Err(error) => match error.kind() {
             ErrorKind::Superseded => (Outcome::Superseded, None),
@@ -231,43 +240,43 @@ fn settle_commit(notes: &Notes, session: &Session, done: Result<Option<Option<u3
             other => panic!("{other:?}"),
         },
     };
-    let is_known = came != Outcome::Unknown;
-    assert!(is_known || notes.network.faults(notes.request) > 0, "unavailable, over a store that has not failed");
-    let mut history = notes.history.lock().unwrap();
-    let step = &mut history.requests[notes.request].last_mut().unwrap().step;
-    if let Step::Commit { returned, seen, outcome, .. } = step {
-        (*returned, *seen, *outcome) = (value, look(session), came);
+    let is_known = commit_outcome != Outcome::Unknown;
+    assert!(is_known || recorder.network.faults(recorder.request) > 0, "unavailable without a failed store call");
+    let mut history = recorder.history.lock().unwrap();
+    let step = &mut history.requests[recorder.request].last_mut().unwrap().step;
+    if let Step::Commit { returned, observed, outcome, .. } = step {
+        (*returned, *observed, *outcome) = (value, observe(session), commit_outcome);
     }
     drop(history);
-    notes.carried(if is_known { Carried::Whole } else { Carried::Perhaps });
-    done.map(|_| ())
+    recorder.complete_dropped(if is_known { Completion::Full } else { Completion::Unknown });
+    result.map(|_| ())
 }
 
-/// Does what needs no commit, and notes it if there was something to do.
-fn at_once(session: &Session, act: Act, acts: &mut Vec<Act>) -> Result<(), Error> {
-    let did = match act {
-        Act::Insert(key, value) => session.insert(KEYS[key], &value).map(|()| true),
-        Act::Remove(key) => session.remove(KEYS[key]),
-        Act::Clear => {
+/// Performs an operation without a commit, and records it if it changes something.
+fn perform(session: &Session, operation: Operation, operations: &mut Vec<Operation>) -> Result<(), Error> {
+    let changed = match operation {
+        Operation::Insert(key, value) => session.insert(KEYS[key], &value).map(|()| true),
+        Operation::Remove(key) => session.remove(KEYS[key]),
+        Operation::Clear => {
             let empty = session.keys().is_empty();
             session.clear().map(|()| !empty)
         }
-        Act::Count => session.update(COUNT, |count| *count += 1).map(|()| true),
-        Act::Push(item) => session.update(ITEMS, move |items| items.push(item)).map(|()| true),
-        // A session that is not there yet has nothing to rotate.
-        Act::Rotate => session.rotate().map(|()| session.id().is_some()),
-        Act::SignIn(owner) => session.sign_in(["x", "y"][usize::from(owner)]).map(|()| true),
-        Act::SignOut => session.sign_out().map(|()| true),
-        Act::Take => unreachable!("it commits"),
+        Operation::Count => session.update(COUNT, |count| *count += 1).map(|()| true),
+        Operation::Push(item) => session.update(ITEMS, move |items| items.push(item)).map(|()| true),
+        // A session without an id has no token to rotate.
+        Operation::Rotate => session.rotate().map(|()| session.id().is_some()),
+        Operation::SignIn(owner) => session.sign_in(["x", "y"][usize::from(owner)]).map(|()| true),
+        Operation::SignOut => session.sign_out().map(|()| true),
+        Operation::Take => unreachable!("`take_now` commits"),
     }?;
-    if did {
-        acts.push(act);
+    if changed {
+        operations.push(operation);
     }
     Ok(())
 }
 
-/// What a session shows.
-fn look(session: &Session) -> Seen {
+/// Returns the observable state of a session.
+fn observe(session: &Session) -> Observed {
     session.id()?;
     let owner = session.owner().map(|owner| u8::from(&*owner == "y"));
     let values = KEYS.map(|key| session.get::<u32>(key).unwrap());

@@ -1,13 +1,13 @@
-//! What requests did and were told, and when: what the model has to explain.
+//! The recorded steps of all requests, with their times and observations.
 
 use std::fmt;
 
-/// The keys that the handlers write.
+/// Keys that handlers write.
 pub const KEYS: [&str; 2] = ["a", "b"];
 pub const COUNTER: &str = "n";
 pub const LIST: &str = "list";
 
-/// The data of a session.
+/// Values of a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Data {
     pub values: [Option<u32>; 2],
@@ -15,9 +15,9 @@ pub struct Data {
     pub list: Option<Vec<u32>>,
 }
 
-/// Something that a handler does to its session.
+/// An operation of a handler on its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Act {
+pub enum Operation {
     Insert(usize, u32),
     Remove(usize),
     Clear,
@@ -29,71 +29,71 @@ pub enum Act {
     SignOut,
 }
 
-/// What a loaded session showed; `None` for one that is new.
-pub type Seen = Option<(Option<u8>, Data)>;
+/// Observed state of a loaded session: its owner and data, or `None` for a new one.
+pub type Observed = Option<(Option<u8>, Data)>;
 
-/// What became of a commit.
+/// Outcome of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It was acknowledged.
     Done,
     Superseded,
     Ended,
-    /// 503, or nobody was there to be told: it took effect or not, now or later.
+    /// 503, or a client that disconnected: the commit took effect, will do so later, or never will.
     Unknown,
 }
 
-/// What a response did to the cookie.
+/// Effect of a response on the cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cookie {
     Untouched,
-    /// The token of this number.
+    /// A token, by its number.
     Set(usize),
     Removed,
 }
 
-/// How far a commit that was given up was carried by what came after it in its request.
+/// Extent to which a later step of the request completed a commit whose future was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Carried {
-    /// To its end: by a commit of which something is known, or by a response that was kept.
-    Whole,
-    /// By a response that was not kept, which ends what its handler has ended and drops the rest.
-    ToTheEndOfASession,
-    /// The same, and between it and that response there was a commit that was given up too: which goes on with the earlier ones
-    /// first, and may have come to the end of this one.
-    OrWhole,
-    /// To its end or not: by a commit or a response that failed.
-    Perhaps,
+pub enum Completion {
+    /// Completely: by a commit with a known outcome, or by a response that commits.
+    Full,
+    /// By a response that does not commit, which only ends sessions that the handler ended.
+    SessionEndOnly,
+    /// Like `SessionEndOnly`, but a later commit was dropped before that response. It continues the earlier ones
+    /// first, and may have completed this one.
+    SessionEndOrFull,
+    /// By a commit or a response that failed.
+    Unknown,
 }
 
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// The session was loaded under the token of this number.
-    Load { token: Option<usize>, seen: Seen },
-    /// An act was refused at once.
-    Refused(Act),
-    /// Acts were committed by the handler: what `update_now` or `take_now` returned, and what was seen after.
-    Commit { acts: Vec<Act>, returned: Option<Option<u32>>, seen: Seen, outcome: Outcome },
-    /// The same, and the handler gave up waiting for it.
-    GivenUp { acts: Vec<Act>, carried: Carried },
-    /// The response: what was done since is committed, or dropped.
-    Respond { acts: Vec<Act>, kept: bool, cookie: Cookie, outcome: Outcome },
-    /// So many seconds went by.
+    /// The session was loaded under this token.
+    Load { token: Option<usize>, observed: Observed },
+    /// An operation returned an error at once.
+    Refused(Operation),
+    /// The handler committed: the value of `update_now` or `take_now`, and the state observed afterwards.
+    Commit { operations: Vec<Operation>, returned: Option<Option<u32>>, observed: Observed, outcome: Outcome },
+    /// The handler dropped the future of its commit.
+    Dropped { operations: Vec<Operation>, completion: Completion },
+    /// The response committed or dropped the remaining changes.
+    Respond { operations: Vec<Operation>, commits: bool, cookie: Cookie, outcome: Outcome },
+    /// The clock advanced by this many seconds.
     Advance(u32),
 }
 
-/// A step, from when to when it was under way.
+/// A step with its start and end.
 #[derive(Clone)]
 pub struct Timed {
     pub step: Step,
-    pub begun: usize,
-    /// `usize::MAX` where nobody was there to see the end.
+    pub started: usize,
+    /// `usize::MAX` if the request was dropped before the step ended.
     pub ended: usize,
-    /// How many operations of the store failed under it.
+    /// Number of store calls that failed during the step.
     pub faults: usize,
 }
 
-/// The steps of each request, in order.
+/// All steps by request, in order.
 #[derive(Default)]
 pub struct History {
     pub requests: Vec<Vec<Timed>>,
@@ -107,7 +107,7 @@ impl History {
         self.moments
     }
 
-    /// The number of a token that a client was given.
+    /// Returns the number of a token, and assigns one to a new token.
     pub fn token(&mut self, token: &str) -> usize {
         self.tokens.iter().position(|known| known == token).unwrap_or_else(|| {
             self.tokens.push(token.to_owned());
@@ -116,14 +116,14 @@ impl History {
     }
 
     pub fn begin(&mut self, request: usize, step: Step, faults: usize) {
-        let begun = self.moment();
+        let started = self.moment();
         if self.requests.len() <= request {
             self.requests.resize(request + 1, Vec::new());
         }
-        self.requests[request].push(Timed { step, begun, ended: usize::MAX, faults });
+        self.requests[request].push(Timed { step, started, ended: usize::MAX, faults });
     }
 
-    /// The last step of a request has ended; `faults` is how many operations of the request failed by now.
+    /// Records the end of a request's last step; `faults` counts the request's failed store calls so far.
     pub fn end(&mut self, request: usize, faults: usize) -> &mut Step {
         let ended = self.moment();
         let steps = &mut self.requests[request];
@@ -134,17 +134,17 @@ impl History {
         &mut timed.step
     }
 
-    /// The last step carried so far what was given up before it.
-    pub fn carried(&mut self, request: usize, how: Carried) {
+    /// Records the extent to which the last step completed the dropped commits before it.
+    pub fn complete_dropped(&mut self, request: usize, latest: Completion) {
         let steps = &mut self.requests[request];
-        let (last, given_up) = steps.split_last_mut().unwrap();
-        let mut how = how;
-        for timed in given_up.iter_mut().rev().filter(|timed| timed.ended == usize::MAX) {
-            let Step::GivenUp { carried, .. } = &mut timed.step else { continue };
-            *carried = how;
+        let (last, earlier) = steps.split_last_mut().unwrap();
+        let mut latest = latest;
+        for timed in earlier.iter_mut().rev().filter(|timed| timed.ended == usize::MAX) {
+            let Step::Dropped { completion, .. } = &mut timed.step else { continue };
+            *completion = latest;
             (timed.ended, timed.faults) = (last.ended, 1);
-            if how == Carried::ToTheEndOfASession {
-                how = Carried::OrWhole;
+            if latest == Completion::SessionEndOnly {
+                latest = Completion::SessionEndOrFull;
             }
         }
     }
@@ -154,10 +154,10 @@ impl fmt::Debug for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, steps) in self.requests.iter().enumerate() {
             writeln!(f, "request {number}")?;
-            for Timed { step, begun, ended, faults } in steps {
+            for Timed { step, started, ended, faults } in steps {
                 let ended = if *ended == usize::MAX { "  …".to_owned() } else { format!("{ended:3}") };
                 let failed = if *faults == 0 { String::new() } else { format!("  ({faults} failed)") };
-                writeln!(f, "  {begun:3}..{ended} {step:?}{failed}")?;
+                writeln!(f, "  {started:3}..{ended} {step:?}{failed}")?;
             }
         }
         Ok(())

@@ -1,13 +1,12 @@
-//! Requests on one session at once, in every order that a seed can think of: whatever each was told is what some order of
-//! their loads and commits, one at a time, would have told it.
+//! Linearizability of concurrent requests on one session: some sequential order explains every observation.
 //!
-//! Nothing here runs in parallel. A schedule advances its requests by hand, from one wait to the next, and holds every
-//! operation of the store in its hands: it is applied early or late, answered or not, fails before it took effect or after, or
-//! arrives long after its client was told that it failed. Clients go away, handlers give up waiting. What was observed is
-//! then explained by a model, or the seed is printed.
+//! A schedule polls its requests by hand, in an order that a seed decides, and controls every store call: the call is
+//! applied early or late, answered or not, fails before or after it takes effect, or is applied after its caller got an
+//! error. Clients disconnect and handlers drop commits. A sequential model has to explain the history; if it cannot,
+//! the test prints the seed.
 //!
-//! `SESSILE_SCHEDULES=100000 cargo test --release --test linearizable` tries more of them, and
-//! `SESSILE_SEED=7 cargo test --test linearizable` the one of that seed, and prints what happened.
+//! `SESSILE_SCHEDULES=100000 cargo test --release --test linearizable` runs more schedules.
+//! `SESSILE_SEED=7 cargo test --test linearizable` runs one seed and prints its history.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 #![allow(unreachable_pub, missing_debug_implementations, reason = "nothing outside of the test binary sees it")]
@@ -26,34 +25,35 @@ mod session;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use check::{Verdict, judge};
+use check::{Verdict, check};
 use schedule::Schedule;
 
-const SCHEDULES: u64 = 30_000;
+const DEFAULT_SCHEDULES: u64 = 30_000;
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap())
 }
 
-/// Runs the schedule of a seed; says how many requests it had.
-fn try_one(seed: u64, is_shown: bool) -> u64 {
+/// Runs and checks the schedule of a seed; returns the number of requests.
+fn check_seed(seed: u64, print: bool) -> u64 {
     let history = catch_unwind(AssertUnwindSafe(|| Schedule::new(seed).run()));
     let history = history.unwrap_or_else(|_| panic!("the schedule failed: run it again with SESSILE_SEED={seed}"));
-    if is_shown {
+    if print {
         eprintln!("{history:?}");
     }
-    let verdict = judge(&history);
-    assert!(verdict == Verdict::Explained, "{verdict:?}: run it again with SESSILE_SEED={seed}\n{history:?}");
+    let verdict = check(&history);
+    assert!(verdict == Verdict::Linearizable, "{verdict:?}: run it again with SESSILE_SEED={seed}\n{history:?}");
     history.requests.len() as u64
 }
 
+/// Thousands of random schedules with faults and disconnects: a sequential order explains each history.
 #[test]
-fn what_requests_at_once_are_told_is_what_some_order_of_them_explains() {
+fn concurrent_requests_are_linearizable() {
     if let Some(seed) = setting("SESSILE_SEED") {
-        try_one(seed, true);
+        check_seed(seed, true);
         return;
     }
-    let schedules = setting("SESSILE_SCHEDULES").unwrap_or(SCHEDULES);
+    let schedules = setting("SESSILE_SCHEDULES").unwrap_or(DEFAULT_SCHEDULES);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let (next, requests) = (AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
@@ -64,7 +64,7 @@ fn what_requests_at_once_are_told_is_what_some_order_of_them_explains() {
                     if seed >= schedules {
                         return;
                     }
-                    requests.fetch_add(try_one(seed, false), Ordering::Relaxed);
+                    requests.fetch_add(check_seed(seed, false), Ordering::Relaxed);
                 }
             });
         }

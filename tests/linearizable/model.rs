@@ -1,37 +1,37 @@
-//! What must come of each step, were the steps done one at a time: a session store as simple as it can be.
+//! Sequential model of the session store: the expected result of each step, applied one at a time.
 
-use super::history::{Act, Carried, Cookie, Data, Outcome, Seen, Step, Timed};
-use super::session::{Live, Presented, Secret, Session};
+use super::history::{Completion, Cookie, Data, Observed, Operation, Outcome, Step, Timed};
+use super::session::{LiveSession, Secret, Session, TokenStatus};
 
-/// All sessions, and how far each request is.
+/// All sessions and the state of each request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct World {
+pub struct Model {
     now: u32,
     sessions: Vec<Session>,
     requests: Vec<Request>,
-    /// The session and the secret of each token that a client was given.
+    /// Session and secret of each token that a client received.
     tokens: Vec<Option<(usize, Secret)>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Request {
-    base: Base,
+    loaded: Loaded,
     cookie: Option<Secret>,
     removed: bool,
-    /// What a commit that was given up came to, where it did not take effect.
+    /// Error of a dropped commit that did not take effect.
     failed: Option<Failed>,
-    /// The last step was given up: the response carries it to its end, and leaves for later what is due of itself.
-    gave_up: bool,
-    /// The end of a session has been seen to; what else was committed with it is still to come.
-    after_end: bool,
-    /// What was given up before it set out.
-    unsent: Vec<Act>,
-    /// What its handler takes for the owner, where the sign-in was left behind.
-    believed: Option<u8>,
-    /// A commit that was given up was left behind: what comes after it waits for it, or ends the session.
-    waits: bool,
-    /// When what was left behind was put together.
-    drafted: u32,
+    /// The last step was a dropped commit: the response completes it, and leaves a refresh or promotion for later.
+    dropped_commit: bool,
+    /// The end of a session took effect; the rest of its commit is still to come.
+    session_end_applied: bool,
+    /// Operations of dropped commits that had not started.
+    unsent: Vec<Operation>,
+    /// Owner that the handler assumes after a deferred sign-in.
+    assumed_owner: Option<u8>,
+    /// A dropped commit was deferred: the next commit waits for it, unless it ends the session.
+    blocked: bool,
+    /// Model time at which the deferred step was prepared.
+    drafted_at: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,229 +41,240 @@ enum Failed {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-enum Base {
+enum Loaded {
     #[default]
-    Fresh,
+    New,
     Retired,
-    Live(Live),
+    Live(LiveSession),
 }
 
-/// What a list of acts comes to.
+/// Combined effect of a list of operations.
 #[derive(Debug, Default)]
 struct Plan {
-    /// The session that is ended first.
-    end: Option<Live>,
-    /// Whether what follows begins a session of its own.
+    /// The session to end first.
+    end: Option<LiveSession>,
+    /// The other operations create a new session.
     fresh: bool,
-    changes: Vec<Act>,
+    changes: Vec<Operation>,
     rotate: bool,
     sign_in: Option<(u8, usize)>,
 }
 
-/// How a step is done.
+/// The parts of a step to apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    Whole,
-    /// Of a commit that was given up: the end of a session, and no more.
-    EndOnly,
-    /// Of a commit that was given up: in one with what is committed next.
-    WithTheNext,
+pub enum Mode {
+    Full,
+    /// For a dropped commit: only the end of a session.
+    SessionEndOnly,
+    /// For a dropped commit: together with the next commit.
+    WithNext,
 }
 
-/// How far a step came.
+/// The part of a step that was applied.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// It is done.
-    Whole,
-    /// Its first half is.
-    Half,
+pub enum Progress {
+    /// All of it.
+    Complete,
+    /// The end of a session; the rest is still to come.
+    Partial,
 }
 
-impl World {
+impl Model {
     pub fn new(requests: usize, tokens: usize) -> Self {
         Self { requests: vec![Request::default(); requests], tokens: vec![None; tokens], ..Self::default() }
     }
 
-    /// Does the next part of a step; `None` where what was observed does not fit.
+    /// Applies the next part of a step; returns `None` if the observations contradict the model.
     ///
-    /// `number` names the step, among all.
-    pub fn take(&mut self, request: usize, number: Secret, timed: &Timed, faulty: bool, way: Way) -> Option<Taken> {
-        if let Step::Commit { acts, .. } | Step::GivenUp { acts, .. } | Step::Respond { acts, .. } = &timed.step {
-            let is_kept = !matches!(timed.step, Step::Respond { kept: false, .. });
-            if self.ends_any(request, acts) {
-                // What was given up before is not carried on: of that session there is nothing more to be known.
-                (self.requests[request].waits, self.requests[request].failed) = (false, None);
-            } else if self.requests[request].waits && is_kept {
+    /// `number` identifies the step among all requests.
+    pub fn apply(
+        &mut self,
+        request: usize,
+        number: Secret,
+        timed: &Timed,
+        has_faults: bool,
+        mode: Mode,
+    ) -> Option<Progress> {
+        if let Step::Commit { operations, .. } | Step::Dropped { operations, .. } | Step::Respond { operations, .. } =
+            &timed.step
+        {
+            let response_commits = !matches!(timed.step, Step::Respond { commits: false, .. });
+            if self.ends_any(request, operations) {
+                // Earlier dropped commits are not completed: the request has no further effect on that session.
+                (self.requests[request].blocked, self.requests[request].failed) = (false, None);
+            } else if self.requests[request].blocked && response_commits {
                 return None;
             }
         }
         match &timed.step {
             Step::Advance(seconds) => {
                 self.now += seconds;
-                Some(Taken::Whole)
+                Some(Progress::Complete)
             }
-            Step::Load { token, seen } => self.load(request, *token, seen),
-            Step::Refused(act) => self.refused(request, *act, faulty),
-            Step::Commit { acts, returned, seen, outcome } => {
-                let loose = timed.faults > 0;
-                if let Some(taken) = self.fall_through(request, outcome) {
-                    return taken;
+            Step::Load { token, observed } => self.load(request, *token, observed),
+            Step::Refused(operation) => self.refused(request, *operation, has_faults),
+            Step::Commit { operations, returned, observed, outcome } => {
+                let may_be_stale = timed.faults > 0;
+                if let Some(progress) = self.report_failure(request, outcome) {
+                    return progress;
                 }
-                let came = match self.write(request, number, acts, false, true)? {
-                    Came::Half => return Some(Taken::Half),
-                    Came::To(came) => came,
+                let result = match self.write(request, number, operations, false, true)? {
+                    WriteProgress::Partial => return Some(Progress::Partial),
+                    WriteProgress::Complete(result) => result,
                 };
-                self.requests[request].gave_up = false;
-                match (outcome, came) {
-                    (Outcome::Done, Written::Done(value)) => {
+                self.requests[request].dropped_commit = false;
+                match (outcome, result) {
+                    (Outcome::Done, WriteResult::Done(value)) => {
                         let fits = match returned {
                             Some(returned) => value == Some(*returned),
                             None => true,
                         };
-                        (fits && (loose || acts.is_empty() || self.shows(request, seen))).then_some(Taken::Whole)
+                        (fits && (may_be_stale || operations.is_empty() || self.matches_observed(request, observed)))
+                            .then_some(Progress::Complete)
                     }
-                    (Outcome::Superseded, Written::Superseded) | (Outcome::Ended, Written::Ended) => {
+                    (Outcome::Superseded, WriteResult::Superseded) | (Outcome::Ended, WriteResult::Ended) => {
                         self.requests[request].cookie = None;
-                        Some(Taken::Whole)
+                        Some(Progress::Complete)
                     }
-                    // It may have been made before the session ended.
-                    (Outcome::Ended, Written::Done(_)) if loose => {
+                    // The commit may have taken effect before the session ended.
+                    (Outcome::Ended, WriteResult::Done(_)) if may_be_stale => {
                         self.requests[request].cookie = None;
-                        Some(Taken::Whole)
+                        Some(Progress::Complete)
                     }
                     _ => None,
                 }
             }
-            Step::GivenUp { acts, carried } => {
-                // A session that its handler has ended is ended with the response, whatever its status. What it did after that
-                // would have begun another, of which nobody is told.
-                if way == Way::EndOnly && !self.ends_any(request, acts) {
+            Step::Dropped { operations, completion } => {
+                // A session that the handler ended ends with the response, whatever its status. Later operations
+                // would create a session whose token no client receives.
+                if mode == Mode::SessionEndOnly && !self.ends_any(request, operations) {
                     return None;
                 }
-                self.requests[request].gave_up = true;
+                self.requests[request].dropped_commit = true;
                 if self.requests[request].failed.is_some() {
-                    // With what failed before it, it was dropped.
-                    return (*carried == Carried::Whole).then_some(Taken::Whole);
+                    // It was dropped together with the failed commit before it.
+                    return (*completion == Completion::Full).then_some(Progress::Complete);
                 }
-                if way == Way::WithTheNext {
-                    self.requests[request].unsent.extend_from_slice(acts);
-                    return Some(Taken::Whole);
+                if mode == Mode::WithNext {
+                    self.requests[request].unsent.extend_from_slice(operations);
+                    return Some(Progress::Complete);
                 }
-                let was_carried = *carried == Carried::Whole || way == Way::EndOnly;
-                match self.write(request, number, acts, false, way == Way::Whole)? {
-                    Came::Half => Some(Taken::Half),
-                    Came::To(Written::Done(_)) => Some(Taken::Whole),
-                    // Whoever carries it so far is told.
-                    Came::To(_) if !was_carried => None,
-                    Came::To(Written::Superseded) => self.fail(request, Failed::Superseded),
-                    Came::To(Written::Ended) => self.fail(request, Failed::Ended),
+                let is_completed = *completion == Completion::Full || mode == Mode::SessionEndOnly;
+                match self.write(request, number, operations, false, mode == Mode::Full)? {
+                    WriteProgress::Partial => Some(Progress::Partial),
+                    WriteProgress::Complete(WriteResult::Done(_)) => Some(Progress::Complete),
+                    // A step that completes it this far reports the error.
+                    WriteProgress::Complete(_) if !is_completed => None,
+                    WriteProgress::Complete(WriteResult::Superseded) => self.fail(request, Failed::Superseded),
+                    WriteProgress::Complete(WriteResult::Ended) => self.fail(request, Failed::Ended),
                 }
             }
-            Step::Respond { acts, kept, cookie, outcome } => {
+            Step::Respond { operations, commits, cookie, outcome } => {
                 if let Some(failed) = self.requests[request].failed {
                     let fits = match failed {
                         Failed::Superseded => *outcome == Outcome::Superseded,
                         Failed::Ended => *outcome == Outcome::Done,
                     };
-                    return (fits && self.tells(request, *cookie, faulty)).then_some(Taken::Whole);
+                    return (fits && self.cookie_fits(request, *cookie, has_faults)).then_some(Progress::Complete);
                 }
-                let came = match self.write(request, number, acts, true, *kept)? {
-                    Came::Half => return Some(Taken::Half),
-                    Came::To(came) => came,
+                let result = match self.write(request, number, operations, true, *commits)? {
+                    WriteProgress::Partial => return Some(Progress::Partial),
+                    WriteProgress::Complete(result) => result,
                 };
-                match (outcome, came) {
-                    (Outcome::Done, Written::Done(_)) => {}
-                    (Outcome::Done, Written::Ended) | (Outcome::Superseded, Written::Superseded) => {
+                match (outcome, result) {
+                    (Outcome::Done, WriteResult::Done(_)) => {}
+                    (Outcome::Done, WriteResult::Ended) | (Outcome::Superseded, WriteResult::Superseded) => {
                         self.requests[request].cookie = None;
                     }
                     _ => return None,
                 }
-                self.tells(request, *cookie, faulty).then_some(Taken::Whole)
+                self.cookie_fits(request, *cookie, has_faults).then_some(Progress::Complete)
             }
         }
     }
 
-    /// Leaves a step behind whose outcome nobody was told: it may take effect at any time, once, by itself. Says under
-    /// which number it goes on.
-    pub fn leave(&mut self, request: usize, timed: &Timed) -> Option<usize> {
-        let left = Request { drafted: self.now, ..self.requests[request].clone() };
+    /// Defers a step whose outcome no client received: it may take effect once, at any later time.
+    ///
+    /// Returns the number under which the deferred step is applied.
+    pub fn defer(&mut self, request: usize, timed: &Timed) -> Option<usize> {
+        let deferred = Request { drafted_at: self.now, ..self.requests[request].clone() };
         let fits = match &timed.step {
-            // Of a client that went away nothing is known.
-            Step::Respond { cookie, .. } if timed.ended != usize::MAX => self.tells(request, *cookie, true),
-            Step::GivenUp { acts, carried } => {
-                let is_unknown = *carried == Carried::Perhaps || timed.ended == usize::MAX;
-                let plan = self.plan(request, acts)?;
+            // The outcome is unknown if the client disconnected.
+            Step::Respond { cookie, .. } if timed.ended != usize::MAX => self.cookie_fits(request, *cookie, true),
+            Step::Dropped { operations, completion } => {
+                let is_unknown = *completion == Completion::Unknown || timed.ended == usize::MAX;
+                let plan = self.plan(request, operations)?;
                 let (ends, sign_in) = (plan.end.is_some(), plan.sign_in);
-                let Request { base, believed, waits, .. } = &mut self.requests[request];
+                let Request { loaded, assumed_owner, blocked, .. } = &mut self.requests[request];
                 if plan.fresh {
-                    (*base, *believed) = (Base::Fresh, None);
+                    (*loaded, *assumed_owner) = (Loaded::New, None);
                 }
-                *believed = sign_in.map(|(owner, _)| owner).or(*believed);
-                *waits = true;
+                *assumed_owner = sign_in.map(|(owner, _)| owner).or(*assumed_owner);
+                *blocked = true;
                 is_unknown || !ends
             }
             _ => true,
         };
-        self.requests.push(left);
+        self.requests.push(deferred);
         fits.then(|| self.requests.len() - 1)
     }
 
-    /// Does the next part of a step that was left behind; nothing is known of what came of it.
-    pub fn take_left(&mut self, left: usize, number: Secret, step: &Step) -> Option<Taken> {
-        let (acts, last, kept) = match step {
-            Step::Commit { acts, .. } | Step::GivenUp { acts, .. } => (acts, false, true),
-            Step::Respond { acts, kept, .. } => (acts, true, *kept),
+    /// Applies the next part of a deferred step, whose outcome is unknown.
+    pub fn apply_deferred(&mut self, deferred: usize, number: Secret, step: &Step) -> Option<Progress> {
+        let (operations, last, commits) = match step {
+            Step::Commit { operations, .. } | Step::Dropped { operations, .. } => (operations, false, true),
+            Step::Respond { operations, commits, .. } => (operations, true, *commits),
             Step::Load { .. } | Step::Refused(_) | Step::Advance(_) => return None,
         };
-        let now = std::mem::replace(&mut self.now, self.requests[left].drafted);
-        let came = self.write(left, number, acts, last, kept);
+        let now = std::mem::replace(&mut self.now, self.requests[deferred].drafted_at);
+        let result = self.write(deferred, number, operations, last, commits);
         self.now = now;
-        match came? {
-            Came::Half => Some(Taken::Half),
-            Came::To(Written::Done(_)) => Some(Taken::Whole),
-            Came::To(Written::Superseded | Written::Ended) => None,
+        match result? {
+            WriteProgress::Partial => Some(Progress::Partial),
+            WriteProgress::Complete(WriteResult::Done(_)) => Some(Progress::Complete),
+            WriteProgress::Complete(WriteResult::Superseded | WriteResult::Ended) => None,
         }
     }
 
-    /// Goes on from what the session is now, as a commit does that looks at it after its answer was lost.
-    pub fn look_again(&mut self, request: usize) -> bool {
-        let Base::Live(live) = &self.requests[request].base else { return false };
+    /// Continues from the present record, as a commit does when it reads the record after a lost reply.
+    pub fn reload_after_lost_reply(&mut self, request: usize) -> bool {
+        let Loaded::Live(live) = &self.requests[request].loaded else { return false };
         let live = live.clone();
         let session = &self.sessions[live.session];
         if session.ended || session.epoch != live.epoch || session.rotations == live.rotations {
             return false;
         }
-        let presented = match (live.presented, session.presented(live.secret, self.now)) {
-            (Presented::Replaced, _) => Presented::Replaced,
-            (_, still @ (Presented::Current | Presented::Pending)) => still,
-            _ => Presented::Replaced,
+        let token_status = match (live.token_status, session.token_status(live.secret, self.now)) {
+            (TokenStatus::Replaced, _) => TokenStatus::Replaced,
+            (_, still @ (TokenStatus::Current | TokenStatus::Pending)) => still,
+            _ => TokenStatus::Replaced,
         };
         let (rotations, sign_ins) = (session.rotations, session.sign_ins);
-        self.requests[request].base = Base::Live(Live { rotations, sign_ins, presented, ..live });
+        self.requests[request].loaded = Loaded::Live(LiveSession { rotations, sign_ins, token_status, ..live });
         true
     }
 
-    fn load(&mut self, request: usize, token: Option<usize>, seen: &Seen) -> Option<Taken> {
-        let mut base = Base::Fresh;
+    fn load(&mut self, request: usize, token: Option<usize>, observed: &Observed) -> Option<Progress> {
+        let mut loaded = Loaded::New;
         if let Some((number, secret)) = token.and_then(|token| self.tokens[token]) {
             let session = &self.sessions[number];
-            let presented = session.presented(secret, self.now);
-            base = match presented {
-                _ if session.ended => Base::Fresh,
-                Presented::Unknown => Base::Fresh,
-                Presented::Retired => Base::Retired,
-                _ => Base::Live(session.live(number, secret, presented, true)),
+            let token_status = session.token_status(secret, self.now);
+            loaded = match token_status {
+                _ if session.ended => Loaded::New,
+                TokenStatus::Unknown => Loaded::New,
+                TokenStatus::Retired => Loaded::Retired,
+                _ => Loaded::Live(session.live(number, secret, token_status, true)),
             };
         }
-        self.requests[request].base = base;
-        self.shows(request, seen).then_some(Taken::Whole)
+        self.requests[request].loaded = loaded;
+        self.matches_observed(request, observed).then_some(Progress::Complete)
     }
 
-    /// Whether a request that goes on from what is stored now sees this.
-    fn shows(&self, request: usize, seen: &Seen) -> bool {
-        match (&self.requests[request].base, seen) {
-            (Base::Fresh | Base::Retired, None) => true,
-            (Base::Live(live), Some((owner, data))) => {
+    /// Returns whether a request that continues from the present record makes this observation.
+    fn matches_observed(&self, request: usize, observed: &Observed) -> bool {
+        match (&self.requests[request].loaded, observed) {
+            (Loaded::New | Loaded::Retired, None) => true,
+            (Loaded::Live(live), Some((owner, data))) => {
                 let session = &self.sessions[live.session];
                 session.owner == *owner && session.data == *data
             }
@@ -271,70 +282,81 @@ impl World {
         }
     }
 
-    fn refused(&self, request: usize, act: Act, faulty: bool) -> Option<Taken> {
-        let fits = match (&self.requests[request].base, act) {
-            (_, Act::SignOut) | (Base::Fresh, _) => false,
-            (Base::Retired, act) => !matches!(act, Act::SignIn(_)),
-            (Base::Live(live), Act::Rotate | Act::SignIn(_)) => live.presented == Presented::Replaced || faulty,
-            (Base::Live(_), _) => false,
+    fn refused(&self, request: usize, operation: Operation, has_faults: bool) -> Option<Progress> {
+        let fits = match (&self.requests[request].loaded, operation) {
+            (_, Operation::SignOut) | (Loaded::New, _) => false,
+            (Loaded::Retired, operation) => !matches!(operation, Operation::SignIn(_)),
+            (Loaded::Live(live), Operation::Rotate | Operation::SignIn(_)) => {
+                live.token_status == TokenStatus::Replaced || has_faults
+            }
+            (Loaded::Live(_), _) => false,
         };
-        fits.then_some(Taken::Whole)
+        fits.then_some(Progress::Complete)
     }
 
-    fn fall_through(&mut self, request: usize, outcome: &Outcome) -> Option<Option<Taken>> {
+    fn report_failure(&mut self, request: usize, outcome: &Outcome) -> Option<Option<Progress>> {
         let failed = self.requests[request].failed.take()?;
         let fits = match failed {
             Failed::Superseded => *outcome == Outcome::Superseded,
             Failed::Ended => *outcome == Outcome::Ended,
         };
-        Some(fits.then_some(Taken::Whole))
+        Some(fits.then_some(Progress::Complete))
     }
 
-    fn fail(&mut self, request: usize, failed: Failed) -> Option<Taken> {
+    fn fail(&mut self, request: usize, failed: Failed) -> Option<Progress> {
         self.requests[request].failed = Some(failed);
         self.requests[request].cookie = None;
-        Some(Taken::Whole)
+        Some(Progress::Complete)
     }
 
-    /// Commits acts: first the end of a session, if they come to one, then what else they come to. `None` where the acts
-    /// could not have been accepted.
-    fn write(&mut self, request: usize, number: Secret, acts: &[Act], last: bool, kept: bool) -> Option<Came> {
-        let mut plan = self.plan(request, acts)?;
-        if let (Some(live), false) = (&plan.end, self.requests[request].after_end) {
-            return self.end(request, number, live).map(|()| Came::Half).or(Some(Came::To(Written::Superseded)));
+    /// Commits operations: first the end of a session, then the rest; `None` if they could not have been accepted.
+    fn write(
+        &mut self,
+        request: usize,
+        number: Secret,
+        operations: &[Operation],
+        last: bool,
+        commits: bool,
+    ) -> Option<WriteProgress> {
+        let mut plan = self.plan(request, operations)?;
+        if let (Some(live), false) = (&plan.end, self.requests[request].session_end_applied) {
+            return self
+                .end(request, number, live)
+                .map(|()| WriteProgress::Partial)
+                .or(Some(WriteProgress::Complete(WriteResult::Superseded)));
         }
-        self.requests[request].after_end = false;
+        self.requests[request].session_end_applied = false;
         self.requests[request].unsent.clear();
         if plan.fresh {
-            self.requests[request].base = Base::Fresh;
+            self.requests[request].loaded = Loaded::New;
         }
-        if !kept {
+        if !commits {
             plan = Plan::default();
         }
-        let Base::Live(live) = self.requests[request].base.clone() else {
+        let Loaded::Live(live) = self.requests[request].loaded.clone() else {
             if !plan.changes.is_empty() || plan.sign_in.is_some() {
-                return Some(Came::To(self.create(request, number, &plan, 0)));
+                return Some(WriteProgress::Complete(self.create(request, number, &plan, 0)));
             }
-            return Some(Came::To(Written::Done(None)));
+            return Some(WriteProgress::Complete(WriteResult::Done(None)));
         };
-        let promotes = last && live.presented == Presented::Pending && !self.requests[request].gave_up;
+        let promotes = last && live.token_status == TokenStatus::Pending && !self.requests[request].dropped_commit;
         let asked = !plan.changes.is_empty() || plan.sign_in.is_some() || plan.rotate;
         if !asked && !promotes {
-            return Some(Came::To(Written::Done(None)));
+            return Some(WriteProgress::Complete(WriteResult::Done(None)));
         }
         let session = &mut self.sessions[live.session];
         if let Some((owner, after)) = plan.sign_in {
             if session.ended || session.owner.is_some_and(|present| present != owner) {
-                return Some(Came::To(self.create(request, number, &plan, after)));
+                return Some(WriteProgress::Complete(self.create(request, number, &plan, after)));
             }
         } else if session.ended || session.epoch != live.epoch {
-            // What is due of itself fails in silence.
-            let came = match (asked, session.ended) {
-                (false, _) => Written::Done(None),
-                (true, true) => Written::Ended,
-                (true, false) => Written::Superseded,
+            // A refresh or promotion fails without an error.
+            let result = match (asked, session.ended) {
+                (false, _) => WriteResult::Done(None),
+                (true, true) => WriteResult::Ended,
+                (true, false) => WriteResult::Superseded,
             };
-            return Some(Came::To(came));
+            return Some(WriteProgress::Complete(result));
         }
         if promotes {
             session.promote(live.secret, self.now);
@@ -351,7 +373,10 @@ impl World {
                 session.sign_ins += 1;
                 session.replace_all(number, self.now);
             }
-            None if plan.rotate && session.rotations == live.rotations && live.presented != Presented::Replaced => {
+            None if plan.rotate
+                && session.rotations == live.rotations
+                && live.token_status != TokenStatus::Replaced =>
+            {
                 session.replace_all(number, self.now)
             }
             None => issued = false,
@@ -359,80 +384,79 @@ impl World {
         let value = session.data.apply(&plan.changes);
         let new = if issued {
             self.requests[request].cookie = Some(number);
-            session.live(live.session, number, Presented::Current, live.is_the_clients)
+            session.live(live.session, number, TokenStatus::Current, live.from_client_token)
         } else {
-            let presented = match (live.presented, session.presented(live.secret, self.now)) {
-                (Presented::Replaced, _) => Presented::Replaced,
-                (_, still @ (Presented::Current | Presented::Pending)) => still,
-                _ => Presented::Replaced,
+            let token_status = match (live.token_status, session.token_status(live.secret, self.now)) {
+                (TokenStatus::Replaced, _) => TokenStatus::Replaced,
+                (_, still @ (TokenStatus::Current | TokenStatus::Pending)) => still,
+                _ => TokenStatus::Replaced,
             };
-            session.live(live.session, live.secret, presented, live.is_the_clients)
+            session.live(live.session, live.secret, token_status, live.from_client_token)
         };
-        self.requests[request].base = Base::Live(new);
-        Some(Came::To(Written::Done(value)))
+        self.requests[request].loaded = Loaded::Live(new);
+        Some(WriteProgress::Complete(WriteResult::Done(value)))
     }
 
-    /// Whether acts come to the end of a session.
-    fn ends_any(&self, request: usize, acts: &[Act]) -> bool {
-        self.plan(request, acts).is_some_and(|plan| plan.end.is_some())
+    /// Returns whether the operations end a session.
+    fn ends_any(&self, request: usize, operations: &[Operation]) -> bool {
+        self.plan(request, operations).is_some_and(|plan| plan.end.is_some())
     }
 
-    /// What acts come to, from where the request stands.
-    fn plan(&self, request: usize, acts: &[Act]) -> Option<Plan> {
+    /// Returns the combined effect of the operations on the request's session.
+    fn plan(&self, request: usize, operations: &[Operation]) -> Option<Plan> {
         let mut plan = Plan::default();
-        let Request { base, gave_up, believed, unsent, .. } = &self.requests[request];
-        let mut base = base;
-        let mut owner = believed.or_else(|| base.live()?.owner);
-        for act in unsent.iter().chain(acts) {
-            match act {
-                Act::SignOut => {
-                    plan = Plan { end: plan.end.take().or_else(|| base.live().cloned()), ..Plan::default() };
-                    if !matches!(base, Base::Retired) {
+        let Request { loaded, dropped_commit, assumed_owner, unsent, .. } = &self.requests[request];
+        let mut loaded = loaded;
+        let mut owner = assumed_owner.or_else(|| loaded.live()?.owner);
+        for operation in unsent.iter().chain(operations) {
+            match operation {
+                Operation::SignOut => {
+                    plan = Plan { end: plan.end.take().or_else(|| loaded.live().cloned()), ..Plan::default() };
+                    if !matches!(loaded, Loaded::Retired) {
                         plan.fresh = true;
-                        base = &Base::Fresh;
+                        loaded = &Loaded::New;
                     }
                     owner = None;
                 }
-                // What was done while a commit was under way that another rotation came before is not refused, but comes to
-                // nothing.
-                Act::SignIn(_) | Act::Rotate
-                    if !gave_up && base.live().is_some_and(|live| live.presented == Presented::Replaced) =>
+                // During a commit that another rotation overtook, these operations are accepted and have no effect.
+                Operation::SignIn(_) | Operation::Rotate
+                    if !dropped_commit
+                        && loaded.live().is_some_and(|live| live.token_status == TokenStatus::Replaced) =>
                 {
                     return None;
                 }
-                Act::SignIn(new) => {
-                    if owner.is_some_and(|present| present != *new) || matches!(base, Base::Retired) {
-                        plan = Plan { end: plan.end.take().or_else(|| base.live().cloned()), ..Plan::default() };
+                Operation::SignIn(new) => {
+                    if owner.is_some_and(|present| present != *new) || matches!(loaded, Loaded::Retired) {
+                        plan = Plan { end: plan.end.take().or_else(|| loaded.live().cloned()), ..Plan::default() };
                         plan.fresh = true;
-                        base = &Base::Fresh;
+                        loaded = &Loaded::New;
                     }
                     owner = Some(*new);
                     plan.rotate = false;
                     plan.sign_in = Some((*new, plan.changes.len()));
                 }
-                _ if matches!(base, Base::Retired) => return None,
-                Act::Rotate => plan.rotate |= base.live().is_some() && plan.sign_in.is_none(),
+                _ if matches!(loaded, Loaded::Retired) => return None,
+                Operation::Rotate => plan.rotate |= loaded.live().is_some() && plan.sign_in.is_none(),
                 change => plan.changes.push(*change),
             }
         }
         Some(plan)
     }
 
-    fn create(&mut self, request: usize, number: Secret, plan: &Plan, after: usize) -> Written {
+    fn create(&mut self, request: usize, number: Secret, plan: &Plan, after: usize) -> WriteResult {
         let mut data = Data::default();
         let value = data.apply(&plan.changes[after..]);
         let owner = plan.sign_in.map(|(owner, _)| owner);
         let session = Session { owner, epoch: u8::from(owner.is_some()), data, current: number, ..Session::default() };
-        let new = session.live(self.sessions.len(), number, Presented::Current, false);
+        let new = session.live(self.sessions.len(), number, TokenStatus::Current, false);
         self.sessions.push(session);
-        self.requests[request].base = Base::Live(new);
+        self.requests[request].loaded = Loaded::Live(new);
         self.requests[request].cookie = Some(number);
-        Written::Done(value)
+        WriteResult::Done(value)
     }
 
-    /// Ends a session; `None` where it is another's by now. Not if a sign-in of the same request, that was left behind, has
-    /// made it so.
-    fn end(&mut self, request: usize, number: Secret, live: &Live) -> Option<()> {
+    /// Ends a session; `None` if it has another owner by now, except through a deferred sign-in of this request.
+    fn end(&mut self, request: usize, number: Secret, live: &LiveSession) -> Option<()> {
         let session = &mut self.sessions[live.session];
         let request = &mut self.requests[request];
         request.cookie = None;
@@ -440,43 +464,43 @@ impl World {
         if live.owner.is_none() && !session.ended && session.epoch != live.epoch && !is_our_sign_in {
             return None;
         }
-        request.removed |= !session.ended && live.is_the_clients;
+        request.removed |= !session.ended && live.from_client_token;
         session.ended = true;
-        request.after_end = true;
+        request.session_end_applied = true;
         Some(())
     }
 
-    /// Whether a response with this cookie fits; a token that it sets is known from then on.
-    fn tells(&mut self, request: usize, cookie: Cookie, faulty: bool) -> bool {
-        let Request { cookie: secret, removed, base, .. } = &self.requests[request];
+    /// Returns whether a response's cookie agrees with the model, and records a token that it sets.
+    fn cookie_fits(&mut self, request: usize, cookie: Cookie, has_faults: bool) -> bool {
+        let Request { cookie: secret, removed, loaded, .. } = &self.requests[request];
         match (cookie, secret) {
             (Cookie::Set(token), Some(secret)) => {
-                let Base::Live(live) = base else { return false };
+                let Loaded::Live(live) = loaded else { return false };
                 let known = &mut self.tokens[token];
                 let issued = (live.session, *secret);
                 *known.get_or_insert(issued) == issued
             }
             (Cookie::Set(_), None) => false,
-            (Cookie::Untouched, secret) => (secret.is_none() && !removed) || faulty,
-            (Cookie::Removed, secret) => (*removed && secret.is_none()) || faulty,
+            (Cookie::Untouched, secret) => (secret.is_none() && !removed) || has_faults,
+            (Cookie::Removed, secret) => (*removed && secret.is_none()) || has_faults,
         }
     }
 }
 
-enum Came {
-    Half,
-    To(Written),
+enum WriteProgress {
+    Partial,
+    Complete(WriteResult),
 }
 
-/// What a write came to; with the value that its last act returned.
-enum Written {
+/// Result of a write, with the value that its last operation returned.
+enum WriteResult {
     Done(Option<Option<u32>>),
     Superseded,
     Ended,
 }
 
-impl Base {
-    fn live(&self) -> Option<&Live> {
+impl Loaded {
+    fn live(&self) -> Option<&LiveSession> {
         match self {
             Self::Live(live) => Some(live),
             _ => None,

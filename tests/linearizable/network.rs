@@ -1,5 +1,4 @@
-//! A store behind a network that the test holds in its hands: each operation waits until it is told to be applied, to be
-//! answered, to fail, or to be lost, in any order.
+//! A store behind a simulated network: the test decides when each call is applied, answered, failed or dropped.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,38 +9,38 @@ use sessile::store::{Expected, Outcome, Record, Store, StoreError, Touch};
 use sessile::testing::ManualClock;
 use sessile::{MemoryStore, SessionId};
 
-/// The store. Clones are the same network, and the same memory behind it.
+/// The store. Clones share the network and the memory store behind it.
 #[derive(Clone, Debug)]
 pub struct Network {
     memory: MemoryStore,
-    links: Arc<Mutex<Links>>,
+    state: Arc<Mutex<NetworkState>>,
 }
 
 #[derive(Debug, Default)]
-struct Links {
+struct NetworkState {
     calls: Vec<Call>,
     next: usize,
-    /// The request that is being polled.
+    /// Request that is being polled.
     polled: usize,
-    /// How many calls of each request failed.
+    /// Number of failed calls of each request.
     faults: Vec<usize>,
 }
 
-/// An operation that is under way.
+/// A store call in progress.
 #[derive(Debug)]
 struct Call {
     number: usize,
     request: usize,
-    asked: Asked,
-    applied: Option<Told>,
-    reply: Option<Result<Told, ()>>,
+    op: StoreOp,
+    applied: Option<StoreReply>,
+    reply: Option<Result<StoreReply, ()>>,
     waker: Option<Waker>,
-    /// Nobody waits for the answer any more.
-    orphaned: bool,
+    /// The caller no longer waits for the reply.
+    abandoned: bool,
 }
 
 #[derive(Clone, Debug)]
-enum Asked {
+enum StoreOp {
     Get(SessionId),
     Set(Record, Expected),
     Touch(Record, Touch),
@@ -49,126 +48,126 @@ enum Asked {
 }
 
 #[derive(Clone, Debug)]
-enum Told {
+enum StoreReply {
     Got(Option<Record>),
     Set(Outcome),
     Done(bool),
 }
 
-/// A call that something can happen to.
+/// A call that an event may affect.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenCall {
     pub number: usize,
     pub request: usize,
     pub applied: bool,
-    /// Whether somebody waits for the answer.
+    /// The caller waits for the reply.
     pub awaited: bool,
 }
 
-/// What may happen to a call next.
+/// An event of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum NetworkEvent {
     Apply,
-    ApplyAndAnswer,
-    Answer,
-    /// The caller is told that it failed, and it is not applied any more.
+    ApplyAndReply,
+    Reply,
+    /// The caller receives an error, and the call is never applied.
     Fail,
-    /// The caller is told that it failed; it may still be applied.
-    FailAndLinger,
-    /// Not applied, and nobody waits for it.
-    Lose,
+    /// The caller receives an error, and the call may still be applied.
+    FailAndDelay,
+    /// An abandoned call is never applied.
+    Drop,
 }
 
 impl Network {
     pub fn new(clock: &ManualClock) -> Self {
-        Self { memory: MemoryStore::new().with_clock(clock), links: Arc::default() }
+        Self { memory: MemoryStore::new().with_clock(clock), state: Arc::default() }
     }
 
-    /// What is asked from now on is asked by this request.
-    pub fn polling(&self, request: usize) {
-        let mut links = self.links();
-        links.polled = request;
-        if links.faults.len() <= request {
-            links.faults.resize(request + 1, 0);
+    /// Attributes the next calls to this request.
+    pub fn set_polled(&self, request: usize) {
+        let mut state = self.state();
+        state.polled = request;
+        if state.faults.len() <= request {
+            state.faults.resize(request + 1, 0);
         }
     }
 
     pub fn faults(&self, request: usize) -> usize {
-        self.links().faults.get(request).copied().unwrap_or(0)
+        self.state().faults.get(request).copied().unwrap_or(0)
     }
 
-    pub fn note_fault(&self, request: usize) {
-        self.links().faults[request] += 1;
+    pub fn record_fault(&self, request: usize) {
+        self.state().faults[request] += 1;
     }
 
-    /// The calls that something can happen to.
+    /// Returns the calls that an event may affect.
     pub fn open_calls(&self) -> Vec<OpenCall> {
-        let links = self.links();
-        let open = links.calls.iter().filter(|call| call.reply.is_none() || call.orphaned);
-        open.map(|Call { number, request, applied, orphaned, .. }| OpenCall {
+        let state = self.state();
+        let open = state.calls.iter().filter(|call| call.reply.is_none() || call.abandoned);
+        open.map(|Call { number, request, applied, abandoned, .. }| OpenCall {
             number: *number,
             request: *request,
             applied: applied.is_some(),
-            awaited: !orphaned,
+            awaited: !abandoned,
         })
         .collect()
     }
 
-    pub fn happen(&self, number: usize, event: Event) {
-        let mut links = self.links();
-        let at = links.calls.iter().position(|call| call.number == number).unwrap();
-        let request = links.calls[at].request;
-        let call = &mut links.calls[at];
+    pub fn apply_event(&self, number: usize, event: NetworkEvent) {
+        let mut state = self.state();
+        let at = state.calls.iter().position(|call| call.number == number).unwrap();
+        let request = state.calls[at].request;
+        let call = &mut state.calls[at];
         match event {
-            Event::Apply | Event::ApplyAndAnswer => {
-                let told = call.asked.apply(&self.memory);
-                if event == Event::ApplyAndAnswer {
-                    call.answer(Ok(told.clone()));
+            NetworkEvent::Apply | NetworkEvent::ApplyAndReply => {
+                let reply = call.op.apply(&self.memory);
+                if event == NetworkEvent::ApplyAndReply {
+                    call.reply(Ok(reply.clone()));
                 }
-                call.applied = Some(told);
+                call.applied = Some(reply);
             }
-            Event::Answer => {
-                let told = call.applied.clone().unwrap();
-                call.answer(Ok(told));
+            NetworkEvent::Reply => {
+                let reply = call.applied.clone().unwrap();
+                call.reply(Ok(reply));
             }
-            Event::Fail | Event::FailAndLinger => {
-                call.answer(Err(()));
-                links.faults[request] += 1;
-                if event == Event::FailAndLinger {
-                    let asked = links.calls[at].asked.clone();
-                    links.send(asked, true);
+            NetworkEvent::Fail | NetworkEvent::FailAndDelay => {
+                call.reply(Err(()));
+                state.faults[request] += 1;
+                if event == NetworkEvent::FailAndDelay {
+                    let op = state.calls[at].op.clone();
+                    state.send(op, true);
                 }
             }
-            Event::Lose => {}
+            NetworkEvent::Drop => {}
         }
-        let call = &links.calls[at];
-        if call.orphaned && (event == Event::Lose || call.applied.is_some()) {
-            links.calls.remove(at);
+        let call = &state.calls[at];
+        if call.abandoned && (event == NetworkEvent::Drop || call.applied.is_some()) {
+            state.calls.remove(at);
         }
     }
 
-    /// Sends a call, and waits for what comes of it.
-    async fn ask(&self, asked: Asked) -> Result<Told, StoreError> {
-        let number = self.links().send(asked, false);
-        Answer { network: self, number }.await.map_err(|()| StoreError::unavailable("as the schedule has it"))
+    /// Makes a call and waits for its reply.
+    async fn call(&self, op: StoreOp) -> Result<StoreReply, StoreError> {
+        let number = self.state().send(op, false);
+        ReplyFuture { network: self, number }.await.map_err(|()| StoreError::unavailable("injected by the schedule"))
     }
 
-    fn links(&self) -> MutexGuard<'_, Links> {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, NetworkState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Links {
-    fn send(&mut self, asked: Asked, orphaned: bool) -> usize {
+impl NetworkState {
+    fn send(&mut self, op: StoreOp, abandoned: bool) -> usize {
         self.next += 1;
         let (number, request) = (self.next, self.polled);
-        self.calls.push(Call { number, request, asked, applied: None, reply: None, waker: None, orphaned });
+        self.calls.push(Call { number, request, op, applied: None, reply: None, waker: None, abandoned });
         number
     }
 }
 
 impl Call {
-    fn answer(&mut self, reply: Result<Told, ()>) {
+    fn reply(&mut self, reply: Result<StoreReply, ()>) {
         self.reply = Some(reply);
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -176,29 +175,29 @@ impl Call {
     }
 }
 
-impl Asked {
-    fn apply(&self, memory: &MemoryStore) -> Told {
+impl StoreOp {
+    fn apply(&self, memory: &MemoryStore) -> StoreReply {
         match self {
-            Self::Get(id) => Told::Got(now(memory.get(id)).unwrap()),
-            Self::Set(record, expected) => Told::Set(now(memory.set(record, *expected)).unwrap()),
-            Self::Touch(record, touch) => Told::Done(now(memory.touch(record, *touch)).unwrap()),
-            Self::Delete(id) => Told::Done(now(memory.delete(id, None)).unwrap()),
+            Self::Get(id) => StoreReply::Got(poll_once(memory.get(id)).unwrap()),
+            Self::Set(record, expected) => StoreReply::Set(poll_once(memory.set(record, *expected)).unwrap()),
+            Self::Touch(record, touch) => StoreReply::Done(poll_once(memory.touch(record, *touch)).unwrap()),
+            Self::Delete(id) => StoreReply::Done(poll_once(memory.delete(id, None)).unwrap()),
         }
     }
 }
 
-/// The answer of a call; dropped, the call goes its way without it.
-struct Answer<'a> {
+/// The reply to a call. Dropping it abandons the call.
+struct ReplyFuture<'a> {
     network: &'a Network,
     number: usize,
 }
 
-impl Future for Answer<'_> {
-    type Output = Result<Told, ()>;
+impl Future for ReplyFuture<'_> {
+    type Output = Result<StoreReply, ()>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut links = self.network.links();
-        let call = links.calls.iter_mut().find(|call| call.number == self.number).unwrap();
+        let mut state = self.network.state();
+        let call = state.calls.iter_mut().find(|call| call.number == self.number).unwrap();
         match call.reply.clone() {
             Some(reply) => Poll::Ready(reply),
             None => {
@@ -209,53 +208,53 @@ impl Future for Answer<'_> {
     }
 }
 
-impl Drop for Answer<'_> {
+impl Drop for ReplyFuture<'_> {
     fn drop(&mut self) {
-        let mut links = self.network.links();
-        let Some(at) = links.calls.iter().position(|call| call.number == self.number) else { return };
-        let call = &mut links.calls[at];
+        let mut state = self.network.state();
+        let Some(at) = state.calls.iter().position(|call| call.number == self.number) else { return };
+        let call = &mut state.calls[at];
         if call.reply.is_none() && call.applied.is_none() {
-            call.orphaned = true;
+            call.abandoned = true;
         } else {
-            links.calls.remove(at);
+            state.calls.remove(at);
         }
     }
 }
 
 impl Store for Network {
     async fn get(&self, id: &SessionId) -> Result<Option<Record>, StoreError> {
-        match self.ask(Asked::Get(*id)).await? {
-            Told::Got(record) => Ok(record),
+        match self.call(StoreOp::Get(*id)).await? {
+            StoreReply::Got(record) => Ok(record),
             other => panic!("{other:?}"),
         }
     }
 
     async fn set(&self, record: &Record, expected: Expected) -> Result<Outcome, StoreError> {
-        match self.ask(Asked::Set(record.clone(), expected)).await? {
-            Told::Set(outcome) => Ok(outcome),
+        match self.call(StoreOp::Set(record.clone(), expected)).await? {
+            StoreReply::Set(outcome) => Ok(outcome),
             other => panic!("{other:?}"),
         }
     }
 
     async fn touch(&self, record: &Record, touch: Touch) -> Result<bool, StoreError> {
-        match self.ask(Asked::Touch(record.clone(), touch)).await? {
-            Told::Done(done) => Ok(done),
+        match self.call(StoreOp::Touch(record.clone(), touch)).await? {
+            StoreReply::Done(result) => Ok(result),
             other => panic!("{other:?}"),
         }
     }
 
     async fn delete(&self, id: &SessionId, _: Option<&str>) -> Result<bool, StoreError> {
-        match self.ask(Asked::Delete(*id)).await? {
-            Told::Done(done) => Ok(done),
+        match self.call(StoreOp::Delete(*id)).await? {
+            StoreReply::Done(result) => Ok(result),
             other => panic!("{other:?}"),
         }
     }
 }
 
-/// What a future that never waits has to say.
-pub fn now<F: Future>(future: F) -> F::Output {
+/// Returns the output of a future that is ready at once.
+pub fn poll_once<F: Future>(future: F) -> F::Output {
     match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(done) => done,
-        Poll::Pending => panic!("a store in memory never waits"),
+        Poll::Ready(result) => result,
+        Poll::Pending => panic!("the memory store is never pending"),
     }
 }

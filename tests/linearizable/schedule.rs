@@ -1,5 +1,4 @@
-//! One schedule: a few requests on one session, advanced one wait at a time in an order that a seed decides, over a
-//! network in which the same seed decides what becomes of each operation.
+//! One random schedule: a seed decides the order in which requests are polled and the events of their store calls.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,30 +10,30 @@ use std::time::Duration;
 use sessile::SessionLayer;
 use sessile::testing::ManualClock;
 
-use super::handler::{Deed, Notes, Script, run};
-use super::history::{Act, History, Step};
-use super::network::{Event, Network, OpenCall};
+use super::handler::{HandlerStep, Recorder, Script, run};
+use super::history::{History, Operation, Step};
+use super::network::{Network, NetworkEvent, OpenCall};
 use crate::support::store::random;
 
 /// More decisions than any schedule takes.
-const ENOUGH: usize = 20_000;
+const MAX_DECISIONS: usize = 20_000;
 
-/// What may happen in a schedule.
+/// Probabilities and options of a schedule.
 #[derive(Clone, Copy, Debug)]
-struct Weather {
-    /// Of a hundred operations so many fail.
+struct Conditions {
+    /// Percentage of store calls that fail.
     faults: usize,
-    /// Of a thousand decisions so many are a client's to go away.
-    leavers: usize,
-    /// Whether handlers give up waiting.
-    impatient: bool,
-    /// Whether one request is slow, and many others go by.
-    crowded: bool,
+    /// Probability per 1,000 decisions that a client disconnects.
+    disconnects: usize,
+    /// Handlers drop commits.
+    drops_commits: bool,
+    /// One slow request runs beside many others.
+    one_slow_request: bool,
 }
 
 pub struct Schedule {
     random: u64,
-    weather: Weather,
+    conditions: Conditions,
     clock: ManualClock,
     network: Network,
     layer: SessionLayer,
@@ -42,7 +41,7 @@ pub struct Schedule {
     tasks: Vec<Option<Task>>,
     written: u32,
     decisions: usize,
-    /// The request that everything of takes its time.
+    /// The request that is rarely advanced.
     slow: Option<usize>,
 }
 
@@ -64,38 +63,48 @@ impl Schedule {
         let clock = ManualClock::new();
         let network = Network::new(&clock);
         let builder = SessionLayer::builder(network.clone()).with_clock(&clock);
-        // The schedule is finite; the clock on the wall is none of its business.
+        // A schedule is finite, so it needs no deadline by the wall clock.
         let layer = builder.with_commit_deadline(Duration::from_secs(3600)).build().unwrap();
-        let weather = Weather { faults: 0, leavers: 0, impatient: false, crowded: false };
+        let conditions = Conditions { faults: 0, disconnects: 0, drops_commits: false, one_slow_request: false };
         let (history, tasks) = (Arc::default(), Vec::new());
-        let mut schedule =
-            Self { random: seed, weather, clock, network, layer, history, tasks, written: 0, decisions: 0, slow: None };
-        schedule.weather = Weather {
+        let mut schedule = Self {
+            random: seed,
+            conditions,
+            clock,
+            network,
+            layer,
+            history,
+            tasks,
+            written: 0,
+            decisions: 0,
+            slow: None,
+        };
+        schedule.conditions = Conditions {
             faults: [0, 0, 4, 15][schedule.choose(4)],
-            leavers: [0, 0, 10, 40][schedule.choose(4)],
-            impatient: schedule.choose(4) == 0,
-            crowded: schedule.choose(8) == 0,
+            disconnects: [0, 0, 10, 40][schedule.choose(4)],
+            drops_commits: schedule.choose(4) == 0,
+            one_slow_request: schedule.choose(8) == 0,
         };
         schedule
     }
 
-    /// What the requests did, from the first to the last look at everything.
+    /// Runs all requests, then loads every token, and returns the history.
     pub fn run(mut self) -> History {
-        let calm = Weather { faults: 0, leavers: 0, impatient: false, crowded: false };
-        let weather = std::mem::replace(&mut self.weather, calm);
-        let deeds = vec![Deed::Act(Act::Insert(0, 0)), Deed::CountNow];
-        self.begin(Script { token: None, deeds, kept: true });
+        let no_faults = Conditions { faults: 0, disconnects: 0, drops_commits: false, one_slow_request: false };
+        let conditions = std::mem::replace(&mut self.conditions, no_faults);
+        let steps = vec![HandlerStep::Do(Operation::Insert(0, 0)), HandlerStep::CountNow];
+        self.begin(Script { token: None, steps, commits: true });
         self.until_quiet();
         for _ in 0..1 + self.choose(2) {
-            self.weather = weather;
-            self.slow = weather.crowded.then_some(self.tasks.len());
-            let mut left = if weather.crowded { 12 } else { 2 + self.choose(4) };
-            while left > 0 || self.is_busy() {
+            self.conditions = conditions;
+            self.slow = conditions.one_slow_request.then_some(self.tasks.len());
+            let mut remaining = if conditions.one_slow_request { 12 } else { 2 + self.choose(4) };
+            while remaining > 0 || self.is_busy() {
                 let quick = self.busy().iter().any(|task| Some(*task) != self.slow);
-                if left > 0 && (!quick || (!weather.crowded && self.choose(4) == 0)) {
+                if remaining > 0 && (!quick || (!conditions.one_slow_request && self.choose(4) == 0)) {
                     let script = self.script();
                     self.begin(script);
-                    left -= 1;
+                    remaining -= 1;
                 }
                 self.advance();
             }
@@ -107,14 +116,14 @@ impl Schedule {
             history.begin(number, Step::Advance(seconds), 0);
             history.end(number, 0);
         }
-        // What lingers in the network is applied or lost; then every token is tried.
-        self.weather = calm;
+        // The remaining calls are applied or dropped before every token is loaded.
+        self.conditions = no_faults;
         while !self.network.open_calls().is_empty() {
             self.advance();
         }
         let tokens = self.history.lock().unwrap().tokens.len();
         for token in 0..tokens {
-            self.begin(Script { token: Some(token), deeds: Vec::new(), kept: true });
+            self.begin(Script { token: Some(token), steps: Vec::new(), commits: true });
             self.until_quiet();
         }
         std::mem::take(&mut *self.history.lock().unwrap())
@@ -131,38 +140,38 @@ impl Schedule {
             1..=3 => Some(self.choose(known)),
             _ => Some(known - 1),
         };
-        let deeds = (0..1 + self.choose(3)).map(|_| self.deed()).collect();
-        let kept = self.choose(10) > 0;
-        Script { token, deeds, kept }
+        let steps = (0..1 + self.choose(3)).map(|_| self.handler_step()).collect();
+        let commits = self.choose(10) > 0;
+        Script { token, steps, commits }
     }
 
-    fn deed(&mut self) -> Deed {
+    fn handler_step(&mut self) -> HandlerStep {
         self.written += 1;
         let (key, value) = (self.choose(2), self.written);
         match self.choose(24) {
-            0..=2 => Deed::Act(Act::Insert(key, value)),
-            3 => Deed::Act(Act::Remove(key)),
-            4 => Deed::Act(Act::Clear),
-            5..=6 => Deed::Act(Act::Count),
-            7..=9 => Deed::Act(Act::Push(value)),
-            10 => Deed::Commit,
-            11..=13 => Deed::CountNow,
-            14 => Deed::TakeNow,
-            15..=17 => Deed::Act(Act::Rotate),
-            18..=19 => Deed::Act(Act::SignIn(0)),
-            20 => Deed::Act(Act::SignIn(1)),
-            21..=22 => Deed::Act(Act::SignOut),
-            _ if self.weather.impatient => Deed::GiveUp(u32::try_from(self.choose(5)).unwrap()),
-            _ => Deed::Act(Act::Push(value)),
+            0..=2 => HandlerStep::Do(Operation::Insert(key, value)),
+            3 => HandlerStep::Do(Operation::Remove(key)),
+            4 => HandlerStep::Do(Operation::Clear),
+            5..=6 => HandlerStep::Do(Operation::Count),
+            7..=9 => HandlerStep::Do(Operation::Push(value)),
+            10 => HandlerStep::Commit,
+            11..=13 => HandlerStep::CountNow,
+            14 => HandlerStep::TakeNow,
+            15..=17 => HandlerStep::Do(Operation::Rotate),
+            18..=19 => HandlerStep::Do(Operation::SignIn(0)),
+            20 => HandlerStep::Do(Operation::SignIn(1)),
+            21..=22 => HandlerStep::Do(Operation::SignOut),
+            _ if self.conditions.drops_commits => HandlerStep::DropCommit(u32::try_from(self.choose(5)).unwrap()),
+            _ => HandlerStep::Do(Operation::Push(value)),
         }
     }
 
     fn begin(&mut self, script: Script) {
         let request = self.tasks.len();
-        let notes = Notes { network: self.network.clone(), history: Arc::clone(&self.history), request };
-        // Known to the network before it asks anything.
-        self.network.polling(request);
-        let future = Box::pin(run(self.layer.clone(), notes, script));
+        let recorder = Recorder { network: self.network.clone(), history: Arc::clone(&self.history), request };
+        // The network must know the request before its first call.
+        self.network.set_polled(request);
+        let future = Box::pin(run(self.layer.clone(), recorder, script));
         self.tasks.push(Some(Task { future, ready: Arc::new(Ready(AtomicBool::new(true))) }));
     }
 
@@ -180,17 +189,17 @@ impl Schedule {
         }
     }
 
-    /// One thing happens.
+    /// Polls a request, applies an event to a call, or disconnects a client.
     fn advance(&mut self) {
         self.decisions += 1;
-        assert!(self.decisions < ENOUGH, "the schedule has no end");
+        assert!(self.decisions < MAX_DECISIONS, "the schedule does not end");
         let busy = self.busy();
         let mut ready = busy.clone();
         ready.retain(|task| self.tasks[*task].as_ref().is_some_and(|task| task.ready.0.load(Ordering::Relaxed)));
         let mut calls = self.network.open_calls();
-        if !busy.is_empty() && self.choose(1000) < self.weather.leavers {
-            let leaver = busy[self.choose(busy.len())];
-            self.tasks[leaver] = None;
+        if !busy.is_empty() && self.choose(1000) < self.conditions.disconnects {
+            let disconnected = busy[self.choose(busy.len())];
+            self.tasks[disconnected] = None;
             return;
         }
         if let Some(slow) = self.slow
@@ -209,21 +218,21 @@ impl Schedule {
             return self.poll(ready[choice]);
         }
         let OpenCall { number, applied, awaited, .. } = calls[choice - ready.len()];
-        let fails = self.choose(100) < self.weather.faults;
+        let fails = self.choose(100) < self.conditions.faults;
         let event = match (awaited, applied, fails) {
-            (true, true, true) => Event::Fail,
-            (true, true, false) => Event::Answer,
-            (true, false, true) => [Event::Fail, Event::FailAndLinger][self.choose(2)],
-            (true, false, false) => [Event::Apply, Event::ApplyAndAnswer][self.choose(2)],
-            (false, ..) => [Event::Apply, Event::Lose][self.choose(2)],
+            (true, true, true) => NetworkEvent::Fail,
+            (true, true, false) => NetworkEvent::Reply,
+            (true, false, true) => [NetworkEvent::Fail, NetworkEvent::FailAndDelay][self.choose(2)],
+            (true, false, false) => [NetworkEvent::Apply, NetworkEvent::ApplyAndReply][self.choose(2)],
+            (false, ..) => [NetworkEvent::Apply, NetworkEvent::Drop][self.choose(2)],
         };
-        self.network.happen(number, event);
+        self.network.apply_event(number, event);
     }
 
     fn poll(&mut self, number: usize) {
         let Some(task) = &mut self.tasks[number] else { return };
         task.ready.0.store(false, Ordering::Relaxed);
-        self.network.polling(number);
+        self.network.set_polled(number);
         let waker = Waker::from(Arc::clone(&task.ready));
         if let Poll::Ready(()) = task.future.as_mut().poll(&mut Context::from_waker(&waker)) {
             self.tasks[number] = None;

@@ -1,11 +1,11 @@
-//! One session of the model, and what a secret is to it.
+//! One session of the model, and the status of its tokens.
 
-use super::history::{Act, Data};
+use super::history::{Data, Operation};
 
-/// How long a retired secret is remembered, in seconds.
+/// Seconds for which a retired secret is kept.
 const GRACE: u32 = 30;
 
-/// A secret, by the commit that issued it.
+/// A secret, named by the step that issued it.
 pub type Secret = u16;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -13,27 +13,27 @@ pub struct Session {
     pub ended: bool,
     pub owner: Option<u8>,
     pub epoch: u8,
-    /// How many explicit rotations, and how many sign-ins among them.
+    /// Number of explicit rotations, sign-ins included.
     pub rotations: u8,
     pub sign_ins: u8,
-    /// The commits that signed in, by the secrets that they issued.
+    /// Secrets of the commits that signed in.
     pub signed_in_by: Vec<Secret>,
     pub data: Data,
     pub current: Secret,
-    /// Issued by sign-ins of one owner at once, and when.
+    /// Secrets of concurrent sign-ins of one owner, with their times of issue.
     pub pending: Vec<(Secret, u32)>,
-    pub retired: Vec<(Secret, u32, By)>,
+    pub retired: Vec<(Secret, u32, RetiredBy)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum By {
+pub enum RetiredBy {
     Rotation,
     SignIn,
 }
 
-/// What a secret is to a session, best first.
+/// Status of a secret in a session, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Presented {
+pub enum TokenStatus {
     Current,
     Pending,
     Replaced,
@@ -41,49 +41,55 @@ pub enum Presented {
     Unknown,
 }
 
-/// What a request knows of its session.
+/// A session as a request loaded it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Live {
+pub struct LiveSession {
     pub session: usize,
     pub owner: Option<u8>,
     pub epoch: u8,
     pub rotations: u8,
     pub sign_ins: u8,
-    pub presented: Presented,
+    pub token_status: TokenStatus,
     pub secret: Secret,
-    pub is_the_clients: bool,
+    pub from_client_token: bool,
 }
 
 impl Session {
-    pub fn live(&self, session: usize, secret: Secret, presented: Presented, is_the_clients: bool) -> Live {
+    pub fn live(
+        &self,
+        session: usize,
+        secret: Secret,
+        token_status: TokenStatus,
+        from_client_token: bool,
+    ) -> LiveSession {
         let Self { owner, epoch, rotations, sign_ins, .. } = *self;
-        Live { session, owner, epoch, rotations, sign_ins, presented, secret, is_the_clients }
+        LiveSession { session, owner, epoch, rotations, sign_ins, token_status, secret, from_client_token }
     }
 
-    pub fn presented(&self, secret: Secret, now: u32) -> Presented {
+    pub fn token_status(&self, secret: Secret, now: u32) -> TokenStatus {
         if self.current == secret {
-            return Presented::Current;
+            return TokenStatus::Current;
         }
         if self.pending.iter().any(|(pending, _)| *pending == secret) {
-            return Presented::Pending;
+            return TokenStatus::Pending;
         }
         let retired =
             self.retired.iter().filter(|(retired, at, _)| *retired == secret && now.saturating_sub(*at) < GRACE);
-        let presented = retired.map(|(_, _, by)| match by {
-            By::Rotation => Presented::Retired,
-            By::SignIn => Presented::Replaced,
+        let token_status = retired.map(|(_, _, by)| match by {
+            RetiredBy::Rotation => TokenStatus::Retired,
+            RetiredBy::SignIn => TokenStatus::Replaced,
         });
-        presented.min().unwrap_or(Presented::Unknown)
+        token_status.min().unwrap_or(TokenStatus::Unknown)
     }
 
     pub fn replace_all(&mut self, new: Secret, now: u32) {
         self.retired.retain(|(_, at, _)| now.saturating_sub(*at) < GRACE);
-        for (_, at, by) in self.retired.iter_mut().filter(|(_, _, by)| *by == By::SignIn) {
-            (*at, *by) = (now, By::Rotation);
+        for (_, at, by) in self.retired.iter_mut().filter(|(_, _, by)| *by == RetiredBy::SignIn) {
+            (*at, *by) = (now, RetiredBy::Rotation);
         }
         let replaced = std::mem::replace(&mut self.current, new);
         let pending = self.pending.drain(..).map(|(secret, _)| secret);
-        self.retired.extend(pending.chain([replaced]).map(|secret| (secret, now, By::Rotation)));
+        self.retired.extend(pending.chain([replaced]).map(|secret| (secret, now, RetiredBy::Rotation)));
         self.rotations += 1;
     }
 
@@ -91,28 +97,30 @@ impl Session {
         let Some(at) = self.pending.iter().position(|(pending, _)| *pending == secret) else { return };
         self.pending.remove(at);
         self.retired.retain(|(_, at, _)| now.saturating_sub(*at) < GRACE);
-        self.retired.push((std::mem::replace(&mut self.current, secret), now, By::SignIn));
+        self.retired.push((std::mem::replace(&mut self.current, secret), now, RetiredBy::SignIn));
         self.pending.retain(|(_, at)| now.saturating_sub(*at) < GRACE);
     }
 }
 
 impl Data {
-    /// What the last of the changes returns.
-    pub fn apply(&mut self, changes: &[Act]) -> Option<Option<u32>> {
+    /// Applies the changes and returns the value of the last one.
+    pub fn apply(&mut self, changes: &[Operation]) -> Option<Option<u32>> {
         let mut returned = None;
         for change in changes {
             match change {
-                Act::Insert(key, value) => self.values[*key] = Some(*value),
-                Act::Remove(key) => self.values[*key] = None,
-                Act::Clear => *self = Self::default(),
-                Act::Count => {
+                Operation::Insert(key, value) => self.values[*key] = Some(*value),
+                Operation::Remove(key) => self.values[*key] = None,
+                Operation::Clear => *self = Self::default(),
+                Operation::Count => {
                     let counter = self.counter.get_or_insert(0);
                     *counter += 1;
                     returned = Some(Some(*counter));
                 }
-                Act::Push(value) => self.list.get_or_insert_default().push(*value),
-                Act::Take => returned = Some(self.counter.take()),
-                Act::Rotate | Act::SignIn(_) | Act::SignOut => unreachable!("not a change of the data"),
+                Operation::Push(value) => self.list.get_or_insert_default().push(*value),
+                Operation::Take => returned = Some(self.counter.take()),
+                Operation::Rotate | Operation::SignIn(_) | Operation::SignOut => {
+                    unreachable!("not a change of the values")
+                }
             }
         }
         returned

@@ -211,7 +211,7 @@ async fn owner_sessions_are_listed_oldest_first_and_ended_in_bulk() {
         assert_eq!(found.owner(), Some("ada"));
         assert!(found.authenticated_at().is_some());
     }
-    assert!(sessions.owned_by("nobody").await.unwrap().is_empty());
+    assert!(sessions.owned_by("unknown").await.unwrap().is_empty());
     assert!(sessions.owned_by("").await.unwrap().is_empty());
 
     let owner = async |session: Session| session.owner().unwrap_or_default().to_string();

@@ -360,7 +360,7 @@ async fn concurrent_sign_ins_of_different_owners_get_own_sessions() {
 
 /// The attacker's rotation of a planted session commits before the victim's sign-in: its token opens nothing after it.
 #[tokio::test]
-async fn rotation_before_a_fixated_sign_in_yields_a_dead_token() {
+async fn rotation_before_a_fixated_sign_in_gives_no_access() {
     let world = World::new();
     let planted = world.begin().await;
     let victim = world

@@ -1,4 +1,4 @@
-//! The application that is soaked, behind a real socket.
+//! The application under test, on a real socket.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub struct Application {
 
 impl Application {
     pub async fn start(store: impl Store) -> Self {
-        // Sessions that were left behind go after a while.
+        // Abandoned sessions expire during the run.
         let lifetime = Lifetime::new().with_idle_timeout(Duration::from_secs(20));
         let layer = SessionLayer::builder(store).with_lifetime(lifetime).with_secure(false).build().unwrap();
         let app = Router::new()
@@ -36,7 +36,7 @@ impl Application {
     }
 }
 
-/// The items of a session; `none` where there is no session.
+/// Lists the items of a session; `none` if there is no session.
 async fn items(session: Option<Session>) -> Result<String, Error> {
     let Some(session) = session else { return Ok("none".to_owned()) };
     let items: Vec<String> = session.get(ITEMS)?.unwrap_or_default().iter().map(u64::to_string).collect();
@@ -45,17 +45,17 @@ async fn items(session: Option<Session>) -> Result<String, Error> {
 
 async fn push(session: Session, Path(item): Path<u64>) -> Result<(), Error> {
     session.update(ITEMS, move |items| items.push(item))?;
-    // Some time in which clients hang up and others overtake.
+    // A delay in which clients disconnect and other requests commit.
     tokio::time::sleep(Duration::from_micros(item % 7 * 300)).await;
     Ok(())
 }
 
 async fn push_now(session: Session, Path(item): Path<u64>) -> Result<String, Error> {
-    let place = session.update_now(ITEMS, move |items| {
+    let count = session.update_now(ITEMS, move |items| {
         items.push(item);
         items.len()
     });
-    Ok(place.await?.to_string())
+    Ok(count.await?.to_string())
 }
 
 async fn sign_in(session: Session, Path(owner): Path<String>) -> Result<(), Error> {

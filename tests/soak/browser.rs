@@ -1,4 +1,4 @@
-//! A browser that does what comes to its mind, and remembers what it was told.
+//! A browser with random requests that checks every response against the acknowledged state.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
@@ -13,72 +13,72 @@ use tokio::net::TcpStream;
 
 use crate::support::store::random;
 
-/// How many tokens of ended sessions are tried again.
-const REMEMBERED: usize = 200;
+/// Number of invalid tokens that a browser keeps for another try.
+const MAX_INVALID_TOKENS: usize = 200;
 
-/// How long a browser does nothing at most, in milliseconds.
-const THOUGHT: usize = 30;
+/// Maximum pause between two steps, in milliseconds.
+const MAX_PAUSE_MS: usize = 30;
 
-/// How much one session takes before its browser signs out.
-const FULL: usize = 60;
+/// Number of items after which a browser signs out.
+const MAX_ITEMS: usize = 60;
 
 pub struct Browser {
     server: SocketAddr,
     random: u64,
-    session: Known,
+    session: SessionState,
     next_item: u64,
-    /// Tokens of sessions that were ended, or that were rotated out.
-    dead: VecDeque<String>,
+    /// Tokens that were rotated or whose session has ended.
+    invalid_tokens: VecDeque<String>,
     tally: Tally,
 }
 
-/// What is known of the browser's session.
+/// State of the browser's session by the responses so far.
 #[derive(Default)]
-struct Known {
+struct SessionState {
     token: Option<String>,
     /// Items whose writes were acknowledged.
-    there: BTreeSet<u64>,
-    /// Items of which nobody knows.
-    perhaps: BTreeSet<u64>,
-    /// A rotation or an end whose answer did not come.
-    in_doubt: bool,
+    acknowledged: BTreeSet<u64>,
+    /// Items of writes with an unknown outcome.
+    unknown: BTreeSet<u64>,
+    /// A rotation or sign-out has an unknown outcome.
+    outcome_unknown: bool,
     signed_in: bool,
 }
 
-/// What a browser was told in all.
+/// Counts of requests and responses.
 #[derive(Debug, Default)]
 pub struct Tally {
     requests: u64,
     pub acknowledged: u64,
     unavailable: u64,
-    pub hung_up: u64,
+    pub disconnected: u64,
     pub rotated: u64,
     signed_in: u64,
     pub ended: u64,
-    left_behind: u64,
-    tried_again: u64,
+    abandoned: u64,
+    invalid_tokens_tried: u64,
     read: u64,
 }
 
 struct Reply {
     status: u16,
-    /// The token that was set; empty where it was removed.
+    /// The new token; empty if the cookie was removed.
     set: Option<String>,
     body: String,
 }
 
 impl Browser {
     pub fn new(server: SocketAddr, seed: u64) -> Self {
-        let (session, dead, tally) = (Known::default(), VecDeque::new(), Tally::default());
-        Self { server, random: seed, session, next_item: 0, dead, tally }
+        let (session, invalid_tokens, tally) = (SessionState::default(), VecDeque::new(), Tally::default());
+        Self { server, random: seed, session, next_item: 0, invalid_tokens, tally }
     }
 
     pub async fn run(mut self, stop: Arc<AtomicBool>) -> Tally {
         while !stop.load(Ordering::SeqCst) {
             self.step().await;
-            // People think; and the machine is not ours alone.
-            let thought = self.choose(THOUGHT);
-            tokio::time::sleep(Duration::from_millis(thought as u64)).await;
+            // A pause, as of a user, which also leaves time to other processes.
+            let pause = self.choose(MAX_PAUSE_MS);
+            tokio::time::sleep(Duration::from_millis(pause as u64)).await;
         }
         self.read().await;
         self.tally
@@ -88,16 +88,16 @@ impl Browser {
         if self.session.token.is_none() {
             return self.begin().await;
         }
-        if self.session.there.len() + self.session.perhaps.len() > FULL {
+        if self.session.acknowledged.len() + self.session.unknown.len() > MAX_ITEMS {
             return self.sign_out().await;
         }
         match self.choose(20) {
-            0..=8 => self.push_at_once().await,
-            9..=10 => self.hang_up().await,
+            0..=8 => self.push_concurrently().await,
+            9..=10 => self.disconnect().await,
             11..=12 => self.rotate("/rotate").await,
             13 => self.rotate("/sign-in/ada").await,
             14 => self.sign_out().await,
-            15 => self.try_the_dead().await,
+            15 => self.try_invalid_token().await,
             _ => self.read().await,
         }
     }
@@ -107,16 +107,20 @@ impl Browser {
         let Some(reply) = self.post(format!("/push-now/{item}"), None).await else { return };
         match (reply.status, reply.set) {
             (200, Some(token)) => {
-                self.session = Known { token: Some(token), there: BTreeSet::from([item]), ..Known::default() };
+                self.session = SessionState {
+                    token: Some(token),
+                    acknowledged: BTreeSet::from([item]),
+                    ..SessionState::default()
+                };
                 self.tally.acknowledged += 1;
             }
             (503, None) => self.unavailable().await,
-            (status, set) => panic!("a first write was answered {status} with {set:?}"),
+            (status, set) => panic!("first write: {status} with {set:?}"),
         }
     }
 
-    /// Several writes on the one session.
-    async fn push_at_once(&mut self) {
+    /// Sends up to five concurrent writes.
+    async fn push_concurrently(&mut self) {
         let count = 1 + self.choose(5);
         let items: Vec<u64> = (0..count).map(|_| self.new_item()).collect();
         let paths = items.iter().map(|item| format!("/push{}/{item}", if item % 2 == 0 { "" } else { "-now" }));
@@ -128,30 +132,30 @@ impl Browser {
             self.tally.requests += 1;
             match reply.map(|reply| (reply.status, reply.set)) {
                 Some((200, None)) => {
-                    self.session.there.insert(item);
+                    self.session.acknowledged.insert(item);
                     self.tally.acknowledged += 1;
                 }
-                Some((200 | 409, _)) if self.session.in_doubt => lost = true,
+                Some((200 | 409, _)) if self.session.outcome_unknown => lost = true,
                 None | Some((503, None)) => {
-                    self.session.perhaps.insert(item);
+                    self.session.unknown.insert(item);
                     self.tally.unavailable += 1;
                 }
-                Some(other) => panic!("a write was answered {other:?}"),
+                Some(other) => panic!("write: {other:?}"),
             }
         }
         if lost {
-            self.leave_behind();
+            self.abandon_session();
         }
     }
 
-    /// A write whose client goes away, after it has sent all of the request or a part of it.
-    async fn hang_up(&mut self) {
+    /// Sends a write, or a part of it, and disconnects.
+    async fn disconnect(&mut self) {
         let item = self.new_item();
-        self.session.perhaps.insert(item);
+        self.session.unknown.insert(item);
         let wait = self.choose(1500);
         let token = self.session.token.clone();
         let _ = send(self.server, "POST", format!("/push/{item}"), token, wait).await;
-        self.tally.hung_up += 1;
+        self.tally.disconnected += 1;
     }
 
     async fn rotate(&mut self, path: &str) {
@@ -159,24 +163,24 @@ impl Browser {
         let reply = self.post(path.to_owned(), old.clone()).await;
         match reply.map(|reply| (reply.status, reply.set)) {
             Some((200, Some(token))) => {
-                if self.session.in_doubt && session_of(&token) != session_of(old.as_ref().unwrap()) {
-                    return self.leave_behind();
+                if self.session.outcome_unknown && session_of(&token) != session_of(old.as_ref().unwrap()) {
+                    return self.abandon_session();
                 }
                 self.session.token = Some(token);
                 self.session.signed_in |= path != "/rotate";
-                self.bury(old);
+                self.add_invalid_token(old);
                 match path {
                     "/rotate" => self.tally.rotated += 1,
                     _ => self.tally.signed_in += 1,
                 }
             }
-            // The rotation before it was made, though it was not acknowledged.
-            Some((200 | 409, None)) if self.session.in_doubt => self.leave_behind(),
+            // The unacknowledged operation took effect, so the browser has no valid token.
+            Some((200 | 409, None)) if self.session.outcome_unknown => self.abandon_session(),
             None | Some((503, None)) => {
-                self.session.in_doubt = true;
+                self.session.outcome_unknown = true;
                 self.unavailable().await;
             }
-            Some(other) => panic!("{path} was answered {other:?}"),
+            Some(other) => panic!("{path}: {other:?}"),
         }
     }
 
@@ -185,62 +189,62 @@ impl Browser {
         let reply = self.post("/sign-out".to_owned(), token.clone()).await;
         match reply.map(|reply| (reply.status, reply.set)) {
             Some((200, Some(removed))) if removed.is_empty() => {
-                self.bury(token);
-                self.session = Known::default();
+                self.add_invalid_token(token);
+                self.session = SessionState::default();
                 self.tally.ended += 1;
             }
-            Some((200 | 409, None)) if self.session.in_doubt => self.leave_behind(),
+            Some((200 | 409, None)) if self.session.outcome_unknown => self.abandon_session(),
             None | Some((503, None)) => {
-                self.session.in_doubt = true;
+                self.session.outcome_unknown = true;
                 self.unavailable().await;
             }
-            Some(other) => panic!("a sign-out was answered {other:?}"),
+            Some(other) => panic!("sign-out: {other:?}"),
         }
     }
 
-    /// Everything that was acknowledged is there, once, and nothing that was never sent.
+    /// Reads all items: each acknowledged one is stored once, and none that was never sent.
     async fn read(&mut self) {
         let Some(token) = self.session.token.clone() else { return };
         let reply = send(self.server, "GET", "/items".to_owned(), Some(token), usize::MAX).await;
         self.tally.requests += 1;
         let Some(Reply { status: 200, set: None, body }) = reply else { return self.unavailable().await };
         if body == "none" {
-            assert!(self.session.in_doubt, "the session is gone");
-            return self.leave_behind();
+            assert!(self.session.outcome_unknown, "the session is not found");
+            return self.abandon_session();
         }
         let listed: Vec<u64> = body.split_whitespace().map(|item| item.parse().unwrap()).collect();
-        let there: BTreeSet<u64> = listed.iter().copied().collect();
-        assert_eq!(there.len(), listed.len(), "an item is there twice: {listed:?}");
-        let lost: Vec<_> = self.session.there.difference(&there).collect();
-        assert!(lost.is_empty(), "lost: {lost:?}");
-        let known = |item: &u64| self.session.there.contains(item) || self.session.perhaps.contains(item);
-        assert!(there.iter().all(known), "{there:?} holds what was never sent");
+        let stored: BTreeSet<u64> = listed.iter().copied().collect();
+        assert_eq!(stored.len(), listed.len(), "an item is stored twice: {listed:?}");
+        let lost: Vec<_> = self.session.acknowledged.difference(&stored).collect();
+        assert!(lost.is_empty(), "acknowledged items are lost: {lost:?}");
+        let known = |item: &u64| self.session.acknowledged.contains(item) || self.session.unknown.contains(item);
+        assert!(stored.iter().all(known), "{stored:?} contains an item that was never sent");
         self.tally.read += 1;
     }
 
-    async fn try_the_dead(&mut self) {
-        if self.dead.is_empty() {
+    async fn try_invalid_token(&mut self) {
+        if self.invalid_tokens.is_empty() {
             return;
         }
-        let chosen = self.choose(self.dead.len());
-        let token = self.dead[chosen].clone();
+        let chosen = self.choose(self.invalid_tokens.len());
+        let token = self.invalid_tokens[chosen].clone();
         let reply = send(self.server, "GET", "/items".to_owned(), Some(token), usize::MAX).await;
         self.tally.requests += 1;
         let Some(Reply { status: 200, body, .. }) = reply else { return self.unavailable().await };
-        assert_eq!(body, "none", "a token that was ended or rotated out opens a session");
-        self.tally.tried_again += 1;
+        assert_eq!(body, "none", "an invalid token opens a session");
+        self.tally.invalid_tokens_tried += 1;
     }
 
-    /// The token that opens the session never reached the browser, or the session has ended.
-    fn leave_behind(&mut self) {
-        self.session = Known::default();
-        self.tally.left_behind += 1;
+    /// Forgets a session that has ended, or whose valid token never reached the browser.
+    fn abandon_session(&mut self) {
+        self.session = SessionState::default();
+        self.tally.abandoned += 1;
     }
 
-    fn bury(&mut self, token: Option<String>) {
-        self.dead.extend(token);
-        if self.dead.len() > REMEMBERED {
-            self.dead.pop_front();
+    fn add_invalid_token(&mut self, token: Option<String>) {
+        self.invalid_tokens.extend(token);
+        if self.invalid_tokens.len() > MAX_INVALID_TOKENS {
+            self.invalid_tokens.pop_front();
         }
     }
 
@@ -259,22 +263,28 @@ impl Browser {
         self.next_item
     }
 
-    fn choose(&mut self, of: usize) -> usize {
-        usize::try_from(random(&mut self.random) % of as u64).unwrap()
+    fn choose(&mut self, count: usize) -> usize {
+        usize::try_from(random(&mut self.random) % count as u64).unwrap()
     }
 }
 
-/// One request over a connection of its own, which is cut after so many microseconds; `None` where no answer came.
-async fn send(server: SocketAddr, method: &str, path: String, token: Option<String>, cut: usize) -> Option<Reply> {
+/// Sends a request over a new connection, cut after this many microseconds; `None` if there is no response.
+async fn send(
+    server: SocketAddr,
+    method: &str,
+    path: String,
+    token: Option<String>,
+    cut_after: usize,
+) -> Option<Reply> {
     let exchange = async {
         let mut stream = TcpStream::connect(server).await.ok()?;
         let cookie = token.map_or(String::new(), |token| format!("cookie: id={token}\r\n"));
         let head =
             format!("{method} {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 0\r\n{cookie}\r\n");
-        // In two pieces, so that some are cut between them.
+        // Two writes, so that some requests are cut between them.
         let (first, second) = head.split_at(head.len() / 2);
         stream.write_all(first.as_bytes()).await.ok()?;
-        if cut != usize::MAX {
+        if cut_after != usize::MAX {
             tokio::task::yield_now().await;
         }
         stream.write_all(second.as_bytes()).await.ok()?;
@@ -282,10 +292,10 @@ async fn send(server: SocketAddr, method: &str, path: String, token: Option<Stri
         stream.read_to_end(&mut answer).await.ok()?;
         Reply::read(&answer)
     };
-    if cut == usize::MAX {
+    if cut_after == usize::MAX {
         return exchange.await;
     }
-    tokio::time::timeout(Duration::from_micros(cut as u64), exchange).await.ok().flatten()
+    tokio::time::timeout(Duration::from_micros(cut_after as u64), exchange).await.ok().flatten()
 }
 
 impl Reply {
@@ -310,12 +320,12 @@ impl Tally {
         self.requests += other.requests;
         self.acknowledged += other.acknowledged;
         self.unavailable += other.unavailable;
-        self.hung_up += other.hung_up;
+        self.disconnected += other.disconnected;
         self.rotated += other.rotated;
         self.signed_in += other.signed_in;
         self.ended += other.ended;
-        self.left_behind += other.left_behind;
-        self.tried_again += other.tried_again;
+        self.abandoned += other.abandoned;
+        self.invalid_tokens_tried += other.invalid_tokens_tried;
         self.read += other.read;
     }
 }
@@ -324,19 +334,18 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} requests: {} writes acknowledged, {} reads of all of them, {} answers that did not come or were 503, {} \
-             clients that hung up, {} rotations, {} sign-ins, {} sign-outs, {} dead tokens tried again, {} sessions left \
-             behind in doubt",
+            "{} requests: {} writes acknowledged, {} full reads, {} without response or with 503, {} disconnects, \
+             {} rotations, {} sign-ins, {} sign-outs, {} invalid tokens tried, {} sessions abandoned",
             self.requests,
             self.acknowledged,
             self.read,
             self.unavailable,
-            self.hung_up,
+            self.disconnected,
             self.rotated,
             self.signed_in,
             self.ended,
-            self.tried_again,
-            self.left_behind
+            self.invalid_tokens_tried,
+            self.abandoned
         )
     }
 }

@@ -1,14 +1,14 @@
-//! What must not grow.
+//! Resource use over the run: memory, sessions, tasks and open files.
 
 use std::time::{Duration, Instant};
 
-/// How long what is left over may take to go.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Maximum time to wait for tasks and connections to close.
+const MAX_CLEANUP_TIME: Duration = Duration::from_secs(30);
 
-type Held = Box<dyn Fn() -> usize + Send>;
+type CountSessions = Box<dyn Fn() -> usize + Send>;
 
 pub struct Gauge {
-    held: Held,
+    count_sessions: CountSessions,
     started: Instant,
 }
 
@@ -24,8 +24,8 @@ pub struct Sample {
 }
 
 impl Gauge {
-    pub fn new(held: impl Fn() -> usize + Send + 'static) -> Self {
-        Self { held: Box::new(held), started: Instant::now() }
+    pub fn new(count_sessions: impl Fn() -> usize + Send + 'static) -> Self {
+        Self { count_sessions: Box::new(count_sessions), started: Instant::now() }
     }
 
     pub fn sample(&self) -> Sample {
@@ -34,19 +34,19 @@ impl Gauge {
         Sample {
             at: self.started.elapsed(),
             memory: pages * 4,
-            sessions: (self.held)(),
+            sessions: (self.count_sessions)(),
             tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks(),
             files: std::fs::read_dir("/proc/self/fd").unwrap().count(),
         }
     }
 
-    /// Waits until what the clients have left behind is gone.
-    pub async fn settle(&self, before: &Sample) -> Sample {
+    /// Waits until the tasks and files of the clients are closed, and returns a last sample.
+    pub async fn wait_for_cleanup(&self, before: &Sample) -> Sample {
         let started = Instant::now();
         loop {
             let now = self.sample();
-            let gone = now.tasks <= before.tasks && now.files <= before.files;
-            if gone || started.elapsed() > PATIENCE {
+            let is_clean = now.tasks <= before.tasks && now.files <= before.files;
+            if is_clean || started.elapsed() > MAX_CLEANUP_TIME {
                 return now;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -64,14 +64,14 @@ pub fn report(samples: &[Sample], before: &Sample, after: &Sample) {
     }
 }
 
-/// The last third of the run holds no more than the second, but for a little that an allocator may keep.
+/// Asserts that memory in the last third of the run exceeds the second third by 10 % and 4 MiB at most.
 pub fn assert_flat(samples: &[Sample]) {
     let third = samples.len() / 3;
     if third == 0 {
         return;
     }
-    let most = |samples: &[Sample]| samples.iter().map(|sample| sample.memory).max().unwrap();
-    let (second, last) = (most(&samples[third..2 * third]), most(&samples[2 * third..]));
+    let max = |samples: &[Sample]| samples.iter().map(|sample| sample.memory).max().unwrap();
+    let (second, last) = (max(&samples[third..2 * third]), max(&samples[2 * third..]));
     let allowed = second + second / 10 + 4096;
-    assert!(last <= allowed, "{second} KiB in the second third of the run, {last} KiB in the last");
+    assert!(last <= allowed, "memory grows: {second} KiB in the second third of the run, {last} KiB in the last");
 }

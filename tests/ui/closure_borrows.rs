@@ -1,4 +1,4 @@
-//! A closure that borrows what is gone when it must run again: with the response, or on a conflict.
+//! An update closure that borrows: it may run again after the borrow has ended.
 
 use sessile::{Error, Session};
 

@@ -1,4 +1,4 @@
-//! A closure that could run only once: on a conflict it must run again.
+//! An update closure that can run only once: after a conflict it must run again.
 
 use sessile::{Error, Session};
 

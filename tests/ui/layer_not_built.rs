@@ -1,4 +1,4 @@
-//! The settings of a layer where the layer is expected: `build` was forgotten.
+//! A layer builder in the place of a layer: the call of `build` is missing.
 
 use axum::Router;
 use sessile::{MemoryStore, SessionLayer};

@@ -1,4 +1,4 @@
-//! A store where the suite that tries stores wants to know how to open one.
+//! A store in the place of the conformance suite's fixture.
 
 use sessile::MemoryStore;
 use sessile::testing::conformance::check;

@@ -1,10 +1,9 @@
-//! A store that keeps something across an await which threads cannot hand on.
+//! A store with a future that is not `Send`: it keeps an `Rc` across an await.
 
 use std::rc::Rc;
 
 use sessile::SessionId;
-
-use sessile::store::{Expected, Outcome, Record, Store, StoreError, Touch, Version};
+use sessile::store::{Expected, Outcome, Record, Store, StoreError, Touch};
 
 struct Slow;
 

@@ -1,11 +1,10 @@
-//! A store that threads cannot share.
+//! A store that is not `Sync`.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 
 use sessile::SessionId;
-
-use sessile::store::{Expected, Outcome, Record, Store, StoreError, Touch, Version};
+use sessile::store::{Expected, Outcome, Record, Store, StoreError, Touch};
 
 #[derive(Default)]
 struct MapStore(RefCell<HashMap<SessionId, Record>>);

@@ -1,4 +1,4 @@
-//! A value that is not of the type of its field, and a key that is none.
+//! A value of another type than its field's, and a key that is neither a field nor a string.
 
 use sessile::{Error, Field, Session};
 

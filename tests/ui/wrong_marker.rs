@@ -1,4 +1,4 @@
-//! The session of one layer where that of another is expected.
+//! A session with the default marker where another layer's marker is expected.
 
 use sessile::{Error, Session};
 

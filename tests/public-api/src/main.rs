@@ -1,6 +1,7 @@
-//! Lists the public interface of sessile with all features, and compares it with `api.txt`; `--write` writes that anew.
+//! Compares the public interface of sessile, with all features, with `api.txt`; `--write` replaces that file.
 //!
-//! It reads rustdoc's JSON, which a stable compiler gives out only where it is told to: by `RUSTC_BOOTSTRAP`.
+//! The interface is read from rustdoc's JSON output, an unstable option that a stable compiler accepts with
+//! `RUSTC_BOOTSTRAP`.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -9,39 +10,39 @@ use std::process::{Command, ExitCode};
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = here.join("../..").canonicalize()?;
-    let api = public_api::Builder::from_rustdoc_json(document(&root)?)
+    let api = public_api::Builder::from_rustdoc_json(run_rustdoc(&root)?)
         .omit_blanket_impls(true)
         .omit_auto_trait_impls(true)
         .omit_auto_derived_impls(true)
         .build()?;
-    // The guides are there for rustdoc alone.
+    // The guide modules contain documentation only.
     let items = api.items().map(|item| format!("{item}\n")).filter(|item| !item.starts_with("pub mod sessile::guide"));
-    let listed: String = items.collect();
+    let actual: String = items.collect();
     let list = here.join("api.txt");
     if std::env::args().any(|argument| argument == "--write") {
-        std::fs::write(list, listed)?;
+        std::fs::write(list, actual)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let known = std::fs::read_to_string(list)?;
-    if listed == known {
-        println!("the public interface is as listed: {} items", listed.lines().count());
+    let expected = std::fs::read_to_string(list)?;
+    if actual == expected {
+        println!("the public interface matches api.txt: {} items", actual.lines().count());
         return Ok(ExitCode::SUCCESS);
     }
-    let lines = |text: &'static str, here: &str, there: &str| {
-        let there: std::collections::BTreeSet<&str> = there.lines().collect();
-        for line in here.lines().filter(|line| !there.contains(line)) {
-            println!("{text} {line}");
+    let print_difference = |sign: &'static str, lines: &str, others: &str| {
+        let others: std::collections::BTreeSet<&str> = others.lines().collect();
+        for line in lines.lines().filter(|line| !others.contains(line)) {
+            println!("{sign} {line}");
         }
     };
-    lines("-", &known, &listed);
-    lines("+", &listed, &known);
-    println!("\nthe public interface is not as listed. If that is meant, write the list anew:");
+    print_difference("-", &expected, &actual);
+    print_difference("+", &actual, &expected);
+    println!("\nthe public interface differs from api.txt; if that is intended, update it:");
     println!("cargo run --manifest-path tests/public-api/Cargo.toml -- --write");
     Ok(ExitCode::FAILURE)
 }
 
-/// Has rustdoc describe the crate; says where.
-fn document(root: &Path) -> Result<PathBuf, Box<dyn Error>> {
+/// Runs rustdoc and returns the path of its JSON output.
+fn run_rustdoc(root: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let target = root.join("target/public-api");
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["rustdoc", "--quiet", "--lib", "--all-features", "--target-dir"])

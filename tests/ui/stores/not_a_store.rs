@@ -1,4 +1,4 @@
-//! A database's pool, or a layer, where a store is expected.
+//! A database pool, or a layer, in the place of a store.
 
 use sessile::{MemoryStore, SessionLayer};
 

@@ -1,25 +1,25 @@
-// Answers what is wrong with this page, as a list of sentences. By WCAG 2.2, level AA, as far as a script can see.
-const wrong = [];
+// Returns a list of this page's accessibility problems by WCAG 2.2, level AA, as far as a script can check.
+const problems = [];
 const name = (element) => `${element.localName} "${(element.innerText || element.name || "").trim().slice(0, 30)}"`;
-const shown = (element) => element.checkVisibility() && element.getClientRects().length > 0;
-const all = (selector) => [...document.querySelectorAll(selector)].filter(shown);
-const check = (holds, what) => holds || wrong.push(what);
+const isVisible = (element) => element.checkVisibility() && element.getClientRects().length > 0;
+const all = (selector) => [...document.querySelectorAll(selector)].filter(isVisible);
+const check = (holds, problem) => holds || problems.push(problem);
 
-check(document.documentElement.lang === "en", "the language is not told (3.1.1)");
-check(document.title.length > 0, "there is no title (2.4.2)");
+check(document.documentElement.lang === "en", "the page language is missing (3.1.1)");
+check(document.title.length > 0, "the title is missing (2.4.2)");
 for (const landmark of ["header", "main", "footer"]) {
-  check(all(landmark).length === 1, `there is not one ${landmark} (1.3.1)`);
+  check(all(landmark).length === 1, `there must be exactly one ${landmark} (1.3.1)`);
 }
-check(all("h1").length === 1, "there is not one heading of the first level (1.3.1)");
-// The window itself grows with what is too wide on a telephone.
-check(document.documentElement.scrollWidth <= screen.width, `it is ${document.documentElement.scrollWidth} wide (1.4.10)`);
+check(all("h1").length === 1, "there must be exactly one h1 (1.3.1)");
+// The scroll width exceeds the screen width if an element is too wide for a phone.
+check(document.documentElement.scrollWidth <= screen.width, `the page is ${document.documentElement.scrollWidth} pixels wide (1.4.10)`);
 
 const ids = [...document.querySelectorAll("[id]")].map((element) => element.id);
-check(new Set(ids).size === ids.length, "an id is there twice");
+check(new Set(ids).size === ids.length, "an id is not unique");
 for (const field of all("input")) {
   check(field.labels.length === 1, `${name(field)} has no label (3.3.2)`);
   const described = field.getAttribute("aria-describedby");
-  check(!described || document.getElementById(described), `${name(field)} is described by nothing`);
+  check(!described || document.getElementById(described), `${name(field)} refers to a missing description`);
 }
 for (const control of all("button, nav a, a.button")) {
   check(control.innerText.trim() || control.ariaLabel, `${name(control)} has no name (4.1.2)`);
@@ -27,19 +27,19 @@ for (const control of all("button, nav a, a.button")) {
   check(width >= 44 && height >= 44, `${name(control)} is ${width} by ${height} (2.5.5)`);
 }
 
-// Whatever takes the focus shows it (2.4.7).
+// Focusable elements show the focus (2.4.7).
 for (const control of all("a[href], button, input")) {
   control.focus({ focusVisible: true });
-  check(document.activeElement === control, `${name(control)} takes no focus (2.1.1)`);
+  check(document.activeElement === control, `${name(control)} cannot be focused (2.1.1)`);
   const { outlineStyle, outlineWidth } = getComputedStyle(control);
   const visible = outlineStyle !== "none" && parseFloat(outlineWidth) >= 2;
   check(visible, `${name(control)} does not show the focus (2.4.7)`);
   control.blur();
 }
 
-// The contrast of every text with what is behind it (1.4.3), and of the edges of what can be used (1.4.11).
-const channels = (colour) => {
-  const [red, green, blue, alpha = 1] = colour.match(/[\d.]+/g).map(Number);
+// Contrast of each text with its background (1.4.3), and of the borders of controls (1.4.11).
+const channels = (color) => {
+  const [red, green, blue, alpha = 1] = color.match(/[\d.]+/g).map(Number);
   return { rgb: [red, green, blue], alpha };
 };
 const luminance = (rgb) => {
@@ -53,11 +53,11 @@ const contrast = (one, other) => {
   const [light, dark] = [luminance(one), luminance(other)].sort((a, b) => b - a);
   return (light + 0.05) / (dark + 0.05);
 };
-const ground = (element) => {
-  for (let at = element; at; at = at.parentElement) {
-    const { rgb, alpha } = channels(getComputedStyle(at).backgroundColor);
+const backgroundOf = (element) => {
+  for (let ancestor = element; ancestor; ancestor = ancestor.parentElement) {
+    const { rgb, alpha } = channels(getComputedStyle(ancestor).backgroundColor);
     if (alpha === 1) return rgb;
-    if (alpha !== 0) wrong.push(`${name(at)} has a ground that is half clear`);
+    if (alpha !== 0) problems.push(`${name(ancestor)} has a translucent background`);
   }
   return [255, 255, 255];
 };
@@ -65,17 +65,17 @@ const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
 let seen = 0;
 while (texts.nextNode()) {
   const element = texts.currentNode.parentElement;
-  if (!texts.currentNode.data.trim() || !shown(element) || element.closest("script")) continue;
+  if (!texts.currentNode.data.trim() || !isVisible(element) || element.closest("script")) continue;
   seen += 1;
-  const ratio = contrast(channels(getComputedStyle(element).color).rgb, ground(element));
+  const ratio = contrast(channels(getComputedStyle(element).color).rgb, backgroundOf(element));
   check(ratio >= 4.5, `${name(element)} has a contrast of ${ratio.toFixed(2)} (1.4.3)`);
 }
-check(seen > 3, "there is no text");
+check(seen > 3, "the page has too little text to check");
 for (const control of all("input:not([type=checkbox]), button")) {
   const style = getComputedStyle(control);
-  const edge = channels(style.borderTopColor);
-  const behind = ground(control.parentElement);
-  const visible = edge.alpha === 1 ? contrast(edge.rgb, behind) : contrast(ground(control), behind);
-  check(visible >= 3, `the edge of ${name(control)} has a contrast of ${visible.toFixed(2)} (1.4.11)`);
+  const border = channels(style.borderTopColor);
+  const behind = backgroundOf(control.parentElement);
+  const visible = border.alpha === 1 ? contrast(border.rgb, behind) : contrast(backgroundOf(control), behind);
+  check(visible >= 3, `the border of ${name(control)} has a contrast of ${visible.toFixed(2)} (1.4.11)`);
 }
-return wrong;
+return problems;

@@ -2,8 +2,9 @@ use super::browser::Browser;
 use super::demo::Demo;
 use super::driver::Driver;
 
+/// Going back twice after a sign-out leads to the sign-in page without the user's name.
 #[tokio::test]
-async fn after_a_sign_out_the_back_button_shows_nothing_private() {
+async fn back_button_after_sign_out_shows_no_private_page() {
     let (demo, driver) = (Demo::start(), Driver::start());
     let browser = Browser::start(&driver).await;
     browser.sign_up(&demo, "ada").await;
@@ -11,7 +12,7 @@ async fn after_a_sign_out_the_back_button_shows_nothing_private() {
     browser.until_says("Your devices").await;
     browser.open(&demo, "/password").await;
     browser.until_says("Change your password").await;
-    browser.press_out().await;
+    browser.sign_out().await;
     browser.until_at("/signed-out").await;
 
     browser.back().await;

@@ -1,4 +1,4 @@
-//! A browser with a profile of its own: one device of a user.
+//! A browser with a separate profile: one device of a user.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -14,13 +14,13 @@ use super::children::Directory;
 use super::demo::Demo;
 use super::driver::{DevTools, Driver};
 
-/// How long anything may take. A machine under load is slow.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Time limit of every wait, long enough for a machine under load.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 pub struct Browser {
     client: Client,
     process: Option<u64>,
-    // Removed after the browser that uses it.
+    // The directory is removed after the browser has exited.
     profile: Option<Directory>,
 }
 
@@ -29,7 +29,7 @@ impl Browser {
         Self::start_with(driver, &[]).await
     }
 
-    /// One that calls itself a telephone.
+    /// Starts a browser with the user agent of a phone.
     pub async fn start_phone(driver: &Driver) -> Self {
         let agent = "--user-agent=Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) \
                      Chrome/131.0.0.0 Mobile Safari/537.36";
@@ -40,9 +40,9 @@ impl Browser {
         Self::start_in(driver, Directory::new("profile"), more).await
     }
 
-    /// Closes it and opens it again, as the next morning.
+    /// Closes the browser and starts it again with the same profile.
     pub async fn reopen(mut self, driver: &Driver) -> Self {
-        let profile = self.profile.take().expect("it is taken once");
+        let profile = self.profile.take().expect("a browser has a profile until it is reopened");
         self.close().await;
         Self::start_in(driver, profile, &[]).await
     }
@@ -77,7 +77,7 @@ impl Browser {
         self.client.goto(&demo.url(path)).await.unwrap();
     }
 
-    pub async fn open_anything(&self, url: &str) {
+    pub async fn open_url(&self, url: &str) {
         self.client.goto(url).await.unwrap();
     }
 
@@ -95,7 +95,7 @@ impl Browser {
         self.find(&format!("//a[normalize-space()='{text}']")).await.click().await.unwrap();
     }
 
-    /// Presses the one with this name, for those who do not see the page.
+    /// Presses the element with this accessible name.
     pub async fn press_named(&self, name: &str) {
         self.find(&format!("//*[@aria-label='{name}']")).await.click().await.unwrap();
     }
@@ -110,12 +110,12 @@ impl Browser {
         self.find(&format!("//input[@name='{field}']")).await.click().await.unwrap();
     }
 
-    /// Types, wherever the focus is.
+    /// Types into the focused element.
     pub async fn type_keys(&self, keys: &str) {
         self.client.active_element().await.unwrap().send_keys(keys).await.unwrap();
     }
 
-    /// Moves the focus on, by the keyboard, to what has this name: a label's, or its own text.
+    /// Presses Tab until the element with this accessible name, label or text has the focus.
     pub async fn tab_to(&self, name: &str) {
         let focused = "const at = document.activeElement;
             return at.ariaLabel || at.labels?.[0]?.innerText || at.innerText";
@@ -128,14 +128,14 @@ impl Browser {
             }
             seen.push(found);
         }
-        panic!("the focus does not come to {name:?}, but to {seen:?}");
+        panic!("{name:?} never has the focus; focused: {seen:?}");
     }
 
     async fn find(&self, xpath: &str) -> fantoccini::elements::Element {
-        self.client.wait().at_most(PATIENCE).for_element(Locator::XPath(xpath)).await.unwrap()
+        self.client.wait().at_most(TIMEOUT).for_element(Locator::XPath(xpath)).await.unwrap()
     }
 
-    /// What a script in the page answers. It is the body of a function that may wait.
+    /// Runs the body of an async function in the page and returns its result.
     pub async fn run(&self, script: &str) -> Value {
         let wrapped = format!(
             "const done = arguments[0]; (async () => {{ {script} }})().then(done, (e) => done({{ thrown: String(e) }}))"
@@ -145,16 +145,16 @@ impl Browser {
         value
     }
 
-    /// Waits until this expression of a script holds; a page may be on its way.
+    /// Waits until this script expression is true, also across page loads.
     pub async fn until(&self, condition: &str) {
         let started = Instant::now();
         loop {
-            // Between two pages there is nowhere for it to run.
+            // The script cannot run while a page loads.
             if self.client.execute(&format!("return Boolean({condition})"), vec![]).await.is_ok_and(|it| it == true) {
                 return;
             }
-            if started.elapsed() > PATIENCE {
-                panic!("it does not come to this: {condition}\n{}", self.text().await);
+            if started.elapsed() > TIMEOUT {
+                panic!("timeout waiting for {condition}\n{}", self.text().await);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -173,13 +173,13 @@ impl Browser {
         self.client.current_url().await.unwrap().path().to_owned()
     }
 
-    /// What the page says.
+    /// Returns the visible text of the page.
     pub async fn text(&self) -> String {
         let text = self.client.execute("return document.body.innerText", vec![]).await.unwrap();
         text.as_str().unwrap_or_default().to_owned()
     }
 
-    /// How many packets the page says are in the cart.
+    /// Returns the number of packets in the cart as the page shows it.
     pub async fn in_cart(&self) -> u64 {
         let text = self.client.execute("return Number(document.querySelector('#in-cart').textContent)", vec![]).await;
         text.unwrap().as_u64().unwrap()
@@ -189,7 +189,7 @@ impl Browser {
         self.client.issue_cmd(DevTools { command, parameters }).await.unwrap()
     }
 
-    /// The session's cookie, with all that the browser knows about it.
+    /// Returns the session cookie with its attributes.
     pub async fn cookie(&self, demo: &Demo) -> Option<Value> {
         let answer = self.devtools("Network.getCookies", json!({ "urls": [demo.url("/")] })).await;
         let cookies = answer["cookies"].as_array().unwrap().clone();
@@ -197,14 +197,14 @@ impl Browser {
         cookies.into_iter().next()
     }
 
-    /// The value of the cookie.
+    /// Returns the value of the session cookie.
     pub async fn token(&self, demo: &Demo) -> String {
         let cookie = self.cookie(demo).await.expect("a session");
         cookie["value"].as_str().unwrap().to_owned()
     }
 
-    /// Presses the button that signs out, in the frame of the page.
-    pub async fn press_out(&self) {
+    /// Presses the sign-out button of the page header.
+    pub async fn sign_out(&self) {
         self.find("//form[@action='/sign-out']//button").await.click().await.unwrap();
     }
 
@@ -224,7 +224,7 @@ impl Browser {
         self.until_says(&format!("Welcome back, {name}.")).await;
     }
 
-    /// Ends it in good order.
+    /// Closes the browser.
     pub async fn close(mut self) {
         self.client.clone().close().await.unwrap();
         self.process = None;
@@ -232,7 +232,7 @@ impl Browser {
 }
 
 impl Drop for Browser {
-    /// After a panic: its process takes those that it started with it.
+    /// Kills the browser after a panic; its child processes exit with it.
     fn drop(&mut self) {
         if let Some(process) = self.process {
             let _ = Command::new("kill").args(["-KILL", &process.to_string()]).status();

@@ -1,4 +1,4 @@
-//! Processes and directories that end with the test, however it ends.
+//! Child processes and directories that are removed when the test ends.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -6,31 +6,31 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A running program, killed when it is dropped.
-pub struct Running(Child);
+/// A child process that is killed when it is dropped.
+pub struct ChildProcess(Child);
 
-impl Running {
-    /// Starts a program, and waits until a line of its output says what is asked for.
+impl ChildProcess {
+    /// Starts a program and waits for a line of its output for which `find` returns a value.
     pub fn start<T>(command: &mut Command, find: impl Fn(&str) -> Option<T>) -> (Self, T) {
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
-        let mut running = Self(child.unwrap_or_else(|error| panic!("{command:?} does not start: {error}")));
-        let mut output = BufReader::new(running.0.stdout.take().unwrap());
-        let mut said = String::new();
+        let mut process = Self(child.unwrap_or_else(|error| panic!("{command:?} failed to start: {error}")));
+        let mut output = BufReader::new(process.0.stdout.take().unwrap());
+        let mut output_so_far = String::new();
         loop {
             let mut line = String::new();
             let read = output.read_line(&mut line).unwrap();
-            assert!(read > 0, "{command:?} ended, and had said no more than:\n{said}");
+            assert!(read > 0, "{command:?} exited after this output:\n{output_so_far}");
             if let Some(found) = find(line.trim()) {
-                // What it says from here on must not block it.
+                // The rest of the output is read so that the pipe never fills up.
                 std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
-                return (running, found);
+                return (process, found);
             }
-            said.push_str(&line);
+            output_so_far.push_str(&line);
         }
     }
 }
 
-impl Drop for Running {
+impl Drop for ChildProcess {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();

@@ -4,19 +4,20 @@ use super::browser::Browser;
 use super::demo::Demo;
 use super::driver::Driver;
 
-/// What every session cookie of the demo has.
+/// Asserts the attributes of every session cookie of the demo.
 fn assert_attributes(cookie: &Value) {
     assert_eq!(cookie["name"], "__Host-id");
     assert_eq!(cookie["httpOnly"], true);
     assert_eq!(cookie["secure"], true);
     assert_eq!(cookie["sameSite"], "Lax");
     assert_eq!(cookie["path"], "/");
-    // A cookie for a whole domain has a dot before it here.
+    // A cookie with a `Domain` attribute would have a leading dot here.
     assert_eq!(cookie["domain"], "localhost");
 }
 
+/// Four pages leave the browser without a cookie; adding to the cart sets one with all attributes.
 #[tokio::test]
-async fn who_only_looks_is_given_no_cookie() {
+async fn reading_pages_sets_no_cookie() {
     let (demo, driver) = (Demo::start(), Driver::start());
     let browser = Browser::start(&driver).await;
     for path in ["/", "/cart", "/signed-out", "/nowhere"] {
@@ -30,18 +31,19 @@ async fn who_only_looks_is_given_no_cookie() {
     browser.close().await;
 }
 
+/// A plain sign-up sets a session cookie hidden from scripts; a sign-in with the box ticked one for 90 days.
 #[tokio::test]
-async fn the_cookie_is_gone_with_the_window_unless_the_user_wants_to_be_remembered() {
+async fn remember_me_makes_the_cookie_persistent() {
     let (demo, driver) = (Demo::start(), Driver::start());
     let browser = Browser::start(&driver).await;
     browser.sign_up(&demo, "ada").await;
     let cookie = browser.cookie(&demo).await.unwrap();
     assert_attributes(&cookie);
     assert_eq!(cookie["session"], true);
-    // No script sees it.
+    // `HttpOnly` hides the cookie from scripts.
     assert_eq!(browser.run("return document.cookie").await, "");
 
-    browser.press_out().await;
+    browser.sign_out().await;
     browser.until_at("/signed-out").await;
     assert_eq!(browser.cookie(&demo).await, None);
 
@@ -60,8 +62,9 @@ async fn the_cookie_is_gone_with_the_window_unless_the_user_wants_to_be_remember
     browser.close().await;
 }
 
+/// After the browser reopens, only the user who ticked the box is signed in.
 #[tokio::test]
-async fn who_wants_to_be_remembered_is_when_the_browser_is_closed_and_opened_again() {
+async fn remembered_user_is_signed_in_after_a_browser_restart() {
     let (demo, driver) = (Demo::start(), Driver::start());
     for (name, remember, path) in [("ada", false, "/sign-in"), ("eve", true, "/devices")] {
         let browser = Browser::start(&driver).await;
@@ -80,8 +83,9 @@ async fn who_wants_to_be_remembered_is_when_the_browser_is_closed_and_opened_aga
     }
 }
 
+/// The cart survives the sign-up; the earlier token opens nothing in another browser, the new one does.
 #[tokio::test]
-async fn signing_in_replaces_the_token_and_keeps_the_cart() {
+async fn sign_up_rotates_the_token_and_keeps_the_cart() {
     let (demo, driver) = (Demo::start(), Driver::start());
     let browser = Browser::start(&driver).await;
     browser.open(&demo, "/").await;
@@ -95,7 +99,7 @@ async fn signing_in_replaces_the_token_and_keeps_the_cart() {
     assert_ne!(token, planted);
     assert_eq!(browser.in_cart().await, 2);
 
-    // Whoever knew the token from before is a stranger; the one who has the new one is ada.
+    // The token from before the sign-in opens no session; the new one opens Ada's.
     let thief = Browser::start(&driver).await;
     for (token, path) in [(planted, "/sign-in"), (token, "/devices")] {
         let cookie = json!({ "name": "__Host-id", "value": token, "url": demo.url("/"), "path": "/", "secure": true });

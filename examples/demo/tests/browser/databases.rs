@@ -1,27 +1,30 @@
-//! The demo with its `DATABASE_URL`, on real servers.
+//! The demo with `DATABASE_URL` on real servers.
 
 use super::browser::Browser;
 use super::demo::Demo;
 use super::driver::Driver;
 use super::servers::Server;
 
+/// Cart, devices and sign-out survive restarts; without the server sessions are unavailable.
 #[tokio::test]
-async fn on_postgres() {
-    sessions_live_here(Server::postgres()).await;
+async fn demo_works_on_postgres() {
+    check_demo_on(Server::postgres()).await;
 }
 
+/// Cart, devices and sign-out survive restarts; without the server sessions are unavailable.
 #[tokio::test]
-async fn on_mariadb() {
-    sessions_live_here(Server::mariadb()).await;
+async fn demo_works_on_mariadb() {
+    check_demo_on(Server::mariadb()).await;
 }
 
+/// Cart, devices and sign-out survive restarts; without the server sessions are unavailable.
 #[tokio::test]
-async fn on_redis() {
-    sessions_live_here(Server::redis()).await;
+async fn demo_works_on_redis() {
+    check_demo_on(Server::redis()).await;
 }
 
-/// A cart, an account, a second device, a restart, and the way out.
-async fn sessions_live_here(server: Server) {
+/// Fills a cart, signs up, adds a device, restarts the demo, signs out, and stops the database.
+async fn check_demo_on(server: Server) {
     let (mut demo, driver) = (Demo::start_on(server.url()), Driver::start());
     let laptop = Browser::start(&driver).await;
     laptop.open(&demo, "/").await;
@@ -44,20 +47,20 @@ async fn sessions_live_here(server: Server) {
     laptop.until_says("All other devices are signed out.").await;
     phone.open(&demo, "/devices").await;
     assert_eq!(phone.path().await, "/sign-in");
-    laptop.press_out().await;
+    laptop.sign_out().await;
     laptop.until_at("/signed-out").await;
     demo.restart();
     laptop.open(&demo, "/devices").await;
     assert_eq!(laptop.path().await, "/sign-in");
 
-    // They are there and nowhere else: without the server nobody's session can be read, and who has none goes on.
+    // Without the database, a session cannot be loaded, and a visitor without a session is served.
     drop(server);
     phone.open(&demo, "/devices").await;
     phone.until_says("One moment, please").await;
-    let newcomer = Browser::start(&driver).await;
-    newcomer.open(&demo, "/").await;
-    newcomer.until_says("Teas of the season").await;
-    newcomer.close().await;
+    let new_visitor = Browser::start(&driver).await;
+    new_visitor.open(&demo, "/").await;
+    new_visitor.until_says("Teas of the season").await;
+    new_visitor.close().await;
     phone.close().await;
     laptop.close().await;
 }

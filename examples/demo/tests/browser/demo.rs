@@ -1,15 +1,15 @@
-//! The demo's program, on a port and a file of its own.
+//! The demo program with a separate port and directory for each test.
 
 use std::process::Command;
 
-use super::children::{Directory, Running};
+use super::children::{ChildProcess, Directory};
 
 pub struct Demo {
     directory: Directory,
-    /// Where its sessions live, if that is not its own file.
+    /// Database of the sessions, if it is not the demo's default file.
     database_url: Option<String>,
     port: u16,
-    running: Option<Running>,
+    process: Option<ChildProcess>,
 }
 
 impl Demo {
@@ -17,25 +17,25 @@ impl Demo {
         Self::start_over(None)
     }
 
-    /// One whose sessions live in a database.
+    /// Starts the demo with its sessions in a database.
     #[cfg(all(feature = "postgres", feature = "mysql", feature = "redis"))]
     pub fn start_on(database_url: String) -> Self {
         Self::start_over(Some(database_url))
     }
 
     fn start_over(database_url: Option<String>) -> Self {
-        let mut demo = Self { directory: Directory::new("files"), database_url, port: 0, running: None };
+        let mut demo = Self { directory: Directory::new("files"), database_url, port: 0, process: None };
         demo.start_with(&[]);
         demo
     }
 
-    /// Ends it at once, as a power failure would, and starts it on the same port and file.
+    /// Kills the demo and starts it again with the same port and directory.
     pub fn restart(&mut self) {
         self.restart_with(&[]);
     }
 
     pub fn stop(&mut self) {
-        self.running = None;
+        self.process = None;
     }
 
     pub fn restart_with(&mut self, environment: &[(&str, &str)]) {
@@ -55,7 +55,7 @@ impl Demo {
         command.envs(self.database_url.iter().map(|url| ("DATABASE_URL", url)));
         command.envs(environment.iter().copied()).stderr(log);
         let port_of = |line: &str| line.strip_prefix("listening on http://localhost:")?.parse().ok();
-        let (running, port) = Running::start(&mut command, port_of);
-        (self.running, self.port) = (Some(running), port);
+        let (process, port) = ChildProcess::start(&mut command, port_of);
+        (self.process, self.port) = (Some(process), port);
     }
 }

@@ -2,8 +2,9 @@ use super::browser::Browser;
 use super::demo::Demo;
 use super::driver::Driver;
 
+/// Two browser profiles are listed by name; one signs the other out and stays signed in itself.
 #[tokio::test]
-async fn two_profiles_are_two_devices_and_one_ends_the_other() {
+async fn device_list_shows_and_ends_another_device() {
     let (demo, driver) = (Demo::start(), Driver::start());
     let laptop = Browser::start(&driver).await;
     laptop.sign_up(&demo, "ada").await;
@@ -29,8 +30,9 @@ async fn two_profiles_are_two_devices_and_one_ends_the_other() {
     laptop.close().await;
 }
 
+/// Another user's form with the phone's session id ends nothing; ending all others ends the owner's phone only.
 #[tokio::test]
-async fn all_others_end_at_once_and_nobody_ends_a_strangers() {
+async fn ending_devices_affects_only_the_owners_sessions() {
     let (demo, driver) = (Demo::start(), Driver::start());
     let laptop = Browser::start(&driver).await;
     laptop.sign_up(&demo, "ada").await;
@@ -39,7 +41,7 @@ async fn all_others_end_at_once_and_nobody_ends_a_strangers() {
     let stranger = Browser::start(&driver).await;
     stranger.sign_up(&demo, "eve").await;
 
-    // An id is no secret: eve knows the one of ada's telephone, and puts it into her own form.
+    // Session ids are not secret: Eve submits the id of Ada's phone in a form of her session.
     laptop.open(&demo, "/devices").await;
     let action =
         laptop.run("return [...document.querySelectorAll('.devices form')].at(-1).getAttribute('action')").await;

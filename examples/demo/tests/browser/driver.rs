@@ -1,16 +1,16 @@
-//! chromedriver, and a command of its own: the browser's DevTools.
+//! The chromedriver process and the DevTools command.
 
 use std::process::Command;
 
 use fantoccini::wd::WebDriverCompatibleCommand;
 use serde_json::{Value, json};
 
-use super::children::Running;
+use super::children::ChildProcess;
 
-/// A running chromedriver, through which any number of browsers are driven.
+/// A chromedriver process, which controls any number of browsers.
 pub struct Driver {
     pub url: String,
-    _running: Running,
+    _process: ChildProcess,
 }
 
 impl Driver {
@@ -20,13 +20,13 @@ impl Driver {
         let port_of = |line: &str| {
             line.strip_prefix("ChromeDriver was started successfully on port ")?.strip_suffix('.')?.parse::<u16>().ok()
         };
-        let installed = command.get_program().to_owned();
+        let program = command.get_program().to_owned();
         assert!(
-            Command::new(&installed).arg("--version").output().is_ok(),
-            "there is no chromedriver here: install the Debian packages chromium and chromium-driver (or run .ci/servers)"
+            Command::new(&program).arg("--version").output().is_ok(),
+            "chromedriver is not installed: install the Debian packages chromium and chromium-driver (or run .ci/servers)"
         );
-        let (running, port) = Running::start(&mut command, port_of);
-        Self { url: format!("http://127.0.0.1:{port}"), _running: running }
+        let (process, port) = ChildProcess::start(&mut command, port_of);
+        Self { url: format!("http://127.0.0.1:{port}"), _process: process }
     }
 }
 

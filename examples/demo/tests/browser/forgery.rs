@@ -4,27 +4,28 @@ use super::driver::Driver;
 
 const REFUSED: &str = "This form is out of date";
 
+/// A form without a CSRF token or with another session's is refused, signed in or not.
 #[tokio::test]
-async fn a_form_without_its_token_or_with_another_sessions_is_refused() {
+async fn form_without_the_sessions_csrf_token_answers_403() {
     let (demo, driver) = (Demo::start(), Driver::start());
     let browser = Browser::start(&driver).await;
     browser.sign_up(&demo, "ada").await;
     let other = Browser::start(&driver).await;
     other.open(&demo, "/sign-in").await;
-    let foreign = other.run("return document.querySelector('[name=csrf_token]').value").await;
+    let other_token = other.run("return document.querySelector('[name=csrf_token]').value").await;
 
     let change = "for (const field of document.querySelectorAll('[name=csrf_token]'))";
-    for change in [format!("{change} field.remove()"), format!("{change} field.value = {foreign}")] {
+    for change in [format!("{change} field.remove()"), format!("{change} field.value = {other_token}")] {
         browser.open(&demo, "/devices").await;
         browser.run(&change).await;
-        browser.press_out().await;
+        browser.sign_out().await;
         browser.until_says(REFUSED).await;
         let status = browser.run("return performance.getEntriesByType('navigation')[0].responseStatus").await;
         assert_eq!(status, 403);
         browser.open(&demo, "/devices").await;
         assert_eq!(browser.path().await, "/devices");
     }
-    // A form that nobody signed in has sent is refused as well.
+    // The form of a visitor who is not signed in is checked as well.
     other.run("document.querySelector('[name=csrf_token]').remove()").await;
     other.fill("name", "ada").await;
     other.fill("password", super::PASSWORD).await;
@@ -34,8 +35,9 @@ async fn a_form_without_its_token_or_with_another_sessions_is_refused() {
     browser.close().await;
 }
 
+/// Three forms posted from another origin are refused and change nothing; a link from there works.
 #[tokio::test]
-async fn a_form_on_another_site_changes_nothing() {
+async fn form_on_another_site_is_refused() {
     let (demo, driver) = (Demo::start(), Driver::start());
     let browser = Browser::start(&driver).await;
     browser.sign_up(&demo, "ada").await;
@@ -43,13 +45,13 @@ async fn a_form_on_another_site_changes_nothing() {
     for path in ["/cart/add", "/sign-out", "/devices/end-others"] {
         let url = demo.url(path);
         let page = format!("<form method=post action='{url}'><input name=tea value=assam><button>Win</button></form>");
-        browser.open_anything(&format!("data:text/html,{page}")).await;
+        browser.open_url(&format!("data:text/html,{page}")).await;
         browser.press("Win").await;
         browser.until_says(REFUSED).await;
         assert_eq!(browser.token(&demo).await, token);
     }
-    // A link from another site finds her signed in, as ever.
-    browser.open_anything(&format!("data:text/html,<a href='{}'>Look</a>", demo.url("/devices"))).await;
+    // A link from another site sends the `SameSite=Lax` cookie.
+    browser.open_url(&format!("data:text/html,<a href='{}'>Look</a>", demo.url("/devices"))).await;
     browser.follow("Look").await;
     browser.until_at("/devices").await;
     assert_eq!(browser.in_cart().await, 0);

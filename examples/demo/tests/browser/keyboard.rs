@@ -5,12 +5,13 @@ use super::browser::Browser;
 use super::demo::Demo;
 use super::driver::Driver;
 
+/// Skip link, cart, sign-up with "Keep me signed in" and sign-out are reached with Tab and Enter.
 #[tokio::test]
-async fn a_cart_an_account_and_the_way_out_take_no_mouse() {
+async fn cart_sign_up_and_sign_out_work_by_keyboard() {
     let (demo, driver) = (Demo::start(), Driver::start());
     let browser = Browser::start(&driver).await;
     browser.open(&demo, "/").await;
-    // The first stop leads past the navigation, and shows itself.
+    // The first element in the Tab order is a visible skip link.
     browser.tab_to("To the content").await;
     assert_eq!(browser.run("return document.activeElement.getBoundingClientRect().top >= 0").await, true);
     browser.type_keys(&Key::Enter).await;
@@ -34,7 +35,11 @@ async fn a_cart_an_account_and_the_way_out_take_no_mouse() {
     browser.tab_to("Sign up").await;
     browser.type_keys(&Key::Enter).await;
     browser.until_says("Welcome, ada.").await;
-    assert_eq!(browser.cookie(&demo).await.unwrap()["session"], false, "the box was ticked");
+    assert_eq!(
+        browser.cookie(&demo).await.unwrap()["session"],
+        false,
+        "the cookie is persistent, since the box is ticked"
+    );
     assert_eq!(browser.in_cart().await, 1);
 
     browser.tab_to("Sign out").await;

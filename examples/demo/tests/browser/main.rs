@@ -1,7 +1,7 @@
-//! The demo as people use it: the real program, in a real browser (Chromium, without a window), one profile a device.
+//! Tests of the demo program in headless Chromium, with one browser profile for each device.
 //!
-//! It needs Debian's packages `chromium` and `chromium-driver`. The pages that it saw lie in `target/tmp/demo` as pictures.
-//! With `--all-features` it also runs the demo on PostgreSQL, MariaDB and Redis, on servers that it starts itself.
+//! They need Debian's packages `chromium` and `chromium-driver`. Screenshots of the pages are in `target/tmp/demo`.
+//! With `--all-features` the demo also runs on PostgreSQL, MariaDB and Redis servers that the tests start.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -27,5 +27,5 @@ mod databases;
 #[path = "../../../../tests/support/servers.rs"]
 mod servers;
 
-/// A password that nobody tries first.
+/// A password that passes the check for common passwords.
 const PASSWORD: &str = "kettle of fish in march";

@@ -4,28 +4,30 @@ use super::browser::Browser;
 use super::demo::Demo;
 use super::driver::Driver;
 
+/// Thirty concurrent requests of one page return thirty different counts, and the cart holds all packets.
 #[tokio::test]
-async fn thirty_requests_of_one_page_at_once_lose_nothing() {
+async fn thirty_concurrent_cart_requests_are_all_counted() {
     let (demo, driver) = (Demo::start(), Driver::start());
     let browser = Browser::start(&driver).await;
     browser.sign_up(&demo, "ada").await;
     browser.press_named("Add Sencha to the cart").await;
     browser.until_says("Sencha is in your cart.").await;
 
-    let thirty = "const add = () => fetch('/cart/add', {
+    let thirty_requests = "const add = () => fetch('/cart/add', {
             method: 'POST', headers: { Accept: 'application/json' }, body: new URLSearchParams({ tea: 'sencha' }) });
         const answers = await Promise.all(Array.from({ length: 30 }, add));
         return Promise.all(answers.map(async (answer) => (await answer.json()).count))";
-    let counts: BTreeSet<u64> = serde_json::from_value(browser.run(thirty).await).unwrap();
-    // No two were given the same number.
+    let counts: BTreeSet<u64> = serde_json::from_value(browser.run(thirty_requests).await).unwrap();
+    // Each response has a different count.
     assert_eq!(counts, (2..=31).collect());
     browser.open(&demo, "/cart").await;
     assert_eq!(browser.in_cart().await, 31);
     browser.close().await;
 }
 
+/// The button that adds twelve teas concurrently leaves one packet of each in the cart.
 #[tokio::test]
-async fn one_of_each_tea_at_once_is_one_of_each_in_the_cart() {
+async fn concurrent_requests_for_each_tea_add_each_once() {
     let (demo, driver) = (Demo::start(), Driver::start());
     let browser = Browser::start(&driver).await;
     browser.open(&demo, "/").await;

@@ -3,36 +3,38 @@ use super::browser::Browser;
 use super::demo::Demo;
 use super::driver::Driver;
 
+/// A wrong password, an unknown name, and both give identical page texts and an empty password field.
 #[tokio::test]
-async fn an_unknown_name_and_a_wrong_password_are_told_the_same() {
+async fn unknown_name_and_wrong_password_show_the_same_page() {
     let (demo, driver) = (Demo::start(), Driver::start());
     let browser = Browser::start(&driver).await;
     browser.sign_up(&demo, "ada").await;
-    browser.press_out().await;
+    browser.sign_out().await;
     browser.until_at("/signed-out").await;
 
-    let mut told = Vec::new();
-    for (name, password) in [("ada", "not the password"), ("bob", PASSWORD), ("bob", "nobody")] {
+    let mut texts = Vec::new();
+    for (name, password) in [("ada", "not the password"), ("bob", PASSWORD), ("bob", "not the password")] {
         browser.open(&demo, "/sign-in").await;
         browser.fill("name", name).await;
         browser.fill("password", password).await;
         browser.press("Sign in").await;
         browser.until_says("Name and password do not match.").await;
         assert_eq!(browser.run("return document.querySelector('#password').value").await, "");
-        told.push(browser.text().await);
+        texts.push(browser.text().await);
     }
-    assert!(told.iter().all(|text| *text == told[0]), "{told:?}");
+    assert!(texts.iter().all(|text| *text == texts[0]), "{texts:?}");
     browser.close().await;
 }
 
+/// After ten concurrent guesses the correct password is refused; a session that was signed in before stays.
 #[tokio::test]
-async fn after_ten_wrong_passwords_the_right_one_is_not_taken_either() {
+async fn ten_wrong_passwords_block_further_sign_ins() {
     let (demo, driver) = (Demo::start(), Driver::start());
     let browser = Browser::start(&driver).await;
     browser.sign_up(&demo, "ada").await;
     let other = Browser::start(&driver).await;
     other.open(&demo, "/sign-in").await;
-    // All at once: each counts.
+    // Concurrent guesses are all counted.
     let guess = "const form = new FormData(document.querySelector('main form'));
         const guess = (n) => fetch('/sign-in', { method: 'POST', body: new URLSearchParams({
             csrf_token: form.get('csrf_token'), name: 'ada', password: `guess ${n}` }) });
@@ -43,20 +45,21 @@ async fn after_ten_wrong_passwords_the_right_one_is_not_taken_either() {
     other.fill("password", PASSWORD).await;
     other.press("Sign in").await;
     other.until_says("Too many wrong passwords for this name.").await;
-    // Whoever is signed in stays so.
+    // The limit does not affect a session that is signed in already.
     browser.open(&demo, "/devices").await;
     assert_eq!(browser.path().await, "/devices");
     other.close().await;
     browser.close().await;
 }
 
+/// Short and common passwords and a taken name show their reason, and the name field keeps its value.
 #[tokio::test]
-async fn a_form_that_cannot_be_taken_says_why_and_keeps_the_name() {
+async fn refused_sign_up_shows_the_reason_and_keeps_the_name() {
     let (demo, driver) = (Demo::start(), Driver::start());
     let browser = Browser::start(&driver).await;
     browser.sign_up(&demo, "ada").await;
     let other = Browser::start(&driver).await;
-    for (name, password, why) in [
+    for (name, password, error) in [
         ("bob", "short", "at least 8 characters"),
         ("bob", "password", "first that others would try"),
         ("wilhelmina", "Wilhelmina", "first that others would try"),
@@ -66,35 +69,36 @@ async fn a_form_that_cannot_be_taken_says_why_and_keeps_the_name() {
         other.fill("name", name).await;
         other.fill("password", password).await;
         other.press("Sign up").await;
-        other.until_says(why).await;
+        other.until_says(error).await;
         assert_eq!(other.run("return document.querySelector('#name').value").await, name);
     }
     other.close().await;
     browser.close().await;
 }
 
+/// After the sign-in the requested page opens; targets on other sites lead to the start page.
 #[tokio::test]
-async fn a_sign_in_leads_back_to_the_page_that_asked_for_it_and_to_no_other_site() {
+async fn sign_in_redirects_to_pages_of_this_site_only() {
     let (demo, driver) = (Demo::start(), Driver::start());
     let browser = Browser::start(&driver).await;
     browser.sign_up(&demo, "ada").await;
-    for (asked, landed) in [
+    for (asked, target) in [
         ("/devices", "/devices"),
         ("/sign-in?to=cart", "/cart"),
         ("/sign-in?to=https://example.org/", "/"),
         ("/sign-in?to=//example.org", "/"),
     ] {
         browser.open(&demo, "/").await;
-        browser.press_out().await;
+        browser.sign_out().await;
         browser.until_at("/signed-out").await;
         browser.open(&demo, asked).await;
         assert_eq!(browser.path().await, "/sign-in");
         browser.fill("name", "ada").await;
         browser.fill("password", PASSWORD).await;
         browser.press("Sign in").await;
-        browser.until_at(landed).await;
+        browser.until_at(target).await;
         browser.until_says("Welcome back, ada.").await;
-        // It is said once.
+        // A flash message is shown once.
         browser.open(&demo, "/").await;
         assert!(!browser.text().await.contains("Welcome"));
     }

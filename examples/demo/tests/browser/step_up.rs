@@ -5,30 +5,31 @@ use super::browser::Browser;
 use super::demo::Demo;
 use super::driver::Driver;
 
-const NEW: &str = "seven spoons of sugar";
+const NEW_PASSWORD: &str = "seven spoons of sugar";
 
+/// With a limit of zero or after two seconds the page redirects to `/confirm`; a correct password leads back.
 #[tokio::test]
-async fn the_password_is_asked_for_again_when_its_proof_has_grown_old() {
+async fn password_page_asks_for_reauthentication_when_it_is_old() {
     let (mut demo, driver) = (Demo::start(), Driver::start());
     let browser = Browser::start(&driver).await;
     browser.sign_up(&demo, "ada").await;
-    // Just proved.
+    // The sign-up counts as a recent authentication.
     browser.open(&demo, "/password").await;
     assert_eq!(browser.path().await, "/password");
 
     demo.restart_with(&[("CONFIRM_WITHIN", "0")]);
     browser.open(&demo, "/password").await;
     assert_eq!(browser.path().await, "/confirm");
-    // The rest of the site goes on as before.
+    // Other pages need no recent authentication.
     browser.open(&demo, "/devices").await;
     assert_eq!(browser.path().await, "/devices");
 
-    // Young enough for the demo as it is by default: the age decides, not the restart.
+    // With the default limit the authentication is still recent, so the restart did not reset its age.
     demo.restart();
     browser.open(&demo, "/password").await;
     assert_eq!(browser.path().await, "/password");
 
-    // It grows old while nobody does anything, and a new proof makes it young.
+    // With a limit of two seconds the authentication becomes too old, and a new one is recent again.
     demo.restart_with(&[("CONFIRM_WITHIN", "2")]);
     let started = Instant::now();
     loop {
@@ -36,7 +37,7 @@ async fn the_password_is_asked_for_again_when_its_proof_has_grown_old() {
         if browser.path().await == "/confirm" {
             break;
         }
-        assert!(started.elapsed() < Duration::from_secs(60), "the proof does not grow old");
+        assert!(started.elapsed() < Duration::from_secs(60), "the authentication stays recent");
     }
     demo.restart();
     browser.open(&demo, "/confirm?to=password").await;
@@ -48,13 +49,14 @@ async fn the_password_is_asked_for_again_when_its_proof_has_grown_old() {
     browser.fill("password", PASSWORD).await;
     browser.press("Confirm").await;
     browser.until_at("/password").await;
-    // As every proof does, it came with a new token.
+    // Each reauthentication rotates the token.
     assert_ne!(browser.token(&demo).await, token);
     browser.close().await;
 }
 
+/// The changing device gets a new token; the other device must sign in with the new password.
 #[tokio::test]
-async fn a_new_password_signs_the_other_devices_out() {
+async fn password_change_signs_other_devices_out() {
     let (demo, driver) = (Demo::start(), Driver::start());
     let laptop = Browser::start(&driver).await;
     laptop.sign_up(&demo, "ada").await;
@@ -63,7 +65,7 @@ async fn a_new_password_signs_the_other_devices_out() {
 
     laptop.open(&demo, "/password").await;
     let token = laptop.token(&demo).await;
-    laptop.fill("password", NEW).await;
+    laptop.fill("password", NEW_PASSWORD).await;
     laptop.press("Change the password").await;
     laptop.until_says("Your password is changed, and 1 other device is signed out.").await;
     assert_ne!(laptop.token(&demo).await, token);
@@ -73,7 +75,7 @@ async fn a_new_password_signs_the_other_devices_out() {
     phone.fill("password", PASSWORD).await;
     phone.press("Sign in").await;
     phone.until_says("Name and password do not match.").await;
-    phone.fill("password", NEW).await;
+    phone.fill("password", NEW_PASSWORD).await;
     phone.press("Sign in").await;
     phone.until_says("Welcome back, ada.").await;
     phone.close().await;
