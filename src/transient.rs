@@ -70,7 +70,7 @@ impl Transient {
     /// [`Serialize`](crate::ErrorKind::Serialize) where it cannot be serialised, [`Unavailable`](crate::ErrorKind::Unavailable) where the
     /// store fails: nobody knows then whether it was put.
     pub async fn set<T: Serialize + ?Sized>(&self, key: &str, value: &T, time_to_live: Duration) -> Result<(), Error> {
-        let id = SessionId::of_key(key);
+        let id = SessionId::from_string_key(key);
         let frame = encode(VALUE, value)?;
         for attempt in 1..=MOST_TRIES {
             let stored = self.store.get(&id).await?;
@@ -103,7 +103,7 @@ impl Transient {
     ///
     /// [`Unavailable`](crate::ErrorKind::Unavailable) where the store fails: nobody knows then whether it was deleted.
     pub async fn delete(&self, key: &str) -> Result<bool, Error> {
-        Ok(self.store.delete(&SessionId::of_key(key), None).await?)
+        Ok(self.store.delete(&SessionId::from_string_key(key), None).await?)
     }
 
     /// Puts a value under a key that has none; says whether it did. Of several at once, one does.
@@ -114,7 +114,7 @@ impl Transient {
         value: &T,
         time_to_live: Duration,
     ) -> Result<bool, Error> {
-        let record = self.record(SessionId::of_key(key), Version::FIRST, &encode(VALUE, value)?, time_to_live);
+        let record = self.record(SessionId::from_string_key(key), Version::FIRST, &encode(VALUE, value)?, time_to_live);
         Ok(self.store.set(&record, Expected::Absent).await? == Outcome::Written)
     }
 
@@ -129,7 +129,7 @@ impl Transient {
     }
 
     async fn find(&self, key: &str) -> Result<Option<Data>, Error> {
-        let Some(record) = self.store.get(&SessionId::of_key(key)).await? else { return Ok(None) };
+        let Some(record) = self.store.get(&SessionId::from_string_key(key)).await? else { return Ok(None) };
         let now: Timestamp = self.clock.now();
         if now >= record.expiry() {
             return Ok(None);

@@ -105,7 +105,7 @@ impl MemoryStore {
 impl MemoryStore {
     /// Whether it takes the time from this clock.
     pub(super) fn goes_by(&self, clock: &Clock) -> bool {
-        self.clock.is(clock)
+        self.clock.same_as(clock)
     }
 
     /// What there is of this id, and when that was.
