@@ -1,4 +1,8 @@
-//! Where "now" comes from.
+//! Clocks and timestamps.
+#![cfg_attr(
+    not(feature = "testing"),
+    allow(unreachable_pub, dead_code, reason = "public in the module `testing` alone")
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -6,11 +10,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
 
-/// Where a layer or a store reads the time.
+/// Source of the current time for a layer or a store.
 ///
-/// The default is the system's clock. Tests that must see sessions expire take a
-/// `ManualClock` (feature `testing`) and hand the same one to the layer and
-/// to the store.
+/// The default is the system clock. A test that needs sessions to expire creates a `ManualClock` (feature `testing`) and
+/// passes the same one to the layer and to the store.
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Source);
 
@@ -22,25 +25,27 @@ enum Source {
 }
 
 impl Clock {
-    /// The system's clock.
+    /// Returns the system clock.
     #[must_use]
     pub const fn system() -> Self {
         Self(Source::System)
     }
 
-    #[cfg_attr(not(any(test, feature = "testing")), allow(dead_code))]
+    /// Returns a clock that shows the time in `milliseconds`.
     pub(crate) fn manual(milliseconds: Arc<AtomicI64>) -> Self {
         Self(Source::Manual(milliseconds))
     }
 
-    /// The time that the clock shows, to the millisecond: for a store of your own that takes a clock.
+    /// Returns the current time, to the millisecond.
+    ///
+    /// A store of your own that takes a clock reads the time from it.
     #[must_use]
     pub fn now_utc(&self) -> OffsetDateTime {
         self.now().into()
     }
 
-    /// Whether both always show the same.
-    pub(crate) fn is(&self, other: &Self) -> bool {
+    /// Checks whether both clocks always show the same time.
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (Source::System, Source::System) => true,
             (Source::Manual(one), Source::Manual(other)) => Arc::ptr_eq(one, other),
@@ -48,6 +53,7 @@ impl Clock {
         }
     }
 
+    /// Returns the current time.
     pub(crate) fn now(&self) -> Timestamp {
         match &self.0 {
             Source::System => {
@@ -59,15 +65,16 @@ impl Clock {
     }
 }
 
-/// An instant, in milliseconds since the Unix epoch.
+/// Instant, in milliseconds since the Unix epoch.
 ///
-/// Everything that is stored is kept at this precision, so that an instant reads the same from every store.
+/// Records hold instants at this precision, so every store returns the instant that it was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Timestamp(i64);
 
 impl Timestamp {
-    /// The last instant that [`OffsetDateTime`] can show: the end of the year 9999.
+    /// Last instant of [`OffsetDateTime`]: the end of the year 9999.
     const MAX: i64 = 253_402_300_799_999;
+    /// First instant of [`OffsetDateTime`]: the beginning of the year -9999.
     const MIN: i64 = -377_705_116_800_000;
 
     pub(crate) fn from_milliseconds(milliseconds: i64) -> Self {
@@ -83,7 +90,7 @@ impl Timestamp {
         Self::from_milliseconds(self.0.saturating_add(by))
     }
 
-    /// How long ago `earlier` was; zero if it is still to come.
+    /// Returns the time passed since `earlier`, or zero if `earlier` lies in the future.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -109,8 +116,9 @@ mod tests {
 
     use super::*;
 
+    /// Milliseconds survive the conversion, before and after 1970.
     #[test]
-    fn instants_survive_the_way_there_and_back_to_the_millisecond() {
+    fn an_instant_converts_to_a_timestamp_and_back() {
         for at in [
             datetime!(2026-11-22 19:34:52.123 UTC),
             datetime!(1969-12-31 23:59:59.999 UTC),
@@ -120,12 +128,14 @@ mod tests {
         }
     }
 
+    /// Two times of day that mean one instant are one timestamp.
     #[test]
     fn offsets_do_not_change_the_instant() {
         let east = datetime!(2026-11-22 19:34:52.5 +14);
         assert_eq!(Timestamp::from(east), Timestamp::from(east.to_offset(time::UtcOffset::UTC)));
     }
 
+    /// Sums and differences stop at the bounds.
     #[test]
     fn additions_saturate() {
         let end = Timestamp::from_milliseconds(i64::MAX);

@@ -84,7 +84,6 @@
 #![cfg_attr(docsrs, doc(auto_cfg(hide(feature = "_keys", feature = "_network", feature = "_sql"))))]
 
 mod backoff;
-mod base64url;
 mod clock;
 mod commit;
 pub mod config;

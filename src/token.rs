@@ -1,30 +1,28 @@
-//! A session's public name, and the secret that opens it.
+//! Session ids, and the tokens that open sessions.
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::base64url;
 use crate::clock::Timestamp;
 
-/// The public name of a session: a UUIDv7.
+/// Public identifier of a session: a UUIDv7.
 ///
-/// It may be logged, listed and used as a primary key: it is ordered by time of creation, and knowing it opens
-/// nothing. What opens a session is its [`Token`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// An id may be logged, listed and used as a primary key. Ids sort by creation time. An id alone does not open its
+/// session: that takes the [`Token`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-// Moved by whole words: bytes of no alignment are moved in pieces that overlap, and each waits for the one before.
-#[repr(align(8))]
 pub struct SessionId(Uuid);
 
 impl SessionId {
-    /// A new id, with 74 random bits after the time.
+    /// Creates an id: the time, then 74 random bits.
     pub(crate) fn generate(now: Timestamp) -> Self {
         Self::from_random(now, &random())
     }
@@ -34,33 +32,28 @@ impl SessionId {
         Self(uuid::Builder::from_unix_timestamp_millis(millis, random).into_uuid())
     }
 
-    /// The id of what is kept under a string key; never equal to a session's.
-    pub(crate) fn of_key(key: &str) -> Self {
+    /// Returns the id of a value under a string key, a UUIDv8: no session has it.
+    pub(crate) fn from_string_key(key: &str) -> Self {
         let digest: [u8; 32] = Sha256::new().chain_update(b"sessile string key\0").chain_update(key).finalize().into();
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&digest[..16]);
         Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 
-    /// The id as a UUID, for a store's primary key.
+    /// Returns the id as a UUID, for a store's primary key.
     #[must_use]
     pub const fn as_uuid(&self) -> &Uuid {
         &self.0
     }
 
-    /// When the session was created, to the millisecond; `None` for the id of a string key.
+    /// Returns the creation time, to the millisecond.
+    ///
+    /// Returns `None` if the id belongs to a value of [`Transient`](crate::Transient).
     #[must_use]
     pub fn created_at(&self) -> Option<OffsetDateTime> {
         let (seconds, nanos) = self.0.get_timestamp()?.to_unix();
         let at = OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok()?;
         at.replace_nanosecond(nanos).ok()
-    }
-}
-
-impl Hash for SessionId {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        // The low half holds 62 random bits: enough, and half the work.
-        state.write_u64(self.0.as_u64_pair().1);
     }
 }
 
@@ -96,10 +89,10 @@ impl From<SessionId> for Uuid {
     }
 }
 
-/// What a client presents to open a session: its [`SessionId`] and a 128-bit secret from the operating
-/// system's generator (OWASP ASVS 5.0 V7.2.3).
+/// Credential of a client: a [`SessionId`] and a secret of 128 bits.
 ///
-/// It is never stored, its `Debug` shows the id alone, and it has no `Display`.
+/// The secret comes from the operating system's random generator (OWASP ASVS 5.0 V7.2.3). A store keeps only the
+/// SHA-256 of the secret. `Debug` shows the id alone, and there is no `Display`.
 #[derive(Clone)]
 pub struct Token {
     id: SessionId,
@@ -107,15 +100,15 @@ pub struct Token {
 }
 
 impl Token {
-    /// The length of a token in characters.
+    /// Length of an encoded token, in characters.
     pub const LENGTH: usize = 43;
 
-    /// A new id and a new secret, of one call to the operating system's generator.
+    /// Creates a token for a new session.
     pub(crate) fn generate(now: Timestamp) -> Self {
-        let mut bytes = random::<26>();
-        let mut secret = [0; 16];
-        secret.copy_from_slice(&bytes[10..]);
-        let id = bytes.first_chunk_mut().expect("there are more than ten");
+        // One call for both: a system call is the most expensive step of creating a session.
+        let bytes = random::<26>();
+        let (id, secret) = bytes.split_first_chunk().expect("26 bytes are more than 10");
+        let secret = secret.try_into().expect("16 bytes remain");
         Self::new(SessionId::from_random(now, id), Secret(secret))
     }
 
@@ -123,24 +116,33 @@ impl Token {
         Self { id, secret }
     }
 
-    /// Reads a token, strictly: 43 characters of base64url without padding, in canonical form, around a
-    /// UUIDv7. Anything else is `None`.
+    /// Parses a token as [`expose_secret`](Token::expose_secret) writes it.
+    ///
+    /// Returns `None` unless the text is 43 characters of base64url without padding, in canonical form (RFC 4648 §3.5),
+    /// and the id in it is a UUIDv7.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let bytes = base64url::decode(text.try_into().ok()?)?;
+        if text.len() != Self::LENGTH {
+            return None;
+        }
+        // The decoder asks for the space of a whole last group.
+        let mut bytes = [0; 33];
+        URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
         let id = Uuid::from_bytes(*bytes.first_chunk()?);
         let secret = *bytes[16..].first_chunk()?;
-        let well_formed = id.get_version_num() == 7 && id.get_variant() == uuid::Variant::RFC4122;
-        well_formed.then_some(Self { id: SessionId(id), secret: Secret(secret) })
+        let is_v7 = id.get_version_num() == 7 && id.get_variant() == uuid::Variant::RFC4122;
+        is_v7.then_some(Self { id: SessionId(id), secret: Secret(secret) })
     }
 
-    /// The session that this token names.
+    /// Returns the id of the session that the token opens.
     #[must_use]
     pub const fn id(&self) -> SessionId {
         self.id
     }
 
-    /// The token as the cookie carries it. Whoever holds it holds the session.
+    /// Returns the token in the encoding of the session cookie.
+    ///
+    /// The text opens the session: keep it out of logs and pages.
     #[must_use]
     pub fn expose_secret(&self) -> String {
         let mut text = String::with_capacity(Self::LENGTH);
@@ -148,11 +150,13 @@ impl Token {
         text
     }
 
+    /// Appends the token to `text` in the encoding of the session cookie.
     pub(crate) fn write_to(&self, text: &mut String) {
         let mut bytes = [0; 32];
         bytes[..16].copy_from_slice(self.id.0.as_bytes());
         bytes[16..].copy_from_slice(&self.secret.0);
-        let encoded = base64url::encode(&bytes);
+        let mut encoded = [0; Self::LENGTH];
+        URL_SAFE_NO_PAD.encode_slice(bytes, &mut encoded).expect("32 bytes encode to 43 characters");
         text.push_str(std::str::from_utf8(&encoded).expect("base64 is ASCII"));
     }
 
@@ -171,9 +175,8 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The half of a token that is worth stealing.
+/// Secret half of a token.
 #[derive(Clone)]
-#[repr(align(8))]
 pub(crate) struct Secret([u8; 16]);
 
 impl Secret {
@@ -181,23 +184,9 @@ impl Secret {
         Self(random())
     }
 
-    /// The SHA-256 of the secret: a single block, which is compressed here without the buffer that a hash of any length needs. Nearly
-    /// every request does it.
+    /// Returns the SHA-256 of the secret.
     pub(crate) fn verifier(&self) -> Verifier {
-        // FIPS 180-4 §5.3.3, and §5.1.1: a one after the message, and its length in bits at the end.
-        let mut state: [u32; 8] =
-            [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
-        let mut block = [0; 64];
-        block[..16].copy_from_slice(&self.0);
-        block[16] = 0x80;
-        block[63] = 128;
-        sha2::block_api::compress256(&mut state, &[block]);
-        let mut digest = [0; 32];
-        let (words, _) = digest.as_chunks_mut();
-        for (bytes, word) in words.iter_mut().zip(state) {
-            *bytes = word.to_be_bytes();
-        }
-        Verifier(digest)
+        Verifier(Sha256::digest(self.0).into())
     }
 }
 
@@ -218,9 +207,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The SHA-256 of a secret: all that a record keeps of it.
+/// SHA-256 of a secret, the only part of a token that records hold.
 #[derive(Clone, Copy)]
-#[repr(align(8))]
 pub(crate) struct Verifier([u8; 32]);
 
 impl Verifier {
@@ -232,15 +220,9 @@ impl Verifier {
         &self.0
     }
 
-    /// Compares in constant time.
+    /// Compares two verifiers in constant time.
     pub(crate) fn matches(&self, other: &Self) -> bool {
-        self.words().ct_eq(&other.words()).into()
-    }
-
-    /// By words, a comparison takes an eighth of what it takes by bytes.
-    fn words(&self) -> [u64; 4] {
-        let (words, _) = self.0.as_chunks();
-        std::array::from_fn(|at| u64::from_ne_bytes(words[at]))
+        self.0.ct_eq(&other.0).into()
     }
 }
 
@@ -250,11 +232,14 @@ impl fmt::Debug for Verifier {
     }
 }
 
-/// Bytes of the operating system's generator.
+/// Returns bytes from the operating system's random generator.
+///
+/// Never from a generator of this process: a fork or a restored machine snapshot would repeat its output, and with it the
+/// secrets of other clients.
 ///
 /// # Panics
 ///
-/// Where the system has no randomness to give there can be no session worth the name.
+/// Panics if the generator fails, since no secret can be created without it.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system's random generator works");
@@ -267,11 +252,53 @@ mod tests {
 
     use super::*;
 
+    /// A token of these bytes, with the version and the variant of a UUIDv7.
+    fn token(mut bytes: [u8; 32]) -> ([u8; 32], Token) {
+        bytes[6] = bytes[6] & 0x0f | 0x70;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        let (id, secret) = bytes.split_first_chunk().unwrap();
+        (bytes, Token::new(Uuid::from_bytes(*id).into(), Secret(secret.try_into().unwrap())))
+    }
+
     proptest! {
+        /// A token is the base64url of its id and its secret, and parses again.
         #[test]
-        fn a_verifier_is_the_sha_256_of_its_secret(secret: [u8; 16]) {
-            let digest: [u8; 32] = Sha256::digest(secret).into();
-            prop_assert_eq!(*Secret(secret).verifier().as_bytes(), digest);
+        fn a_token_parses_as_it_was_written(bytes: [u8; 32]) {
+            let (bytes, token) = token(bytes);
+            let text = token.expose_secret();
+            prop_assert_eq!(&text, &URL_SAFE_NO_PAD.encode(bytes));
+            prop_assert_eq!(text.len(), Token::LENGTH);
+            let parsed = Token::parse(text.as_bytes()).expect("a written token is well-formed");
+            prop_assert_eq!(parsed.id(), token.id());
+            prop_assert_eq!(parsed.secret().0, token.secret().0);
         }
+
+        /// A text with one character replaced is refused, or is the encoding of what it parses as.
+        #[test]
+        fn a_token_has_one_encoding(bytes: [u8; 32], place in 0..Token::LENGTH, character: u8) {
+            let mut text = token(bytes).1.expose_secret().into_bytes();
+            text[place] = character;
+            if let Some(parsed) = Token::parse(&text) {
+                prop_assert_eq!(parsed.expose_secret().into_bytes(), text);
+            }
+        }
+    }
+
+    /// Of the 64 characters, 16 leave the last two bits zero: another one would be a second encoding of a token.
+    #[test]
+    fn a_token_with_trailing_bits_is_refused() {
+        let mut text = token([0; 32]).1.expose_secret().into_bytes();
+        let accepted = (0..=u8::MAX).filter(|character| {
+            text[42] = *character;
+            Token::parse(&text).is_some()
+        });
+        assert_eq!(accepted.map(char::from).collect::<String>(), "048AEIMQUYcgkosw");
+    }
+
+    /// The verifier is a plain SHA-256, as records of earlier processes hold it.
+    #[test]
+    fn a_verifier_is_the_sha_256_of_its_secret() {
+        let digest = Secret([0; 16]).verifier().0.map(|byte| format!("{byte:02x}")).concat();
+        assert_eq!(digest, "374708fff7719dd5979ec875d56cd2286f6d3cf7ec317a3b25632aab28ec37bb");
     }
 }

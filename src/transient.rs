@@ -69,7 +69,7 @@ impl Transient {
     /// [`Serialize`](crate::ErrorKind::Serialize) if it cannot be serialized, [`Unavailable`](crate::ErrorKind::Unavailable) if the
     /// store fails; then the outcome is unknown.
     pub async fn set<T: Serialize + ?Sized>(&self, key: &str, value: &T, time_to_live: Duration) -> Result<(), Error> {
-        let id = SessionId::of_key(key);
+        let id = SessionId::from_string_key(key);
         let frame = encode(VALUE, value)?;
         for attempt in 1..=MAX_ATTEMPTS {
             let stored = self.store.get(&id).await?;
@@ -102,7 +102,7 @@ impl Transient {
     ///
     /// [`Unavailable`](crate::ErrorKind::Unavailable) if the store fails; then the outcome is unknown.
     pub async fn delete(&self, key: &str) -> Result<bool, Error> {
-        Ok(self.store.delete(&SessionId::of_key(key), None).await?)
+        Ok(self.store.delete(&SessionId::from_string_key(key), None).await?)
     }
 
     /// Writes a value under a key that has none; returns whether it did. Of concurrent calls one does.
@@ -113,7 +113,7 @@ impl Transient {
         value: &T,
         time_to_live: Duration,
     ) -> Result<bool, Error> {
-        let record = self.record(SessionId::of_key(key), Version::FIRST, &encode(VALUE, value)?, time_to_live);
+        let record = self.record(SessionId::from_string_key(key), Version::FIRST, &encode(VALUE, value)?, time_to_live);
         Ok(self.store.set(&record, Expected::Absent).await? == Outcome::Written)
     }
 
@@ -128,7 +128,7 @@ impl Transient {
     }
 
     async fn find(&self, key: &str) -> Result<Option<Data>, Error> {
-        let Some(record) = self.store.get(&SessionId::of_key(key)).await? else { return Ok(None) };
+        let Some(record) = self.store.get(&SessionId::from_string_key(key)).await? else { return Ok(None) };
         let now: Timestamp = self.clock.now();
         if now >= record.expiry() {
             return Ok(None);

@@ -98,7 +98,7 @@ impl MemoryStore {
 impl MemoryStore {
     /// Checks whether the store reads the time from this clock.
     pub(super) fn uses(&self, clock: &Clock) -> bool {
-        self.clock.is(clock)
+        self.clock.same_as(clock)
     }
 
     /// Returns the record with this id, and the time at which it was read.
