@@ -216,22 +216,10 @@ impl<D: Driver> SqlStore<D> {
     }
 }
 
-#[cfg(feature = "postgres")]
-impl SqlStore<sqlx::Postgres> {
-    /// Sets the schema of the table; it must exist. Default: the first schema of the search path.
-    ///
-    /// # Errors
-    ///
-    /// As for [`with_table`](Self::with_table).
-    pub fn with_schema(self, schema: &str) -> Result<Self, ConfigError> {
-        let table = self.table.clone().with_schema(schema)?;
-        Ok(self.with_validated_table(table))
-    }
-}
-
-#[cfg(feature = "mysql")]
-impl SqlStore<sqlx::MySql> {
-    /// Sets the database (MySQL also calls it a schema) of the table. Default: the connection's database.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+#[expect(private_bounds, reason = "SQLite has no schemas")]
+impl<D: dialect::HasSchemas> SqlStore<D> {
+    /// Sets the schema of the table, in MySQL the database; it must exist. Default: the connection's.
     ///
     /// # Errors
     ///
