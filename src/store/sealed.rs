@@ -48,7 +48,7 @@ impl<S> SealedStore<S> {
     ///
     /// # Errors
     ///
-    /// If a key is shorter than 32 bytes.
+    /// If the cipher's key cannot be derived from a key of the ring.
     pub fn new(store: S, keys: &KeyRing) -> Result<Self, ConfigError> {
         let ids = keys.derive::<KEY_ID_LENGTH>("sealed record, name of the key", b"")?;
         let keys = keys.derive::<32>("sealed record", b"")?;
