@@ -22,7 +22,7 @@ use super::sql::{Dialect, SWEEP_BATCH_SIZE, SqlFailure, SqlStore, Table};
 /// # Ok(()) }
 /// ```
 ///
-/// [`connect`](SqlStore::connect) creates a missing file and opens it in WAL mode, which does not work on a network file
+/// Its methods are those of [`SqlStore`]. [`connect`](SqlStore::connect) creates a missing file and opens it in WAL mode, which does not work on a network file
 /// system. A URL with `mode=` or `immutable=` switches both off. A database in memory (`sqlite::memory:`) is lost with the
 /// store. Open a pool for [`new`](SqlStore::new) in WAL mode and with a busy timeout.
 ///

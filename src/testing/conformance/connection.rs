@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::verdict::{Checked, Verdict, broken, ensure};
+use crate::backoff::{pause, yield_now};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::record::Record;
 use crate::store::{Expected, Outcome, Store, Touch};
@@ -52,6 +53,11 @@ impl Connection {
 
     pub(super) async fn delete_expired(&self) -> Checked<u64> {
         self.store.delete_expired().await.map_err(|error| failed("delete_expired", &error))
+    }
+
+    /// Waits between two attempts of a write.
+    pub(super) async fn back_off(&self, attempt: u32) {
+        if self.store.is_remote() { pause(attempt).await } else { yield_now().await }
     }
 
     /// Writes a record whose id is free.
