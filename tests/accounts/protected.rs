@@ -39,8 +39,7 @@ pub async fn a_client_of_the_header_signs_in_and_out(over: &Over) {
 pub async fn a_private_cookie_of_an_old_key_is_sent_again_and_works(over: &Over) {
     let (new, old) = ([1; 32], [2; 32]);
     let before = app(over.builder().with_private_cookie(KeyRing::new(old).unwrap()).build().unwrap());
-    let after =
-        app(over.builder().with_private_cookie(KeyRing::new(new).unwrap().add_old_key(old).unwrap()).build().unwrap());
+    let after = app(over.builder().with_private_cookie(KeyRing::new(new).unwrap().add_old_key(old).unwrap()).build().unwrap());
     let mut client = Client::new(&before);
     let cookie = client.get("/write").await.set_cookie();
     let reply = Client::with_cookie(&after, &cookie.name, &cookie.value).get("/read").await;
