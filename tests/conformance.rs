@@ -1,4 +1,4 @@
-//! The suite of rules for stores: our store keeps them all, and each rule catches a store that breaks it.
+//! The conformance suite: the memory store keeps every rule, and every rule catches a broken store.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
