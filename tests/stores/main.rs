@@ -1,4 +1,4 @@
-//! Tests of stores that need no server, and of the conformance suite that checks all of them.
+//! Tests of stores that need no server, and of the conformance suite: every rule catches a broken store.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
