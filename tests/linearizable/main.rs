@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use check::{Verdict, judge};
 use schedule::Schedule;
 
-const SCHEDULES: u64 = 30_000;
+const SCHEDULES: u64 = 5_000;
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap())
