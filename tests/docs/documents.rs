@@ -183,22 +183,27 @@ fn all_code_in_documents_is_compiled() {
     assert!(seen > 20, "{seen} pieces of code");
 }
 
-/// Every `.rs` file on the page exists in `src`.
-#[test]
-fn the_architecture_page_names_existing_files() {
-    let page = read("docs/architecture.md");
-    let words = page.split(|c: char| !c.is_alphanumeric() && !"._".contains(c));
-    let named: Vec<_> = words.filter(|word| word.len() > 3 && word.ends_with(".rs")).collect();
-    let sources = sources(&root().join("src"));
-    for file in named {
-        assert!(sources.iter().any(|source| source.ends_with(file)), "there is no {file}");
-    }
-}
+/// Reports on an earlier source, which name its files.
+const REPORTS: [&str; 2] = ["measurements.md", "mutants.md"];
 
-/// Every file in a folder and its subfolders.
-fn sources(folder: &Path) -> Vec<PathBuf> {
-    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    paths.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
+/// Code spans such as `src/store` and `tests/run` name files and folders that exist.
+#[test]
+fn every_path_in_a_code_span_exists() {
+    let folders = ["src/", "tests/", "examples/", "benches/", "docs/", "fuzz/"];
+    let mut seen = 0;
+    for (file, text) in documents() {
+        if REPORTS.iter().any(|report| file.ends_with(report)) {
+            continue;
+        }
+        let prose = prose(&text);
+        let spans =
+            prose.split('`').skip(1).step_by(2).filter(|span| folders.iter().any(|folder| span.starts_with(folder)));
+        for path in spans.filter(|span| span.chars().all(|c| c.is_alphanumeric() || "/._-".contains(c))) {
+            seen += 1;
+            assert!(root().join(path).exists(), "{}: there is no {path}", file.display());
+        }
+    }
+    assert!(seen > 5, "{seen} paths");
 }
 
 /// Each example has its command in its first lines, and a document that links to it.
