@@ -121,6 +121,7 @@ async fn main() -> std::io::Result<()> {
 "#;
 
 #[tokio::test]
+#[ignore = "builds an application and its dependencies: cargo test --test docs -- --ignored"]
 async fn the_programs_of_the_guide_and_the_readme_have_working_sessions() {
     let application = Application::new();
     application.write("src/main.rs", &on_any_port(&blocks(GUIDE, "rust")[0]));
@@ -177,6 +178,7 @@ fn a_session_takes_five_lines_besides_axums_own() {
 
 /// Dependencies and all: nothing is needed that the guides do not say.
 #[test]
+#[ignore = "builds an application and its dependencies: cargo test --test docs -- --ignored"]
 fn the_guides_to_tests_and_to_stores_are_all_that_it_takes() {
     let mut application = Application::new();
     for commands in [blocks(TESTING, "sh"), blocks(WRITING_A_STORE, "sh")].concat() {

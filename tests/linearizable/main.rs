@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use check::{Verdict, check};
 use schedule::Schedule;
 
-const DEFAULT_SCHEDULES: u64 = 30_000;
+const DEFAULT_SCHEDULES: u64 = 5_000;
 
 fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap())
