@@ -109,7 +109,7 @@ async fn fifty_requests_at_once_lose_nothing() {
     assert_eq!(answers, expected);
 }
 
-// Checklist 26
+// checklist: 26
 #[tokio::test]
 async fn slow_writes_and_a_sign_out_at_once_leave_no_session_behind() {
     let site = Site::start("quickstart");

@@ -46,6 +46,7 @@ fn check_seed(seed: u64, print: bool) -> u64 {
     history.requests.len() as u64
 }
 
+// guarantee: 1, 2, 3, 12, 13
 /// Thousands of random schedules with faults and disconnects: a sequential order explains each history.
 #[test]
 fn concurrent_requests_are_linearizable() {

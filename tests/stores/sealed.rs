@@ -95,6 +95,7 @@ async fn refusal(store: &SealedStore<MemoryStore>, id: &SessionId) -> StoreError
     store.get(id).await.unwrap_err().kind()
 }
 
+// checklist: 36
 /// The inner store's record contains no key or value, and the sealed store reads it back.
 #[tokio::test]
 async fn a_stored_record_reveals_no_value_and_reads_back() {
@@ -121,6 +122,7 @@ async fn a_record_is_sealed_differently_each_time() {
     assert_eq!(store.get(&id).await.unwrap().unwrap(), record);
 }
 
+// checklist: 36
 /// A state that was copied to another session is corrupt.
 #[tokio::test]
 async fn a_state_that_was_moved_to_another_session_is_refused() {
