@@ -28,7 +28,7 @@ use sessile::testing::conformance::{Fixture, Task, check};
 use self::proxy::{ProxiedStore, Proxy};
 use self::servers::{Directory, Server};
 
-/// Each store has a proxy of its own, which counts round trips.
+/// Each store has its own proxy, which counts round trips.
 impl Fixture for Server {
     type Store = ProxiedStore<RedisStore>;
 

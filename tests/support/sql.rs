@@ -4,7 +4,7 @@
 /// schema `other`.
 macro_rules! sql_server_tests {
     ($Store:ident, $server:ident, $PoolOptions:ty, $create_schema:literal) => {
-        /// Each store has a proxy of its own, which counts round trips.
+        /// Each store has its own proxy, which counts round trips.
         impl Fixture for Server {
             type Store = ProxiedStore<$Store>;
 
@@ -136,7 +136,7 @@ macro_rules! sql_server_tests {
             databases::the_examples_keep_their_sessions_here(&server.url()).await;
         }
 
-        /// Nodes that migrate at once create one table; a second schema gets a table of its own.
+        /// Nodes that migrate at once create one table; a second schema gets its own table.
         #[tokio::test(flavor = "multi_thread")]
         async fn nodes_that_start_at_once_create_one_table() {
             let server = Server::$server();
