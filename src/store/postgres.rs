@@ -56,7 +56,7 @@ impl Dialect for Postgres {
             table.index("expires_at")
         );
         let mut transaction = pool.begin().await?;
-        // Without the lock, two nodes that run `CREATE TABLE IF NOT EXISTS` at once can violate a constraint of the catalog.
+        // Without the lock, concurrent `CREATE TABLE IF NOT EXISTS` can violate a constraint of the catalog.
         let lock = sqlx::query("SELECT pg_advisory_xact_lock(hashtext($1))").bind(name);
         lock.execute(&mut *transaction).await?;
         sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *transaction).await?;

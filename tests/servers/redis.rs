@@ -15,7 +15,7 @@ use self::servers::{Directory, Server};
 
 struct Stores(Server);
 
-/// Each store has a proxy of its own, which counts round trips.
+/// Each store has its own proxy, which counts round trips.
 impl Fixture for Stores {
     type Store = ProxiedStore<RedisStore>;
 

@@ -1,7 +1,7 @@
 //! Tests of the session sizes that the guide to stores states, on real servers, which they start.
 //!
-//! `cargo test --all-features --test sizes -- --nocapture` prints the measurements. The databases run without durable writes,
-//! which take time and no space.
+//! `cargo test --all-features --test sizes -- --nocapture` prints the measurements. The databases run without durable
+//! writes, which take time and no space.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 

@@ -6,7 +6,7 @@ macro_rules! sql_server_tests {
     ($Store:ident, $server:ident, $PoolOptions:ty, $create_schema:literal) => {
         struct Stores(Server);
 
-        /// Each store has a proxy of its own, which counts round trips.
+        /// Each store has its own proxy, which counts round trips.
         impl Fixture for Stores {
             type Store = ProxiedStore<$Store>;
 
@@ -138,7 +138,7 @@ macro_rules! sql_server_tests {
             databases::the_examples_keep_their_sessions_here(&server.url()).await;
         }
 
-        /// Nodes that migrate at once create one table; a second schema gets a table of its own.
+        /// Nodes that migrate at once create one table; a second schema gets its own table.
         #[tokio::test(flavor = "multi_thread")]
         async fn nodes_that_start_at_once_create_one_table() {
             let server = Server::$server();

@@ -154,7 +154,7 @@ impl RedisConnection {
     }
 
     async fn connect(&self) -> RedisResult<Connection> {
-        // The store has deadlines of its own.
+        // The store applies its own deadlines.
         let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
         Ok(match &self.target {
             Target::Server(client) => {

@@ -120,12 +120,12 @@ impl<D: Driver> SqlStore<D> {
     /// [`Unsupported`](StoreErrorKind::Unsupported) if a table of this name lacks a column or has one of another type; the
     /// error's source names the column.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        let give_up = Instant::now() + MIGRATE_LOCK_TIMEOUT;
+        let deadline = Instant::now() + MIGRATE_LOCK_TIMEOUT;
         let mut attempt = 0;
         loop {
             attempt += 1;
             match self.create_table().await {
-                Err(error) if D::HAS_SINGLE_WRITER && is_unavailable(&error) && Instant::now() < give_up => {
+                Err(error) if D::HAS_SINGLE_WRITER && is_unavailable(&error) && Instant::now() < deadline => {
                     pause(attempt).await;
                 }
                 result => return result,
