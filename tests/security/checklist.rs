@@ -70,6 +70,7 @@ fn invented(n: u8) -> String {
     text
 }
 
+// checklist: 1
 #[tokio::test]
 async fn item_01_the_cookie_s_name_tells_nothing_and_can_be_set() {
     let (_, reply) = visitor_of(builder()).await;
@@ -82,6 +83,7 @@ async fn item_01_the_cookie_s_name_tells_nothing_and_can_be_set() {
     }
 }
 
+// checklist: 2
 #[tokio::test]
 async fn item_02_tokens_hold_128_bits_of_the_operating_system_s_generator() {
     let app = default_app();
@@ -100,6 +102,7 @@ async fn item_02_tokens_hold_128_bits_of_the_operating_system_s_generator() {
     assert!(ones[..20].iter().all(|count| (3_800..4_300).contains(count)), "{ones:?}");
 }
 
+// checklist: 3
 #[tokio::test]
 async fn item_03_tokens_are_opaque_and_say_nothing_of_the_data() {
     let app = default_app();
@@ -115,6 +118,7 @@ async fn item_03_tokens_are_opaque_and_say_nothing_of_the_data() {
     assert_eq!(second.get("/").await.text(), "ada None");
 }
 
+// checklist: 4
 #[tokio::test]
 async fn item_04_strict_mode_never_adopts_an_unknown_id() {
     let app = default_app();
@@ -128,6 +132,7 @@ async fn item_04_strict_mode_never_adopts_an_unknown_id() {
     }
 }
 
+// checklist: 5
 #[tokio::test]
 async fn item_05_a_hostile_id_costs_no_store_call_and_is_not_reflected() {
     let world = World::new();
@@ -157,6 +162,7 @@ async fn item_05_a_hostile_id_costs_no_store_call_and_is_not_reflected() {
     }
 }
 
+// checklist: 6
 #[tokio::test]
 async fn item_06_nothing_but_the_cookie_carries_a_session() {
     let app = default_app();
@@ -178,6 +184,7 @@ async fn item_06_nothing_but_the_cookie_carries_a_session() {
     assert_eq!(client.get("/").await.text(), "nobody Some(1)");
 }
 
+// checklist: 7
 #[tokio::test]
 async fn item_07_scripts_cannot_read_the_cookie_and_the_token_is_nowhere_else() {
     let mut client = Client::new(&default_app());
@@ -195,6 +202,7 @@ async fn item_07_scripts_cannot_read_the_cookie_and_the_token_is_nowhere_else() 
     }
 }
 
+// checklist: 8
 #[tokio::test]
 async fn item_08_the_cookie_is_secure_unless_switched_off_in_so_many_words() {
     let (_, reply) = visitor_of(builder()).await;
@@ -207,6 +215,7 @@ async fn item_08_the_cookie_is_secure_unless_switched_off_in_so_many_words() {
     assert!(send(&default_app(), plain).await.set_cookie().has("Secure"));
 }
 
+// checklist: 9
 #[tokio::test]
 async fn item_09_same_site_is_always_said_and_none_needs_secure() {
     let (_, reply) = visitor_of(builder()).await;
@@ -218,6 +227,7 @@ async fn item_09_same_site_is_always_said_and_none_needs_secure() {
     assert_refused(builder().with_same_site(SameSite::None).with_secure(false));
 }
 
+// checklist: 10
 #[tokio::test]
 async fn item_10_the_name_has_the_strongest_prefix_that_the_attributes_allow() {
     for (builder, name) in [
@@ -236,6 +246,7 @@ async fn item_10_the_name_has_the_strongest_prefix_that_the_attributes_allow() {
     }
 }
 
+// checklist: 11
 #[tokio::test]
 async fn item_11_the_http_prefixes_are_there_for_those_who_want_them() {
     let (_, reply) = visitor_of(builder().with_http_prefix(true)).await;
@@ -246,6 +257,7 @@ async fn item_11_the_http_prefixes_are_there_for_those_who_want_them() {
     assert_refused(builder().with_http_prefix(true).with_secure(false));
 }
 
+// checklist: 12
 #[tokio::test]
 async fn item_12_the_cookie_goes_to_its_host_alone_and_to_a_narrower_path_if_told() {
     let (_, reply) = visitor_of(builder()).await;
@@ -254,6 +266,7 @@ async fn item_12_the_cookie_goes_to_its_host_alone_and_to_a_narrower_path_if_tol
     assert_eq!(reply.set_cookie().attribute("Path"), Some("/app"));
 }
 
+// checklist: 13
 #[tokio::test]
 async fn item_13_the_name_is_a_token_and_the_value_is_of_cookie_octets() {
     for name in ["", "a b", "a;b", "a=b", "a\"b", "a,b", "ä", "a\n", "a(b"] {
@@ -266,6 +279,7 @@ async fn item_13_the_name_is_a_token_and_the_value_is_of_cookie_octets() {
     }
 }
 
+// checklist: 14
 #[tokio::test]
 async fn item_14_a_cookie_that_browsers_would_drop_is_refused_when_the_layer_is_built() {
     let prefix = "__Host-".len();
@@ -278,6 +292,7 @@ async fn item_14_a_cookie_that_browsers_would_drop_is_refused_when_the_layer_is_
     assert_refused(builder().with_path(format!("/{}", "p".repeat(1024))));
 }
 
+// checklist: 15
 #[tokio::test]
 async fn item_15_a_cookie_lasts_400_days_at_most_and_is_sent_again_where_the_session_lasts_longer() {
     assert_refused(builder().with_max_age(401 * DAY));
@@ -293,6 +308,7 @@ async fn item_15_a_cookie_lasts_400_days_at_most_and_is_sent_again_where_the_ses
     }
 }
 
+// checklist: 16
 #[tokio::test]
 async fn item_16_the_cookie_is_for_the_browser_s_session_and_its_expiry_enforces_nothing() {
     let (_, reply) = visitor_of(builder()).await;
@@ -305,6 +321,7 @@ async fn item_16_the_cookie_is_for_the_browser_s_session_and_its_expiry_enforces
     assert_eq!(client.get("/").await.text(), "nobody None");
 }
 
+// checklist: 17
 #[tokio::test]
 async fn item_17_one_response_sets_the_cookie_once_with_no_attribute_twice() {
     async fn much(session: Session) -> Result<(), Error> {
@@ -332,6 +349,7 @@ async fn item_17_one_response_sets_the_cookie_once_with_no_attribute_twice() {
     assert!(visitor.jar.is_empty());
 }
 
+// checklist: 18
 #[tokio::test]
 async fn item_18_a_cookie_is_found_in_any_of_several_headers() {
     let app = default_app();
@@ -350,6 +368,7 @@ async fn item_18_a_cookie_is_found_in_any_of_several_headers() {
     }
 }
 
+// checklist: 19
 #[tokio::test]
 async fn item_19_the_order_of_cookies_of_one_name_decides_nothing() {
     let app = default_app();
@@ -368,6 +387,7 @@ async fn item_19_the_order_of_cookies_of_one_name_decides_nothing() {
     }
 }
 
+// checklist: 20
 #[tokio::test]
 async fn item_20_partitioned_needs_secure_and_the_removal_repeats_what_names_the_cookie() {
     assert_refused(builder().with_partitioned(true).with_secure(false));
@@ -383,6 +403,7 @@ async fn item_20_partitioned_needs_secure_and_the_removal_repeats_what_names_the
     }
 }
 
+// checklist: 21
 #[tokio::test]
 async fn item_21_a_cookie_that_the_browser_evicted_is_no_error() {
     let (mut client, _) = visitor_of(builder()).await;
@@ -394,6 +415,7 @@ async fn item_21_a_cookie_that_the_browser_evicted_is_no_error() {
     assert_eq!(client.post("/sign-out").await.status, StatusCode::OK);
 }
 
+// checklist: 22
 #[tokio::test]
 async fn item_22_a_sign_in_and_a_change_of_privilege_give_a_new_token_and_end_the_old_one() {
     let app = default_app();
@@ -413,6 +435,7 @@ async fn item_22_a_sign_in_and_a_change_of_privilege_give_a_new_token_and_end_th
     }
 }
 
+// checklist: 23
 #[tokio::test]
 async fn item_23_an_idle_session_ends_on_the_server_and_use_keeps_it_alive() {
     let world = World::new();
@@ -426,6 +449,7 @@ async fn item_23_an_idle_session_ends_on_the_server_and_use_keeps_it_alive() {
     assert_eq!(client.get("/").await.text(), "nobody None");
 }
 
+// checklist: 24
 #[tokio::test]
 async fn item_24_the_absolute_lifetime_ends_a_session_however_busy_it_is() {
     let world = World::new();
@@ -441,6 +465,7 @@ async fn item_24_the_absolute_lifetime_ends_a_session_however_busy_it_is() {
     assert_eq!(client.get("/members").await.status, StatusCode::UNAUTHORIZED);
 }
 
+// checklist: 25
 #[tokio::test]
 async fn item_25_a_token_can_be_renewed_every_so_often_while_requests_run_in_parallel() {
     let world = World::with(|layer| layer.with_lifetime(Lifetime::new().with_refresh_interval(MINUTE)));
@@ -467,6 +492,7 @@ async fn item_25_a_token_can_be_renewed_every_so_often_while_requests_run_in_par
     assert_eq!(before.clone().get("/").await.text(), "nobody None");
 }
 
+// checklist: 26
 #[tokio::test]
 async fn item_26_a_sign_out_destroys_the_data_and_no_slow_request_brings_it_back() {
     let world = World::new();
@@ -485,6 +511,7 @@ async fn item_26_a_sign_out_destroys_the_data_and_no_slow_request_brings_it_back
     assert!(!world.is_live(&token).await);
 }
 
+// checklist: 27
 #[tokio::test]
 async fn item_27_an_owner_s_sessions_are_listed_and_ended_one_by_one_all_others_or_all() {
     let layer = SessionLayer::new(MemoryStore::new());
@@ -514,6 +541,7 @@ async fn item_27_an_owner_s_sessions_are_listed_and_ended_one_by_one_all_others_
     alive([false; 4]).await;
 }
 
+// checklist: 28
 #[tokio::test]
 async fn item_28_the_sign_in_beyond_the_limit_ends_the_oldest() {
     let world = World::with(|layer| layer.with_owner_limit(3));
@@ -532,6 +560,7 @@ async fn item_28_the_sign_in_beyond_the_limit_ends_the_oldest() {
     assert_eq!(answers, [401, 200, 200, 200]);
 }
 
+// checklist: 29
 #[tokio::test]
 async fn item_29_a_stale_proof_is_refused_until_there_is_another() {
     let world = World::new();
@@ -551,6 +580,7 @@ async fn item_29_a_stale_proof_is_refused_until_there_is_another() {
     assert_eq!(behind.clone().post("/pay").await.status, StatusCode::UNAUTHORIZED);
 }
 
+// checklist: 30
 #[tokio::test]
 async fn item_30_a_mere_visit_begins_no_session_and_a_provider_s_lifetime_can_be_taken_over() {
     let world = World::new();
@@ -574,6 +604,7 @@ async fn item_30_a_mere_visit_begins_no_session_and_a_provider_s_lifetime_can_be
     assert!(!world.is_live(&token).await);
 }
 
+// checklist: 31
 #[tokio::test]
 async fn item_31_a_csrf_token_of_another_session_or_of_before_the_sign_in_is_refused() {
     let guarded = Router::new().route("/change", post(async || "done")).layer(CsrfLayer::new());
@@ -598,6 +629,7 @@ async fn item_31_a_csrf_token_of_another_session_or_of_before_the_sign_in_is_ref
     assert_eq!(change(&mut client, &own).await, StatusCode::FORBIDDEN);
 }
 
+// checklist: 32
 #[tokio::test]
 async fn item_32_an_answer_that_sets_the_cookie_is_never_stored_and_one_from_a_session_is_private() {
     let mut client = Client::new(&default_app());
@@ -612,6 +644,7 @@ async fn item_32_an_answer_that_sets_the_cookie_is_never_stored_and_one_from_a_s
     assert_eq!(reply.header("cache-control"), Some("no-store"));
 }
 
+// checklist: 33
 #[tokio::test]
 async fn item_33_the_life_of_a_session_is_told_by_its_id() {
     let world = World::new();
@@ -625,6 +658,7 @@ async fn item_33_the_life_of_a_session_is_told_by_its_id() {
     assert_eq!(told, kinds.map(|kind| (kind, Some(id))));
 }
 
+// checklist: 34
 #[tokio::test]
 async fn item_34_a_hundred_guesses_are_a_hundred_events() {
     let world = World::new();
@@ -648,6 +682,7 @@ async fn item_34_a_hundred_guesses_are_a_hundred_events() {
     assert_eq!(world.events.take(), [(EventKind::Unknown, Some(session_of(&token))); 100]);
 }
 
+// checklist: 36
 #[tokio::test]
 async fn item_36_what_the_store_holds_is_no_cookie() {
     let store = MemoryStore::new();
@@ -663,6 +698,7 @@ async fn item_36_what_the_store_holds_is_no_cookie() {
     }
 }
 
+// checklist: 37
 #[tokio::test]
 async fn item_37_a_value_of_another_type_is_an_error_and_two_writers_both_count() {
     let world = World::new();
@@ -689,6 +725,7 @@ async fn item_37_a_value_of_another_type_is_an_error_and_two_writers_both_count(
     assert_eq!(world.read::<u32>(&token, "n").await, Some(2));
 }
 
+// checklist: 38
 #[tokio::test]
 async fn item_38_timeouts_are_the_application_s_to_set_and_a_sign_out_can_be_shown() {
     let world = World::with(|layer| {
