@@ -9,12 +9,12 @@ use std::path::Path;
 
 use pages::{documents, read, root};
 
-/// The document without its pieces of code.
+/// Returns the document without its code blocks.
 fn prose(document: &str) -> String {
     document.split("```").step_by(2).collect()
 }
 
-/// What the links lead to: `[…](this)`, or `[…]: this` on a line of its own.
+/// Returns the targets of links: `[…](target)`, or `[…]: target` on a line.
 fn links(document: &str) -> Vec<String> {
     let prose = prose(document);
     let inline = prose.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
@@ -22,7 +22,7 @@ fn links(document: &str) -> Vec<String> {
     inline.chain(by_name.map(|(_, target)| target)).map(|target| target.trim().to_owned()).collect()
 }
 
-/// The names that are used as `[text][name]`, and those that stand for something.
+/// Returns the names in `[text][name]`, and those that have a target.
 fn names(document: &str) -> (Vec<String>, Vec<String>) {
     let prose = prose(document);
     let used = prose.split("][").skip(1).filter_map(|rest| rest.split_once(']')).map(|(name, _)| name.to_owned());
@@ -30,13 +30,13 @@ fn names(document: &str) -> (Vec<String>, Vec<String>) {
     (used.collect(), given.map(|(name, _)| name.to_owned()).collect())
 }
 
-/// What a page calls the place of this heading.
+/// Returns the anchor of a heading.
 fn anchor(heading: &str) -> String {
     let kept = heading.trim_start_matches('#').trim().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
     kept.collect::<String>().to_lowercase().replace(' ', "-")
 }
 
-/// Whether a link of this document leads somewhere. Those to other sites are not followed.
+/// Checks the target of a link. Links to other sites are not followed.
 fn leads_somewhere(from: &Path, target: &str) -> bool {
     if target.starts_with("https://") {
         return true;
@@ -74,7 +74,7 @@ fn every_link_has_a_target() {
     assert!(seen > 20, "{seen} links");
 }
 
-/// Every document that is read on its own page is linked from the README, or from a page that is.
+/// A chain of links leads from the README to every document.
 #[test]
 fn the_readme_leads_to_every_document() {
     let documents = documents();
@@ -95,7 +95,7 @@ fn the_readme_leads_to_every_document() {
     }
 }
 
-/// Every command of a document that begins with one of these words, wherever it stands: in a block or within a line.
+/// Returns the commands of a document, in blocks and in code spans.
 fn commands(document: &str) -> Vec<String> {
     let starts = |text: &str| text.split(' ').any(|word| ["cargo", "bash", "curl"].contains(&word));
     let (prose, blocks): (Vec<_>, Vec<_>) = document.split("```").enumerate().partition(|(n, _)| n % 2 == 0);
@@ -104,7 +104,7 @@ fn commands(document: &str) -> Vec<String> {
     blocks.chain(spans).filter(|text| starts(text)).map(|text| text.replace('\n', " ")).collect()
 }
 
-/// What of a command is not there.
+/// Returns the first name in a command that does not exist.
 fn missing(command: &str) -> Option<String> {
     let words: Vec<&str> = command.split_whitespace().collect();
     let after = |option: &str| words.iter().position(|word| *word == option).and_then(|at| words.get(at + 1)).copied();
@@ -119,7 +119,7 @@ fn missing(command: &str) -> Option<String> {
             return Some(format!("{option} {name}"));
         }
     }
-    // What is added to another package is this crate, or has features of its own.
+    // `cargo add` names features of other crates, except for this one.
     if !command.contains("cargo add") || words.contains(&"sessile") {
         for feature in after("--features").into_iter().flat_map(|features| features.split(',')) {
             if !manifest.lines().any(|line| line.starts_with(&format!("{feature} = "))) {
@@ -147,7 +147,7 @@ fn every_command_names_targets_that_exist() {
     assert!(seen > 10, "{seen} commands");
 }
 
-/// The guides that are pages of the crate's documentation, whose code is compiled with it.
+/// Returns the guides that are included in the crate's documentation, whose code blocks are doc tests.
 fn guides() -> Vec<String> {
     let guide = read("src/guide.rs");
     let pages = guide.lines().filter_map(|line| line.strip_prefix("page!(")?.split('"').nth(1));
