@@ -62,7 +62,7 @@ mod tests {
             ("ada", "kettle of fish", true),
             ("ada", "a guess", false),
             ("bob", "a guess", false),
-            ("bob", "nobody", false),
+            ("bob", "decoy", false),
         ] {
             let answer = authenticate(&app, name, password).await.ok().expect("an answer");
             assert_eq!(answer.is_ok(), accepted, "{name}");
@@ -80,7 +80,7 @@ mod tests {
     }
 
     async fn app() -> App {
-        // One connection, since each connection to `:memory:` opens a database of its own.
+        // One connection, since each connection to `:memory:` opens a separate database.
         let pool = SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.expect("a database");
         let users = Users::new(pool);
         users.migrate().await.expect("a table");

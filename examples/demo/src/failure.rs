@@ -62,7 +62,7 @@ pub async fn page(response: Response) -> Response {
     let (title, text) = match status {
         StatusCode::FORBIDDEN => ("This form is out of date", "Please go back, load the page anew, and try again."),
         StatusCode::NOT_FOUND => ("There is nothing here", "No page has this address."),
-        StatusCode::CONFLICT => ("Somebody was quicker", "Your session changed meanwhile. Please try again."),
+        StatusCode::CONFLICT => ("Please try again", "Your session changed in the meantime."),
         StatusCode::SERVICE_UNAVAILABLE => {
             ("One moment, please", "Sessions cannot be read just now. Please try again.")
         }
