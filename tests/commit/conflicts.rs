@@ -37,7 +37,7 @@ async fn update_closure_reruns_after_a_concurrent_commit() {
         *n += 1;
         if !committed.swap(true, Ordering::SeqCst) {
             let commit = std::thread::spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
                 runtime.block_on(during.commit()).unwrap();
             });
             commit.join().unwrap();
@@ -86,7 +86,7 @@ async fn update_closure_reruns_after_a_commit_was_refused() {
     let commit = |session: &Session| {
         let session = session.clone();
         let commit = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             runtime.block_on(session.commit()).unwrap_err().kind()
         });
         assert_eq!(commit.join().unwrap(), ErrorKind::Conflict);

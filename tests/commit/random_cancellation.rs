@@ -11,7 +11,6 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
 
 use http::StatusCode;
 use sessile::Session;
@@ -19,11 +18,6 @@ use support::race::{Answer, World};
 use support::store::{pend, random};
 
 const SEEDS: u64 = 150;
-
-const MILLISECOND: Duration = Duration::from_millis(1);
-
-/// Time of the paused clock within which a pending future must be woken.
-const MAX_IDLE: Duration = Duration::from_secs(60);
 
 /// Returns a random number less than the bound.
 fn random_below(state: &mut u64, bound: usize) -> usize {
@@ -40,7 +34,7 @@ impl Wake for Woken {
 
 /// Polls woken futures in random order, drops up to `max_dropped` of them, and returns the outputs of the others.
 ///
-/// Panics if a pending future is not woken within `MAX_IDLE` of the paused clock.
+/// Panics if futures are pending and none of them is woken.
 async fn run<T>(
     seed: &mut u64,
     futures: Vec<Pin<Box<dyn Future<Output = T> + Send>>>,
@@ -48,7 +42,7 @@ async fn run<T>(
 ) -> Vec<T> {
     let mut waiting: Vec<_> =
         futures.into_iter().map(|future| (future, Arc::new(Woken(AtomicBool::new(true))))).collect();
-    let (mut done, mut idle) = (Vec::new(), Duration::ZERO);
+    let mut done = Vec::new();
     loop {
         if max_dropped > 0 && !waiting.is_empty() && random_below(seed, 20) == 0 {
             max_dropped -= 1;
@@ -56,16 +50,9 @@ async fn run<T>(
         }
         let woken: Vec<usize> = (0..waiting.len()).filter(|place| waiting[*place].1.0.load(Ordering::SeqCst)).collect();
         if woken.is_empty() {
-            if waiting.is_empty() {
-                return done;
-            }
-            // The others may be in a backoff, which ends when the paused clock advances.
-            assert!(idle < MAX_IDLE, "{} futures are pending and were never woken", waiting.len());
-            idle += MILLISECOND;
-            tokio::time::advance(MILLISECOND).await;
-            continue;
+            assert!(waiting.is_empty(), "{} futures are pending and are never woken", waiting.len());
+            return done;
         }
-        idle = Duration::ZERO;
         pend(1).await;
         let place = woken[random_below(seed, woken.len())];
         let (future, woken) = &mut waiting[place];
@@ -89,7 +76,7 @@ async fn count(session: Session, started: Arc<AtomicU32>) -> Result<u32, sessile
 }
 
 /// Of up to seven concurrent increments, some dropped at random, all others answer 200 with distinct stored counts.
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn requests_complete_when_concurrent_ones_are_dropped() {
     for seed in 0..SEEDS {
         let mut state = seed;
@@ -125,7 +112,7 @@ async fn requests_complete_when_concurrent_ones_are_dropped() {
 }
 
 /// Tasks of one request increment and some are dropped at random: with the response, all started increments are stored.
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn tasks_of_a_request_commit_when_others_are_dropped() {
     for seed in 0..SEEDS {
         let world = World::new();

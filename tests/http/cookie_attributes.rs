@@ -147,8 +147,8 @@ fn http_prefix_requires_http_only_and_secure() {
 /// Building a layer with `SameSite=None` or `Partitioned` but without `Secure` fails with that reason.
 #[test]
 fn same_site_none_and_partitioned_require_secure() {
-    assert_refused(builder().with_same_site(SameSite::None).with_secure(false), "SameSite=None without Secure");
-    assert_refused(builder().with_partitioned(true).with_secure(false), "Partitioned without Secure");
+    assert_refused(builder().with_same_site(SameSite::None).with_secure(false), "SameSite=None requires Secure");
+    assert_refused(builder().with_partitioned(true).with_secure(false), "Partitioned requires Secure");
 }
 
 // checklist: 13
@@ -283,7 +283,7 @@ fn invalid_lifetimes_are_refused() {
     assert_refused(with(Lifetime::new().with_idle_timeout(Duration::ZERO)), "idle");
     assert_refused(with(Lifetime::new().with_absolute_timeout(Duration::ZERO)), "absolute");
     assert_refused(with(Lifetime::new().with_max_age(Duration::ZERO)), "Max-Age");
-    assert_refused(with(Lifetime::new().with_refresh_interval(Duration::ZERO)), "rotation");
+    assert_refused(with(Lifetime::new().with_refresh_interval(Duration::ZERO)), "refresh");
     assert_refused(with(Lifetime::new().with_refresh_interval(Duration::from_millis(29_999))), "30 seconds");
     assert!(with(Lifetime::new().with_refresh_interval(Duration::from_secs(30))).build().is_ok());
     assert!(with(Lifetime::new().with_max_age(Duration::from_secs(1))).build().is_ok());
