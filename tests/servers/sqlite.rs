@@ -112,7 +112,7 @@ async fn a_table_with_other_columns_is_refused_and_unchanged() {
     let file = Directory::new("sqlite");
     let store = SqliteStore::connect(&url(&file)).await.unwrap().with_table("other_table").unwrap();
     for (create, problem) in [
-        ("CREATE TABLE other_table (id text, data text)", "has a column id of type text"),
+        ("CREATE TABLE other_table (id text, data text)", "has a column id of type TEXT"),
         (
             "CREATE TABLE other_table (id blob, version integer, owner blob, expires_at integer, state blob)",
             "has no column last_seen",
