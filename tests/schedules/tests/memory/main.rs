@@ -14,9 +14,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use model::{IDS, Op, Row, Timed, Written, is_explained};
+use sessile::store::{Expected, Outcome, Record, RecordParts, Store, StoreErrorKind, Touch, Version};
 use sessile::testing::ManualClock;
 use sessile::{MemoryStore, SessionId};
-use sessile::store::{Expected, Outcome, Record, RecordParts, Store, StoreErrorKind, Touch, Version};
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner};
