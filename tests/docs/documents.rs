@@ -5,7 +5,7 @@
 use crate::pages;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use pages::{documents, read, root};
 
