@@ -30,6 +30,7 @@ impl FileStore {
     /// Calls `work` with the stored record, under the lock, and stores what `work` leaves of it.
     ///
     /// The call runs to its end even if the caller drops the future.
+    #[expect(clippy::incompatible_msrv, reason = "`File::lock` makes this example need Rust 1.89")]
     async fn with<T: Send + 'static>(
         &self,
         id: &SessionId,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::token::random;
 
-/// What each attempt adds to the longest pause: about the duration of one attempt.
+/// Growth of the longest pause with each attempt: about the duration of one attempt.
 const STEP: Duration = Duration::from_millis(4);
 /// Longest pause between two attempts.
 const MAX_PAUSE: Duration = Duration::from_millis(250);

@@ -156,7 +156,7 @@ impl Default for CommitOn {
     }
 }
 
-/// What to do about a replayed token: one that a refresh replaced more than 30 seconds ago.
+/// The reaction to a replayed token: one that a refresh replaced more than 30 seconds ago.
 ///
 /// Two parties hold tokens of the session then, the client and perhaps a thief, and the server cannot tell which is which.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -33,7 +33,7 @@
 //! let migration = MigrationLayer::new(Old)
 //!     // The name of the old cookie.
 //!     .with_name("id")
-//!     // The application stored its user under a key of its own.
+//!     // The application stored its user under its own key.
 //!     .with_conversion(|old| {
 //!         if let Some(user) = old.get::<u64>("user_id")? {
 //!             old.sign_in(&format!("user:{user}"), OffsetDateTime::UNIX_EPOCH);

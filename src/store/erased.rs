@@ -51,7 +51,7 @@ impl AnyStore {
         }
     }
 
-    /// [Gets](Self::get) a record, and the time by this clock: a store that goes by the same one has just looked at it.
+    /// [Gets](Self::get) a record and the time. A memory store with the same clock has just read it.
     pub(crate) async fn get_timed(
         &self,
         id: &SessionId,
