@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 use tower_layer::Layer;
 
+#[cfg(feature = "testing")]
 use crate::clock::Clock;
 use crate::config::SameSite;
 use crate::config::{CommitOn, Config, ReplayPolicy, SiteData};

@@ -220,9 +220,15 @@ impl Verifier {
         &self.0
     }
 
+    /// Returns the bytes in words, which compare in a fraction of the time of bytes.
+    fn words(&self) -> [u64; 4] {
+        let (words, _) = self.0.as_chunks();
+        std::array::from_fn(|place| u64::from_ne_bytes(words[place]))
+    }
+
     /// Compares two verifiers in constant time.
     pub(crate) fn matches(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        self.words().ct_eq(&other.words()).into()
     }
 }
 

@@ -187,7 +187,7 @@ impl CompareAndSwap<'_> {
     /// Returns the header after the change set, with the secrets as the sign-in, the rotation or the refresh leaves them.
     fn header(&self, base: &LoadedRecord, version: Version, now: Timestamp) -> Header {
         let (changes, loaded) = (&self.commit.changes, &self.loaded);
-        let mut header = Header::clone(&base.header);
+        let mut header = base.header.clone();
         let new = self.commit.secret.as_ref().map(|(_, verifier)| *verifier);
         let presented = loaded.token.as_ref().map(|(_, verifier)| verifier);
         if let Some(presented) = presented.filter(|_| changes.refresh.confirm) {

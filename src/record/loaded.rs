@@ -1,5 +1,6 @@
 //! A record that was read and decoded, and how a request reached it.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +14,10 @@ use crate::error::StoreError;
 use crate::lifetime::Lifetime;
 use crate::token::{SessionId, Token, Verifier};
 
-/// A record with its decoded header and its data, and the token that opened it. Cloning shares the contents.
+/// A decoded record and the token that opened it. Cloning shares the contents.
 #[derive(Clone, Debug)]
 pub(crate) struct LoadedRecord {
-    pub(crate) record: Record,
-    pub(crate) header: Arc<Header>,
-    pub(crate) data: Data,
+    contents: Arc<Contents>,
     /// Status of the client's token.
     pub(crate) status: TokenStatus,
     /// The token that the client presented, or was given since.
@@ -27,6 +26,14 @@ pub(crate) struct LoadedRecord {
     pub(crate) is_clients: bool,
     /// When this request loaded the record; `None` once it has committed a newer one.
     pub(crate) loaded_at: Option<Timestamp>,
+}
+
+/// The contents of a [`LoadedRecord`], which dereferences to them. They are shared since it is moved often.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    pub(crate) record: Record,
+    pub(crate) header: Header,
+    pub(crate) data: Data,
 }
 
 /// The fields of a new version of a record.
@@ -42,10 +49,12 @@ pub(crate) struct Draft {
 impl LoadedRecord {
     /// Decodes a record that a store returned.
     pub(crate) fn read(record: Record) -> Result<Self, StoreError> {
-        let mut header = Arc::new(Header::blank());
-        let start = record.open(Arc::get_mut(&mut header).expect("a new Arc has one owner"))?;
-        let data = record.data(start);
-        Ok(Self::new(record, header, data))
+        let data = record.data(0);
+        let mut contents = Arc::new(Contents { record, header: Header::blank(), data });
+        let Contents { record, header, data } = Arc::get_mut(&mut contents).expect("a new Arc has one owner");
+        let start = record.open(header)?;
+        *data = record.data(start);
+        Ok(Self::new(contents))
     }
 
     /// Encodes a new version of a record. `write_data` writes `data_length` bytes of frames.
@@ -63,12 +72,11 @@ impl LoadedRecord {
         let data = Data::new(Arc::clone(&state), start);
         let Draft { id, version, owner, last_seen, expires_at } = draft;
         let record = Record::new(id, version, owner, (last_seen, expires_at), state).assume_valid();
-        Self::new(record, Arc::new(header), data)
+        Self::new(Arc::new(Contents { record, header, data }))
     }
 
-    const fn new(record: Record, header: Arc<Header>, data: Data) -> Self {
-        let (status, token) = (TokenStatus::Current, None);
-        Self { record, header, data, status, token, is_clients: false, loaded_at: None }
+    const fn new(contents: Arc<Contents>) -> Self {
+        Self { contents, status: TokenStatus::Current, token: None, is_clients: false, loaded_at: None }
     }
 
     /// Sets the token that opened the session.
@@ -115,5 +123,13 @@ impl LoadedRecord {
 
     fn lifetime_end(&self, default: Lifetime) -> Timestamp {
         self.lifetime(default).expires_at(self.header.started_at, self.record.last_seen_timestamp())
+    }
+}
+
+impl Deref for LoadedRecord {
+    type Target = Contents;
+
+    fn deref(&self) -> &Contents {
+        &self.contents
     }
 }

@@ -39,8 +39,10 @@ pub(super) async fn load(
         match status {
             TokenStatus::Current | TokenStatus::Pending | TokenStatus::Replaced => {
                 is_ambiguous |= live.is_some();
-                let loaded_at = Some(now);
-                live = Some(LoadedRecord { is_clients: true, loaded_at, ..found.with_token(status, best) });
+                let mut loaded = found.with_token(status, best);
+                loaded.is_clients = true;
+                loaded.loaded_at = Some(now);
+                live = Some(loaded);
             }
             TokenStatus::Retired => is_retired = true,
             TokenStatus::Replayed => {

@@ -6,9 +6,7 @@ mod reads;
 mod state;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use tokio::sync::OnceCell;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub(crate) use self::state::{CookieUpdate, RequestState};
 
@@ -36,12 +34,15 @@ pub(crate) struct RequestSession {
     /// Set when the session is loaded. Boxed, since most requests of most applications never load it.
     ///
     /// The lock is held for a few instructions at a time: never while a closure of the application runs, nor across an await.
-    state: OnceCell<Box<Mutex<RequestState>>>,
-    /// Held by the task of this request that commits.
+    state: OnceLock<Mutex<Box<RequestState>>>,
+    /// Held by the task of this request that loads or commits.
     turn: tokio::sync::Mutex<()>,
     /// The head of the response is sent: no write from then on. Set before the state is locked, read under its lock.
     is_closed: AtomicBool,
 }
+
+/// The locked state of a request.
+pub(crate) type StateGuard<'a> = MutexGuard<'a, Box<RequestState>>;
 
 /// The effect of a session on its response.
 #[derive(Debug)]
@@ -83,7 +84,7 @@ impl RequestSession {
             scheme,
             outer,
             is_detached: false,
-            state: OnceCell::new(),
+            state: OnceLock::new(),
             turn: tokio::sync::Mutex::default(),
             is_closed: AtomicBool::new(false),
         }
@@ -96,7 +97,7 @@ impl RequestSession {
 
     /// Creates a session that outlives its request.
     pub(crate) fn detached(config: Arc<Config>, state: RequestState) -> Self {
-        let state = OnceCell::new_with(Some(Box::new(Mutex::new(state))));
+        let state = OnceLock::from(Mutex::new(Box::new(state)));
         Self { is_detached: true, state, ..Self::without_request(config) }
     }
 
@@ -140,20 +141,31 @@ impl RequestSession {
 
     /// Loads the session, once for the request.
     pub(crate) async fn load(&self) -> Result<(), Error> {
-        let load = || async {
-            let mut replayed = Vec::new();
-            let source = load(&self.config, &self.candidates, &mut replayed).await;
-            for loaded in replayed {
-                // Boxed, since it is rare and every load would carry this future.
-                Box::pin(end_replayed(&self.config, loaded)).await;
-            }
-            Ok(Box::new(Mutex::new(RequestState::new(source?))))
-        };
-        self.state.get_or_try_init(load).await.map(|_| ())
+        if !self.is_loaded() {
+            let _turn = self.turn.lock().await;
+            self.load_in_turn().await?;
+        }
+        Ok(())
+    }
+
+    async fn load_in_turn(&self) -> Result<(), Error> {
+        // Another task of the request may have loaded it during the wait for the turn.
+        if self.is_loaded() {
+            return Ok(());
+        }
+        let mut replayed = Vec::new();
+        let source = load(&self.config, &self.candidates, &mut replayed).await;
+        for loaded in replayed {
+            // Boxed, since it is rare and every load would carry this future.
+            Box::pin(end_replayed(&self.config, loaded)).await;
+        }
+        let state = Box::new(RequestState::new(source?));
+        self.state.get_or_init(|| Mutex::new(state));
+        Ok(())
     }
 
     pub(crate) fn is_loaded(&self) -> bool {
-        self.state.initialized()
+        self.state.get().is_some()
     }
 
     /// Loads the session of a token that the client did not send, and sends the token with the response. Returns whether there
@@ -176,36 +188,37 @@ impl RequestSession {
             return Ok(false);
         }
         let max_age = found.lifetime(self.config.lifetime).cookie_max_age(found.header.started_at, now);
-        let loaded = found.with_token(status, Some((token.clone(), verifier)));
-        let mut adopted = RequestState::new(SessionSource::Loaded(LoadedRecord { is_clients: true, ..loaded }));
+        let mut loaded = found.with_token(status, Some((token.clone(), verifier)));
+        loaded.is_clients = true;
+        let mut adopted = RequestState::new(SessionSource::Loaded(loaded));
         adopted.cookie = CookieUpdate::Set { token, max_age };
         // Another task of the request may have loaded it already, and found nothing.
-        self.load().await?;
+        self.load_in_turn().await?;
         let mut state = self.state();
         if !matches!(state.source, SessionSource::New) || state.edits != 0 {
             return Ok(false);
         }
         adopted.edits = 1;
-        *state = adopted;
+        **state = adopted;
         Ok(true)
     }
 
     /// Locks the state of a session that is loaded.
-    pub(crate) fn state(&self) -> MutexGuard<'_, RequestState> {
+    pub(crate) fn state(&self) -> StateGuard<'_> {
         let state = self.state.get().expect("a session is handed out after it is loaded");
         // No code that can panic runs under this lock.
         state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Locks the state for a write.
-    pub(crate) fn state_for_write(&self) -> Result<MutexGuard<'_, RequestState>, Error> {
+    pub(crate) fn state_for_write(&self) -> Result<StateGuard<'_>, Error> {
         let state = self.state_for_end()?;
         state.check_writable()?;
         Ok(state)
     }
 
     /// Locks the state for a change of the token.
-    pub(crate) fn state_for_rotation(&self) -> Result<MutexGuard<'_, RequestState>, Error> {
+    pub(crate) fn state_for_rotation(&self) -> Result<StateGuard<'_>, Error> {
         if self.is_detached {
             return Err(Error::new(ErrorKind::Detached));
         }
@@ -215,7 +228,7 @@ impl RequestSession {
     }
 
     /// Locks the state for the end of the session, or a commit.
-    pub(crate) fn state_for_end(&self) -> Result<MutexGuard<'_, RequestState>, Error> {
+    pub(crate) fn state_for_end(&self) -> Result<StateGuard<'_>, Error> {
         let state = self.state();
         if self.is_closed.load(Ordering::SeqCst) { Err(Error::new(ErrorKind::ResponseSent)) } else { Ok(state) }
     }

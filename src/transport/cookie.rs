@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use http::header::{COOKIE, HeaderMap, HeaderValue};
+use memchr::memchr;
 use tower_cookies::cookie::{Cookie, SameSite};
 
 use super::Candidates;
@@ -253,7 +254,13 @@ impl Default for CookieTemplate {
 
 /// Returns the pairs of a `Cookie` header.
 fn pairs(header: &[u8]) -> impl Iterator<Item = &[u8]> {
-    header.split(|&byte| byte == b';')
+    let mut rest = Some(header);
+    std::iter::from_fn(move || {
+        let pairs = rest?;
+        let end = memchr(b';', pairs);
+        rest = end.map(|end| &pairs[end + 1..]);
+        Some(&pairs[..end.unwrap_or(pairs.len())])
+    })
 }
 
 /// Returns the value of a cookie pair of this name.
