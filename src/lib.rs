@@ -66,7 +66,7 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `axum` | yes | the extractors [`Session`], `Option<Session>`, [`SessionHandle`], `SignedIn`, `Csrf` and `CsrfForm` for axum 0.8, and `CsrfLayer`; [`Error`] is a response |
-//! | `tracing` | yes | [events](Event) in the log: at `debug`, and at `warn` what an operator must act on |
+//! | `tracing` | yes | [events](event::Event) in the log: at `debug`, and at `warn` what an operator must act on |
 //! | `sqlite` | | `SqliteStore`: a file, on one machine |
 //! | `postgres` | | `PostgresStore` |
 //! | `mysql` | | `MySqlStore`, for MySQL and MariaDB |
@@ -78,6 +78,8 @@
 //! | `testing` | | a clock that tests can move, and the conformance suite for stores |
 //!
 //! Features only ever add: none changes what another does.
+//!
+//! [`Store`]: store::Store
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Badges name features that are there to be switched on.
