@@ -1,5 +1,5 @@
-//! A million sessions in PostgreSQL and in SQLite: what a get costs beside ten thousand, and what a sweep of 500,000 expired
-//! rows costs the requests that go on.
+//! A million sessions in PostgreSQL and in SQLite: the cost of a get compared with ten thousand sessions, and of requests
+//! during a sweep of 500,000 expired rows.
 //!
 //! ```sh
 //! cargo bench --bench million --features sqlite,postgres
@@ -24,25 +24,25 @@ use self::servers::{Directory, Server};
 const FEW: u64 = 10_000;
 const MANY: u64 = 1_000_000;
 const EXPIRED: u64 = 500_000;
-/// How many gets each figure is the middle of.
+/// Number of gets of which the median is taken.
 const GETS: u64 = 5_000;
-/// How long requests run without a sweep, before they run with one.
+/// Duration of the requests without a sweep, which are the base of comparison.
 const CALM: Duration = Duration::from_secs(10);
 
-/// The id of a session: in the order of their numbers, as those of real ones are in the order of time.
+/// Returns the id of a session. Ids ascend with their numbers, as UUIDv7 do with time.
 fn id(number: u64) -> SessionId {
     Uuid::from_u128(u128::from(number) << 64 | u128::from(number.wrapping_mul(0x9e37_79b9_7f4a_7c15))).into()
 }
 
-/// Microseconds below which this share of the calls stayed.
+/// Returns a quantile of the durations in microseconds.
 fn quantile(took: &mut [Duration], share: f64) -> f64 {
     took.sort_unstable();
-    #[expect(clippy::cast_possible_truncation, reason = "a place in a list")]
+    #[expect(clippy::cast_possible_truncation, reason = "an index of the list")]
     let place = ((took.len() - 1) as f64 * share) as usize;
     took[place].as_secs_f64() * 1e6
 }
 
-/// Gets of sessions from all over the table, one after another.
+/// Times gets of sessions from all parts of the table.
 async fn gets(store: &impl Store, sessions: u64) -> Vec<Duration> {
     let mut took = Vec::new();
     for round in 0..GETS {
@@ -54,7 +54,7 @@ async fn gets(store: &impl Store, sessions: u64) -> Vec<Duration> {
     took
 }
 
-/// Requests, each a get and a conditional set of a session of its own, from four clients, until told to stop.
+/// Times requests of four clients, each a get and a conditional set, until `stop` is set.
 async fn requests<S: Store + Clone>(store: &S, stop: &Arc<AtomicBool>) -> Vec<Duration> {
     let mut clients = tokio::task::JoinSet::new();
     for client in 0..4 {

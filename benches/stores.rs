@@ -1,11 +1,13 @@
-//! How much a store costs over its client: gets and conditional sets a second, at 1, 16 and 128 requests at once, as a
-//! ratio to the same client doing the bare statement on the same server in the same run.
+//! Overhead of each store over its database client: gets and conditional sets a second, at 1, 16 and 128 parallel requests.
+//!
+//! Each figure has its ratio to the same client with the bare statement, on the same server and in the same run.
 //!
 //! ```sh
 //! cargo bench --bench stores --features sqlite,postgres,mysql,redis
 //! ```
 //!
-//! The two take turns, a quarter of a second each, and each figure is the median of nine turns (`SESSILE_BENCH_WINDOWS`).
+//! Store and client alternate in windows of a quarter of a second, so that other load on the machine affects both. Each
+//! figure is the median of nine windows (`SESSILE_BENCH_WINDOWS`).
 
 #![allow(clippy::unwrap_used, reason = "in a benchmark, a panic is the report")]
 
@@ -16,17 +18,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use sessile::store::{Expected, Outcome, Record, RecordParts, Store, Version};
 use sessile::{MySqlStore, PostgresStore, RedisStore, SessionId, SqliteStore};
-
-use sessile::store::{Expected, Outcome, Record, RecordParts};
-use sessile::store::{Store, Version};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use self::servers::{Directory, Server};
 
-const AT_ONCE: [usize; 3] = [1, 16, 128];
-/// A session of three small keys is about this large.
+/// Numbers of parallel clients.
+const CLIENTS: [usize; 3] = [1, 16, 128];
+/// State of about the size of a session with three small values.
 const STATE: [u8; 250] = [7; 250];
 
 fn record(id: u128, version: u64) -> Record {
@@ -41,18 +42,18 @@ fn record(id: u128, version: u64) -> Record {
     })
 }
 
-/// How long one window is: ours and the bare one take turns, so that what else the machine does hits both.
+/// Duration of a window.
 const WINDOW: Duration = Duration::from_millis(250);
 
-/// How many windows each has: `SESSILE_BENCH_WINDOWS`, or nine.
+/// Returns the number of windows: `SESSILE_BENCH_WINDOWS`, or nine.
 fn windows() -> usize {
     std::env::var("SESSILE_BENCH_WINDOWS").map_or(9, |windows| windows.parse().unwrap())
 }
 
-/// The version of each client's record.
+/// Version of each client's record.
 type Versions = Arc<Vec<AtomicU64>>;
 
-/// Runs `work(client, version)` over and over from that many clients, for a window; calls a second.
+/// Calls `work(client, version)` repeatedly from so many clients for one window, and returns the calls a second.
 async fn measure<F: Future<Output = ()> + Send>(
     clients: usize,
     versions: &Versions,
@@ -77,7 +78,7 @@ async fn measure<F: Future<Output = ()> + Send>(
     calls.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64()
 }
 
-/// Records for as many clients as there may be, at version 1.
+/// Writes a record of version 1 for each client.
 async fn reset(store: &impl Store) -> Versions {
     for id in 1..=128 {
         let _ = store.delete(&SessionId::from(Uuid::from_u128(id)), None).await.unwrap();
@@ -91,8 +92,9 @@ fn median(mut figures: Vec<f64>) -> f64 {
     figures[figures.len() / 2]
 }
 
-/// Measures the store against two bare statements: one that reads a record, one that writes it at its version. The ratio is
-/// the median of those of two windows, one after the other.
+/// Compares the store with two bare statements: one that reads a record, and one that writes it at its version.
+///
+/// The ratio is the median of the ratios of adjacent windows.
 async fn compare<S, G, W>(
     name: &str,
     store: S,
@@ -104,13 +106,13 @@ async fn compare<S, G, W>(
     W: Future<Output = ()> + Send,
 {
     let versions = reset(&store).await;
-    for clients in AT_ONCE {
-        for what in ["get", "set"] {
+    for clients in CLIENTS {
+        for operation in ["get", "set"] {
             let mut figures = Vec::new();
-            // The first two warm up.
+            // The first window warms up.
             for window in 0..windows() + 1 {
                 let (bare_get, bare_set) = (bare_get.clone(), bare_set.clone());
-                let (bare, ours) = if what == "get" {
+                let (bare, ours) = if operation == "get" {
                     let bare = measure(clients, &versions, false, move |client, _| bare_get(client)).await;
                     (bare, measure(clients, &versions, false, get(store.clone())).await)
                 } else {
@@ -124,7 +126,9 @@ async fn compare<S, G, W>(
             let ours = median(figures.iter().map(|(ours, _)| *ours).collect());
             let bare = median(figures.iter().map(|(_, bare)| *bare).collect());
             let ratio = median(figures.iter().map(|(ours, bare)| ours / bare).collect());
-            println!("{name:<10} {what:<4} {clients:>4} at once {ours:>8.0}/s  bare {bare:>8.0}/s  ratio {ratio:.2}");
+            println!(
+                "{name:<10} {operation:<4} {clients:>4} at once {ours:>8.0}/s  bare {bare:>8.0}/s  ratio {ratio:.2}"
+            );
         }
     }
 }
@@ -184,7 +188,7 @@ async fn main() {
     store.migrate().await.unwrap();
     let set = "UPDATE sessile_sessions SET version = ?1, state = ?2 WHERE id = ?3 AND version = ?4".to_owned();
     let waiting = Duration::from_secs(60);
-    // As the store's own pool, but patient, since nobody queues up before it.
+    // Like the store's own pool, with a longer busy timeout: the bare client has no queue of writers.
     let options = (*store.pool().connect_options()).clone().busy_timeout(waiting);
     let pool = sqlx::sqlite::SqlitePoolOptions::new().acquire_timeout(waiting).test_before_acquire(false);
     let pool = pool.connect_with(options).await.unwrap();
@@ -219,7 +223,7 @@ async fn main() {
             let _: Vec<Vec<u8>> = command.arg(key(client)).query_async(&mut connection).await.unwrap();
         }
     };
-    // The least that can be called a conditional set: a script that compares and writes.
+    // The smallest conditional write: a script that compares the version and writes.
     let script = redis::Script::new(
         "if redis.call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 0 end \
          redis.call('HSET', KEYS[1], 'version', ARGV[2], 'state', ARGV[3]) return 1",

@@ -1,13 +1,13 @@
-//! When work goes on after the response and its result belongs into the session.
+//! Background work that writes its result to the session.
 //!
 //! ```sh
 //! cargo run --example background_job
 //! ```
 //!
-//! listens on 127.0.0.1:3000; `PORT` in the environment changes it, and port 0 takes any that is free.
+//! Listens on 127.0.0.1:3000. `PORT` sets another port; port 0 takes any free one.
 //!
-//! Two ways: a task of this process keeps the detached session; a job that another process takes from a queue is given
-//! the session's id, and opens it with `Sessions`.
+//! Two ways: a task in this process keeps a detached session. A job in a queue, which another process may take, holds
+//! the session's id, and the worker opens the session with `Sessions`.
 
 use std::time::Duration;
 
@@ -32,15 +32,15 @@ enum Report {
     },
 }
 
-/// In this process: the task has the session, detached.
+/// Starts a task in this process, with the detached session.
 async fn start(session: Session) -> Result<StatusCode, Error> {
     session.insert(REPORT, &Report::Working)?;
-    // Stored before the task begins, so that what it writes comes after.
+    // Committed before the task starts, so that the task's result is written later than this.
     session.commit().await?;
     let session = session.detach();
     tokio::spawn(async move {
         if let Err(error) = work(session).await {
-            // Signed out meanwhile: there is nobody to tell.
+            // The user signed out in the meantime, so the report is not needed.
             if error.kind() != ErrorKind::Ended {
                 eprintln!("the report was not stored: {error}");
             }
@@ -55,15 +55,15 @@ async fn work(session: Session) -> Result<(), Error> {
     session.commit().await
 }
 
-/// Through a queue: what travels is the id, which opens nothing in the wrong hands.
+/// Sends a job to a queue. The job holds the id, which does not open the session for a client.
 async fn enqueue(session: Session, State(queue): State<mpsc::Sender<SessionId>>) -> Result<StatusCode, Error> {
     session.insert(REPORT, &Report::Working)?;
     session.commit().await?;
-    let id = session.id().expect("it was just stored");
+    let id = session.id().expect("a committed session has an id");
     Ok(if queue.send(id).await.is_ok() { StatusCode::ACCEPTED } else { StatusCode::SERVICE_UNAVAILABLE })
 }
 
-/// The worker, in another process perhaps: it needs the store alone.
+/// Works through the queue. A worker in another process needs access to the store alone.
 async fn worker(sessions: Sessions, mut queue: mpsc::Receiver<SessionId>) {
     while let Some(id) = queue.recv().await {
         let done = async {

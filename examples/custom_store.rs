@@ -1,14 +1,13 @@
-//! When no store of this crate fits: one of your own, here for one machine without a database, over files.
+//! A store of your own, over files.
 //!
-//! Each record is a file in a directory, replaced by renaming, under a lock that threads and processes share. The
-//! suite of rules for stores (feature `testing`) tries it at the end of this file.
+//! Each record is a file in one directory. A write replaces the file by renaming, under a lock that threads and
+//! processes share. At the end of this file, the conformance suite (feature `testing`) checks the store.
 //!
 //! ```sh
 //! cargo run --example custom_store
 //! ```
 //!
-//! listens on 127.0.0.1:3000; `PORT` in the environment changes it, and port 0 takes any that is free. `SESSIONS` names
-//! the directory.
+//! Listens on 127.0.0.1:3000. `PORT` sets another port; port 0 takes any free one. `SESSIONS` sets the directory.
 
 use std::fs;
 use std::path::PathBuf;
@@ -20,14 +19,18 @@ use sessile::store::{Expected, Outcome, Record, Store, StoreError, Touch};
 use sessile::{Error, Session, SessionId, SessionLayer};
 use time::OffsetDateTime;
 
-/// Sessions in a directory. A process that dies loses nothing of what was acknowledged; a power cut may lose the last
-/// writes, since none waits for the disk. Without an index of owners, it cannot list whose sessions are whose.
+/// Session store in a directory.
+///
+/// Acknowledged writes survive a crash of the process. A power failure may lose the last ones, since the store does not
+/// wait for the disk. The store keeps no index of owners, so it cannot list the sessions of one owner.
 #[derive(Debug)]
 struct FileStore(PathBuf);
 
 impl FileStore {
-    /// Runs `work` on a record, alone among all that use the directory, and keeps what it makes of it. It runs to its
-    /// end, also if the caller goes away.
+    /// Calls `work` with the stored record, under the lock, and stores what `work` leaves of it.
+    ///
+    /// The call runs to its end even if the caller drops the future.
+    #[expect(clippy::incompatible_msrv, reason = "`File::lock` makes this example need Rust 1.89")]
     async fn with<T: Send + 'static>(
         &self,
         id: &SessionId,
@@ -74,16 +77,21 @@ impl Store for FileStore {
 
     async fn touch(&self, record: &Record, touch: Touch) -> Result<bool, StoreError> {
         let version = record.version();
-        let same = move |stored: &&mut Record| stored.version() == version;
-        self.with(record.id(), move |stored| stored.as_mut().filter(same).map(|stored| stored.touch(touch)).is_some())
-            .await
+        let move_times = move |stored: &mut Option<Record>| match stored {
+            Some(stored) if stored.version() == version => {
+                stored.touch(touch);
+                true
+            }
+            _ => false,
+        };
+        self.with(record.id(), move_times).await
     }
 
     async fn delete(&self, id: &SessionId, _: Option<&str>) -> Result<bool, StoreError> {
         self.with(id, |stored| stored.take().is_some()).await
     }
 
-    /// Whoever looks at a file that has expired deletes it.
+    /// Reads every file: `get` deletes those that have expired.
     async fn delete_expired(&self) -> Result<u64, StoreError> {
         let mut deleted = 0;
         for file in fs::read_dir(&self.0).map_err(StoreError::unavailable)?.filter_map(Result::ok) {
@@ -150,6 +158,7 @@ mod tests {
         }
     }
 
+    /// The store passes the conformance suite.
     #[tokio::test(flavor = "multi_thread")]
     async fn the_file_store_keeps_every_rule() {
         let now = OffsetDateTime::now_utc();

@@ -1,10 +1,10 @@
-//! When pages have forms and no script: signing in and out, CSRF tokens, messages that outlive a redirect.
+//! HTML forms without scripts: sign-in, CSRF tokens, flash messages.
 //!
 //! ```sh
 //! cargo run --example forms
 //! ```
 //!
-//! listens on 127.0.0.1:3000; `PORT` in the environment changes it, and port 0 takes any that is free.
+//! Listens on 127.0.0.1:3000. `PORT` sets another port; port 0 takes any free one.
 
 use axum::response::{Html, Redirect};
 use axum::routing::{get, post};
@@ -20,7 +20,7 @@ fn app(layer: SessionLayer) -> Router {
         .route("/sign-in", post(sign_in))
         .route("/sign-out", post(sign_out))
         .route("/note", post(note))
-        // Each form brings a token of its session, or is refused.
+        // Refuses a form without the CSRF token of its session.
         .layer(CsrfLayer::new())
         .layer(layer)
 }
@@ -49,7 +49,7 @@ struct Name {
     name: String,
 }
 
-/// Takes any name: a real application asks for proof.
+/// Signs in under any name. A real application asks for a password.
 async fn sign_in(session: Session, Form(form): Form<Name>) -> Result<Redirect, Error> {
     session.sign_in(&form.name)?;
     session.flash(FlashLevel::Info, format!("Welcome, {}.", form.name))?;

@@ -1,10 +1,10 @@
-//! When people sign in with a name and a password: a typed user in handlers, and the session in charge of who it is.
+//! Sign-in with name and password, and a typed user in handlers.
 //!
 //! ```sh
 //! cargo run --example login
 //! ```
 //!
-//! listens on 127.0.0.1:3000; `PORT` in the environment changes it, and port 0 takes any that is free.
+//! Listens on 127.0.0.1:3000. `PORT` sets another port; port 0 takes any free one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,8 +28,10 @@ struct User {
     admin: bool,
 }
 
-/// The application's users. The session holds an id alone: what a user is, and may do, is looked up each time, so that a
-/// change holds at once.
+/// The application's users.
+///
+/// The session holds the user's id alone. Handlers look up the user at each request, so that a change of name or role
+/// takes effect at once.
 #[derive(Clone)]
 struct Users(Arc<HashMap<u64, User>>);
 
@@ -38,13 +40,13 @@ impl Users {
         self.0.get(&id).cloned()
     }
 
-    /// An application would look up the name, and verify a hash (argon2) of the password.
+    /// Looks up the user by name and password. A real application verifies a password hash (Argon2id).
     fn verify(&self, name: &str, password: &str) -> Option<User> {
         self.0.values().find(|user| user.name == name && password == format!("{name}'s password")).cloned()
     }
 }
 
-/// Who is signed in: taken by every handler that is not for all.
+/// Extractor of the signed-in user: a handler that takes it refuses other clients.
 struct CurrentUser(User);
 
 impl<S> FromRequestParts<S> for CurrentUser
@@ -58,7 +60,7 @@ where
         let signed_in: SignedIn = SignedIn::from_request_parts(parts, state).await.map_err(Error::into_response)?;
         let id = signed_in.owner().strip_prefix("user:").and_then(|id| id.parse().ok());
         let user = id.and_then(|id| Users::from_ref(state).find(id));
-        // A user who was deleted since is nobody.
+        // The user was deleted after signing in.
         user.map(Self).ok_or_else(|| StatusCode::UNAUTHORIZED.into_response())
     }
 }
@@ -79,7 +81,7 @@ async fn sign_in(
     let Some(user) = users.verify(&credentials.name, &credentials.password) else {
         return Ok(StatusCode::UNAUTHORIZED);
     };
-    // A new token, a new lifetime, and what the visitor had in the session stays.
+    // Issues a new token and starts a new lifetime. The visitor's data stays in the session.
     session.sign_in(&format!("user:{}", user.id))?;
     if credentials.remember {
         session.set_lifetime(

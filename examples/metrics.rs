@@ -1,11 +1,11 @@
-//! When an operator wants to see what happens to sessions: counters, as Prometheus reads them.
+//! Counters of session events, in the Prometheus text format.
 //!
 //! ```sh
 //! cargo run --example metrics
 //! ```
 //!
-//! listens on 127.0.0.1:3000 (`PORT` in the environment changes it): `/` counts visits, `/sign-in` and `/sign-out` do what they say, and
-//! `/metrics` shows the counters.
+//! Listens on 127.0.0.1:3000; `PORT` sets another port. `/` counts visits, `/sign-in` and `/sign-out` change the
+//! session, and `/metrics` shows the counters.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -17,12 +17,13 @@ use axum::routing::{get, post};
 use sessile::event::Event;
 use sessile::{Error, MemoryStore, Session, SessionLayer};
 
-/// How often each kind of event was raised. Clones are the same.
+/// Number of events of each kind. Clones share the counters.
 #[derive(Clone, Debug, Default)]
 struct Metrics(Arc<Mutex<BTreeMap<String, u64>>>);
 
 impl Metrics {
-    /// Runs within requests, so it only counts. It is never given a token; ids are too many for labels.
+    /// Counts one event. The hook runs within requests, so it must be fast. An event never holds a token; ids have too
+    /// many values for labels.
     fn count(&self, event: &Event<'_>) {
         let label = match event.reason {
             Some(reason) => format!("kind=\"{:?}\",reason=\"{reason:?}\"", event.kind),
@@ -34,8 +35,7 @@ impl Metrics {
     fn text(&self) -> String {
         let mut text = String::from("# TYPE session_events_total counter\n");
         for (label, count) in &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            writeln!(text, "session_events_total{{{label}}} {count}")
-                .expect("a string takes all that is written to it");
+            writeln!(text, "session_events_total{{{label}}} {count}").expect("writing to a string does not fail");
         }
         text
     }

@@ -1,10 +1,10 @@
-//! When there is a MySQL or MariaDB: one line differs from an application that keeps its sessions in memory.
+//! Sessions in MySQL or MariaDB.
 //!
 //! ```sh
 //! DATABASE_URL=mysql://root@localhost/app cargo run --example mysql --features mysql
 //! ```
 //!
-//! listens on 127.0.0.1:3000; `PORT` in the environment changes it, and port 0 takes any that is free.
+//! Listens on 127.0.0.1:3000. `PORT` sets another port; port 0 takes any free one.
 
 use std::time::Duration;
 
@@ -26,11 +26,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // Instead of `MemoryStore::new()`:
     let store = MySqlStore::connect(&url).await?;
-    // Creates the table, or brings it up to date; several nodes may do so at once.
+    // Creates the table if it is missing. Several nodes may call this at the same time.
     store.migrate().await?;
 
     let layer = SessionLayer::new(store);
-    // Deletes what has expired, once a minute.
+    // Deletes expired sessions once a minute.
     tokio::spawn(layer.sessions().sweep_every(Duration::from_secs(60)));
 
     let app = Router::new().route("/", get(visit)).layer(layer);

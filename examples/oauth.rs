@@ -1,11 +1,13 @@
-//! When people sign in with an identity provider: the state of the sign-in is kept in the session, and used once.
+//! Sign-in with an OAuth 2.0 identity provider.
 //!
 //! ```sh
 //! cargo run --example oauth
 //! ```
 //!
-//! listens on 127.0.0.1:3000; `PORT` in the environment changes it, and port 0 takes any that is free. The provider is a
-//! stand-in, on the same port under `/provider`: it signs everybody in as Ada.
+//! The session holds the state of the sign-in until the callback, which uses it once.
+//!
+//! Listens on 127.0.0.1:3000. `PORT` sets another port; port 0 takes any free one. The provider is a stub on the same
+//! port, under `/provider`: it signs every client in as Ada.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,16 +23,17 @@ use serde::{Deserialize, Serialize};
 use sessile::{Error, Field, MemoryStore, Session, SessionLayer, SignedIn};
 use sha2::{Digest, Sha256};
 
-/// One sign-in that is under way. A second one, in another tab, takes its place.
+/// The sign-in that is in progress. A second one, in another tab, replaces it.
 const PENDING: Field<Pending> = Field::new("oauth");
 
 #[derive(Serialize, Deserialize)]
 struct Pending {
-    /// Comes back with the browser: who did not begin the sign-in here cannot end it here (RFC 6749 §10.12).
+    /// The provider returns it through the browser, so a client that did not start the sign-in cannot finish it (RFC
+    /// 6749 §10.12).
     state: String,
-    /// Goes to the provider directly: a code that was stolen on the way is worth nothing (RFC 7636).
+    /// Sent to the provider directly, so a stolen code is useless without it (RFC 7636).
     verifier: String,
-    /// Where to go when it is done: a path of ours, never what a client says.
+    /// Path to redirect to after the sign-in. It is set here, never taken from the request.
     next: String,
 }
 
@@ -38,7 +41,7 @@ struct Pending {
 struct App {
     address: Arc<str>,
     http: reqwest::Client,
-    /// The provider's: its codes, and the challenge that each was asked for with.
+    /// State of the stub provider: the challenge of each code that it issued.
     codes: Arc<Mutex<HashMap<String, String>>>,
 }
 
@@ -56,28 +59,28 @@ struct Callback {
     code: String,
 }
 
-/// The way back. The cookie comes with it because it is `SameSite=Lax`, which lets links and redirects through.
+/// Finishes the sign-in. The browser sends a `SameSite=Lax` cookie with the redirect from the provider.
 async fn callback(
     session: Session,
     State(app): State<App>,
     Query(callback): Query<Callback>,
 ) -> Result<Response, Error> {
-    // Taken out: of several requests with one state, one goes on.
+    // Removed from the session in one step: of several requests with one state, only one continues.
     let Some(pending) = session.take_now(PENDING).await? else {
-        return Ok((StatusCode::BAD_REQUEST, "no sign-in was begun here\n").into_response());
+        return Ok((StatusCode::BAD_REQUEST, "no sign-in is in progress\n").into_response());
     };
     if pending.state != callback.state {
-        return Ok((StatusCode::BAD_REQUEST, "this is another sign-in's state\n").into_response());
+        return Ok((StatusCode::BAD_REQUEST, "the state is that of another sign-in\n").into_response());
     }
     let form = [("code", callback.code.as_str()), ("code_verifier", pending.verifier.as_str())];
     let answer = app.http.post(format!("{}/provider/token", app.address)).form(&form).send().await;
     let Ok(answer) = answer.and_then(reqwest::Response::error_for_status) else {
-        return Ok((StatusCode::BAD_GATEWAY, "the provider refused\n").into_response());
+        return Ok((StatusCode::BAD_GATEWAY, "the provider refused the code\n").into_response());
     };
     let Ok(subject) = answer.text().await else {
         return Ok(StatusCode::BAD_GATEWAY.into_response());
     };
-    // A new token; what the visitor had in the session stays.
+    // Issues a new token. The visitor's data stays in the session.
     session.sign_in(&format!("provider:{subject}"))?;
     Ok(Redirect::to(&pending.next).into_response())
 }
@@ -86,14 +89,14 @@ async fn account(user: SignedIn) -> String {
     format!("signed in as {}\n", user.owner())
 }
 
-/// 128 bits that nobody can guess.
+/// Returns 128 random bits as text.
 fn random() -> String {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("the operating system's random generator works");
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The stand-in for a provider. Its codes are used once, and only with the verifier that they were asked for with.
+/// Stub of a provider. A code is valid once, and only with the verifier of its challenge.
 mod provider {
     use super::*;
 

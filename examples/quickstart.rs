@@ -1,12 +1,12 @@
-//! When you are new here: a small application with one session layer, and a route for each thing that a handler can do.
+//! A small application with one session layer and a route for each session operation.
 //!
 //! ```sh
 //! cargo run --example quickstart
 //! ```
 //!
-//! listens on 127.0.0.1:3000; `PORT` in the environment changes it, and port 0 takes any that is free.
+//! Listens on 127.0.0.1:3000. `PORT` sets another port; port 0 takes any free one.
 //!
-//! Sessions are in memory, unless `DATABASE_URL` names a database and the example is built with its feature:
+//! Sessions are in memory unless `DATABASE_URL` names a database and the example is built with the matching feature:
 //! `sqlite:sessions.db`, `postgres://…`, `mysql://…`, `redis://…`.
 
 use std::time::Duration;
@@ -19,7 +19,7 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use sessile::{Error, Field, MemoryStore, Session, SessionId, SessionLayer};
 
-/// A key that knows the type of its value.
+/// Key of the session, with the type of its value.
 const VISITS: Field<u64> = Field::new("visits");
 
 fn app(layer: SessionLayer) -> Router {
@@ -40,7 +40,7 @@ fn app(layer: SessionLayer) -> Router {
         .layer(layer)
 }
 
-/// Counts the visits of this session, exactly: no two answers are the same.
+/// Counts visits. Each number is returned once, even if requests run in parallel.
 async fn visit(session: Session) -> Result<String, Error> {
     let visits = session
         .update_now(VISITS, |visits| {
@@ -67,7 +67,7 @@ struct SignIn {
     user: String,
 }
 
-/// An application would check a password here.
+/// Signs in. A real application checks a password first.
 async fn sign_in(session: Session, Query(SignIn { user }): Query<SignIn>) -> Result<String, Error> {
     session.sign_in(&user)?;
     Ok(format!("signed in as {user}\n"))
@@ -113,7 +113,7 @@ impl Delay {
     }
 }
 
-/// Reads the session, takes its time, and writes.
+/// Loads the session, waits, and writes.
 async fn slow_write(
     session: Session,
     Path(key): Path<String>,
@@ -124,13 +124,13 @@ async fn slow_write(
     Ok("set, slowly\n")
 }
 
-/// Loads the session, takes its time, and answers what it had read.
+/// Loads the session, waits, and returns a value as it was at the start of the request.
 async fn slow_read(session: Session, Path(key): Path<String>, Query(delay): Query<Delay>) -> Result<Response, Error> {
     delay.wait().await;
     Ok(found(session.get(&key)?))
 }
 
-/// What a handler wrote before it failed is not committed.
+/// Fails after a write. The write is not committed, since the status is 5xx.
 async fn fail(session: Session, Path(key): Path<String>) -> Result<(StatusCode, &'static str), Error> {
     session.insert(&key, "failed")?;
     Ok((StatusCode::INTERNAL_SERVER_ERROR, "failed\n"))
@@ -143,7 +143,7 @@ fn found(value: Option<String>) -> Response {
     }
 }
 
-/// The layer over the database of this URL.
+/// Builds the layer over the database with this URL.
 async fn layer(url: String) -> Result<SessionLayer, Box<dyn std::error::Error>> {
     let layer = match url.split(':').next().unwrap_or_default() {
         "memory" => SessionLayer::new(MemoryStore::new()),
@@ -167,7 +167,7 @@ async fn layer(url: String) -> Result<SessionLayer, Box<dyn std::error::Error>> 
         }
         #[cfg(feature = "redis")]
         "redis" | "rediss" | "valkey" | "valkeys" => SessionLayer::new(sessile::RedisStore::connect(&url).await?),
-        other => return Err(format!("no store for {other}: the example was built without its feature").into()),
+        other => return Err(format!("no store for {other:?}: build the example with the feature of that name").into()),
     };
     tokio::spawn(layer.sessions().sweep_every(Duration::from_secs(60)));
     Ok(layer)

@@ -1,10 +1,10 @@
-//! When there is a Redis or a Valkey: one line differs from an application that keeps its sessions in memory.
+//! Sessions in Redis or Valkey.
 //!
 //! ```sh
 //! DATABASE_URL=redis://localhost/ cargo run --example redis --features redis
 //! ```
 //!
-//! listens on 127.0.0.1:3000; `PORT` in the environment changes it, and port 0 takes any that is free.
+//! Listens on 127.0.0.1:3000. `PORT` sets another port; port 0 takes any free one.
 
 use axum::Router;
 use axum::routing::get;
@@ -22,7 +22,7 @@ async fn visit(session: Session) -> Result<String, Error> {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::var("DATABASE_URL").unwrap_or_else(|_| "redis://localhost/".to_owned());
 
-    // Instead of `MemoryStore::new()`; records expire by themselves.
+    // Instead of `MemoryStore::new()`. The server deletes expired sessions itself.
     let store = RedisStore::connect(&url).await?;
 
     let app = Router::new().route("/", get(visit)).layer(SessionLayer::new(store));

@@ -1,11 +1,11 @@
-//! When a page is told of what happens to its session: a stream of server-sent events over a detached session.
+//! Server-sent events over a detached session.
 //!
 //! ```sh
 //! cargo run --example server_sent_events
 //! ```
 //!
-//! listens on 127.0.0.1:3000; `PORT` in the environment changes it, and port 0 takes any that is free. `/events` says how
-//! many things are in the cart, whenever that changes, and ends with the session.
+//! Listens on 127.0.0.1:3000. `PORT` sets another port; port 0 takes any free one. `/events` sends the number of items
+//! in the cart whenever it changes, and ends with the session.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -18,33 +18,33 @@ use sessile::{Error, Field, MemoryStore, Session, SessionLayer};
 
 const CART: Field<Vec<String>> = Field::new("cart");
 
-/// How often the session is looked at. An application with many streams would be told by a channel instead.
-const PERIOD: Duration = Duration::from_millis(200);
+/// Time between two reloads. An application with many streams would notify them through a channel instead.
+const INTERVAL: Duration = Duration::from_millis(200);
 
-/// What a stream knows: the session, and what it said last.
+/// State of one stream: the session and the last count that was sent.
 struct Watch {
     session: Session,
-    said: Option<usize>,
+    sent: Option<usize>,
 }
 
 impl Watch {
-    /// The next thing to say; `None` when the session has ended.
+    /// Returns the next count to send, or `None` if the session has ended.
     async fn next(&mut self) -> Option<usize> {
         loop {
-            // Other requests change the session: reload shows what they wrote, and fails when it is over.
+            // Sees the writes of other requests; fails if the session has ended.
             self.session.reload().await.ok()?;
             let count = self.session.get(CART).ok()?.unwrap_or_default().len();
-            if self.said.replace(count) != Some(count) {
+            if self.sent.replace(count) != Some(count) {
                 return Some(count);
             }
-            tokio::time::sleep(PERIOD).await;
+            tokio::time::sleep(INTERVAL).await;
         }
     }
 }
 
 async fn events(session: Option<Session>) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Error> {
-    // A visitor without a session has nothing to watch: the stream is empty.
-    let watch = session.map(|session| Watch { session: session.detach(), said: None });
+    // A visitor without a session gets an empty stream.
+    let watch = session.map(|session| Watch { session: session.detach(), sent: None });
     let stream = stream::unfold(watch, async |watch| {
         let mut watch = watch?;
         let count = watch.next().await?;

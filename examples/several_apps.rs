@@ -1,10 +1,10 @@
-//! When one server holds several applications, or visitors and staff: a layer, a cookie and a store for each.
+//! Several session layers in one server, each with its own cookie and store.
 //!
 //! ```sh
 //! cargo run --example several_apps
 //! ```
 //!
-//! listens on 127.0.0.1:3000; `PORT` in the environment changes it, and port 0 takes any that is free.
+//! Listens on 127.0.0.1:3000. `PORT` sets another port; port 0 takes any free one.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use sessile::config::SameSite;
 use sessile::{Error, Lifetime, MemoryStore, Session, SessionLayer, SignedIn};
 
-/// The marker of the staff's layer: `Session<Staff>` in handlers. `Session` alone is the shop's.
+/// Marker of the staff layer: handlers take `Session<Staff>`. `Session` is the session of the shop.
 struct Staff;
 
 async fn shop(session: Session) -> Result<String, Error> {
@@ -26,7 +26,7 @@ async fn shop(session: Session) -> Result<String, Error> {
     Ok(format!("visit {visits}\n"))
 }
 
-/// Both at once: staff who look at the shop.
+/// Reads both sessions of a staff member who also visits the shop.
 async fn desk(staff: SignedIn<Staff>, visitor: Session) -> Result<String, Error> {
     let visits: Option<u32> = visitor.get("visits")?;
     Ok(format!("{} has visited the shop {} times\n", staff.owner(), visits.unwrap_or_default()))
@@ -43,7 +43,8 @@ async fn sign_out(staff: Session<Staff>) -> Result<(), Error> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let shop_layer = SessionLayer::builder(MemoryStore::new()).with_name("shop").build()?;
-    // Stricter: a quarter of an hour, and not sent with anything that comes from elsewhere.
+    // Stricter than the shop: expires after 15 minutes without a request, and cross-site requests do not carry the
+    // cookie.
     let staff_layer = SessionLayer::builder(MemoryStore::new())
         .with_name("staff")
         .with_same_site(SameSite::Strict)
@@ -51,7 +52,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build()?
         .with_marker::<Staff>();
 
-    // The staff's layer is around the back office alone; the shop's is around everything.
+    // The staff layer wraps the office alone, the shop layer wraps every route.
     let office = Router::new()
         .route("/", get(desk))
         .route("/sign-in", post(sign_in))

@@ -1,11 +1,11 @@
-//! When you test an application that uses sessions: requests that are signed in, without a browser and without a socket.
+//! Tests of an application that uses sessions, without a browser.
 //!
 //! ```sh
 //! cargo test --example tests
 //! ```
 //!
-//! The application is made by a function that takes its layer, so that a test can hold on to the layer, its store and its
-//! clock. `cargo run --example tests` serves it on 127.0.0.1:3000, or at `PORT`.
+//! A function builds the application from a layer, so that a test keeps access to the layer, its store and its clock.
+//! `cargo run --example tests` serves the application on 127.0.0.1:3000, or on `PORT`.
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -62,8 +62,9 @@ mod tests {
         app.clone().oneshot(request.body(Body::from("tea")).unwrap()).await.unwrap()
     }
 
+    /// The account page needs a signed-in session.
     #[tokio::test]
-    async fn the_account_is_for_those_who_are_signed_in() {
+    async fn the_account_needs_a_signed_in_session() {
         let layer = SessionLayer::new(MemoryStore::new());
         let app = app(layer.clone());
         let cookie = testing::sign_in(&layer, "user:42").await.unwrap();
@@ -71,8 +72,9 @@ mod tests {
         assert_eq!(send(&app, Method::GET, "/account", None).await.status(), StatusCode::UNAUTHORIZED);
     }
 
+    /// A cookie that was copied before the sign-out opens no session after it.
     #[tokio::test]
-    async fn a_cookie_is_worth_nothing_after_the_sign_out() {
+    async fn a_cookie_is_refused_after_sign_out() {
         let layer = SessionLayer::new(MemoryStore::new());
         let app = app(layer.clone());
         let cookie = testing::sign_in(&layer, "user:42").await.unwrap();
@@ -80,8 +82,9 @@ mod tests {
         assert_eq!(send(&app, Method::GET, "/account", Some(&cookie)).await.status(), StatusCode::UNAUTHORIZED);
     }
 
+    /// Signing in keeps the cart and issues a new cookie.
     #[tokio::test]
-    async fn a_visitor_keeps_the_cart_at_sign_in_and_is_given_another_cookie() {
+    async fn sign_in_keeps_the_cart_and_rotates_the_cookie() {
         let layer = SessionLayer::new(MemoryStore::new());
         let app = app(layer.clone());
         let (id, token) = layer.sessions().create(&serde_json::json!({ "cart": ["milk"] })).await.unwrap();
@@ -94,8 +97,9 @@ mod tests {
         assert_eq!(session.owner(), Some("user:42"));
     }
 
+    /// The session expires an hour after the last request; a manual clock stands in for the wait.
     #[tokio::test]
-    async fn an_hour_without_a_visit_is_the_end() {
+    async fn a_session_expires_after_an_hour_without_a_request() {
         let clock = ManualClock::new();
         let store = MemoryStore::new().with_clock(&clock);
         let layer = SessionLayer::builder(store).with_clock(&clock).build().unwrap();
@@ -107,8 +111,10 @@ mod tests {
         assert_eq!(send(&app, Method::GET, "/account", Some(&cookie)).await.status(), StatusCode::UNAUTHORIZED);
     }
 
-    /// Over a socket, with a client that keeps cookies. This one takes those for https alone from a loopback address, as
-    /// browsers do; one that does not needs the other layer.
+    /// A client with a cookie store is signed in over a socket.
+    ///
+    /// This client accepts `Secure` cookies from a loopback address, as browsers do. For one that does not, build the
+    /// layer with `with_secure(false)`.
     #[tokio::test]
     async fn a_client_that_keeps_cookies_is_signed_in() {
         for secure in [true, false] {
@@ -125,10 +131,10 @@ mod tests {
         }
     }
 
-    /// A store that is down.
-    struct Down;
+    /// Store that always fails.
+    struct FailingStore;
 
-    impl Store for Down {
+    impl Store for FailingStore {
         async fn get(&self, _: &SessionId) -> Result<Option<Record>, StoreError> {
             Err(StoreError::unavailable("down"))
         }
@@ -146,9 +152,10 @@ mod tests {
         }
     }
 
+    /// If the store fails, the response is 503 and sets no cookie.
     #[tokio::test]
-    async fn while_the_store_is_down_nobody_is_told_that_something_was_stored() {
-        let response = send(&app(SessionLayer::new(Down)), Method::POST, "/cart", None).await;
+    async fn a_failing_store_answers_503_and_sets_no_cookie() {
+        let response = send(&app(SessionLayer::new(FailingStore)), Method::POST, "/cart", None).await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(!response.headers().contains_key(SET_COOKIE));
     }

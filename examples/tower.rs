@@ -1,4 +1,4 @@
-//! When there is no axum: the layer around a plain tower service, served by hyper.
+//! A plain tower service without axum, served by hyper.
 //!
 //! ```sh
 //! cargo run --example tower
@@ -17,7 +17,7 @@ use tower::ServiceBuilder;
 
 type Body = Full<Bytes>;
 
-/// Without extractors, the handle is in the request's extensions.
+/// Reads the session handle from the request's extensions, since there are no extractors.
 async fn visits(request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let handle = request.extensions().get::<SessionHandle>().cloned();
     let answer = match handle {

@@ -1,11 +1,11 @@
-//! When everything that a session holds is one struct of yours: a [`Field`] of that struct.
+//! One struct for everything in the session, in one [`Field`].
 //!
 //! ```sh
 //! cargo run --example typed
 //! ```
 //!
-//! One value under one key is simple and typed, and updates of it run one after another. Values that are often
-//! changed by different requests at the same time are better off under keys of their own: those merge.
+//! The value is typed, and concurrent updates of it run one after another. If different requests often change different
+//! parts, give each part a key: writes to different keys merge without a retry.
 
 use axum::extract::Path;
 use axum::routing::{get, post};
@@ -19,7 +19,7 @@ const PROFILE: Field<Profile> = Field::new("profile");
 struct Profile {
     theme: Theme,
     cart: Vec<Item>,
-    /// Added later: sessions from before have none, and are read all the same.
+    /// Added in a later release: older sessions have no such field, and `default` fills it in.
     #[serde(default)]
     newsletter: bool,
 }

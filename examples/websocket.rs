@@ -1,11 +1,12 @@
-//! When a WebSocket reads and changes the session: it is detached, since the response's head is out by then.
+//! A WebSocket that reads and changes the session.
 //!
 //! ```sh
 //! cargo run --example websocket
 //! ```
 //!
-//! listens on 127.0.0.1:3000; `PORT` in the environment changes it, and port 0 takes any that is free. Every message that
-//! comes over `/ws` is kept in the session and answered with how many there are.
+//! Listens on 127.0.0.1:3000. `PORT` sets another port; port 0 takes any free one. The handler stores each message from
+//! `/ws` in the session and answers with the number of messages. The session is detached, since the response has been
+//! sent by then.
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -16,12 +17,12 @@ use sessile::{Error, Field, MemoryStore, Session, SessionLayer, SignedIn};
 
 const MESSAGES: Field<Vec<String>> = Field::new("messages");
 
-/// Browsers send cookies with WebSockets that any site opens: the origin says whether it was ours.
+/// Checks the `Origin` header, since browsers send cookies with a WebSocket that another site opens.
 fn is_same_origin(headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     match (text(header::ORIGIN), text(header::HOST)) {
         (Some(origin), Some(host)) => origin.split_once("://").is_some_and(|(_, origin)| origin == host),
-        // Not a browser.
+        // Not a browser: only browsers send `Origin`.
         (None, _) => true,
         _ => false,
     }
@@ -40,7 +41,7 @@ async fn talk(mut socket: WebSocket, session: Session) {
         let Message::Text(text) = message else { continue };
         let answer = match keep(&session, text.to_string()).await {
             Ok(count) => Message::Text(format!("{count}").into()),
-            // Signed out meanwhile, elsewhere perhaps: the conversation is over.
+            // The session has ended, for example by a sign-out in another tab.
             Err(error) => {
                 Message::Close(Some(CloseFrame { code: close_code::POLICY, reason: error.kind().to_string().into() }))
             }
@@ -52,7 +53,7 @@ async fn talk(mut socket: WebSocket, session: Session) {
     }
 }
 
-/// Sees what other requests have written since, and that the session is still there; then writes.
+/// Reloads the session, so that writes of other requests and an end are seen, then stores the message.
 async fn keep(session: &Session, text: String) -> Result<usize, Error> {
     session.reload().await?;
     let count = session.update_now(MESSAGES, move |messages| {

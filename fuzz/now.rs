@@ -1,8 +1,9 @@
-//! What a future says that never waits.
+//! A blocking executor for futures that never wait.
 
 use std::future::Future;
 use std::task::{Context, Poll, Waker};
 
+/// Polls a future until it is ready.
 pub fn now<F: Future>(future: F) -> F::Output {
     let mut future = std::pin::pin!(future);
     loop {

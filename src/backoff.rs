@@ -2,28 +2,25 @@
 
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-
 use crate::token::random;
 
-/// Upper bound that each attempt adds to the pause: about the duration of one attempt.
+/// Growth of the longest pause with each attempt: about the duration of one attempt.
 const STEP: Duration = Duration::from_millis(4);
-/// Length of an idle wait where there is no timer: the number of times that other tasks run.
-const MAX_IDLE_YIELDS: u32 = 16;
+/// Longest pause between two attempts.
+const MAX_PAUSE: Duration = Duration::from_millis(250);
 
-/// Waits before attempt number `attempt + 1`, counted from 1: a random time that is at most `attempt` steps and at most `max`.
+/// Waits a random time between attempt number `attempt`, counted from 1, and the next. It needs the timer of a tokio runtime.
 ///
-/// The jitter keeps writers that lost a race to each other from meeting again. With a `max` of zero, and on another runtime
-/// than tokio, it only lets other tasks run.
-pub(crate) async fn pause(attempt: u32, max: Duration) {
-    let bound = STEP.saturating_mul(attempt).min(max);
+/// The pause grows with the attempts, up to 250 ms. The jitter keeps writers that lost a race to each other from meeting again.
+pub(crate) async fn pause(attempt: u32) {
+    let max = STEP.saturating_mul(attempt).min(MAX_PAUSE);
     let fraction = f64::from(u16::from_le_bytes(random())) / f64::from(u16::MAX);
-    let wait = bound.mul_f64(fraction);
-    if wait.is_zero() || Handle::try_current().is_err() {
-        yield_now().await;
-    } else {
-        tokio::time::sleep(wait).await;
-    }
+    tokio::time::sleep(max.mul_f64(fraction)).await;
+}
+
+/// Waits for the longest pause. It needs the timer of a tokio runtime.
+pub(crate) async fn longest_pause() {
+    tokio::time::sleep(MAX_PAUSE).await;
 }
 
 /// Lets other tasks run, on any runtime.
@@ -37,15 +34,4 @@ pub(crate) async fn yield_now() {
         std::task::Poll::Pending
     })
     .await;
-}
-
-/// Waits as long as another writer may stay without progress before this one goes on without it.
-pub(crate) async fn idle(max: Duration) {
-    if max.is_zero() || Handle::try_current().is_err() {
-        for _ in 0..MAX_IDLE_YIELDS {
-            yield_now().await;
-        }
-    } else {
-        tokio::time::sleep(max).await;
-    }
 }

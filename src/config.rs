@@ -14,7 +14,7 @@ pub use crate::error::{ConfigError, ConfigErrorKind};
 pub use crate::keys::KeyRing;
 pub use crate::transport::TokenHeader;
 
-use crate::backoff::{idle, pause};
+use crate::backoff::{longest_pause, yield_now};
 use crate::clock::Clock;
 use crate::event::Events;
 use crate::lifetime::Lifetime;
@@ -22,6 +22,9 @@ use crate::plain_http::PlainHttpDetector;
 use crate::queue::CommitQueue;
 use crate::store::{AnyStore, Store};
 use crate::transport::Transport;
+
+/// Number of times that other tasks run before a commit passes one that makes no progress.
+const MAX_IDLE_YIELDS: u32 = 16;
 
 /// The settings of a layer, and what its services share.
 #[derive(Clone)]
@@ -41,8 +44,6 @@ pub(crate) struct Config {
     pub(crate) clear_site_data: Vec<SiteData>,
     /// Longest time that a commit may retry.
     pub(crate) commit_deadline: Duration,
-    /// Longest pause between two attempts of a commit.
-    pub(crate) commit_backoff: Duration,
     /// The order in which commits that have lost a race retry.
     pub(crate) queue: Arc<CommitQueue>,
     pub(crate) commit_on: CommitOn,
@@ -54,7 +55,6 @@ pub(crate) struct Config {
 impl Config {
     pub(crate) const SIZE_LIMIT: usize = 1024 * 1024;
     pub(crate) const COMMIT_DEADLINE: Duration = Duration::from_secs(5);
-    pub(crate) const COMMIT_BACKOFF: Duration = Duration::from_millis(250);
 
     /// Creates the default configuration for a store.
     pub(crate) fn new(store: impl Store) -> Self {
@@ -69,7 +69,6 @@ impl Config {
             unconfirmed: None,
             clear_site_data: Vec::new(),
             commit_deadline: Self::COMMIT_DEADLINE,
-            commit_backoff: Self::COMMIT_BACKOFF,
             queue: Arc::default(),
             commit_on: CommitOn::default(),
             events: Events::default(),
@@ -80,12 +79,17 @@ impl Config {
 
     /// Waits before the next attempt of a commit; `attempt` counts from 1.
     pub(crate) async fn pause(&self, attempt: u32) {
-        pause(attempt, self.store.max_pause(self.commit_backoff)).await;
+        self.store.back_off(attempt).await;
     }
 
     /// Waits as long as another commit may keep its turn without progress.
     pub(crate) async fn idle(&self) {
-        idle(self.store.max_pause(self.commit_backoff)).await;
+        if self.store.is_remote() {
+            return longest_pause().await;
+        }
+        for _ in 0..MAX_IDLE_YIELDS {
+            yield_now().await;
+        }
     }
 
     /// Checks that the settings fit together.
@@ -152,7 +156,7 @@ impl Default for CommitOn {
     }
 }
 
-/// What to do about a replayed token: one that a refresh replaced more than 30 seconds ago.
+/// The reaction to a replayed token: one that a refresh replaced more than 30 seconds ago.
 ///
 /// Two parties hold tokens of the session then, the client and perhaps a thief, and the server cannot tell which is which.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

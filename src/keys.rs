@@ -42,7 +42,7 @@ impl KeyRing {
         Self { keys: Vec::new() }.with_key(key.as_ref())
     }
 
-    /// Creates a ring of one random key, for development and tests: what it signs or encrypts is lost with the process.
+    /// Creates a ring of one random key, for development and tests: its cookies and records are unreadable after a restart.
     #[must_use]
     pub fn generate() -> Self {
         Self { keys: vec![Arc::new(random::<{ Self::MIN_KEY_LENGTH }>())] }

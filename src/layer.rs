@@ -342,15 +342,6 @@ impl SessionLayerBuilder {
         self
     }
 
-    /// Sets the longest pause between two attempts of a commit. Default: 250 milliseconds.
-    ///
-    /// Pauses are random and grow with the attempts. They need the timer of a tokio runtime (`enable_time`). With zero, with
-    /// [`MemoryStore`](crate::MemoryStore), and on other runtimes, a commit only lets other tasks run.
-    pub fn with_commit_backoff(mut self, max: Duration) -> Self {
-        self.config.commit_backoff = max;
-        self
-    }
-
     /// Sets a callback for session events. It runs within requests, so keep it short. Default: none.
     ///
     /// With the feature `tracing` events are also logged.

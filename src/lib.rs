@@ -1,8 +1,7 @@
-//! Server-side sessions for axum and for any tower HTTP service.
+//! Server-side sessions for axum and any tower HTTP service.
 //!
-//! A [`SessionLayer`] reads a cookie, gives every request a [`Session`] that is loaded when a handler asks for it, and
-//! commits what changed with the response. The data lives in a [`Store`]: [`MemoryStore`], a database behind a feature of
-//! its own, or a store of yours.
+//! A [`SessionLayer`] reads the session cookie, loads the [`Session`] when a handler asks for it, and commits the changes with
+//! the response. The data is in a [`Store`](store::Store): [`MemoryStore`], a database behind a feature, or your own store.
 //!
 //! ```
 //! use axum::{Json, Router, routing::{get, post}};
@@ -25,64 +24,64 @@
 //!     .layer(SessionLayer::new(MemoryStore::new()));
 //! ```
 //!
-//! # What holds
+//! # Guarantees
 //!
-//! - A change that was answered with success is in the session, however many requests run at once. Different keys
-//!   merge, [`update`](Session::update) closures run one after another, and of two inserts of one key the later stays.
-//! - A session that was ended stays ended: no request that is still under way brings it back.
-//! - A token that was rotated out opens nothing from that commit on. Work begun before a sign-in never lands after.
-//! - An id or token that the server did not make is never adopted.
-//! - A request that does not use its session costs no store operation, and works while the store is down. Reading costs
-//!   one `get`, writing one `set` more.
-//! - If the store fails, the client is told (503), and no cookie is sent for what was not stored.
-//! - A visitor for whom nothing is written gets no cookie and no record. Expired records do not accumulate.
+//! - A change that was answered with success is in the session, however many requests run in parallel. Different keys merge,
+//!   [`update`](Session::update) closures run one after another, and of two inserts of one key the later stays.
+//! - An ended session stays ended: no concurrent request revives it.
+//! - A rotated token opens nothing once the rotation is committed. Work that began before a sign-in never takes effect after it.
+//! - The layer never adopts an id or a token that the server did not make.
+//! - A request that does not use its session costs no store operation, and works while the store is down. Reading costs one
+//!   `get`, and writing one more `set`.
+//! - If the store fails, the client gets a 503, and no cookie for data that was not stored.
+//! - A visitor without writes gets no cookie and no record. Expired records do not accumulate.
 //!
-//! # How it does that
+//! # How it works
 //!
-//! The cookie carries a [`Token`]: the session's public [`SessionId`] and a secret. The record keeps the SHA-256 of the
-//! secret alone, so rotating the token is one conditional write of one record, and who reads the store learns no token.
+//! The cookie carries a [`Token`]: the public [`SessionId`] and a secret. The record holds the SHA-256 of the secret, so that a
+//! rotation is one conditional write of one record, and read access to the store does not reveal tokens.
 //!
-//! Each request keeps what it does as a change set. At the end it is applied to the record as it was loaded, and written
-//! on the condition that the record is still of that version. If another request was quicker, the change set is applied
-//! again, to the newer record. If an answer of the store is lost, the record says whether the write took effect: it
-//! holds the names of its last commits.
+//! Each request keeps its changes as a change set. The commit applies them to the record as loaded, and writes the result if the
+//! stored record still has the loaded version (optimistic concurrency). If another request has committed in between, the change
+//! set is applied to the newer record. If the answer of the store is lost, the record tells whether the write took effect: it
+//! holds the ids of its last commits.
 //!
-//! # Where to go from here
+//! # Where to start
 //!
 #![cfg_attr(
     doc,
-    doc = "- The [`guide`]: getting started, how a session lives, concurrency, stores, testing, proxies, moving from other crates."
+    doc = "- The [`guide`]: getting started, the life of a session, concurrency, stores, testing, proxies, moving from other crates."
 )]
-//! - [`Session`]: what a handler can do. [`Lifetime`]: how long sessions live. [`SessionLayerBuilder`]: the settings.
+//! - [`Session`]: the handler's interface. [`Lifetime`]: the timeouts. [`SessionLayerBuilder`]: the settings.
 //! - [`SessionHandle`]: for middleware, and for services without axum. [`Session::detach`]: for WebSockets and background work.
-//! - [`Sessions`]: sessions outside of a request, "sign out everywhere" among them. [`Transient`]: values under any string key.
-//! - [`Session::csrf_token`]: against forged requests, with `CsrfLayer`, `CsrfForm` and `Csrf` to check it.
-//!   [`Session::flash`]: messages for the next page.
-//! - [`Store`]: the contract of a store.
-#![cfg_attr(feature = "testing", doc = "  [`testing`]: a clock to move, and the suite that tries every rule of it.")]
+//! - [`Sessions`]: sessions outside a request, such as "sign out everywhere". [`Transient`]: values under string keys.
+//! - [`csrf`]: tokens against forged requests. [`flash`]: messages for the next page.
+//! - [`store`]: the storage contract.
+#![cfg_attr(
+    feature = "testing",
+    doc = "  [`testing`]: a manual clock, test helpers, and the conformance suite for stores."
+)]
 //!
 //! # Features
 //!
-//! | feature | default | what it adds |
+//! | feature | default | adds |
 //! |---|---|---|
 //! | `axum` | yes | the extractors [`Session`], `Option<Session>`, [`SessionHandle`], `SignedIn`, `Csrf` and `CsrfForm` for axum 0.8, and `CsrfLayer`; [`Error`] is a response |
-//! | `tracing` | yes | [events](event::Event) in the log: at `debug`, and at `warn` what an operator must act on |
-//! | `sqlite` | | `SqliteStore`: a file, on one machine |
+//! | `tracing` | yes | [events](event::Event) in the log: at `debug`, and at `warn` if an operator should act |
+//! | `sqlite` | | `SqliteStore`: a file on one machine |
 //! | `postgres` | | `PostgresStore` |
 //! | `mysql` | | `MySqlStore`, for MySQL and MariaDB |
 //! | `redis` | | `RedisStore`, for Redis 6.2 and later and Valkey: one server, Sentinel or Cluster |
 //! | `tls-rustls` | | TLS for the connections of these stores, by rustls |
-//! | `sealed` | | `SealedStore`: records that are encrypted where they are stored, on any store |
-//! | `signed`, `private` | | session cookies that are signed, or encrypted, under a `KeyRing` |
-//! | `migrate` | | takes over the sessions of other crates: nobody is signed out by the move |
-//! | `testing` | | a clock that tests can move, and the conformance suite for stores |
+//! | `sealed` | | `SealedStore`: encrypted records, over any store |
+//! | `signed`, `private` | | signed or encrypted session cookies, under a `KeyRing` |
+//! | `migrate` | | takes over the sessions of other crates, so that users stay signed in |
+//! | `testing` | | a manual clock, test helpers, and the conformance suite for stores |
 //!
-//! Features only ever add: none changes what another does.
-//!
-//! [`Store`]: store::Store
+//! Features only add; none changes what another does.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// Badges name features that are there to be switched on.
+// Badges name only features that are for users.
 #![cfg_attr(docsrs, doc(auto_cfg(hide(feature = "_keys", feature = "_network", feature = "_sql"))))]
 
 mod backoff;
@@ -135,7 +134,7 @@ pub use self::store::sqlite::SqliteStore;
 pub use self::token::{SessionId, Token};
 pub use self::transient::Transient;
 
-/// The front page's code is compiled and run, too.
+/// Runs the code of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::error::{ConfigError, ConfigErrorKind};
 
-/// How long a retired secret is remembered, and how long a secret that a refresh replaced still works.
+/// Time for which a retired secret is remembered, and a secret that a refresh replaced still works.
 pub(crate) const GRACE: Duration = Duration::from_secs(30);
 
 const MINUTE: Duration = Duration::from_secs(60);

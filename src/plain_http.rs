@@ -14,7 +14,7 @@ use http::header::{FORWARDED, HOST, HeaderName, ORIGIN};
 #[cfg(feature = "tracing")]
 use http::uri::Scheme;
 
-/// How a request reached the server, as far as its head shows.
+/// The scheme of a request, as far as its head shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "without a log no request is checked"))]
 pub(crate) enum RequestScheme {

@@ -257,8 +257,8 @@ pub(crate) mod tests {
     fn token(mut bytes: [u8; 32]) -> Token {
         bytes[6] = bytes[6] & 0x0f | 0x70;
         bytes[8] = bytes[8] & 0x3f | 0x80;
-        let (id, secret) = bytes.split_first_chunk().expect("32 bytes");
-        Token::new(Uuid::from_bytes(*id).into(), Secret(secret.try_into().expect("32 bytes")))
+        let (id, secret) = bytes.split_first_chunk().expect("32 bytes are more than 16");
+        Token::new(Uuid::from_bytes(*id).into(), Secret(secret.try_into().expect("16 bytes remain")))
     }
 
     pub(crate) fn any_token() -> impl Strategy<Value = Token> {

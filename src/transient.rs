@@ -6,9 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::backoff::pause;
 use crate::clock::{Clock, Timestamp};
-use crate::config::Config;
 use crate::error::{Error, StoreError};
 use crate::record::{Data, Frame, Header, Record, Sink, Version, decode, encode, filled, new_commit_id};
 use crate::store::{AnyStore, Expected, Outcome, Store};
@@ -81,7 +79,7 @@ impl Transient {
             if self.store.set(&record, expected).await? == Outcome::Written {
                 return Ok(());
             }
-            pause(attempt, self.store.max_pause(Config::COMMIT_BACKOFF)).await;
+            self.store.back_off(attempt).await;
         }
         Err(StoreError::unavailable("the write lost too many races").into())
     }

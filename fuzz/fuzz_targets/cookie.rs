@@ -1,7 +1,10 @@
-//! Whatever the `Cookie` headers hold: the layer does not panic, asks the store for at most four sessions, sets no cookie, and opens
-//! the session exactly where a plain reading of the headers finds its token.
+//! Arbitrary `Cookie` headers.
 //!
-//! `\n` begins another header. `%` stands for the token of a session that is there, and `$` for one that is not.
+//! The layer must not panic, reads at most four sessions from the store, sets no cookie, and opens the session exactly
+//! if a simple parser finds its token in the headers.
+//!
+//! In the input, a line feed starts another header, `%` stands for the token of a live session, and `$` for that of an
+//! ended one.
 #![no_main]
 
 #[path = "../now.rs"]
@@ -16,15 +19,15 @@ use http::header::{COOKIE, HeaderValue, SET_COOKIE};
 use http::{Request, Response, StatusCode};
 use libfuzzer_sys::fuzz_target;
 use now::now;
+use sessile::store::{Expected, Outcome, Record, Store, StoreError, Touch};
 use sessile::{MemoryStore, SessionHandle, SessionId, SessionLayer, Token};
-use sessile::store::{Expected, Outcome, Record, Store, StoreError, Touch, Version};
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// How many tokens of a request are looked at.
-const MOST: usize = 4;
+/// Maximum number of tokens that a request may look up.
+const MAX_TOKENS: usize = 4;
 
-/// Counts what it is asked.
+/// Store that counts its reads.
 #[derive(Clone)]
 struct Counting(MemoryStore, Arc<AtomicUsize>);
 
@@ -78,23 +81,23 @@ fuzz_target!(|input: &[u8]| {
         let Ok(value) = HeaderValue::from_bytes(line) else { return };
         request.headers_mut().append(COOKIE, value);
     }
-    let opens = plainly(&request, world.layer.cookie_name()).iter().any(|token| *token == world.there);
+    let opens = parse_simply(&request, world.layer.cookie_name()).iter().any(|token| *token == world.there);
 
     world.asked.store(0, Ordering::Relaxed);
     let mut service = world.layer.layer(Open);
     let response = now(service.call(request)).unwrap();
-    assert!(world.asked.load(Ordering::Relaxed) <= MOST);
+    assert!(world.asked.load(Ordering::Relaxed) <= MAX_TOKENS);
     assert!(!response.headers().contains_key(SET_COOKIE));
     assert_eq!(response.status(), if opens { StatusCode::OK } else { StatusCode::NO_CONTENT });
 });
 
-/// The first tokens of these headers, by a plain reading of RFC 6265bis §5.6.
-fn plainly(request: &Request<()>, name: &str) -> Vec<String> {
+/// Returns the first tokens in the headers, by a simple parser after RFC 6265bis §5.6.
+fn parse_simply(request: &Request<()>, name: &str) -> Vec<String> {
     let mut tokens = Vec::new();
     for header in request.headers().get_all(COOKIE) {
         for pair in header.as_bytes().split(|byte| *byte == b';') {
             let Some(equals) = pair.iter().position(|byte| *byte == b'=') else { continue };
-            let (left, right) = (blanks_off(&pair[..equals]), blanks_off(&pair[equals + 1..]));
+            let (left, right) = (trim_blanks(&pair[..equals]), trim_blanks(&pair[equals + 1..]));
             if left != name.as_bytes() || Token::parse(right).is_none() {
                 continue;
             }
@@ -104,11 +107,11 @@ fn plainly(request: &Request<()>, name: &str) -> Vec<String> {
             }
         }
     }
-    tokens.truncate(MOST);
+    tokens.truncate(MAX_TOKENS);
     tokens
 }
 
-fn blanks_off(mut bytes: &[u8]) -> &[u8] {
+fn trim_blanks(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
     }
@@ -118,7 +121,7 @@ fn blanks_off(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// Says whether the request has a session.
+/// Service that answers 200 if the request has a session, and 204 otherwise.
 #[derive(Clone)]
 struct Open;
 
@@ -132,7 +135,7 @@ impl Service<Request<()>> for Open {
     }
 
     fn call(&mut self, request: Request<()>) -> Self::Future {
-        let handle = request.extensions().get::<SessionHandle>().cloned().expect("the layer puts it there");
+        let handle = request.extensions().get::<SessionHandle>().cloned().expect("the layer adds the handle");
         Box::pin(async move {
             let session = handle.load().await.expect("the store does not fail");
             let mut response = Response::new(());

@@ -1,7 +1,7 @@
-//! A record, and the state within it, as a store with a hostile hand in it might return them: an error or a session that can
-//! be read and written, and never a panic.
+//! Arbitrary records and states, as a hostile store might return them.
 //!
-//! The first byte decides: an encoded record whole, or the state of one that is well-formed otherwise.
+//! The result is an error, or a session that can be read and written; never a panic. An even first byte means that an
+//! encoded record follows, an odd one that the state of an otherwise valid record follows.
 #![no_main]
 
 #[path = "../now.rs"]
@@ -9,15 +9,15 @@ mod now;
 
 use libfuzzer_sys::fuzz_target;
 use now::now;
+use sessile::store::{Expected, Record, RecordParts, Store, Version};
 use sessile::testing::ManualClock;
 use sessile::{MemoryStore, SessionLayer};
-use sessile::store::{Expected, Record, RecordParts, Store, Version};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 fuzz_target!(|input: &[u8]| {
     let Some((kind, bytes)) = input.split_first() else { return };
-    // The hour in which the seeds were made.
+    // Creation time of the seeds.
     let start = OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap();
     let record = if kind % 2 == 0 {
         let Ok(record) = Record::decode(bytes) else { return };
@@ -40,9 +40,9 @@ fuzz_target!(|input: &[u8]| {
     for key in found.keys() {
         let _ = found.get::<serde_json::Value>(&key);
     }
-    // What is written to it is there, or is refused.
+    // A write is stored or refused.
     if now(sessions.update(&id, &serde_json::json!({ "written": 7 }))).is_ok_and(|done| done) {
-        let found = now(sessions.find_by_id(&id)).unwrap().expect("it was just written");
+        let found = now(sessions.find_by_id(&id)).unwrap().expect("the record was just written");
         assert_eq!(found.get::<u32>("written").unwrap(), Some(7));
     }
     let _ = now(sessions.end(&id));

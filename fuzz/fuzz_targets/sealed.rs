@@ -1,8 +1,7 @@
-//! A sealed record, as a store with a hostile hand in it might return it: an error, and never a panic or something that nobody
-//! sealed.
+//! Arbitrary sealed records, as a hostile store might return them.
 //!
-//! An even first byte: what follows is a state. An odd one: what follows says where a state that was sealed is changed, cut or
-//! lengthened.
+//! The result is an error or the state that was sealed; never a panic. An even first byte means that a state follows,
+//! an odd one that changes of a sealed state follow: bytes to flip, cuts and insertions.
 #![no_main]
 
 #[path = "../now.rs"]
@@ -10,10 +9,10 @@ mod now;
 
 use libfuzzer_sys::fuzz_target;
 use now::now;
-use sessile::testing::ManualClock;
-use sessile::{MemoryStore, SealedStore};
 use sessile::config::KeyRing;
 use sessile::store::{Expected, Record, RecordParts, Store, Version};
+use sessile::testing::ManualClock;
+use sessile::{MemoryStore, SealedStore};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -32,21 +31,22 @@ fuzz_target!(|input: &[u8]| {
     };
     let id = plain.id;
     let _ = now(store.set(&Record::from_parts(plain.clone()), Expected::Absent)).unwrap();
-    let sealed = now(memory.get(&id)).unwrap().expect("it was just written");
+    let sealed = now(memory.get(&id)).unwrap().expect("the record was just written");
     let state = if kind % 2 == 0 { bytes.to_vec() } else { changed(sealed.state().to_vec(), bytes) };
     let untouched = state == sealed.state();
     now(memory.delete(&id, None)).unwrap();
-    let _ = now(memory.set(&Record::from_parts(RecordParts { state: state.into(), ..plain }), Expected::Absent)).unwrap();
+    let _ =
+        now(memory.set(&Record::from_parts(RecordParts { state: state.into(), ..plain }), Expected::Absent)).unwrap();
     match now(store.get(&id)) {
-        // It may be what another run has sealed: that is as good.
+        // A state that an earlier run has sealed is accepted, too.
         Ok(Some(record)) => assert_eq!(record.state(), b"what was sealed"),
-        Ok(None) => panic!("it is there"),
+        Ok(None) => panic!("the record is missing"),
         Err(_) => assert!(!untouched),
     }
     assert_eq!(now(store.owned_by("ada")).unwrap().len(), 1);
 });
 
-/// Each three bytes are one change: what, where, and with what.
+/// Applies changes of three bytes each: the kind, the place and the byte.
 fn changed(mut state: Vec<u8>, changes: &[u8]) -> Vec<u8> {
     for change in changes.chunks_exact(3) {
         let place = usize::from(change[1]) % (state.len() + 1);

@@ -1,4 +1,4 @@
-//! A token is read strictly: what parses is written back byte for byte, and names a version 7 UUID.
+//! Arbitrary tokens: a text that parses is the only encoding of its token, and holds a UUIDv7.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -25,7 +25,7 @@ pub(crate) struct ChangeSet {
     pub(crate) lifetime: Option<Box<Lifetime>>,
     /// Ends the session.
     pub(crate) end: bool,
-    /// What the layer has to write, rather than the handler.
+    /// Changes of the layer, rather than of the handler.
     pub(crate) refresh: Refresh,
 }
 
@@ -76,7 +76,7 @@ impl ChangeSet {
     }
 }
 
-/// Whether a request had read the value that it then wrote, so that the write may depend on it.
+/// States whether a request had read the value that it then wrote, so that the write may depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReadState {
     Unread,

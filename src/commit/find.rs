@@ -7,11 +7,12 @@ use crate::event::EventKind;
 use crate::record::LoadedRecord;
 use crate::token::SessionId;
 
-/// What the store has under an id.
+/// The result of a look-up by id.
+#[expect(clippy::large_enum_variant, reason = "a box would cost every load an allocation")]
 pub(crate) enum Found {
     /// A live session, and when it was read.
     Live(LoadedRecord, Timestamp),
-    /// Nothing.
+    /// No record.
     Absent,
     /// A session that has ended or expired, or a record that cannot be read.
     NotLive,
@@ -25,7 +26,7 @@ pub(crate) async fn find(config: &Config, id: &SessionId) -> Result<Option<Loade
     }
 }
 
-/// Returns what the store has under an id, and the time.
+/// Looks up an id in the store.
 pub(crate) async fn find_timed(config: &Config, id: &SessionId) -> Result<Found, Error> {
     let (got, now) = config.store.get_timed(id, &config.clock).await;
     let loaded = match got.and_then(|record| record.map(LoadedRecord::read).transpose()) {

@@ -1,4 +1,4 @@
-//! How a change set reaches the store, exactly as long as it may and at most once.
+//! Commits: a change set takes effect in the store at most once, or not at all.
 
 mod changes;
 mod create;

@@ -1,11 +1,11 @@
-//! What the changes of a request start from.
+//! The session that the changes of a request start from.
 
 use std::sync::Arc;
 
 use crate::record::LoadedRecord;
 use crate::token::SessionId;
 
-/// What the changes of a request start from.
+/// The session that the changes of a request start from.
 #[derive(Clone, Debug)]
 pub(crate) enum SessionSource {
     /// No session: a write creates one.

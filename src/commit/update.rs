@@ -37,7 +37,7 @@ struct CompareAndSwap<'a> {
     place: Option<Place<'a>>,
 }
 
-/// What to do after an attempt whose answer was not "written".
+/// The next step after an attempt that was refused or whose answer was lost.
 enum RetryDecision {
     /// The attempt was written after all.
     Done(LoadedRecord),

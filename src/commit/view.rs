@@ -21,7 +21,7 @@ pub(crate) struct View {
     origin: Origin,
 }
 
-/// Where the base comes from.
+/// The origin of a view's base.
 #[derive(Clone, Debug)]
 enum Origin {
     /// The data as loaded.

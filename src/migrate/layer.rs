@@ -1,4 +1,4 @@
-//! The layer and its settings.
+//! The migration layer and its settings.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,9 +12,10 @@ use super::service::MigrationService;
 use super::{LegacySession, LegacySessions};
 use crate::error::Error;
 
-/// Takes over the sessions of another crate. The [module](crate::migrate) says how.
+/// A layer that takes over the sessions of another crate.
 ///
-/// Add it before the [`SessionLayer`](crate::SessionLayer), so that it runs after that one.
+/// Add it before the [`SessionLayer`](crate::SessionLayer), so that it runs after that layer. The [module](crate::migrate)
+/// has an example.
 #[must_use]
 pub struct MigrationLayer<M = ()> {
     settings: Arc<Settings>,
@@ -22,7 +23,7 @@ pub struct MigrationLayer<M = ()> {
 }
 
 impl MigrationLayer {
-    /// A layer that takes over what this reads, from a cookie `id` with `Path=/`.
+    /// Creates a layer over these legacy sessions, for a cookie `id` with `Path=/`.
     pub fn new(legacy: impl LegacySessions) -> Self {
         let legacy: Arc<dyn ErasedLegacy> = Arc::new(legacy);
         let cookie = Cookie::build(("id", "")).path("/").build();
@@ -32,25 +33,25 @@ impl MigrationLayer {
 }
 
 impl<M> MigrationLayer<M> {
-    /// The name of the old cookie. Default: `id`.
+    /// Sets the name of the old cookie. Default: `id`.
     pub fn with_name(self, name: impl Into<String>) -> Self {
         self.with(|settings| settings.cookie.set_name(name.into()))
     }
 
-    /// The old cookie's `Path`, without which it could not be removed. Default: `/`.
+    /// Sets the `Path` with which the old cookie is removed. Default: `/`.
     pub fn with_path(self, path: impl Into<String>) -> Self {
         self.with(|settings| settings.cookie.set_path(path.into()))
     }
 
-    /// The old cookie's `Domain`, without which it could not be removed. Default: none.
+    /// Sets the `Domain` with which the old cookie is removed. Default: no domain.
     pub fn with_domain(self, domain: impl Into<String>) -> Self {
         self.with(|settings| settings.cookie.set_domain(domain.into()))
     }
 
-    /// Is run on each old session before its values become those of the new one: says who is signed in, renames keys,
-    /// removes values. Default: every value is kept as it is, and nobody is signed in.
+    /// Sets a function that converts each old session. Default: all values are kept and the new session has no owner.
     ///
-    /// Where it fails, the answer is 500 and the old session stays.
+    /// The function can sign in the owner, rename keys and remove values. If it fails, the client gets a 500 and the old
+    /// session stays.
     pub fn with_conversion(
         self,
         convert: impl Fn(&mut LegacySession) -> Result<(), Error> + Send + Sync + 'static,
@@ -58,7 +59,7 @@ impl<M> MigrationLayer<M> {
         self.with(|settings| settings.convert = Arc::new(convert))
     }
 
-    /// The same layer, for the sessions of a [`SessionLayer`](crate::SessionLayer) of this marker.
+    /// Sets the marker of the [`SessionLayer`](crate::SessionLayer) that the new sessions belong to. Default: `()`.
     pub fn with_marker<N>(self) -> MigrationLayer<N> {
         MigrationLayer { settings: self.settings, marker: PhantomData }
     }

@@ -1,4 +1,4 @@
-//! A session of another crate.
+//! A session that another crate has written.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,52 +12,52 @@ use crate::error::{Error, ErrorKind};
 use crate::record::Frame;
 use crate::record::{decode, encode};
 
-/// A session as another crate kept it: values under string keys, and when it expires.
+/// A session of another crate: values under string keys, with an expiry.
 ///
-/// Its values are JSON, whatever they were written in: a map for a struct, text for what has a textual form.
+/// The values are JSON, whatever format they were stored in: a struct is a map, and a value with a textual form is text.
 #[derive(Clone)]
 pub struct LegacySession {
     expires_at: OffsetDateTime,
-    values: BTreeMap<String, Kept>,
+    values: BTreeMap<String, LegacyValue>,
     owner: Option<(String, OffsetDateTime)>,
 }
 
-/// A value, as it was or in the form in which ours are kept.
+/// A value in its old format, or encoded as sessions of this crate are.
 #[derive(Clone)]
-enum Kept {
+enum LegacyValue {
     Old(Value),
     New(Frame),
 }
 
 impl LegacySession {
-    /// An empty session, which expires at this time.
+    /// Creates an empty session that expires at this time.
     #[must_use]
     pub const fn new(expires_at: OffsetDateTime) -> Self {
         Self { expires_at, values: BTreeMap::new(), owner: None }
     }
 
-    /// When it expires.
+    /// Returns when the session expires.
     #[must_use]
     pub const fn expires_at(&self) -> OffsetDateTime {
         self.expires_at
     }
 
-    /// The keys that have a value.
+    /// Returns the keys of all values.
     #[must_use]
     pub fn keys(&self) -> Vec<&str> {
         self.values.keys().map(String::as_str).collect()
     }
 
-    /// The value of a key; `None` where there is none.
+    /// Returns the value of a key; `None` if it has no value.
     ///
     /// # Errors
     ///
-    /// [`TypeMismatch`](ErrorKind::TypeMismatch) where it is of another type.
+    /// [`TypeMismatch`](ErrorKind::TypeMismatch) if the value has another type.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         let value = match self.values.get(key) {
             None => return Ok(None),
-            Some(Kept::New(frame)) => decode(key, frame.value().as_bytes()),
-            Some(Kept::Old(value)) => T::deserialize(value).map_err(|error| {
+            Some(LegacyValue::New(frame)) => decode(key, frame.value().as_bytes()),
+            Some(LegacyValue::Old(value)) => T::deserialize(value).map_err(|error| {
                 let expected = std::any::type_name::<T>();
                 Error::with_source(ErrorKind::TypeMismatch, error).with_context(format!("{key:?} is not a {expected}"))
             }),
@@ -65,35 +65,35 @@ impl LegacySession {
         value.map(Some)
     }
 
-    /// Puts a value under a key, in the place of what was there.
+    /// Sets the value of a key.
     ///
     /// # Errors
     ///
-    /// [`Serialize`](ErrorKind::Serialize) where it cannot be serialised.
+    /// [`Serialize`](ErrorKind::Serialize) if the value cannot be serialized.
     pub fn insert<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Error> {
         let frame = encode(key, value)?;
-        self.values.insert(key.to_owned(), Kept::New(frame));
+        self.values.insert(key.to_owned(), LegacyValue::New(frame));
         Ok(())
     }
 
-    /// Puts the JSON of a value under a key, as another crate kept it.
+    /// Sets the value of a key to the JSON that another crate has written.
     pub fn insert_json(&mut self, key: &str, value: Value) {
-        self.values.insert(key.to_owned(), Kept::Old(value));
+        self.values.insert(key.to_owned(), LegacyValue::Old(value));
     }
 
-    /// Removes the value of a key; says whether there was one.
+    /// Removes the value of a key; returns whether it had a value.
     pub fn remove(&mut self, key: &str) -> bool {
         self.values.remove(key).is_some()
     }
 
-    /// Gives the value of a key the form in which [`Session`](crate::Session) keeps a `T`; does nothing where there is none.
+    /// Encodes the value of a key as [`Session`](crate::Session) encodes a `T`, if the key has a value.
     ///
-    /// For types whose binary form is not their textual one: UUIDs, times, maps with keys that are no strings. Kept as JSON,
-    /// they would be text that a `session.get::<Uuid>(…)` does not read.
+    /// Use it for types whose binary form differs from their textual form: UUIDs, times, maps with keys other than strings.
+    /// Without it the value stays text, which `session.get::<Uuid>(…)` cannot read.
     ///
     /// # Errors
     ///
-    /// [`TypeMismatch`](ErrorKind::TypeMismatch) where the value is of another type.
+    /// [`TypeMismatch`](ErrorKind::TypeMismatch) if the value has another type.
     pub fn retype<T: Serialize + DeserializeOwned>(&mut self, key: &str) -> Result<(), Error> {
         match self.get::<T>(key)? {
             Some(value) => self.insert(key, &value),
@@ -101,10 +101,10 @@ impl LegacySession {
         }
     }
 
-    /// Says who is signed in, and since when; the new session is theirs.
+    /// Sets the owner of the new session and the time of the sign-in.
     ///
-    /// What asks for a recent sign-in goes by that time: where it is not known, say
-    /// [`OffsetDateTime::UNIX_EPOCH`], and who has come over is asked to prove themselves again.
+    /// Handlers that require a recent sign-in compare with that time. If it is unknown, pass
+    /// [`OffsetDateTime::UNIX_EPOCH`]: the user must then authenticate again.
     pub fn sign_in(&mut self, owner: &str, authenticated_at: OffsetDateTime) {
         self.owner = Some((owner.to_owned(), authenticated_at));
     }
@@ -113,18 +113,18 @@ impl LegacySession {
         self.owner.as_ref().map(|(owner, at)| (owner.as_str(), *at))
     }
 
-    /// Its values, in the form in which ours are kept.
+    /// Returns the values, encoded as sessions of this crate are.
     pub(super) fn frames(&self) -> Result<Vec<Frame>, Error> {
-        let frame = |(key, kept): (&String, &Kept)| match kept {
-            Kept::Old(value) => encode(key, value),
-            Kept::New(frame) => Ok(frame.clone()),
+        let frame = |(key, value): (&String, &LegacyValue)| match value {
+            LegacyValue::Old(json) => encode(key, json),
+            LegacyValue::New(frame) => Ok(frame.clone()),
         };
         self.values.iter().map(frame).collect()
     }
 }
 
 impl fmt::Debug for LegacySession {
-    /// Names the keys; no value.
+    /// Shows the keys but no value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LegacySession")
             .field("expires_at", &self.expires_at)

@@ -1,9 +1,8 @@
-//! Sessions of another crate, taken over so that nobody is signed out by the move.
+//! Migration of the sessions of another crate, so that users stay signed in.
 //!
-//! A [`MigrationLayer`] stands inside the [`SessionLayer`](crate::SessionLayer). When a client comes with the old cookie and
-//! without one of ours, its old session is looked up where it was kept, its values become those of a new session, with a
-//! new id and a new token, and the old record is deleted. The client gets our cookie, and the old one is removed. From
-//! then on it is a session like any other.
+//! A [`MigrationLayer`] runs inside the [`SessionLayer`](crate::SessionLayer). When a client sends the old cookie and no new
+//! one, the layer loads the old session from its store, creates a new session with the same values, a new id and a new
+//! token, and deletes the old record. The response sets the new cookie and removes the old one.
 //!
 //! ```
 //! use axum::{Router, routing::get};
@@ -12,12 +11,12 @@
 //! use sessile::store::StoreError;
 //! use time::OffsetDateTime;
 //!
-//! /// Reads what the application kept until now.
+//! /// Reads the table of the old sessions.
 //! struct Old;
 //!
 //! impl LegacySessions for Old {
 //!     async fn load(&self, cookie: &str) -> Result<Option<LegacySession>, StoreError> {
-//!         // Look it up by the cookie's value, in the table of old.
+//!         // Look up the session by the cookie value.
 //!         Ok(None)
 //!     }
 //!
@@ -32,9 +31,9 @@
 //! }
 //!
 //! let migration = MigrationLayer::new(Old)
-//!     // The name of the cookie until now.
+//!     // The name of the old cookie.
 //!     .with_name("id")
-//!     // The application kept who is signed in under a key of its own.
+//!     // The application stored its user under its own key.
 //!     .with_conversion(|old| {
 //!         if let Some(user) = old.get::<u64>("user_id")? {
 //!             old.sign_in(&format!("user:{user}"), OffsetDateTime::UNIX_EPOCH);
@@ -47,28 +46,30 @@
 //!     .layer(SessionLayer::new(MemoryStore::new()));
 //! ```
 //!
-//! [`tower_sessions`] has readers of what tower-sessions keeps.
+//! [`tower_sessions`] reads the stores of tower-sessions.
 //!
-//! # What holds
+//! # Guarantees
 //!
-//! - Requests that come with one old cookie at the same time get one session, with one token: which of them moves it is decided
-//!   by one conditional write. What they write merges, as ever.
-//! - An old session is moved once. Moved and then signed out, it does not come back: that it was moved is noted in the
-//!   store for as long as the old record could live, and a day at least, whether or not its deletion worked.
-//! - An old id is never adopted: the new session has an id and a secret of its own. Neither is stored in the clear: the note
-//!   holds the secret masked by a hash of the old cookie, and lies under another hash of it.
-//! - If either store fails, the answer is 503, and the next request tries again.
-//! - An old record that cannot be read is left alone, and so is its cookie; it is an event ([`Corrupt`](crate::event::EventKind::Corrupt)).
+//! - Concurrent requests with one old cookie get one session with one token: one conditional write decides which request
+//!   moves the session. Their changes merge as usual.
+//! - An old session is moved once, and a moved session that was ended stays ended. The store keeps a note of the move for
+//!   as long as the old record could live, and for at least a day, even if the old record could not be deleted.
+//! - The new session never takes over the old id. The note holds the new secret masked with a hash of the old cookie, under
+//!   a key that is another hash of the old cookie, so read access to the store reveals neither.
+//! - If either store fails, the client gets a 503, and its next request tries again.
+//! - An old record that cannot be read stays, with its cookie, and raises the event
+//!   [`Corrupt`](crate::event::EventKind::Corrupt).
 //!
-//! # What it costs
+//! # Cost
 //!
-//! A request without the old cookie, or with one of ours: no store operation. One with the old cookie alone: at most a get
-//! of the note and a look-up of the old session, each time where there is none, since an unknown cookie is left alone.
+//! A request without the old cookie, or with a new one, costs no store operation. A request with only the old cookie costs at
+//! most two reads of the note and one load of the old session. The layer leaves an unknown old cookie in place, so each
+//! request with one pays again.
 //!
-//! # How to go about it
+//! # Rollout
 //!
-//! Switch all nodes over within a short time: what a node of the old release still writes to an old session after it was moved is
-//! not seen. When the longest-lived of the old sessions is over, take the layer out, and drop the old table.
+//! Switch all nodes within a short time: writes of an old node to a session that was already moved are lost. Once the last
+//! old session has expired, remove the layer and drop the old table.
 
 mod layer;
 mod legacy;
@@ -84,28 +85,28 @@ pub use self::service::{MigrationFuture, MigrationService};
 
 use crate::error::StoreError;
 
-/// Where the sessions of old are kept.
+/// The store of the old sessions.
 ///
-/// A value of a cookie is handed over as it came: a client may have made it up. What opens an old session must be a secret of
-/// 64 random bits at least, as the ids of the known crates are.
+/// The cookie value is passed on unchecked: a client can send any value. A value that opens a session must be a secret of
+/// at least 64 random bits, as the ids of the known crates are.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not read the sessions of another crate",
     label = "no `LegacySessions`",
     note = "implement `sessile::migrate::LegacySessions`, or take a reader of `sessile::migrate::tower_sessions`"
 )]
 pub trait LegacySessions: Send + Sync + 'static {
-    /// The session that this cookie opens; `None` where there is none, or it has expired.
+    /// Returns the session that this cookie opens; `None` if it is missing or expired.
     ///
     /// # Errors
     ///
-    /// [`Corrupt`](crate::store::StoreErrorKind::Corrupt) where what is kept cannot be read;
-    /// [`Unavailable`](crate::store::StoreErrorKind::Unavailable) where it cannot be asked for.
+    /// [`Corrupt`](crate::store::StoreErrorKind::Corrupt) if the stored session cannot be read;
+    /// [`Unavailable`](crate::store::StoreErrorKind::Unavailable) if the store cannot be reached.
     fn load(&self, cookie: &str) -> impl Future<Output = Result<Option<LegacySession>, StoreError>> + Send;
 
-    /// Deletes the session that this cookie opens, if there is one.
+    /// Deletes the session that this cookie opens, if it exists.
     ///
     /// # Errors
     ///
-    /// Where it cannot be told that it is deleted.
+    /// If the store cannot confirm that the session is deleted.
     fn delete(&self, cookie: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

@@ -1,4 +1,4 @@
-//! How an old session becomes a new one, once.
+//! The move of an old session to a new one.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,8 +19,8 @@ use crate::sessions::Sessions;
 use crate::token::{Secret, SessionId, Token};
 use crate::transient::Transient;
 
-/// How long it is remembered at least that a session was moved.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Minimum lifetime of the note that a session was moved.
+const MIN_NOTE_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 type Convert = dyn Fn(&mut LegacySession) -> Result<(), Error> + Send + Sync;
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -28,12 +28,12 @@ type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send +
 #[derive(Clone)]
 pub(super) struct Settings {
     pub(super) legacy: Arc<dyn ErasedLegacy>,
-    /// The old cookie, with the scope by which it is removed.
+    /// The old cookie, with the scope that its removal needs.
     pub(super) cookie: Cookie<'static>,
     pub(super) convert: Arc<Convert>,
 }
 
-/// The object-safe twin of [`LegacySessions`].
+/// Object-safe twin of [`LegacySessions`].
 pub(super) trait ErasedLegacy: Send + Sync {
     fn load<'a>(&'a self, cookie: &'a str) -> Answer<'a, Option<LegacySession>>;
     fn delete<'a>(&'a self, cookie: &'a str) -> Answer<'a, ()>;
@@ -50,7 +50,7 @@ impl<L: LegacySessions> ErasedLegacy for L {
 }
 
 impl Settings {
-    /// The value of the old cookie. Two different ones are none: there is no telling which is whose.
+    /// Returns the value of the old cookie. If two differ, neither is used: one may have been planted.
     pub(super) fn old_cookie(&self, headers: &HeaderMap) -> Option<String> {
         let headers = headers.get_all(COOKIE).iter().filter_map(|header| header.to_str().ok());
         let cookies = headers.flat_map(Cookie::split_parse).filter_map(Result::ok);
@@ -60,19 +60,19 @@ impl Settings {
         only.then(|| first.value().to_owned())
     }
 
-    /// `Set-Cookie` that removes the old cookie.
+    /// Returns the `Set-Cookie` header that removes the old cookie.
     pub(super) fn removal(&self) -> Option<HeaderValue> {
         let mut cookie = self.cookie.clone();
         cookie.make_removal();
         HeaderValue::try_from(cookie.to_string()).ok()
     }
 
-    /// Gives a request the session that its old cookie's has become; says whether there is one.
+    /// Gives the request the new session of its old cookie; returns whether it has one.
     pub(super) async fn take_over(&self, request: &RequestSession, old: &str) -> Result<bool, Error> {
         let config = request.shared_config();
         let notes = Transient::from_config(config);
         if let Some(note) = notes.get::<Note>(&Note::key(old)).await? {
-            // Whoever wrote the note may not have got to the deletion.
+            // The request that wrote the note may have been dropped before it deleted the old record.
             self.legacy.delete(old).await?;
             return request.adopt(note.token(old)).await;
         }
@@ -88,7 +88,7 @@ impl Settings {
             }
         };
         let Some(mut legacy) = legacy else {
-            // It was moved since the note was looked for, or there never was one.
+            // Another request has moved the session since the first look, or the cookie is unknown.
             return match notes.get::<Note>(&Note::key(old)).await? {
                 Some(note) => request.adopt(note.token(old)).await,
                 None => Ok(false),
@@ -100,9 +100,9 @@ impl Settings {
         request.adopt(token).await
     }
 
-    /// Makes the new session and notes that it is the one, unless another request was quicker: then it is that one's.
+    /// Creates the new session and its note. If another request was faster, returns the token of that request's session.
     ///
-    /// The old record is deleted after the note is there, so that at every moment one of the two can be found.
+    /// The caller deletes the old record only after this, so that the record or the note can be found at any time.
     async fn move_once(
         &self,
         request: &RequestSession,
@@ -115,20 +115,20 @@ impl Settings {
         let left = Timestamp::from(legacy.expires_at()).since(config.clock.now());
         let owner = legacy.owner().map(|(owner, at)| (owner, at.into()));
         let (id, token) = sessions.create_with_frames(owner, legacy.frames()?).await?;
-        if notes.set_new(&Note::key(old), &Note::of(&token, old), left.max(DAY)).await? {
+        if notes.set_new(&Note::key(old), &Note::of(&token, old), left.max(MIN_NOTE_LIFETIME)).await? {
             return Ok(token);
         }
         sessions.end(&id).await?;
         let note = notes.get::<Note>(&Note::key(old)).await?;
-        let lost = || StoreError::unavailable("the note that a session was moved is gone");
+        let lost = || StoreError::unavailable("the note of a moved session has expired; retry the request");
         Ok(note.ok_or_else(lost)?.token(old))
     }
 }
 
-/// What an old session has become: kept under a hash of the old cookie, the secret masked by another.
+/// Note of a moved session: its new id and its masked secret, under a hash of the old cookie.
 ///
-/// The old cookie has at least as many random bits as are asked of it, masks one secret, and is stored nowhere after the move:
-/// who reads the note learns no token.
+/// The mask is another hash of the old cookie, which has at least 64 random bits, masks one secret, and is stored nowhere
+/// after the move. Read access to the note reveals no token.
 #[derive(Serialize, Deserialize)]
 struct Note {
     id: SessionId,
@@ -160,7 +160,10 @@ impl Note {
 #[cfg(feature = "tracing")]
 fn log_conversion(error: &Error) {
     let error: &dyn std::error::Error = error;
-    tracing::error!(error, "the conversion of an old session failed: it stays where it is, and the client is told 500");
+    tracing::error!(
+        error,
+        "the conversion of an old session failed: the session stays in the old store and the client gets a 500"
+    );
 }
 
 #[cfg(not(feature = "tracing"))]

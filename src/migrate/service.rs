@@ -1,4 +1,4 @@
-//! The request's way through.
+//! The migration service and its future.
 
 use std::fmt;
 use std::future::Future;
@@ -17,7 +17,7 @@ use crate::error::empty_response;
 use crate::session::SessionHandle;
 use crate::transport::TokenLocation;
 
-/// A service that takes over old sessions. Made by [`MigrationLayer`](super::MigrationLayer).
+/// A service that takes over old sessions, created by [`MigrationLayer`](super::MigrationLayer).
 pub struct MigrationService<S, M = ()> {
     inner: S,
     settings: Arc<Settings>,
@@ -51,15 +51,15 @@ where
             log_wrong_order();
             return MigrationFuture::boxed(async { Ok(empty_response(StatusCode::INTERNAL_SERVER_ERROR)) });
         };
-        // What a browser sends by itself must not be answered in a header that a script can read.
+        // A cookie that a browser sends by itself must not produce a token in a header that a script can read.
         if handle.request().has_candidates() || handle.request().token_location() == TokenLocation::Header {
-            return MigrationFuture { state: State::Inner { inner: self.inner.call(request) } };
+            return MigrationFuture { kind: FutureKind::Inner { inner: self.inner.call(request) } };
         }
         let Some(old) = self.settings.old_cookie(request.headers()) else {
-            return MigrationFuture { state: State::Inner { inner: self.inner.call(request) } };
+            return MigrationFuture { kind: FutureKind::Inner { inner: self.inner.call(request) } };
         };
         let (handle, settings) = (handle.clone(), Arc::clone(&self.settings));
-        // The one that was polled to be ready is the one that must be called.
+        // Only the service that was polled for readiness may be called.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         MigrationFuture::boxed(async move {
@@ -68,7 +68,7 @@ where
                 Err(error) => return Ok(empty_response(error.status())),
             };
             let mut response = inner.call(request).await?;
-            // Under one name, the new cookie takes the place of the old one.
+            // A new cookie of the same name replaces the old one.
             let replaced = handle.request().config().transport.cookie.name() == settings.cookie.name();
             if moved
                 && !replaced
@@ -94,18 +94,18 @@ impl<S: fmt::Debug, M> fmt::Debug for MigrationService<S, M> {
 }
 
 pin_project! {
-    /// The response of a [`MigrationService`].
+    /// Response future of a [`MigrationService`].
     pub struct MigrationFuture<F, R, E> {
         #[pin]
-        state: State<F, R, E>,
+        kind: FutureKind<F, R, E>,
     }
 }
 
 pin_project! {
-    #[project = StateProjection]
-    enum State<F, R, E> {
+    #[project = FutureKindProjection]
+    enum FutureKind<F, R, E> {
         Inner { #[pin] inner: F },
-        /// There is an old cookie.
+        // The request has an old cookie.
         Boxed { boxed: Boxed<R, E> },
     }
 }
@@ -114,7 +114,7 @@ type Boxed<R, E> = Pin<Box<dyn Future<Output = Result<R, E>> + Send>>;
 
 impl<F, R, E> MigrationFuture<F, R, E> {
     fn boxed(future: impl Future<Output = Result<R, E>> + Send + 'static) -> Self {
-        Self { state: State::Boxed { boxed: Box::pin(future) } }
+        Self { kind: FutureKind::Boxed { boxed: Box::pin(future) } }
     }
 }
 
@@ -122,9 +122,9 @@ impl<F: Future<Output = Result<R, E>>, R, E> Future for MigrationFuture<F, R, E>
     type Output = Result<R, E>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            StateProjection::Inner { inner } => inner.poll(context),
-            StateProjection::Boxed { boxed } => boxed.as_mut().poll(context),
+        match self.project().kind.project() {
+            FutureKindProjection::Inner { inner } => inner.poll(context),
+            FutureKindProjection::Boxed { boxed } => boxed.as_mut().poll(context),
         }
     }
 }
@@ -138,7 +138,7 @@ impl<F, R, E> fmt::Debug for MigrationFuture<F, R, E> {
 #[cfg(feature = "tracing")]
 fn log_wrong_order() {
     tracing::error!(
-        "a MigrationLayer without a SessionLayer around it: add the SessionLayer after it (a layer added later runs earlier)"
+        "a MigrationLayer runs outside of its SessionLayer: add the SessionLayer after it (a layer added later runs earlier)"
     );
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct LoadedRecord {
     pub(crate) record: Record,
     pub(crate) header: Arc<Header>,
     pub(crate) data: Data,
-    /// What the client's token is to the session.
+    /// Status of the client's token.
     pub(crate) status: TokenStatus,
     /// The token that the client presented, or was given since.
     pub(crate) token: Option<(Token, Verifier)>,
@@ -29,7 +29,7 @@ pub(crate) struct LoadedRecord {
     pub(crate) loaded_at: Option<Timestamp>,
 }
 
-/// What identifies a new version of a record, and what its store keeps beside the state.
+/// The fields of a new version of a record.
 #[derive(Debug)]
 pub(crate) struct Draft {
     pub(crate) id: SessionId,

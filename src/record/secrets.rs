@@ -1,7 +1,7 @@
 //! The secrets of a session, and how one replaces another.
 //!
 //! There are two kinds of rotation. An explicit one (`rotate`, `sign_in`) answers a change of privilege: the old secret
-//! opens nothing from then on. A refresh, the periodic rotation, must not sign anybody out whose response is lost: the new
+//! opens nothing from then on. A refresh, the periodic rotation, must not sign a client out that loses the response: the new
 //! secret is *pending* beside the current one until a client presents it, and the replaced one works for a grace period.
 
 use super::wire::{Reader, Sink, Writer};
@@ -17,7 +17,7 @@ const MAX_RETIRED: usize = 80;
 /// Most replaced secrets that are kept after the grace period, to detect a replay.
 const MAX_REPLAYS: usize = 8;
 
-/// What a client's secret is to a session, best first.
+/// Status of a client's secret, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum TokenStatus {
     /// The current secret.
@@ -70,7 +70,7 @@ pub(crate) struct RetiredSecret {
     pub(crate) by: RetiredBy,
 }
 
-/// What replaced a secret, which decides what it still opens.
+/// The cause of a replacement, which decides what the old secret still opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RetiredBy {
     /// `rotate` or `sign_in`: opens nothing from then on.

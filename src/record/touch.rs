@@ -1,4 +1,4 @@
-//! What a touch changes in a record.
+//! The times that a touch changes.
 
 use time::OffsetDateTime;
 

@@ -16,7 +16,7 @@ use crate::token::SessionId;
 pub(super) struct CommitGuard<'a> {
     session: &'a RequestSession,
     task: Option<Task>,
-    /// Which of the request's sessions it belongs to.
+    /// The [generation](super::RequestState) of the request's session that it belongs to.
     generation: u32,
 }
 

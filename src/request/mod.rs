@@ -1,4 +1,4 @@
-//! What one request knows of its session: loaded at most once, changed in memory, committed with the response.
+//! The session of one request: loaded at most once, changed in memory, committed with the response.
 
 mod guard;
 mod load;
@@ -43,7 +43,7 @@ pub(crate) struct RequestSession {
     is_closed: AtomicBool,
 }
 
-/// What a response does about its session.
+/// The effect of a session on its response.
 #[derive(Debug)]
 pub(crate) struct ResponseUpdate {
     pub(crate) cookie: CookieUpdate,
@@ -51,10 +51,10 @@ pub(crate) struct ResponseUpdate {
     pub(crate) ended_clients: bool,
 }
 
-/// What is left to do for a session when the handler has answered.
+/// The next step after the handler has answered.
 #[derive(Debug)]
 pub(crate) enum ResponseStep {
-    /// Nothing: the session was not used.
+    /// Nothing to do: the session was not used.
     Unused,
     /// Apply this update.
     Update(ResponseUpdate),

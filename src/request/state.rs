@@ -1,4 +1,4 @@
-//! What a request's handlers did to the session, over the record that was loaded.
+//! The state of a request's session: the loaded record, and the changes of the handlers.
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ pub(crate) struct RequestState {
     reads: ReadSet,
 }
 
-/// What the response does to the session cookie.
+/// The effect of a response on the session cookie.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum CookieUpdate {
     #[default]

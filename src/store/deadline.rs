@@ -1,4 +1,4 @@
-//! Deadlines and retry pauses of the stores on servers.
+//! Deadlines of the stores on servers.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,8 +9,6 @@ use crate::error::StoreError;
 
 /// Default duration limit of an operation.
 pub(super) const DEFAULT_DEADLINE: Duration = Duration::from_secs(2);
-/// Longest pause between two attempts of an operation.
-pub(super) const MAX_PAUSE: Duration = Duration::from_millis(250);
 
 /// Instant at which one operation fails.
 #[derive(Clone, Copy, Debug)]

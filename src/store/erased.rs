@@ -5,9 +5,9 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::{Expected, MemoryStore, Outcome, Store, Touch};
+use crate::backoff::{pause, yield_now};
 use crate::clock::{Clock, Timestamp};
 use crate::error::StoreError;
 use crate::record::Record;
@@ -31,9 +31,17 @@ impl AnyStore {
         }
     }
 
-    /// Longest pause between two attempts of a write: none where nothing but this process is waited for.
-    pub(crate) const fn max_pause(&self, longest: Duration) -> Duration {
-        if matches!(self, Self::Memory(_)) { Duration::ZERO } else { longest }
+    /// Waits between two attempts of a write; `attempt` counts from 1.
+    pub(crate) async fn back_off(&self, attempt: u32) {
+        if self.is_remote() { pause(attempt).await } else { yield_now().await }
+    }
+
+    /// Returns whether calls cross a network.
+    pub(crate) fn is_remote(&self) -> bool {
+        match self {
+            Self::Memory(_) => false,
+            Self::Other(store) => store.is_remote(),
+        }
     }
 
     pub(crate) async fn get(&self, id: &SessionId) -> Result<Option<Record>, StoreError> {
@@ -43,7 +51,7 @@ impl AnyStore {
         }
     }
 
-    /// [Gets](Self::get) a record, and the time by this clock: a store that goes by the same one has just looked at it.
+    /// [Gets](Self::get) a record and the time. A memory store with the same clock has just read it.
     pub(crate) async fn get_timed(
         &self,
         id: &SessionId,
@@ -116,6 +124,7 @@ pub(crate) trait ErasedStore: Send + Sync + 'static {
     fn delete<'a>(&'a self, id: &'a SessionId, owner: Option<&'a str>) -> Answer<'a, Result<bool, StoreError>>;
     fn owned_by<'a>(&'a self, owner: &'a str) -> Answer<'a, Result<Vec<Record>, StoreError>>;
     fn delete_expired(&self) -> Answer<'_, Result<u64, StoreError>>;
+    fn is_remote(&self) -> bool;
 }
 
 impl<S: Store> ErasedStore for S {
@@ -141,5 +150,9 @@ impl<S: Store> ErasedStore for S {
 
     fn delete_expired(&self) -> Answer<'_, Result<u64, StoreError>> {
         Box::pin(Store::delete_expired(self))
+    }
+
+    fn is_remote(&self) -> bool {
+        Store::is_remote(self)
     }
 }

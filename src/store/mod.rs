@@ -1,4 +1,4 @@
-//! Where records are kept: the contract of a [`Store`].
+//! The storage contract [`Store`], and the stores.
 
 #[cfg(feature = "_network")]
 mod deadline;
@@ -29,21 +29,19 @@ pub use crate::error::{StoreError, StoreErrorKind};
 pub use crate::record::{Record, RecordParts, Touch, Version};
 use crate::token::SessionId;
 
-/// Where records are kept.
+/// Storage of session records.
 ///
-/// A store never sees a token: a record holds only the SHA-256 of its secret. What a store must do is little,
-/// and every guarantee of this crate rests on it:
+/// A store never receives a token: a record contains only the SHA-256 of its secret. Every guarantee of this crate depends
+/// on three rules:
 ///
 /// - [`set`](Store::set) is one atomic compare-and-swap on the record's version. A store that reads, compares and
-///   writes in separate steps loses acknowledged writes and brings ended sessions back to life.
-/// - A record whose expiry has passed, by the store's own clock, is absent to every operation.
-/// - What a call answered is there for the next call, from whichever connection it comes. A replica that lags is no
-///   store.
+///   writes in separate steps loses acknowledged writes and revives ended sessions.
+/// - A record that has expired by the store's own clock is absent to every operation.
+/// - An operation sees the effects of every earlier one, on any connection. A replica that lags does not qualify.
 ///
-/// The module `testing` (feature `testing`) holds a suite that tries every rule of this contract against any
-/// store.
+/// The module `testing` (feature `testing`) has a conformance suite for this contract.
 ///
-/// Every operation may be dropped half-way by a client that goes away; it has then happened or not.
+/// A caller may drop the future of an operation before it completes; the operation has then happened or not.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a store of sessions",
     label = "not a `Store`",
@@ -52,22 +50,22 @@ use crate::token::SessionId;
     note = "a layer is made of a store, `SessionLayer::new(store)`, and added to a router, `.layer(…)`"
 )]
 pub trait Store: Send + Sync + 'static {
-    /// The record of this id; `None` where there is none or it has expired.
+    /// Returns the record of this id, or `None` if it is missing or expired.
     ///
     /// # Errors
     ///
-    /// [`Corrupt`](crate::store::StoreErrorKind::Corrupt) where what is stored is not a record;
-    /// [`Unavailable`](crate::store::StoreErrorKind::Unavailable) where the store cannot be asked.
+    /// [`Corrupt`](crate::store::StoreErrorKind::Corrupt) if the stored bytes are not a record;
+    /// [`Unavailable`](crate::store::StoreErrorKind::Unavailable) if the store does not answer.
     fn get(&self, id: &SessionId) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send;
 
-    /// Writes `record`, whole, only if what is stored now is what was `expected`.
+    /// Writes the whole `record` if the stored one is as `expected`.
     ///
-    /// [`Outcome::Refused`] is said only where it is certain that this call wrote nothing. A record whose expiry has passed
-    /// already is written like any other, and absent from then on.
+    /// The store returns [`Outcome::Refused`] only if this call certainly wrote nothing. It writes an expired record like
+    /// any other; the record is then absent.
     ///
     /// # Errors
     ///
-    /// After an error nobody knows whether it was written: the caller finds out.
+    /// After an error the caller does not know whether the record was written, and must read it.
     fn set(&self, record: &Record, expected: Expected) -> impl Future<Output = Result<Outcome, StoreError>> + Send;
 
     /// Moves the last-seen and expiry times of `record`, which was read before, and leaves everything else as it is, the
@@ -92,47 +90,55 @@ pub trait Store: Send + Sync + 'static {
     /// After an error the caller does not know whether the record was deleted.
     fn delete(&self, id: &SessionId, owner: Option<&str>) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// The records of this owner, oldest id first, without those that have expired.
+    /// Returns the live records of this owner in the order of their ids.
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](crate::store::StoreErrorKind::Unsupported) unless the store keeps an index of owners: the provided
-    /// method always says so.
+    /// [`Unsupported`](crate::store::StoreErrorKind::Unsupported) if the store has no index of owners; the provided method
+    /// always returns it.
     fn owned_by(&self, owner: &str) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send {
         let _ = owner;
         std::future::ready(Err(StoreError::new(StoreErrorKind::Unsupported)))
     }
 
-    /// Deletes what has expired, by the store's own clock; says how many records that were.
+    /// Deletes records that have expired by the store's own clock, and returns their number.
     ///
-    /// The provided method is for stores that expire by themselves: it does nothing and says 0.
+    /// The provided method is for stores that delete expired records by themselves: it does nothing and returns 0.
     ///
     /// # Errors
     ///
-    /// Where the store cannot be asked; some may have been deleted by then.
+    /// If the store fails; it may have deleted some records by then.
     fn delete_expired(&self) -> impl Future<Output = Result<u64, StoreError>> + Send {
         std::future::ready(Ok(0))
     }
+
+    /// Returns whether calls cross a network, to a server that other processes share.
+    ///
+    /// Before a commit tries again on such a store, it pauses for a random time of at most 250 milliseconds, by the timer of a
+    /// tokio runtime. The provided method returns `false`: a commit only lets other tasks run.
+    fn is_remote(&self) -> bool {
+        false
+    }
 }
 
-/// What must be stored for a [`Store::set`] to write.
+/// The condition of a [`Store::set`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "a store must handle every case; a new one would break its promise")]
 pub enum Expected {
-    /// Nothing, or a record that has expired.
+    /// No record, or an expired one.
     Absent,
     /// A record of this version.
     Version(Version),
 }
 
-/// What a [`Store::set`] did.
+/// The result of a [`Store::set`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "an atomic write was either made or not")]
 #[must_use]
 pub enum Outcome {
     /// The record was written.
     Written,
-    /// Something else than expected is stored, and nothing was written.
+    /// The stored record is not the expected one; nothing was written.
     Refused,
 }
 
@@ -159,5 +165,9 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn delete_expired(&self) -> impl Future<Output = Result<u64, StoreError>> + Send {
         (**self).delete_expired()
+    }
+
+    fn is_remote(&self) -> bool {
+        (**self).is_remote()
     }
 }

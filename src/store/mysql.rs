@@ -23,6 +23,8 @@ const UNCHANGED: u64 = 1;
 /// # Ok(()) }
 /// ```
 ///
+/// Its methods are those of [`SqlStore`].
+///
 /// Records expire by the database's clock, so a node with a wrong clock deletes no live session. The clocks of the nodes
 /// should still agree within seconds, because each node computes the expiry of the records that it writes.
 /// [`Sessions::sweep_every`](crate::Sessions::sweep_every) deletes expired records; run it on one node or on several.

@@ -18,6 +18,8 @@ use super::sql::{Dialect, SWEEP_BATCH_SIZE, SqlFailure, SqlStore, Table};
 /// # Ok(()) }
 /// ```
 ///
+/// Its methods are those of [`SqlStore`].
+///
 /// Records expire by the database's clock, so a node with a wrong clock deletes no live session. The clocks of the nodes
 /// should still agree within seconds, because each node computes the expiry of the records that it writes.
 /// [`Sessions::sweep_every`](crate::Sessions::sweep_every) deletes expired records; run it on one node or on several.
@@ -54,7 +56,7 @@ impl Dialect for Postgres {
             table.index("expires_at")
         );
         let mut transaction = pool.begin().await?;
-        // Without the lock, two nodes that run `CREATE TABLE IF NOT EXISTS` at once can violate a constraint of the catalog.
+        // Without the lock, concurrent `CREATE TABLE IF NOT EXISTS` can violate a constraint of the catalog.
         let lock = sqlx::query("SELECT pg_advisory_xact_lock(hashtext($1))").bind(name);
         lock.execute(&mut *transaction).await?;
         sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *transaction).await?;

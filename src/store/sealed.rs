@@ -1,4 +1,4 @@
-//! Records that are encrypted where they are stored.
+//! Encrypted records in any store.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,17 +13,19 @@ use crate::keys::KeyRing;
 use crate::record::{Record, RecordParts};
 use crate::token::{SessionId, random};
 
-/// A store whose records are encrypted: who reads the database, a backup or its disk learns no value of a session, and who
-/// writes to it cannot forge one.
+/// A store that encrypts the state of its records.
 ///
-/// The state of each record is sealed with XChaCha20-Poly1305 under the first key of the ring, and bound to the session's id, its
-/// version and its owner: a state that was moved to another session, truncated, or written without the key is
-/// [`Corrupt`](crate::store::StoreErrorKind::Corrupt), and so opens for nobody. What a database needs to find and to expire
-/// records stays readable, and the times can be moved: id, version, owner and times. That an older record of the same session was
-/// put back whole, cannot be told.
+/// Read access to the database, a backup or the disk does not reveal session values, and write access does not allow an
+/// attacker to forge them. Each state is sealed with XChaCha20-Poly1305 under the first key of the ring, and bound to the
+/// session's id, version and owner. A state that was copied to another session, truncated, or written without a key is
+/// [`Corrupt`](crate::store::StoreErrorKind::Corrupt) and opens no session.
 ///
-/// A state that was sealed under a key that the ring does not have is [`Unsupported`](crate::store::StoreErrorKind::Unsupported): a 503
-/// rather than a sign-out, as nodes whose keys are older must not take for absent what is there.
+/// Id, version, owner and times stay readable, because the database needs them. An attacker with write access can change
+/// the times, and can replace a record with an older one of the same session.
+///
+/// A state that was sealed under a key missing from the ring is
+/// [`Unsupported`](crate::store::StoreErrorKind::Unsupported), which the client sees as a 503. A node with outdated keys
+/// therefore ends no session.
 ///
 /// ```
 /// use sessile::{MemoryStore, SealedStore, SessionLayer};
@@ -42,23 +44,23 @@ pub struct SealedStore<S> {
 }
 
 impl<S> SealedStore<S> {
-    /// Seals what `store` keeps.
+    /// Wraps a store.
     ///
     /// # Errors
     ///
-    /// A key that is shorter than 32 bytes.
+    /// If the cipher's key cannot be derived from a key of the ring.
     pub fn new(store: S, keys: &KeyRing) -> Result<Self, ConfigError> {
-        let names = keys.derive::<{ KEY_NAME }>("sealed record, name of the key", b"")?;
+        let ids = keys.derive::<KEY_ID_LENGTH>("sealed record, name of the key", b"")?;
         let keys = keys.derive::<32>("sealed record", b"")?;
         let keys =
-            names.into_iter().zip(keys).map(|(name, key)| Sealer { name, cipher: XChaCha20Poly1305::new(&key.into()) });
+            ids.into_iter().zip(keys).map(|(id, key)| Sealer { id, cipher: XChaCha20Poly1305::new(&key.into()) });
         Ok(Self { inner: store, keys: keys.collect(), reads_plain: false })
     }
 
-    /// Also reads records that are not sealed, to move to sealed ones without signing anybody out; each is sealed when it
-    /// is written again. Default: `false`.
+    /// Also reads unsealed records, and seals each when it is next written. Default: `false`.
     ///
-    /// For as long as it is on, whoever can write to the database can put an unsealed record there.
+    /// Use it to introduce encryption without ending sessions. While it is on, an attacker with write access to the
+    /// database can plant an unsealed record.
     #[must_use]
     pub fn with_dangerous_plain_records(mut self, reads_plain: bool) -> Self {
         self.reads_plain = reads_plain;
@@ -76,58 +78,56 @@ impl<S> SealedStore<S> {
         let Some((&FORMAT, sealed)) = record.state().split_first() else {
             return if self.reads_plain { Ok(record) } else { Err(StoreError::corrupt("the record is not sealed")) };
         };
-        let (name, sealed) = sealed.split_first_chunk().ok_or_else(truncated)?;
-        let Some(sealer) = self.keys.iter().find(|sealer| sealer.name == *name) else {
-            return Err(StoreError::unsupported("the record is sealed under a key that is not in the ring"));
+        let (id, sealed) = sealed.split_first_chunk().ok_or_else(truncated)?;
+        let Some(sealer) = self.keys.iter().find(|sealer| sealer.id == *id) else {
+            return Err(StoreError::unsupported("the record is sealed under an unknown key; add the key to the ring"));
         };
         let state = sealer.open(&record, sealed)?;
         Ok(Record::from_parts(RecordParts { state: state.into(), ..record.into_parts() }))
     }
 }
 
-/// The first byte of a sealed state; no format of a plain one.
+/// First byte of a sealed state; no plain format starts with it.
 const FORMAT: u8 = 0xff;
-/// How many bytes tell a key. They are derived from it, and give nothing of it away.
-const KEY_NAME: usize = 4;
-const NONCE: usize = 24;
+/// Length of a key's id, which is derived from the key and does not reveal it.
+const KEY_ID_LENGTH: usize = 4;
+const NONCE_LENGTH: usize = 24;
 
-/// One key.
+/// A key with its id.
 #[derive(Clone)]
 struct Sealer {
-    name: [u8; KEY_NAME],
+    id: [u8; KEY_ID_LENGTH],
     cipher: XChaCha20Poly1305,
 }
 
 impl Sealer {
     fn seal(&self, record: &Record) -> Result<Vec<u8>, StoreError> {
-        let nonce: [u8; NONCE] = random();
-        let bound = bound(record);
-        let payload = Payload { msg: record.state(), aad: &bound };
+        let nonce: [u8; NONCE_LENGTH] = random();
+        let payload = Payload { msg: record.state(), aad: &associated_data(record) };
         let sealed = self.cipher.encrypt(&XNonce::from(nonce), payload);
         let sealed = sealed.map_err(|_| StoreError::other("the record cannot be sealed"))?;
-        Ok([&[FORMAT], &self.name[..], &nonce[..], &sealed[..]].concat())
+        Ok([&[FORMAT], &self.id[..], &nonce[..], &sealed[..]].concat())
     }
 
     fn open(&self, record: &Record, sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
-        let (nonce, sealed) = sealed.split_first_chunk::<NONCE>().ok_or_else(truncated)?;
-        let bound = bound(record);
-        let payload = Payload { msg: sealed, aad: &bound };
+        let (nonce, sealed) = sealed.split_first_chunk::<NONCE_LENGTH>().ok_or_else(truncated)?;
+        let payload = Payload { msg: sealed, aad: &associated_data(record) };
         let opened = self.cipher.decrypt(&XNonce::from(*nonce), payload);
-        opened.map_err(|_| StoreError::corrupt("the record is not what was sealed"))
+        opened.map_err(|_| StoreError::corrupt("the sealed record was changed"))
     }
 }
 
-/// What a state is bound to: all that the store keeps beside it and that no touch moves.
-fn bound(record: &Record) -> Vec<u8> {
+/// Returns the fields that a state is bound to: all except the times, which a touch moves.
+fn associated_data(record: &Record) -> Vec<u8> {
     let owner = record.owner();
-    let mut bound = record.id().as_uuid().as_bytes().to_vec();
-    bound.extend(record.version().get().to_be_bytes());
-    bound.push(u8::from(owner.is_some()));
-    bound.extend(owner.unwrap_or_default().as_bytes());
-    bound
+    let mut data = record.id().as_uuid().as_bytes().to_vec();
+    data.extend(record.version().get().to_be_bytes());
+    data.push(u8::from(owner.is_some()));
+    data.extend(owner.unwrap_or_default().as_bytes());
+    data
 }
 
-/// The same record without a state that anybody could read: nobody with a key has written it.
+/// Replaces the state with one that does not decode.
 fn unreadable(record: Record) -> Record {
     Record::from_parts(RecordParts { state: [FORMAT].into(), ..record.into_parts() })
 }
@@ -153,7 +153,7 @@ impl<S: Store> Store for SealedStore<S> {
         self.inner.delete(id, owner).await
     }
 
-    /// What cannot be opened is listed without what it holds, so that it is seen and can be ended.
+    /// Lists a record that does not open without its state, so that the caller can end the session.
     async fn owned_by(&self, owner: &str) -> Result<Vec<Record>, StoreError> {
         let records = self.inner.owned_by(owner).await?;
         Ok(records.into_iter().map(|record| self.open(record.clone()).unwrap_or_else(|_| unreadable(record))).collect())
@@ -161,6 +161,10 @@ impl<S: Store> Store for SealedStore<S> {
 
     async fn delete_expired(&self) -> Result<u64, StoreError> {
         self.inner.delete_expired().await
+    }
+
+    fn is_remote(&self) -> bool {
+        self.inner.is_remote()
     }
 }
 

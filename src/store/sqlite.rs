@@ -22,9 +22,9 @@ use super::sql::{Dialect, SWEEP_BATCH_SIZE, SqlFailure, SqlStore, Table};
 /// # Ok(()) }
 /// ```
 ///
-/// [`connect`](SqlStore::connect) creates a missing file and opens it in WAL mode, which does not work on a network file
-/// system. A URL with `mode=` or `immutable=` switches both off. A database in memory (`sqlite::memory:`) is lost with the
-/// store. Open a pool for [`new`](SqlStore::new) in WAL mode and with a busy timeout.
+/// Its methods are those of [`SqlStore`]. [`connect`](SqlStore::connect) creates a missing file and opens it in WAL mode,
+/// which does not work on a network file system. A URL with `mode=` or `immutable=` switches both off. A database in memory
+/// (`sqlite::memory:`) is lost with the store. Open a pool for [`new`](SqlStore::new) in WAL mode and with a busy timeout.
 ///
 /// The writers of one process wait in a queue, so only those of another process can lock the file; the store waits for
 /// them.
@@ -51,7 +51,7 @@ impl Dialect for Sqlite {
             options = options.create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
         }
         if is_in_memory {
-            // Each connection would have a database of its own, which would be lost when the pool closes the connection.
+            // Each connection has its own database, which is lost when the pool closes the connection.
             pool = pool.max_connections(1).idle_timeout(None).max_lifetime(None);
         }
         pool.connect_with(options).await

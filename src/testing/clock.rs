@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use crate::clock::{Clock, Timestamp};
 
-/// A clock that stands still until it is moved. Clones show the same time.
+/// A clock that stands still until a test moves it. Clones share their time.
 ///
 /// ```
 /// use std::time::Duration;
@@ -24,24 +24,24 @@ use crate::clock::{Clock, Timestamp};
 pub struct ManualClock(Arc<AtomicI64>);
 
 impl ManualClock {
-    /// A clock that shows the present time.
+    /// Creates a clock at the system time.
     #[must_use]
     pub fn new() -> Self {
         Self::at(OffsetDateTime::now_utc())
     }
 
-    /// A clock that shows this time.
+    /// Creates a clock at this time.
     #[must_use]
     pub fn at(now: OffsetDateTime) -> Self {
         Self(Arc::new(AtomicI64::new(Timestamp::from(now).milliseconds())))
     }
 
-    /// Moves the clock on.
+    /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
         self.0.store(self.timestamp().plus(by).milliseconds(), Ordering::SeqCst);
     }
 
-    /// What the clock shows.
+    /// Returns the time of the clock.
     #[must_use]
     pub fn now(&self) -> OffsetDateTime {
         self.timestamp().into()

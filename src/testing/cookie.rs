@@ -1,4 +1,4 @@
-//! The header by which a test's request has a session.
+//! `Cookie` headers for requests in tests.
 
 use http::HeaderValue;
 
@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::layer::SessionLayer;
 use crate::token::Token;
 
-/// The value of the `Cookie` header with which a request presents this token to this layer.
+/// Returns the `Cookie` header that presents this token to this layer.
 ///
 /// ```
 /// # #[tokio::main]
@@ -22,12 +22,12 @@ use crate::token::Token;
 #[must_use]
 pub fn cookie<M>(layer: &SessionLayer<M>, token: &Token) -> HeaderValue {
     let text = format!("{}={}", layer.cookie_name(), layer.cookie_value(token));
-    let mut value = HeaderValue::try_from(text).expect("a cookie's name and a token are printable ASCII");
+    let mut value = HeaderValue::try_from(text).expect("the cookie name and the token are printable ASCII");
     value.set_sensitive(true);
     value
 }
 
-/// Creates a session that is signed in for this owner, and gives the [`Cookie` header](cookie) that opens it.
+/// Creates a session of this owner and returns its [`Cookie` header](cookie).
 ///
 /// ```
 /// # #[tokio::main]
@@ -42,7 +42,7 @@ pub fn cookie<M>(layer: &SessionLayer<M>, token: &Token) -> HeaderValue {
 ///
 /// # Errors
 ///
-/// Those of [`Sessions::create_owned_by`](crate::Sessions::create_owned_by).
+/// The errors of [`Sessions::create_owned_by`](crate::Sessions::create_owned_by).
 pub async fn sign_in<M>(layer: &SessionLayer<M>, owner: &str) -> Result<HeaderValue, Error> {
     let (_, token) = layer.sessions().create_owned_by(owner, &()).await?;
     Ok(cookie(layer, &token))

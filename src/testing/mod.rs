@@ -1,5 +1,4 @@
-//! For tests of applications and of stores: signed-in requests without a browser, a clock that can be moved, and the
-//! [rules](conformance) that a store must keep.
+//! Tools for tests: signed-in requests without a browser, a manual clock, and the [rules](conformance) for stores.
 
 mod clock;
 pub mod conformance;

@@ -16,7 +16,7 @@ pub use self::header::TokenHeader;
 
 use crate::token::Token;
 
-/// Where a request carried its token. The response carries a new one in the same place.
+/// The place of the token in a request. The response carries a new one in the same place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum TokenLocation {
     #[default]
@@ -24,7 +24,7 @@ pub(crate) enum TokenLocation {
     Header,
 }
 
-/// Where a layer reads and writes tokens.
+/// The places where a layer reads and writes tokens.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Transport {
     pub(crate) cookie: CookieTemplate,

@@ -70,6 +70,7 @@ fn assert_ended(world: &World, answer: &Answer, stage: Stage) {
     assert_eq!(world.events.count(EventKind::Ended), 1, "{stage:?}");
 }
 
+// guarantee: 2
 /// The handler abandons a sign-in's commit at four stages and signs out; cookie and record are removed, with one event.
 #[tokio::test]
 async fn sign_out_after_an_abandoned_sign_in_ends_the_session() {
@@ -183,6 +184,7 @@ async fn sign_out_during_a_pending_commit_ends_the_session() {
     }
 }
 
+// guarantee: 14
 /// Another request signs in first; the sign-out of the abandoned sign-in answers 409, and the other session stays live.
 #[tokio::test]
 async fn abandoned_sign_in_does_not_end_another_requests_sign_in() {

@@ -71,6 +71,7 @@ async fn begin(world: &World) -> String {
     token
 }
 
+// guarantee: 12
 /// A request with an insert, a remove and an update is dropped at each poll; no partial commit is ever stored.
 #[tokio::test]
 async fn dropped_request_commits_all_its_writes_or_none() {
@@ -131,6 +132,7 @@ async fn dropped_sign_out_ends_session_or_leaves_it_live() {
     .await;
 }
 
+// guarantee: 12
 /// A sign-in with an insert is dropped at each poll; owner, value and token rotation change together.
 #[tokio::test]
 async fn dropped_sign_in_applies_completely_or_not_at_all() {
@@ -177,6 +179,7 @@ async fn dropped_touch_leaves_session_intact() {
     }
 }
 
+// guarantee: 12
 /// A request that creates a session is dropped at each poll; a completed request's token opens both keys.
 #[tokio::test]
 async fn dropped_creation_leaves_at_most_one_session() {
@@ -438,6 +441,7 @@ async fn abandoned_commit_with_store_fault_takes_effect_once() {
     }
 }
 
+// guarantee: 3
 /// Another request rotates first; the later rotation under the retired token is dropped, and its update still commits.
 #[tokio::test]
 async fn rotation_after_abandoned_commit_keeps_concurrent_rotation() {

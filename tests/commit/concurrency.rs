@@ -47,6 +47,7 @@ async fn join(requests: Vec<JoinHandle<Answer>>) -> Vec<Answer> {
     answers
 }
 
+// guarantee: 1
 /// Fifty requests load the session before any commits, and each inserts one key; all fifty keys are stored.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn fifty_concurrent_inserts_of_different_keys_are_all_kept() {
@@ -68,6 +69,8 @@ async fn fifty_concurrent_inserts_of_different_keys_are_all_kept() {
     }
 }
 
+// guarantee: 1
+// checklist: 37
 /// Fifty concurrent requests increment a counter; they return the numbers 1 to 50, and 50 is stored.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn fifty_concurrent_update_now_calls_return_distinct_numbers() {
@@ -152,6 +155,7 @@ async fn last_committed_insert_of_a_key_stays() {
     }
 }
 
+// guarantee: 1
 /// Two requests load the same record and insert one key; both get 200, and the later commit's value stays.
 #[tokio::test]
 async fn later_of_two_inserts_of_one_key_stays() {

@@ -47,7 +47,7 @@ async fn update_closure_reruns_after_a_concurrent_commit() {
     session.commit().await.unwrap();
     let mut keys = sessions.find_by_id(&id).await.unwrap().unwrap().keys();
     keys.sort();
-    assert_eq!(keys, ["mine", "n", "start", "concurrent"]);
+    assert_eq!(keys, ["concurrent", "mine", "n", "start"]);
 }
 
 /// Increments `n` with a closure that calls `during` on the same session the first time it runs.

@@ -66,6 +66,7 @@ async fn set_that_fails_before_it_is_applied_is_retried() {
     assert!(world.saw(EventKind::StoreFailed));
 }
 
+// guarantee: 13
 /// A commit whose `set` is applied with a lost result finds its commit id in the record; the increment counts once.
 #[tokio::test]
 async fn set_that_fails_after_it_is_applied_is_not_retried() {
@@ -78,6 +79,7 @@ async fn set_that_fails_after_it_is_applied_is_not_retried() {
     assert_eq!(world.read::<u32>(&token, "n").await, Some(1));
 }
 
+// guarantee: 13
 /// A failed `set` is applied just before its retry; the increment counts once.
 #[tokio::test]
 async fn late_set_takes_effect_once() {
@@ -113,6 +115,7 @@ async fn update_now_returns_the_stored_value_after_a_late_set() {
     assert_eq!(world.read::<u32>(&token, "ticket").await, Some(returned));
 }
 
+// guarantee: 6
 /// While every `set` fails, inserts, rotations, sign-ins and `update_now` answer 503; the old session stays unchanged.
 #[tokio::test]
 async fn permanent_set_failure_is_a_503_without_a_cookie() {
@@ -162,6 +165,7 @@ async fn store_outage_during_a_commit_is_a_503() {
     }
 }
 
+// guarantee: 6
 /// While every `set` fails, an insert or a sign-in without a session answers 503.
 #[tokio::test]
 async fn failed_creation_sets_no_cookie_and_leaves_no_record() {
@@ -207,6 +211,7 @@ async fn rotation_and_sign_in_survive_a_store_fault() {
     }
 }
 
+// guarantee: 6
 /// The `set` fails and the record is deleted before the retry; the sign-in answers 503 and sets no cookie.
 #[tokio::test]
 async fn sign_in_with_unknown_outcome_is_a_503() {
@@ -225,6 +230,7 @@ async fn sign_in_with_unknown_outcome_is_a_503() {
     }
 }
 
+// guarantee: 6
 /// A failed `touch` raises `UpkeepFailed`; the response is 200 and the session stays live.
 #[tokio::test]
 async fn failed_touch_raises_an_event_and_the_request_succeeds() {
@@ -336,6 +342,7 @@ async fn increment_with_unknown_outcome(fault: Fault, others: u32) -> (StatusCod
     (answer.status, world.read::<u32>(&token, "n").await.unwrap_or(0))
 }
 
+// guarantee: 13
 /// With up to 7 commits in between, the commit takes effect once; with 9 or more it fails with 503, without a retry.
 #[tokio::test]
 async fn commit_with_unknown_outcome_is_retried_only_if_safe() {
@@ -366,6 +373,7 @@ async fn commit_with_unknown_outcome_is_retried_only_if_safe() {
     }
 }
 
+// guarantee: 6
 /// A handler ignores its commit's failure and succeeds; the response is 503, for new and existing sessions.
 #[tokio::test]
 async fn ignored_commit_failure_fails_the_response() {
@@ -421,6 +429,7 @@ async fn committed_session_sets_its_cookie_after_a_later_failure() {
     assert_eq!(world.opens(&answer.token()).await.unwrap().keys, ["first"]);
 }
 
+// guarantee: 13
 /// Sixteen concurrent clients increment under random faults; every acknowledged number is unique and counted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn random_faults_never_lose_or_repeat_an_increment() {

@@ -42,6 +42,10 @@ impl Store for RemoteStore {
         sleep(ROUND_TRIP).await;
         self.0.delete(id, owner).await
     }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
 }
 
 /// A hundred sessions opened before the first commit all increment; 99 of them need one more get and set.

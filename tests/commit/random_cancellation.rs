@@ -34,7 +34,7 @@ impl Wake for Woken {
 
 /// Polls woken futures in random order, drops up to `max_dropped` of them, and returns the outputs of the others.
 ///
-/// Panics if a future is pending and was never woken.
+/// Panics if futures are pending and none of them is woken.
 async fn run<T>(
     seed: &mut u64,
     futures: Vec<Pin<Box<dyn Future<Output = T> + Send>>>,
@@ -50,7 +50,7 @@ async fn run<T>(
         }
         let woken: Vec<usize> = (0..waiting.len()).filter(|place| waiting[*place].1.0.load(Ordering::SeqCst)).collect();
         if woken.is_empty() {
-            assert!(waiting.is_empty(), "{} futures are pending and were never woken", waiting.len());
+            assert!(waiting.is_empty(), "{} futures are pending and are never woken", waiting.len());
             return done;
         }
         pend(1).await;

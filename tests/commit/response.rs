@@ -78,7 +78,7 @@ async fn every_status_below_500_commits() {
     }
 }
 
-// Checklist 26
+// checklist: 26
 /// A sign-out in a 500 response ends the session and removes the cookie; writes after it are discarded.
 #[tokio::test]
 async fn sign_out_takes_effect_with_any_status() {

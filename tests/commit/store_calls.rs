@@ -10,6 +10,7 @@ use sessile::{Session, Token};
 use support::race::{MINUTE, NO_TOKEN, World};
 use support::store::{Counts, Fault, Op};
 
+// guarantee: 5
 /// While every store operation fails, a handler that never loads the session succeeds without a store call.
 #[tokio::test]
 async fn request_without_session_use_makes_no_store_calls() {
@@ -27,6 +28,7 @@ async fn request_without_session_use_makes_no_store_calls() {
     }
 }
 
+// guarantee: 9
 /// Reads, removes, a clear, a rotation and a commit without a session make no store call.
 #[tokio::test]
 async fn request_without_cookie_and_writes_makes_no_store_calls() {
@@ -45,6 +47,7 @@ async fn request_without_cookie_and_writes_makes_no_store_calls() {
     assert!(world.memory.is_empty());
 }
 
+// guarantee: 5
 /// A handler loads and reads the session three times; the store gets one `get` call.
 #[tokio::test]
 async fn repeated_loads_and_reads_cost_one_get() {
@@ -107,6 +110,7 @@ async fn malformed_token_makes_no_store_calls() {
     }
 }
 
+// guarantee: 5
 /// Several writes in one request, or a write and a rotation, cost one `get` and one `set`.
 #[tokio::test]
 async fn any_number_of_writes_costs_one_set() {
@@ -148,6 +152,7 @@ async fn sign_in_costs_one_get_and_one_set() {
     assert_eq!(counts, Counts::gets(1).and_sets(1));
 }
 
+// guarantee: 5
 /// A commit with one conflict costs two `set` calls and one `get` besides the load.
 #[tokio::test]
 async fn conflict_costs_one_more_get_and_set() {
@@ -184,6 +189,7 @@ async fn sign_out_of_anonymous_session_costs_one_more_set() {
     assert_eq!(counts, Counts::gets(1).and_sets(1).and_deletes(1));
 }
 
+// guarantee: 7
 /// A read costs one `touch` after a tenth of the idle timeout, but not before it, twice, or soon after a write.
 #[tokio::test]
 async fn use_is_recorded_once_per_tenth_of_the_idle_timeout() {

@@ -74,7 +74,7 @@ async fn request_that_does_not_use_the_session_makes_no_store_call() {
     }
 }
 
-// Checklist 30
+// guarantee: 9
 /// Without a valid token, reads, empty changes, rotation and sign-out never call the store and set no cookie.
 #[tokio::test]
 async fn visitor_without_session_and_write_makes_no_store_call() {

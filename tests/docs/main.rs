@@ -7,9 +7,10 @@ mod pages;
 #[path = "../support/mod.rs"]
 mod support;
 
-mod claims;
 mod compile_errors;
 mod documents;
 mod examples;
+mod figures;
 mod getting_started;
+mod guarantees;
 mod quickstart;

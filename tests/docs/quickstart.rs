@@ -109,9 +109,9 @@ async fn fifty_requests_at_once_lose_nothing() {
     assert_eq!(answers, expected);
 }
 
-// Checklist 26
+// checklist: 26
 #[tokio::test]
-async fn slow_writes_and_a_sign_out_at_once_leave_no_session_behind() {
+async fn slow_writes_do_not_revive_a_session() {
     let site = Site::start("quickstart");
     for owner in [false, true] {
         let mut visitor = site.visitor();

@@ -91,7 +91,7 @@ async fn vary_of(client: &mut Client, path: &str, requested: &[&str]) -> Vec<Str
     names.filter(|name| !name.is_empty()).collect()
 }
 
-// Checklist 32
+// checklist: 32
 /// Responses that set or remove the cookie have `no-store` and `Vary: cookie`, whatever the handler sets.
 #[tokio::test]
 async fn response_with_a_cookie_is_never_cached() {
@@ -109,7 +109,7 @@ async fn response_with_a_cookie_is_never_cached() {
     assert_eq!(reply.header("cache-control"), Some("no-store"), "also without a header of the handler");
 }
 
-// Checklist 32
+// checklist: 32
 /// Two `Cache-Control` headers of the handler become a single `no-store`.
 #[tokio::test]
 async fn no_store_replaces_all_cache_control_headers() {
@@ -118,6 +118,7 @@ async fn no_store_replaces_all_cache_control_headers() {
     assert_eq!(reply.all("cache-control"), ["no-store"]);
 }
 
+// checklist: 32
 /// Reads and writes add `Vary: cookie`, with and without an existing session.
 #[tokio::test]
 async fn response_that_used_the_session_varies_by_cookie() {
@@ -150,6 +151,7 @@ async fn vary_star_is_kept() {
     assert_eq!(vary_of(&mut client, "/read", &["accept", "*"]).await, ["accept", "*"]);
 }
 
+// checklist: 32
 /// `public` and `s-maxage` are replaced by `private`; other directives stay, with and without an existing session.
 #[tokio::test]
 async fn response_that_used_the_session_is_private() {

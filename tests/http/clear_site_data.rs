@@ -36,6 +36,7 @@ fn app(data: &[SiteData]) -> Router {
         .layer(layer)
 }
 
+// checklist: 32
 /// Only the sign-out that ends a session sends `Clear-Site-Data`, with all configured values in order.
 #[tokio::test]
 async fn sign_out_response_sends_clear_site_data() {

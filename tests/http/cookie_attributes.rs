@@ -47,7 +47,7 @@ fn assert_refused(builder: SessionLayerBuilder, reason: &str) {
     assert!(error.contains(reason), "{error:?} does not contain {reason:?}");
 }
 
-// Checklist 1, 7, 8, 9, 10, 12, 16
+// checklist: 1, 7, 8, 9, 10, 12, 16
 /// The default cookie is `__Host-id` with `Path=/`, `Secure`, `HttpOnly` and `SameSite=Lax`, and its value is a token.
 #[tokio::test]
 async fn default_cookie_has_host_prefix_and_secure_attributes() {
@@ -78,7 +78,7 @@ async fn configured_attributes_are_sent() {
     assert!(cookie.has("Partitioned") && cookie.has("Secure"));
 }
 
-// Checklist 8
+// checklist: 8
 /// With `with_secure(false)` the cookie has neither `Secure` nor a name prefix.
 #[tokio::test]
 async fn secure_is_omitted_only_if_disabled() {
@@ -87,7 +87,7 @@ async fn secure_is_omitted_only_if_disabled() {
     assert_eq!(cookie.name, "id");
 }
 
-// Checklist 9
+// checklist: 9
 /// The `SameSite` attribute has the configured value, with and without `Secure`.
 #[tokio::test]
 async fn same_site_is_always_sent() {
@@ -102,7 +102,7 @@ async fn same_site_is_always_sent() {
     }
 }
 
-// Checklist 10, 11, 12
+// checklist: 10
 /// Twelve combinations of secure, path, domain and HTTP prefix produce the expected name prefixes and attributes.
 #[tokio::test]
 async fn name_prefix_is_the_strongest_that_attributes_allow() {
@@ -134,7 +134,7 @@ async fn name_prefix_is_the_strongest_that_attributes_allow() {
     }
 }
 
-// Checklist 11
+// checklist: 11
 /// Building a layer with the HTTP prefix but without `HttpOnly` or `Secure` fails with that reason.
 #[test]
 fn http_prefix_requires_http_only_and_secure() {
@@ -143,15 +143,15 @@ fn http_prefix_requires_http_only_and_secure() {
     assert_refused(builder().with_http_prefix(true).with_path("/app").with_http_only(false), "HttpOnly");
 }
 
-// Checklist 9, 20
+// checklist: 9, 20
 /// Building a layer with `SameSite=None` or `Partitioned` but without `Secure` fails with that reason.
 #[test]
 fn same_site_none_and_partitioned_require_secure() {
-    assert_refused(builder().with_same_site(SameSite::None).with_secure(false), "SameSite=None without Secure");
-    assert_refused(builder().with_partitioned(true).with_secure(false), "Partitioned without Secure");
+    assert_refused(builder().with_same_site(SameSite::None).with_secure(false), "SameSite=None requires Secure");
+    assert_refused(builder().with_partitioned(true).with_secure(false), "Partitioned requires Secure");
 }
 
-// Checklist 13
+// checklist: 13
 /// Building a layer with an empty name or a name with forbidden characters fails.
 #[test]
 fn invalid_cookie_names_are_refused() {
@@ -187,7 +187,7 @@ fn invalid_cookie_names_are_refused() {
     }
 }
 
-// Checklist 13
+// checklist: 13
 /// A name of punctuation, digits and letters that RFC 9110 allows in a token works in both directions.
 #[tokio::test]
 async fn all_token_characters_are_allowed_in_a_cookie_name() {
@@ -199,7 +199,7 @@ async fn all_token_characters_are_allowed_in_a_cookie_name() {
     assert_eq!(client.get("/").await.text(), "key");
 }
 
-// Checklist 10
+// checklist: 10
 /// Names that start with a cookie prefix, in any letter case, are refused; similar names are accepted.
 #[test]
 fn cookie_names_with_a_prefix_are_refused() {
@@ -235,7 +235,7 @@ fn invalid_paths_are_refused() {
     }
 }
 
-// Checklist 14
+// checklist: 14
 /// A cookie whose name and value have 4,096 bytes is accepted, with and without a prefix; one more byte is refused.
 #[tokio::test]
 async fn cookie_may_have_4096_bytes_but_not_4097() {
@@ -248,7 +248,7 @@ async fn cookie_may_have_4096_bytes_but_not_4097() {
     }
 }
 
-// Checklist 14
+// checklist: 14
 /// A path and a domain of 1,024 bytes are accepted; one more byte is refused.
 #[tokio::test]
 async fn attribute_may_have_1024_bytes_but_not_1025() {
@@ -261,7 +261,7 @@ async fn attribute_may_have_1024_bytes_but_not_1025() {
     assert_refused(builder().with_domain(format!("{domain}d")), "1,024");
 }
 
-// Checklist 15
+// checklist: 15
 /// `Max-Age` of 400 days is accepted; one second or one millisecond more is refused.
 #[tokio::test]
 async fn max_age_may_have_400_days_but_not_more() {
@@ -283,14 +283,14 @@ fn invalid_lifetimes_are_refused() {
     assert_refused(with(Lifetime::new().with_idle_timeout(Duration::ZERO)), "idle");
     assert_refused(with(Lifetime::new().with_absolute_timeout(Duration::ZERO)), "absolute");
     assert_refused(with(Lifetime::new().with_max_age(Duration::ZERO)), "Max-Age");
-    assert_refused(with(Lifetime::new().with_refresh_interval(Duration::ZERO)), "rotation");
+    assert_refused(with(Lifetime::new().with_refresh_interval(Duration::ZERO)), "refresh");
     assert_refused(with(Lifetime::new().with_refresh_interval(Duration::from_millis(29_999))), "30 seconds");
     assert!(with(Lifetime::new().with_refresh_interval(Duration::from_secs(30))).build().is_ok());
     assert!(with(Lifetime::new().with_max_age(Duration::from_secs(1))).build().is_ok());
     assert!(with(Lifetime::new().without_idle_timeout()).build().is_ok());
 }
 
-// Checklist 16
+// checklist: 16
 /// The default cookie has no `Max-Age` or `Expires`; a configured `Max-Age` is sent.
 #[tokio::test]
 async fn cookie_has_no_max_age_by_default() {

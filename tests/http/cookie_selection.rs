@@ -114,7 +114,7 @@ fn encode(bytes: &[u8]) -> String {
     text
 }
 
-// Checklist 18
+// checklist: 18
 /// The cookie is found in one header or several, at any position, beside empty and malformed pairs.
 #[tokio::test]
 async fn session_cookie_is_found_among_other_cookies() {
@@ -157,7 +157,7 @@ async fn whitespace_around_cookie_name_and_value_is_ignored() {
     }
 }
 
-// Checklist 19
+// checklist: 19
 /// A malformed, invented or ended token before or after the valid cookie does not change the session that is loaded.
 #[tokio::test]
 async fn invalid_cookie_beside_valid_one_is_ignored() {
@@ -230,7 +230,7 @@ fn with_wrong_secret(token: &str) -> String {
     forged
 }
 
-// Checklist 19
+// checklist: 19
 /// Two valid cookies raise `Ambiguous` and open no session; each cookie alone still works.
 #[tokio::test]
 async fn two_live_sessions_in_one_request_open_neither() {
@@ -260,6 +260,7 @@ async fn write_with_two_live_sessions_creates_a_third() {
     Site::assert_loaded(&site.request(&[pair(&eve).as_bytes()]).await, "eve", Counts::gets(1));
 }
 
+// guarantee: 11
 /// Four to 200 invented tokens, in one header or many, cost exactly four `get` calls.
 #[tokio::test]
 async fn any_number_of_tokens_costs_at_most_four_gets() {
@@ -273,7 +274,8 @@ async fn any_number_of_tokens_costs_at_most_four_gets() {
     }
 }
 
-// Checklist 4
+// guarantee: 4
+// checklist: 4
 /// A well-formed token without a session opens nothing, and a write creates a session under a new id.
 #[tokio::test]
 async fn invented_token_is_never_adopted() {
@@ -288,7 +290,8 @@ async fn invented_token_is_never_adopted() {
     Site::assert_loaded(&site.request(&[pair(&token).as_bytes()]).await, "no session", Counts::gets(1));
 }
 
-// Checklist 4
+// guarantee: 4
+// checklist: 4
 /// A write with an ended session's token creates a session under a new id; the old token opens nothing.
 #[tokio::test]
 async fn token_of_ended_session_is_never_adopted() {
@@ -300,7 +303,7 @@ async fn token_of_ended_session_is_never_adopted() {
     Site::assert_loaded(&site.request(&[pair(&token).as_bytes()]).await, "no session", Counts::gets(1));
 }
 
-// Checklist 5
+// checklist: 5
 /// Thirty malformed values cost no store call, appear in no response header, and do not hide a valid cookie.
 #[tokio::test]
 async fn malformed_token_costs_no_store_call_and_is_not_reflected() {
@@ -426,7 +429,7 @@ async fn similar_cookie_names_are_ignored() {
     Site::assert_loaded(&site.request(&[nested.as_bytes()]).await, "no session", Counts::NONE);
 }
 
-// Checklist 6
+// checklist: 6
 /// A valid token in the URL, other headers or a form body opens no session and costs no store call.
 #[tokio::test]
 async fn token_outside_the_cookie_is_ignored() {

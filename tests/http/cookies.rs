@@ -79,7 +79,7 @@ async fn max_age_is_limited_to_the_rest_of_the_absolute_timeout() {
     assert_eq!(client.post("/rotate").await.set_cookie().max_age(), Some(24 * 60 * 60 - 30 * 60));
 }
 
-// Checklist 20
+// checklist: 20
 /// For five configurations the removal repeats the cookie's attributes, with an empty value and `Max-Age=0`.
 #[tokio::test]
 async fn removal_cookie_repeats_all_identifying_attributes() {
@@ -104,7 +104,7 @@ async fn removal_cookie_repeats_all_identifying_attributes() {
     }
 }
 
-// Checklist 17
+// checklist: 17
 /// One request signs in, rotates and signs out, with and without commits between; it sends one removal cookie.
 #[tokio::test]
 async fn sign_in_rotation_and_sign_out_send_one_cookie() {
@@ -118,7 +118,7 @@ async fn sign_in_rotation_and_sign_out_send_one_cookie() {
     }
 }
 
-// Checklist 17
+// checklist: 17
 /// One request signs out and writes; its only cookie opens a new session, and the old token opens nothing.
 #[tokio::test]
 async fn write_after_sign_out_sends_only_the_new_cookie() {
@@ -134,7 +134,7 @@ async fn write_after_sign_out_sends_only_the_new_cookie() {
     assert_eq!(Client::with_cookie(&app, "__Host-id", &old).get("/").await.text(), "");
 }
 
-// Checklist 17
+// checklist: 17
 /// One request signs in two owners, one after the other; only the second owner's session remains, with one cookie.
 #[tokio::test]
 async fn second_sign_in_of_a_request_sends_only_its_token() {
@@ -149,7 +149,7 @@ async fn second_sign_in_of_a_request_sends_only_its_token() {
     assert!(sessions.owned_by("ada").await.unwrap().is_empty());
 }
 
-// Checklist 30
+// checklist: 30
 /// Reads, a sign-out and a rotation without a session set no cookie and store nothing.
 #[tokio::test]
 async fn client_without_writes_gets_no_cookie_and_no_record() {
@@ -184,7 +184,7 @@ async fn cookie_is_sent_only_when_the_token_changes() {
     client.post("/sign-out").await.assert_no_cookie();
 }
 
-// Checklist 15
+// checklist: 15
 /// A cookie with `Max-Age` is sent again, with the same token, once a day of use, but not without session use.
 #[tokio::test]
 async fn persistent_cookie_is_renewed_while_session_is_used() {

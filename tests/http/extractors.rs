@@ -72,7 +72,7 @@ async fn session_extractor_works_without_a_cookie() {
     assert_eq!(client.get("/keys").await.text(), "key");
 }
 
-// Checklist 21
+// checklist: 21
 /// `Option<Session>` is `None` without a cookie, with invalid tokens and after a sign-out.
 #[tokio::test]
 async fn optional_session_is_none_without_a_live_session() {

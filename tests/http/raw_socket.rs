@@ -145,6 +145,7 @@ async fn request_sent_byte_by_byte_is_served() {
     assert_eq!(server.store.counts(), Counts::gets(1).and_sets(1));
 }
 
+// guarantee: 11
 /// A request with 99 unknown tokens before a valid one costs four gets and loads no session.
 #[tokio::test]
 async fn hundred_session_cookies_cost_four_gets() {
@@ -165,6 +166,7 @@ async fn hundred_session_cookies_cost_four_gets() {
     server.assert_working().await;
 }
 
+// guarantee: 11
 /// With up to 4 MiB of cookies, the request is either committed or refused without a store call.
 #[tokio::test]
 async fn huge_cookie_header_is_served_or_refused() {
@@ -220,6 +222,7 @@ async fn pipelined_requests_each_commit_once() {
     assert_eq!(counts, (1..=80).collect::<Vec<_>>());
 }
 
+// guarantee: 11
 /// A request cut off after each of its bytes changes the session only where it was complete.
 #[tokio::test]
 async fn truncated_request_commits_all_or_nothing() {

@@ -107,6 +107,7 @@ fn forged(cookie: &str) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
+// guarantee: 11
 /// A valid cookie after 15 forged ones opens its session; after 16 it does not.
 #[tokio::test]
 async fn at_most_sixteen_protected_cookies_are_verified() {

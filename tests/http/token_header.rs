@@ -212,5 +212,5 @@ fn invalid_token_header_names_are_config_errors() {
         assert!(TokenHeader::bearer().with_response_name(name).is_err(), "{name}");
     }
     let builder = SessionLayer::builder(MemoryStore::new()).without_cookie();
-    assert!(builder.build().unwrap_err().to_string().contains("neither"));
+    assert!(builder.build().unwrap_err().to_string().contains("with_token_header"));
 }

@@ -127,6 +127,8 @@ async fn debug_and_commit(session: Session, dump: Dump) -> Result<(), Error> {
     Ok(())
 }
 
+// guarantee: 8
+// checklist: 7
 /// A flow through every operation is captured at TRACE; no token or secret is found in any encoding.
 #[tokio::test]
 async fn store_log_debug_and_errors_contain_no_secret() {
@@ -229,6 +231,8 @@ async fn store_log_debug_and_errors_contain_no_secret() {
     }
 }
 
+// guarantee: 8
+// checklist: 36
 /// Tokens forged from the id and each 16 bytes of the record open nothing.
 #[tokio::test]
 async fn bytes_of_a_stored_record_open_no_session() {

@@ -93,7 +93,8 @@ fn assert_hidden(text: &str, tokens: &[String]) {
     }
 }
 
-// Checklist 7, 33
+// guarantee: 8
+// checklist: 33
 /// Creation, sign-in, rotation, refresh, replay, CSRF and store failures are logged by id, without tokens or values.
 #[tokio::test]
 async fn trace_log_of_a_whole_flow_has_no_token() {
@@ -258,7 +259,7 @@ async fn debug_of_builder_and_layer_shows_the_cookie_name() {
     assert!(shown.contains("shop") && shown.contains("SessionLayer"), "{shown}");
 }
 
-// Checklist 22
+// checklist: 22
 /// The victim signs in under the attacker's token: the attacker's reads see nothing and its writes answer 409.
 #[tokio::test]
 async fn session_fixation_fails_at_the_sign_in() {

@@ -1,4 +1,4 @@
-//! Takes the code of the other crate, which is the first piece of text, out of each guide to moving.
+//! Extracts the code of the other crate, which is the first `text` block, from each migration guide.
 
 use std::env;
 use std::fs;
@@ -10,8 +10,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("cargo::rerun-if-changed={file}");
         let document = fs::read_to_string(&file)?;
         let code = document.split("```text\n").nth(1).and_then(|rest| rest.split("```").next());
-        let code = code.ok_or_else(|| format!("{file} shows no code of theirs"))?;
-        // One expression, as `include!` asks for.
+        let code = code.ok_or_else(|| format!("{file} has no code of the other crate: add a `text` block"))?;
+        // `include!` needs one expression.
         let code = format!("{{\n{code}\nOk(())\n}}\n");
         fs::write(PathBuf::from(env::var("OUT_DIR")?).join(format!("{guide}.rs")), code)?;
     }

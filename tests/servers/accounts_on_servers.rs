@@ -1,5 +1,4 @@
-//! What accounts need of sessions, on real servers, which the tests start themselves: the same functions that run in
-//! memory elsewhere, and the attacker too.
+//! Tests of accounts and of the random attacker on real servers, which they start; other files run them in memory.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -18,27 +17,29 @@ use sessile::{PostgresStore, RedisStore, SealedStore};
 use self::accounts::{Setup, csrf_rules, flash_rules, owners_rules, protected_rules};
 use self::servers::Server;
 
-/// How many runs of the attacker: each step of them is some round trips.
-const RUNS: u32 = 40;
+/// Number of random runs of the attacker; each step costs some round trips.
+const ATTACKER_RUNS: u32 = 40;
 
+/// Accounts and the attacker, on Redis.
 #[test]
 fn on_redis() {
     let server = Server::redis();
-    all(async || RedisStore::connect(&server.url()).await.unwrap());
+    check_all(async || RedisStore::connect(&server.url()).await.unwrap());
 }
 
+/// Accounts and the attacker, on PostgreSQL.
 #[test]
 fn on_postgres() {
     let server = Server::postgres();
-    all(async || {
+    check_all(async || {
         let store = PostgresStore::connect(&server.url()).await.unwrap();
         store.migrate().await.unwrap();
         store
     });
 }
 
-/// Stores whose records are sealed, on one server.
-struct Sealed<S> {
+/// Sealed stores on one server.
+struct SealedFixture<S> {
     url: String,
     connect: fn(String) -> Connecting<S>,
     expires_by_itself: bool,
@@ -46,7 +47,7 @@ struct Sealed<S> {
 
 type Connecting<S> = Pin<Box<dyn Future<Output = S> + Send>>;
 
-impl<S: Store + Clone> Fixture for Sealed<S> {
+impl<S: Store + Clone> Fixture for SealedFixture<S> {
     type Store = SealedStore<S>;
 
     async fn open(&self) -> Self::Store {
@@ -69,21 +70,23 @@ impl<S: Store + Clone> Fixture for Sealed<S> {
         !self.expires_by_itself
     }
 
-    /// Sealed without optimisation, more would hold up what else runs here. In memory it is tried to the end.
+    /// Smaller than the default, because sealing is slow without optimization; the test in memory uses the default.
     fn largest_state(&self) -> usize {
         1 << 20
     }
 }
 
+/// Sealed records pass the conformance suite and the rules of accounts, on Redis.
 #[tokio::test(flavor = "multi_thread")]
 async fn sealed_records_on_redis() {
     let server = Server::redis();
     let connect = |url: String| -> Connecting<RedisStore> {
         Box::pin(async move { RedisStore::connect(&url).await.unwrap().with_deadline(Duration::from_secs(20)) })
     };
-    sealed(Sealed { url: server.url(), connect, expires_by_itself: true }).await;
+    check_sealed(SealedFixture { url: server.url(), connect, expires_by_itself: true }).await;
 }
 
+/// Sealed records pass the conformance suite and the rules of accounts, on PostgreSQL.
 #[tokio::test(flavor = "multi_thread")]
 async fn sealed_records_on_postgres() {
     let server = Server::postgres();
@@ -94,17 +97,17 @@ async fn sealed_records_on_postgres() {
             store.with_deadline(Duration::from_secs(20))
         })
     };
-    sealed(Sealed { url: server.url(), connect, expires_by_itself: false }).await;
+    check_sealed(SealedFixture { url: server.url(), connect, expires_by_itself: false }).await;
 }
 
-async fn sealed<S: Store + Clone>(stores: Sealed<S>) {
-    check(&stores).await.assert();
-    let store = stores.open().await;
+async fn check_sealed<S: Store + Clone>(fixture: SealedFixture<S>) {
+    check(&fixture).await.assert();
+    let store = fixture.open().await;
     owners_rules!(one_after_another store =>);
     protected_rules!(one_after_another store =>);
 }
 
-fn all<S: Store + Clone>(open: impl AsyncFnOnce() -> S) {
+fn check_all<S: Store + Clone>(open: impl AsyncFnOnce() -> S) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
     let store = runtime.block_on(open());
     runtime.block_on(async {
@@ -113,7 +116,7 @@ fn all<S: Store + Clone>(open: impl AsyncFnOnce() -> S) {
         owners_rules!(one_after_another store =>);
         protected_rules!(one_after_another store =>);
     });
-    let config = ProptestConfig { cases: RUNS, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig { cases: ATTACKER_RUNS, failure_persistence: None, ..ProptestConfig::default() };
     let random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let outcome = TestRunner::new_with_rng(config, random).run(&attacker::ops(1..60), |ops| {
         runtime.block_on(attacker::run(&Setup::with_store(store.clone()), &ops));

@@ -15,7 +15,7 @@ use self::servers::{Directory, Server};
 
 struct Stores(Server);
 
-/// Each store has a proxy of its own, which counts round trips.
+/// Each store has its own proxy, which counts round trips.
 impl Fixture for Stores {
     type Store = ProxiedStore<RedisStore>;
 
@@ -314,7 +314,7 @@ async fn two_nodes_under_sentinel_lose_nothing_and_end_together() {
 
 /// The store finds the master through a sentinel, and the new master after a failover.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sentinel_leads_to_the_master_and_after_failover_to_the_next() {
+async fn a_sentinel_leads_to_the_current_master() {
     let group = SentinelGroup::start().await;
     let store = group.connect().await;
     let SentinelGroup { master, replica, sentinel } = group;

@@ -1,7 +1,7 @@
-//! How much room sessions take, as the guide to stores says it: on real servers, which the tests start themselves.
+//! Tests of the session sizes that the guide to stores states, on real servers, which they start.
 //!
-//! `cargo test --all-features --test sizes -- --nocapture` prints what is measured. The databases are not told to keep the data
-//! safe: that costs time here, and no room.
+//! `cargo test --all-features --test sizes -- --nocapture` prints the measurements. The databases run without durable
+//! writes, which take time and no space.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -23,16 +23,16 @@ use self::support::client::{Visitor, session_of};
 
 const GUIDE: &str = include_str!("../../docs/stores.md");
 
-/// How many sessions are in the database when it is measured.
+/// Number of sessions in a measured database.
 const SESSIONS: u64 = 10_000;
 
-/// An account with a name, a theme and three articles in the cart.
+/// Returns an owner and its session data: a name, a theme, and a cart of three articles.
 fn account(n: u64) -> (String, serde_json::Value) {
     let cart = ["assam", "sencha", "lapsang"].map(|article| json!({ "article": article, "count": 2 }));
     (format!("user:{n}"), json!({ "name": "Ada Lovelace", "theme": "dark", "cart": cart }))
 }
 
-/// Puts the accounts into a store.
+/// Creates a session for each account.
 async fn fill(store: impl Store + Clone) {
     let mut tasks = JoinSet::new();
     for part in 0..8 {
@@ -47,15 +47,18 @@ async fn fill(store: impl Store + Clone) {
     tasks.join_all().await;
 }
 
-/// The guide's row on this says so many bytes. Pages are filled differently from run to run, so that near is enough.
-fn assert_in_guide(of: &str, bytes: u64) {
-    println!("{of}: {bytes} bytes a session");
-    let row =
-        GUIDE.lines().find_map(|line| line.strip_prefix(&format!("| {of} | "))).expect("the guide has a row on it");
-    let said: u64 = row.split(' ').next().unwrap().replace(',', "").parse().unwrap();
-    assert!((said * 3 / 4..=said * 5 / 4).contains(&bytes), "{of}: {bytes} bytes, and the guide says {said}");
+/// Compares a measurement with its row of the guide, within a quarter: page fill varies between runs.
+fn assert_in_guide(name: &str, bytes: u64) {
+    println!("{name}: {bytes} bytes a session");
+    let row = GUIDE.lines().find_map(|line| line.strip_prefix(&format!("| {name} | "))).expect("a row of the guide");
+    let documented: u64 = row.split(' ').next().unwrap().replace(',', "").parse().unwrap();
+    assert!(
+        (documented * 3 / 4..=documented * 5 / 4).contains(&bytes),
+        "{name}: {bytes} bytes, the guide says {documented}"
+    );
 }
 
+/// The encoded record of an account has the size that the guide states.
 #[tokio::test]
 async fn a_record_is_as_large_as_the_guide_says() {
     let store = MemoryStore::new();
@@ -65,18 +68,19 @@ async fn a_record_is_as_large_as_the_guide_says() {
     assert_in_guide("record", store.get(&id).await.unwrap().unwrap().encode().len() as u64);
 }
 
+/// The record's header stays within the guide's bounds, even with many commits and rotations.
 #[tokio::test]
-async fn the_part_of_a_record_that_is_not_the_application_s_is_bounded_as_the_guide_says() {
+async fn the_record_header_is_bounded_as_the_guide_says() {
     let clock = ManualClock::new();
     let store = MemoryStore::new().with_clock(&clock);
     let layer = SessionLayer::builder(store.clone()).with_clock(&clock).build().unwrap();
     let mut browser = Visitor::new(&layer);
     browser.visit(async |session: Session| session.sign_in("user:1234")).await;
-    assert_eq!(browser.jar.header().unwrap().len(), 53, "the guide to proxies says so");
+    assert_eq!(browser.jar.header().unwrap().len(), 53, "the guide to proxies states another length");
     let id = session_of(&browser.token().unwrap());
     let size = async || store.get(&id).await.unwrap().unwrap().encode().len();
 
-    // As full as it is in a long life: all names of commits, a lifetime of its own.
+    // The header of a long-lived session: its own lifetime, and as many commit ids as it keeps.
     browser.visit(async |session: Session| session.set_lifetime(Lifetime::new())).await;
     for _ in 0..20 {
         browser
@@ -87,24 +91,25 @@ async fn the_part_of_a_record_that_is_not_the_application_s_is_bounded_as_the_gu
             .await;
     }
     let plain = size().await;
-    println!("nothing but the header: {plain} bytes");
+    println!("header of a long-lived session: {plain} bytes");
     assert!(plain <= 200, "{plain}");
 
-    // As full as it can be made: it remembers what was replaced in the last half minute, and no more of it than so many.
+    // The largest header: it keeps the tokens that were retired in the last half minute, up to a limit.
     let mut largest = 0;
     for _ in 0..200 {
         browser.visit(async |session: Session| session.rotate()).await;
         largest = largest.max(size().await);
     }
-    println!("after 200 rotations at once: {largest} bytes");
+    println!("header after 200 rotations at once: {largest} bytes");
     assert!((1024..=4096).contains(&largest), "{largest}");
     clock.advance(Duration::from_secs(31));
     browser.visit(async |session: Session| session.rotate()).await;
     let later = size().await;
-    println!("half a minute later: {later} bytes");
+    println!("header half a minute later: {later} bytes");
     assert!(later <= 250, "{later}");
 }
 
+/// The SQLite file has the size that the guide states.
 #[tokio::test]
 async fn sessions_on_sqlite() {
     let directory = Directory::new("sizes");
@@ -112,25 +117,26 @@ async fn sessions_on_sqlite() {
     let store = SqliteStore::connect(&url).await.unwrap();
     store.migrate().await.unwrap();
     fill(store.clone()).await;
-    let asked = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
-    let bytes: i64 = sqlx::query_scalar(asked).fetch_one(store.pool()).await.unwrap();
+    let query = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
+    let bytes: i64 = sqlx::query_scalar(query).fetch_one(store.pool()).await.unwrap();
     assert_in_guide("SQLite, the file", bytes.unsigned_abs() / SESSIONS);
 }
 
+/// The PostgreSQL table has the size that the guide states, and the guide's advice is valid SQL.
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_on_postgres() {
     let server = Server::postgres_with(&["fsync=off", "synchronous_commit=off"]);
     let store = PostgresStore::connect(&server.url()).await.unwrap();
     store.migrate().await.unwrap();
     fill(store.clone()).await;
-    let asked = "SELECT pg_total_relation_size('sessile_sessions')";
-    let bytes: i64 = sqlx::query_scalar(asked).fetch_one(store.pool()).await.unwrap();
+    let query = "SELECT pg_total_relation_size('sessile_sessions')";
+    let bytes: i64 = sqlx::query_scalar(query).fetch_one(store.pool()).await.unwrap();
     assert_in_guide("PostgreSQL, the table and its indexes", bytes.unsigned_abs() / SESSIONS);
-    // The advice of the guide is something that the server takes.
     let advice = GUIDE.split("```sql\n").nth(1).unwrap().split("```").next().unwrap();
     store.pool().execute(advice).await.unwrap();
 }
 
+/// The MariaDB table has the size that the guide states.
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_on_mariadb() {
     let server = Server::mariadb_with(&["innodb-flush-log-at-trx-commit=0"]);
@@ -138,18 +144,20 @@ async fn sessions_on_mariadb() {
     store.migrate().await.unwrap();
     fill(store.clone()).await;
     store.pool().execute("ANALYZE TABLE sessile_sessions").await.unwrap();
-    let asked = "SELECT CAST(data_length + index_length AS SIGNED) FROM information_schema.tables \
+    let query = "SELECT CAST(data_length + index_length AS SIGNED) FROM information_schema.tables \
                  WHERE table_name = 'sessile_sessions'";
-    let bytes: i64 = store.pool().fetch_one(asked).await.unwrap().get(0);
+    let bytes: i64 = store.pool().fetch_one(query).await.unwrap().get(0);
     assert_in_guide("MariaDB, the table and its indexes", bytes.unsigned_abs() / SESSIONS);
 }
 
+/// The Redis memory has the size that the guide states.
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_on_redis() {
     let server = Server::redis_with(&["--appendfsync", "no"]);
     let memory = || {
         let info = ask(server.port(), "INFO memory");
-        let used = info.lines().find_map(|line| line.strip_prefix("used_memory_dataset:")).expect("it says so");
+        let used =
+            info.lines().find_map(|line| line.strip_prefix("used_memory_dataset:")).expect("a line about the data set");
         used.trim().parse::<u64>().unwrap()
     };
     let before = memory();

@@ -1,5 +1,4 @@
-//! The stores over TLS, to real servers whose certificates are made here: the authority is trusted where it is named, and
-//! nowhere else.
+//! Tests of the stores over TLS, on real servers: a store trusts only the certificate authority that its URL names.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -15,18 +14,19 @@ use sessile::{MySqlStore, PostgresStore, RedisStore};
 
 use self::servers::{Directory, Server, free_port};
 
-/// An authority, and a certificate of it for this machine.
+/// A certificate authority, and a certificate for this machine that it signed.
 struct Certificates(Directory);
 
 impl Certificates {
-    /// The server that runs as this user may read the key.
+    /// Creates certificates whose key this user may read.
     fn for_user(user: &str) -> Self {
         let these = Self(Directory::new("certificates"));
-        these.make("authority", &["-subj", "/CN=an authority for a test"]);
+        these.make("authority", &["-subj", "/CN=test authority"]);
         let (signer, key) = (these.path("authority.crt"), these.path("authority.key"));
-        let of_authority = ["-CA", &signer, "-CAkey", &key, "-subj", "/CN=localhost"];
-        let for_us = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext", "basicConstraints=CA:FALSE"];
-        these.make("server", &[of_authority.as_slice(), &for_us].concat());
+        let signing = ["-CA", &signer, "-CAkey", &key, "-subj", "/CN=localhost"];
+        let extensions =
+            ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext", "basicConstraints=CA:FALSE"];
+        these.make("server", &[signing.as_slice(), &extensions].concat());
         servers::hand_over(Path::new(&these.path("server.key")), servers::unprivileged(user));
         these
     }
@@ -54,8 +54,8 @@ impl Certificates {
     }
 }
 
-/// The whole way of a session, over this store.
-async fn serves(store: impl Store + Clone) {
+/// Writes and reads a record and a session through this store.
+async fn check_session(store: impl Store + Clone) {
     let record = damage::record(1, Some("a"));
     assert_eq!(store.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
     assert_eq!(store.get(record.id()).await.unwrap().as_ref(), Some(&record));
@@ -64,6 +64,7 @@ async fn serves(store: impl Store + Clone) {
     assert_eq!(node.post("/count", Some(&cookie)).await.body, "1");
 }
 
+/// The Redis store connects over TLS and refuses an unknown authority and a connection without TLS.
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_over_tls() {
     let certificates = Certificates::for_user("root");
@@ -79,13 +80,14 @@ async fn redis_over_tls() {
     let _server = Server::redis_with(&[settings.as_slice(), &["--tls-auth-clients", "no"]].concat());
     let url = format!("rediss://127.0.0.1:{port}/");
     let trusted = TlsCertificates { client_tls: None, root_cert: Some(fs::read(&ca).unwrap()) };
-    serves(RedisStore::new(Client::build_with_tls(url.as_str(), trusted).unwrap())).await;
+    check_session(RedisStore::new(Client::build_with_tls(url.as_str(), trusted).unwrap())).await;
     let refused = RedisStore::connect(&url).await.unwrap_err();
-    assert_eq!(refused.kind(), StoreErrorKind::Unavailable, "an authority that nobody named is trusted: {refused:?}");
+    assert_eq!(refused.kind(), StoreErrorKind::Unavailable, "an unknown authority is trusted: {refused:?}");
     let refused = RedisStore::connect(&url.replace("rediss", "redis")).await.unwrap_err();
-    assert_eq!(refused.kind(), StoreErrorKind::Unavailable, "the port speaks without TLS: {refused:?}");
+    assert_eq!(refused.kind(), StoreErrorKind::Unavailable, "the port accepts a connection without TLS: {refused:?}");
 }
 
+/// The PostgreSQL store connects over TLS and refuses another authority.
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_over_tls() {
     let certificates = Certificates::for_user("postgres");
@@ -98,14 +100,18 @@ async fn postgres_over_tls() {
     let url = format!("{}?sslmode=verify-full&sslrootcert=", server.url());
     let store = PostgresStore::connect(&format!("{url}{ca}")).await.unwrap();
     store.migrate().await.unwrap();
-    serves(store.clone()).await;
-    let asked = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
-    assert!(sqlx::query_scalar::<_, bool>(asked).fetch_one(store.pool()).await.unwrap(), "it is not encrypted");
+    check_session(store.clone()).await;
+    let query = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    assert!(
+        sqlx::query_scalar::<_, bool>(query).fetch_one(store.pool()).await.unwrap(),
+        "the connection is not encrypted"
+    );
     let other = Certificates::for_user("postgres");
     let refused = PostgresStore::connect(&format!("{url}{}", other.path("authority.crt"))).await.unwrap_err();
     assert_eq!(refused.kind(), StoreErrorKind::Unavailable, "another authority is trusted: {refused:?}");
 }
 
+/// The MySQL store connects over TLS and refuses another authority.
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb_over_tls() {
     let certificates = Certificates::for_user("mysql");
@@ -119,10 +125,10 @@ async fn mariadb_over_tls() {
     let url = format!("{}?ssl-mode=VERIFY_IDENTITY&ssl-ca=", server.url());
     let store = MySqlStore::connect(&format!("{url}{ca}")).await.unwrap();
     store.migrate().await.unwrap();
-    serves(store.clone()).await;
-    let asked = "SELECT variable_value FROM information_schema.session_status WHERE variable_name = 'Ssl_cipher'";
-    let cipher: String = sqlx::query_scalar(asked).fetch_one(store.pool()).await.unwrap();
-    assert!(!cipher.is_empty(), "it is not encrypted");
+    check_session(store.clone()).await;
+    let query = "SELECT variable_value FROM information_schema.session_status WHERE variable_name = 'Ssl_cipher'";
+    let cipher: String = sqlx::query_scalar(query).fetch_one(store.pool()).await.unwrap();
+    assert!(!cipher.is_empty(), "the connection is not encrypted");
     let other = Certificates::for_user("mysql");
     let refused = MySqlStore::connect(&format!("{url}{}", other.path("authority.crt"))).await.unwrap_err();
     assert_eq!(refused.kind(), StoreErrorKind::Unavailable, "another authority is trusted: {refused:?}");

@@ -40,7 +40,8 @@ async fn plant(store: &MemoryStore, token: &str, key: &str, value: &[u8]) {
     change(store, token, |state| [state, &frame].concat()).await;
 }
 
-// Checklist 37
+// guarantee: 11
+// checklist: 37
 /// Arrays, maps and keys nested 100,000 levels deep fail with `TypeMismatch`, without a stack overflow.
 #[tokio::test]
 async fn value_nested_100_000_levels_deep_is_an_error() {

@@ -235,7 +235,7 @@ async fn detached_session_fails_if_its_creation_was_discarded() {
     assert!(store.is_empty());
 }
 
-// Checklist 26
+// checklist: 26
 /// After a sign-out, detached commits fail with `Ended` every time, and nothing is stored.
 #[tokio::test]
 async fn detached_write_after_sign_out_fails() {
@@ -263,7 +263,7 @@ async fn detached_write_after_sign_out_fails() {
     }
 }
 
-// Checklist 22
+// checklist: 22
 /// A session detached before a sign-in fails to commit and to reload with `Superseded`.
 #[tokio::test]
 async fn detached_write_from_before_a_sign_in_fails() {

@@ -81,6 +81,7 @@ async fn sign_out_before_a_delayed_set_drops_the_set() {
     }
 }
 
+// guarantee: 2
 /// A `touch` call reaches the store after the session's end; the request succeeds, and no record is left.
 #[tokio::test]
 async fn sign_out_before_a_delayed_touch_drops_the_touch() {
@@ -271,6 +272,8 @@ async fn one_of_eight_concurrent_sign_outs_removes_the_cookie() {
     }
 }
 
+// guarantee: 2
+// checklist: 26
 /// Reads, writes, a rotation, `update_now` and a detached commit run with a sign-out; no token and no record remain.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_concurrent_request_survives_a_sign_out() {
@@ -425,6 +428,7 @@ async fn session_operations_after_response_fail_with_response_sent() {
     assert_eq!(world.opens(&token).await.unwrap().keys, ["start"]);
 }
 
+// guarantee: 2
 /// A commit's result is lost and the session ends, but its record stays, marked as ended; a later write is dropped.
 #[tokio::test]
 async fn commit_found_in_an_ended_record_does_not_restore_it() {

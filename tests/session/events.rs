@@ -17,6 +17,7 @@ fn kinds(world: &World) -> Vec<EventKind> {
     world.events.take().into_iter().map(|(kind, _)| kind).collect()
 }
 
+// checklist: 33
 /// Creation, rotation, sign-in, sign-out and `end_all_of` raise their events in order; reads and writes raise none.
 #[tokio::test]
 async fn each_step_of_a_session_raises_its_events() {

@@ -33,6 +33,8 @@ async fn lives_for(world: &World, token: &str, step: Duration, max: Duration) ->
     panic!("the session is still live after {max:?}");
 }
 
+// guarantee: 7
+// checklist: 23
 /// A session with an idle timeout of 10 minutes is live a millisecond before it, and expired at it.
 #[tokio::test]
 async fn idle_timeout_is_exact_to_the_millisecond() {
@@ -45,6 +47,7 @@ async fn idle_timeout_is_exact_to_the_millisecond() {
     assert!(!world.is_live(&token).await);
 }
 
+// guarantee: 7
 /// Alternating reads and writes, 9 minutes apart, keep a session with an idle timeout of 10 minutes live for 3 hours.
 #[tokio::test]
 async fn reads_and_writes_extend_the_idle_timeout() {
@@ -108,6 +111,8 @@ async fn handler_without_a_load_does_not_extend_the_session() {
     assert!(!world.is_live(&token).await);
 }
 
+// guarantee: 7
+// checklist: 24
 /// A session with constant reads, or with writes and rotations, expires exactly at its absolute timeout.
 #[tokio::test]
 async fn absolute_timeout_ends_a_busy_session() {
@@ -170,6 +175,8 @@ async fn presets_have_the_timeouts_of_the_nist_levels() {
     absolute(Lifetime::aal3(), 10 * MINUTE, 12 * HOUR).await;
 }
 
+// guarantee: 7
+// checklist: 16
 /// `Max-Age` is limited to the absolute timeout; after the idle timeout a write creates another session.
 #[tokio::test]
 async fn cookie_of_an_expired_session_opens_nothing() {
@@ -375,6 +382,7 @@ async fn browser_keeps_cookie(lifetime: Lifetime, step: Duration, total: Duratio
     true
 }
 
+// checklist: 15
 /// Three lifetimes longer than their `Max-Age`: a browser that uses the session regularly never loses the cookie.
 #[tokio::test]
 async fn regular_use_renews_the_cookie_before_its_max_age() {

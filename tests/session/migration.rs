@@ -1,4 +1,4 @@
-//! Sessions of another crate are taken over: nobody is signed out, nothing is lost, and no old id is adopted.
+//! Sessions of another crate are taken over: users stay signed in, no value is lost, and no old id is adopted.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -28,18 +28,18 @@ use time::OffsetDateTime;
 use tokio::task::JoinSet;
 use tower::ServiceExt;
 
-/// What tower-sessions gave the browser.
+/// Cookie value that tower-sessions has set.
 const OLD: &str = "AAECAwQFBgcICQoLDA0ODw";
 const HOUR: time::Duration = time::Duration::HOUR;
 
-/// A store that also keeps all that was ever written to it.
+/// A store that also records every byte written to it.
 #[derive(Clone)]
-struct Recording {
+struct RecordingStore {
     inner: MemoryStore,
     written: Arc<Mutex<Vec<u8>>>,
 }
 
-impl Store for Recording {
+impl Store for RecordingStore {
     async fn get(&self, id: &SessionId) -> Result<Option<Record>, StoreError> {
         self.inner.get(id).await
     }
@@ -58,7 +58,7 @@ impl Store for Recording {
     }
 }
 
-/// Where the old sessions are: bytes under ids, as in a table of tower-sessions.
+/// The old sessions: bytes by id, as in a table of tower-sessions.
 #[derive(Clone, Default)]
 struct OldTable {
     rows: Arc<Mutex<HashMap<String, Vec<u8>>>>,
@@ -119,7 +119,7 @@ impl LegacySessions for OldTable {
     }
 }
 
-/// A record as the stores of tower-sessions encode it.
+/// Returns a record as the stores of tower-sessions encode it.
 fn record(data: &Value, expires_at: OffsetDateTime) -> Vec<u8> {
     let (year, day) = expires_at.to_ordinal_date();
     let (hour, minute, second, nanosecond) = expires_at.to_hms_nano();
@@ -156,7 +156,7 @@ fn routes() -> Router {
         .route("/sign-in", post(async |session: Session| session.sign_in("user:42")))
         .route("/sign-out", post(async |session: Session| session.sign_out()))
         .route("/account", get(async |user: SignedIn| user.owner().to_owned()))
-        .route("/static", get(async || "the same for everybody"))
+        .route("/static", get(async || "the same for every client"))
 }
 
 fn app(old: &OldTable, settings: SessionLayerBuilder) -> Router {
@@ -167,15 +167,16 @@ fn over(store: &MemoryStore) -> SessionLayerBuilder {
     SessionLayer::builder(store.clone())
 }
 
-fn comes_with_the_old_cookie(app: &Router) -> Client {
+fn client_with_the_old_cookie(app: &Router) -> Client {
     Client::with_cookie(app, "id", OLD)
 }
 
+/// The new session has the values, owner and sign-in time of the old session, which is deleted.
 #[tokio::test]
-async fn an_old_session_goes_on_as_a_new_one() {
+async fn an_old_session_continues_as_a_new_session() {
     let (old, store) = (OldTable::with(OLD, &old_data()), MemoryStore::new());
     let app = app(&old, over(&store));
-    let mut client = comes_with_the_old_cookie(&app);
+    let mut client = client_with_the_old_cookie(&app);
 
     let reply = client.get("/account").await;
     assert_eq!((reply.status, reply.text()), (StatusCode::OK, "user:42"));
@@ -198,40 +199,43 @@ async fn an_old_session_goes_on_as_a_new_one() {
     assert!(stored.expires_at() > OffsetDateTime::now_utc());
 }
 
+/// The request that moves a session can also end it or sign it in.
 #[tokio::test]
-async fn the_first_request_of_all_can_sign_out_or_in() {
+async fn the_first_request_can_sign_out_or_in() {
     for (path, stays) in [("/sign-out", false), ("/sign-in", true)] {
         let (old, store) = (OldTable::with(OLD, &old_data()), MemoryStore::new());
         let app = app(&old, over(&store));
-        let mut client = comes_with_the_old_cookie(&app);
+        let mut client = client_with_the_old_cookie(&app);
         let reply = client.post(path).await;
         assert_eq!(reply.status, StatusCode::OK);
         assert!(client.jar.value("id").is_none());
         assert_eq!(client.get("/account").await.status == StatusCode::OK, stays);
-        assert_eq!(comes_with_the_old_cookie(&app).get("/account").await.status, StatusCode::UNAUTHORIZED);
+        assert_eq!(client_with_the_old_cookie(&app).get("/account").await.status, StatusCode::UNAUTHORIZED);
     }
 }
 
+/// The response removes both cookies and sends `Clear-Site-Data`.
 #[tokio::test]
-async fn a_client_that_signs_out_in_its_first_request_is_told_to_forget_it_all_the_same() {
+async fn signing_out_in_the_first_request_clears_the_client() {
     let (old, store) = (OldTable::with(OLD, &old_data()), MemoryStore::new());
     let app = app(&old, over(&store).with_clear_site_data([SiteData::Cache]));
-    let reply = comes_with_the_old_cookie(&app).post("/sign-out").await;
+    let reply = client_with_the_old_cookie(&app).post("/sign-out").await;
     let cookies = reply.set_cookies();
     let names: Vec<_> = cookies.iter().map(|cookie| (cookie.name.as_str(), cookie.is_removal())).collect();
     assert_eq!(names, [("id", true), (COOKIE_NAME, true)]);
     assert_eq!(reply.header("clear-site-data"), Some("\"cache\""));
 }
 
+/// Fifty concurrent requests with one old cookie share one new session that has all their changes.
 #[tokio::test(flavor = "multi_thread")]
-async fn fifty_requests_at_once_with_the_old_cookie_get_one_session_and_lose_nothing() {
+async fn concurrent_requests_get_one_session_and_lose_no_write() {
     for _ in 0..20 {
         let (old, store) = (OldTable::with(OLD, &old_data()), MemoryStore::new());
         let layer = over(&store).build().unwrap();
         let app = routes().layer(migration(&old)).layer(layer.clone());
         let mut requests = JoinSet::new();
         for n in 0..50 {
-            let mut client = comes_with_the_old_cookie(&app);
+            let mut client = client_with_the_old_cookie(&app);
             requests.spawn(async move {
                 let reply = client.post_body("/add", n.to_string()).await;
                 assert_eq!(reply.status, StatusCode::OK);
@@ -239,44 +243,46 @@ async fn fifty_requests_at_once_with_the_old_cookie_get_one_session_and_lose_not
             });
         }
         let tokens: BTreeSet<String> = requests.join_all().await.into_iter().collect();
-        assert_eq!(tokens.len(), 1, "all were given one token");
+        assert_eq!(tokens.len(), 1, "all requests got one token");
         let sessions = layer.sessions().owned_by("user:42").await.unwrap();
-        assert_eq!(sessions.len(), 1, "no second session is left over");
+        assert_eq!(sessions.len(), 1, "no second session is left");
         let cart: BTreeSet<String> = sessions[0].get::<Vec<String>>("cart").unwrap().unwrap().into_iter().collect();
         assert_eq!(cart.len(), 51);
         assert!(!old.has(OLD));
     }
 }
 
+/// The session stays ended even if the old record is restored.
 #[tokio::test]
-async fn a_session_that_was_moved_and_signed_out_stays_out_though_the_old_record_is_still_there() {
+async fn a_moved_session_that_was_ended_stays_ended() {
     let (old, store) = (OldTable::with(OLD, &old_data()), MemoryStore::new());
     let app = app(&old, over(&store));
     old.set_broken(Broken::Delete);
-    let mut client = comes_with_the_old_cookie(&app);
+    let mut client = client_with_the_old_cookie(&app);
     let reply = client.get("/account").await;
     assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
     reply.assert_no_cookie();
 
     old.set_broken(Broken::Not);
     assert_eq!(client.get("/account").await.status, StatusCode::OK);
-    // An old node, or a backup, brings the record back.
+    // An old node or a backup restores the record.
     old.put(OLD, record(&old_data(), OffsetDateTime::now_utc() + HOUR));
     client.post("/sign-out").await;
-    let mut again = comes_with_the_old_cookie(&app);
+    let mut again = client_with_the_old_cookie(&app);
     let reply = again.get("/account").await;
     assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
     reply.assert_no_cookie();
 }
 
+/// After a failure of either store, the next request has the session.
 #[tokio::test]
-async fn while_a_store_fails_the_answer_is_503_and_nothing_is_lost() {
+async fn a_failing_store_answers_503_and_loses_nothing() {
     let calls = [(Op::Get, 1), (Op::Get, 2), (Op::Set, 1), (Op::Set, 2)];
     let faults = calls.iter().flat_map(|&(op, nth)| [(op, nth, Fault::Before), (op, nth, Fault::After)]);
     for fault in faults {
         let (old, store) = (OldTable::with(OLD, &old_data()), FaultyStore::new(MemoryStore::new()));
         let app = app(&old, SessionLayer::builder(store.clone()));
-        let mut client = comes_with_the_old_cookie(&app);
+        let mut client = client_with_the_old_cookie(&app);
         store.fail(fault.0, fault.1, fault.2);
         let reply = client.get("/").await;
         if reply.status != StatusCode::OK {
@@ -287,7 +293,7 @@ async fn while_a_store_fails_the_answer_is_503_and_nothing_is_lost() {
     }
     let (old, store) = (OldTable::with(OLD, &old_data()), MemoryStore::new());
     let app = app(&old, over(&store));
-    let mut client = comes_with_the_old_cookie(&app);
+    let mut client = client_with_the_old_cookie(&app);
     old.set_broken(Broken::Load);
     let reply = client.get("/").await;
     assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
@@ -296,8 +302,9 @@ async fn while_a_store_fails_the_answer_is_503_and_nothing_is_lost() {
     assert_eq!(client.get("/").await.text(), r#"Some("user:42") tea"#);
 }
 
+/// A request that is dropped during the move leaves the old session or the new one.
 #[tokio::test]
-async fn a_client_that_goes_away_at_any_moment_comes_back_to_its_session() {
+async fn a_request_dropped_at_any_await_leaves_the_session() {
     let mut unfinished = 0;
     for polls in 0..200 {
         let (old, store) = (OldTable::with(OLD, &old_data()), FaultyStore::new(MemoryStore::new()));
@@ -310,7 +317,7 @@ async fn a_client_that_goes_away_at_any_moment_comes_back_to_its_session() {
         let done = (0..polls).any(|_| first.poll_unpin(&mut context).is_ready());
         drop(first);
         store.heal();
-        let mut client = comes_with_the_old_cookie(&app);
+        let mut client = client_with_the_old_cookie(&app);
         assert_eq!(client.get("/").await.text(), r#"Some("user:42") tea"#, "after {polls} polls");
         if done {
             break;
@@ -320,13 +327,14 @@ async fn a_client_that_goes_away_at_any_moment_comes_back_to_its_session() {
     assert!((10..199).contains(&unfinished), "{unfinished}");
 }
 
+/// The note of the move reveals neither the old id nor the new secret.
 #[tokio::test]
 async fn neither_the_old_id_nor_the_new_secret_is_stored() {
     let written = Arc::<Mutex<Vec<u8>>>::default();
-    let store = Recording { inner: MemoryStore::new(), written: Arc::clone(&written) };
+    let store = RecordingStore { inner: MemoryStore::new(), written: Arc::clone(&written) };
     let old = OldTable::with(OLD, &old_data());
     let app = app(&old, SessionLayer::builder(store));
-    let mut client = comes_with_the_old_cookie(&app);
+    let mut client = client_with_the_old_cookie(&app);
     client.get("/").await;
     let token = URL_SAFE_NO_PAD.decode(client.token().unwrap()).unwrap();
     let old_id = URL_SAFE_NO_PAD.decode(OLD).unwrap();
@@ -334,12 +342,13 @@ async fn neither_the_old_id_nor_the_new_secret_is_stored() {
     let holds_bytes = |needle: &[u8]| written.windows(needle.len()).any(|window| window == needle);
     // As bytes, and as MessagePack's array of numbers.
     let holds = |bytes: &[u8]| holds_bytes(bytes) || holds_bytes(&rmp_serde::to_vec(bytes).unwrap()[3..]);
-    assert!(holds(&token[..16]), "the id of the new session is");
+    assert!(holds(&token[..16]), "the new id is stored");
     assert!(!holds(&token[16..]) && !holds(&old_id) && !holds(OLD.as_bytes()));
 }
 
+/// An unknown, empty or malformed old cookie gets no session and no cookie.
 #[tokio::test]
-async fn an_invented_cookie_gets_nothing() {
+async fn an_invented_old_cookie_gets_no_session() {
     let (old, store) = (OldTable::with(OLD, &old_data()), MemoryStore::new());
     let app = app(&old, over(&store));
     for value in ["AAECAwQFBgcICQoLDA0ODg", "", "x", "%00", &"x".repeat(5000)] {
@@ -352,17 +361,19 @@ async fn an_invented_cookie_gets_nothing() {
     assert!(old.has(OLD));
 }
 
+/// An expired record of the old store is as if missing.
 #[tokio::test]
 async fn an_expired_old_session_is_not_taken_over() {
     let (old, store) = (OldTable::default(), MemoryStore::new());
     old.put(OLD, record(&old_data(), OffsetDateTime::now_utc() - HOUR));
-    let reply = comes_with_the_old_cookie(&app(&old, over(&store))).get("/account").await;
+    let reply = client_with_the_old_cookie(&app(&old, over(&store))).get("/account").await;
     assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
     assert!(store.is_empty());
 }
 
+/// If two old cookies differ, neither is used; equal ones are.
 #[tokio::test]
-async fn two_different_old_cookies_are_none() {
+async fn two_different_old_cookies_are_ignored() {
     let (old, store) = (OldTable::with(OLD, &old_data()), MemoryStore::new());
     let app = app(&old, over(&store));
     for (cookies, owner) in [
@@ -373,20 +384,22 @@ async fn two_different_old_cookies_are_none() {
     }
 }
 
+/// A corrupt record and its cookie stay, and raise an event.
 #[tokio::test]
-async fn what_cannot_be_read_is_left_alone() {
+async fn a_record_that_cannot_be_read_is_left_in_place() {
     let (old, store, events) = (OldTable::default(), MemoryStore::new(), EventLog::default());
     old.put(OLD, b"\xc1 no record".to_vec());
     let app = app(&old, over(&store).with_event_hook(events.hook()));
-    let reply = comes_with_the_old_cookie(&app).get("/").await;
+    let reply = client_with_the_old_cookie(&app).get("/").await;
     assert_eq!(reply.text(), "None ");
     reply.assert_no_cookie();
     assert!(old.has(OLD));
     assert_eq!(events.kinds(), [EventKind::Corrupt]);
 }
 
+/// A request without the old cookie, or with a new one, costs no store operation.
 #[tokio::test]
-async fn requests_without_the_old_cookie_or_with_ours_cost_nothing() {
+async fn requests_without_an_old_session_cost_no_operation() {
     let (old, store) = (OldTable::with(OLD, &old_data()), CountingStore::new(MemoryStore::new()));
     let app = app(&old, SessionLayer::builder(store.clone()));
     send(&app, request(Method::GET, "/static")).await;
@@ -402,49 +415,53 @@ async fn requests_without_the_old_cookie_or_with_ours_cost_nothing() {
     assert!(old.has(OLD));
 }
 
+/// A new cookie of the same name replaces the old one, which is not removed.
 #[tokio::test]
-async fn the_old_name_can_be_the_new_one() {
+async fn the_new_cookie_can_have_the_old_name() {
     let (old, store) = (OldTable::with(OLD, &old_data()), MemoryStore::new());
     let app = app(&old, over(&store).with_secure(false));
-    let mut client = comes_with_the_old_cookie(&app);
+    let mut client = client_with_the_old_cookie(&app);
     let reply = client.get("/account").await;
     assert_eq!((reply.status, reply.set_cookie().name.as_str()), (StatusCode::OK, "id"));
     assert!(Token::parse(client.jar.value("id").unwrap().as_bytes()).is_some());
     assert_eq!(client.get("/account").await.text(), "user:42");
 }
 
+/// A session that middleware has loaded before still becomes the moved session.
 #[tokio::test]
-async fn middleware_that_has_loaded_the_session_before_is_no_hindrance() {
+async fn middleware_may_load_the_session_before_the_move() {
     let (old, store) = (OldTable::with(OLD, &old_data()), MemoryStore::new());
     let peek = axum::middleware::from_fn(async |session: Session, request, next: axum::middleware::Next| {
         assert!(session.is_new());
         next.run(request).await
     });
     let app = routes().layer(migration(&old)).layer(peek).layer(SessionLayer::new(store));
-    let mut client = comes_with_the_old_cookie(&app);
+    let mut client = client_with_the_old_cookie(&app);
     assert_eq!(client.get("/account").await.text(), "user:42");
     assert!(client.token().is_some());
 }
 
+/// If middleware has signed in another owner, the move does not change that.
 #[tokio::test]
-async fn middleware_that_has_signed_somebody_in_before_is_not_overruled() {
+async fn a_sign_in_by_earlier_middleware_is_kept() {
     let (old, store) = (OldTable::with(OLD, &old_data()), MemoryStore::new());
     let sign_in = axum::middleware::from_fn(async |session: Session, request, next: axum::middleware::Next| {
         session.sign_in("user:1").unwrap();
         next.run(request).await
     });
     let app = routes().layer(migration(&old)).layer(sign_in).layer(SessionLayer::new(store));
-    assert_eq!(comes_with_the_old_cookie(&app).get("/account").await.text(), "user:1");
+    assert_eq!(client_with_the_old_cookie(&app).get("/account").await.text(), "user:1");
 }
 
+/// An old cookie never yields a token in a header that a script can read.
 #[tokio::test]
-async fn the_old_cookie_opens_nothing_to_a_client_that_is_answered_in_a_header() {
+async fn the_old_cookie_is_ignored_with_a_token_header() {
     let store = MemoryStore::new();
     let header = || over(&store).with_token_header(sessile::config::TokenHeader::bearer());
     for settings in [header(), header().without_cookie()] {
         let old = OldTable::with(OLD, &old_data());
         let app = app(&old, settings);
-        let mut browser = comes_with_the_old_cookie(&app);
+        let mut browser = client_with_the_old_cookie(&app);
         let mut request = request(Method::GET, "/");
         request.headers_mut().insert("authorization", "Bearer".parse().unwrap());
         let reply = browser.send(request).await;
@@ -455,15 +472,17 @@ async fn the_old_cookie_opens_nothing_to_a_client_that_is_answered_in_a_header()
     assert!(store.is_empty());
 }
 
+/// A migration layer outside of its session layer answers 500.
 #[tokio::test]
-async fn the_layers_in_the_wrong_order_are_refused() {
+async fn layers_in_the_wrong_order_answer_500() {
     let old = OldTable::default();
     let app = routes().layer(SessionLayer::new(MemoryStore::new())).layer(migration(&old));
     assert_eq!(send(&app, request(Method::GET, "/static")).await.status, StatusCode::INTERNAL_SERVER_ERROR);
 }
 
+/// A conversion can rename and remove keys and encode a value as another type.
 #[tokio::test]
-async fn a_conversion_renames_removes_and_gives_values_another_form() {
+async fn a_conversion_can_rename_remove_and_retype_values() {
     let id = uuid::Uuid::from_u128(7);
     let old = OldTable::with(OLD, &json!({ "csrf": "x", "name": "Ada", "device": id }));
     let migration = MigrationLayer::new(old.clone()).with_conversion(|old| {
@@ -480,15 +499,16 @@ async fn a_conversion_renames_removes_and_gives_values_another_form() {
         Ok(format!("{keys:?} {:?}", session.get::<uuid::Uuid>("device")?))
     };
     let app = Router::new().route("/", get(read)).layer(migration).layer(SessionLayer::new(MemoryStore::new()));
-    let reply = comes_with_the_old_cookie(&app).get("/").await;
+    let reply = client_with_the_old_cookie(&app).get("/").await;
     assert_eq!(reply.text(), format!(r#"["device", "full_name"] Some({id})"#));
 }
 
+/// A conversion that fails answers 500 and leaves the old session.
 #[tokio::test]
-async fn a_conversion_that_fails_leaves_the_old_session() {
+async fn a_failed_conversion_leaves_the_old_session() {
     let old = OldTable::with(OLD, &json!({ "user": "no number" }));
     let app = app(&old, over(&MemoryStore::new()));
-    let reply = comes_with_the_old_cookie(&app).get("/").await;
+    let reply = client_with_the_old_cookie(&app).get("/").await;
     assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR);
     reply.assert_no_cookie();
     assert!(old.has(OLD));

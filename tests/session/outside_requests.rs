@@ -188,7 +188,7 @@ async fn end_by_id_ends_the_session_at_once() {
     assert_eq!(events.count(EventKind::Ended), 1);
 }
 
-// Checklist 27
+// checklist: 27
 /// `end_others_of` keeps one of four sessions, `end_all_of` ends it too; other owners keep their sessions.
 #[tokio::test]
 async fn owner_sessions_are_listed_oldest_first_and_ended_in_bulk() {
@@ -351,7 +351,7 @@ async fn store_failures_are_unavailable_errors_with_a_source() {
     assert!(sessions.find_by_token(&token).await.unwrap().is_some());
 }
 
-// Checklist 2
+// checklist: 2
 /// Among 10,000 new sessions no id, token or secret repeats, and each bit of the secrets is set about half the time.
 #[tokio::test]
 async fn ids_tokens_and_secrets_are_unique_and_unbiased() {
@@ -379,7 +379,7 @@ async fn ids_tokens_and_secrets_are_unique_and_unbiased() {
     }
 }
 
-// Checklist 36
+// checklist: 36
 /// After a sign-in and a rotation, the encoded record has the id, but neither the token nor its secret.
 #[tokio::test]
 async fn stored_record_does_not_contain_the_token_or_its_secret() {

@@ -23,6 +23,7 @@ async fn live(world: &World, tokens: &[String]) -> Vec<bool> {
     join_all(tokens.iter().map(|token| world.is_live(token))).await
 }
 
+// checklist: 28
 /// With a limit of 2, the third sign-in ends the session with the oldest sign-in, not the one created first.
 #[tokio::test]
 async fn sign_in_over_the_owner_limit_ends_the_oldest_sign_in() {
@@ -50,6 +51,7 @@ async fn owner_limit_counts_only_sessions_of_that_owner() {
     assert_eq!(live(&world, &tokens).await, [true; 3]);
 }
 
+// checklist: 28
 /// Twenty concurrent sign-ins under a limit of 3 leave three live sessions, in each of 20 rounds.
 #[tokio::test]
 async fn concurrent_sign_ins_leave_exactly_the_owner_limit() {

@@ -131,6 +131,7 @@ async fn presented_pending_token_becomes_current() {
     assert!(world.is_live(&new).await);
 }
 
+// checklist: 34
 /// Ten minutes after a refresh, three requests under the retired token report three `Replayed` events of the session.
 #[tokio::test]
 async fn each_use_of_a_retired_token_reports_a_replay() {
@@ -273,6 +274,7 @@ async fn concurrent_requests_at_the_interval_issue_one_token() {
     }
 }
 
+// checklist: 25
 /// Twenty concurrent requests, some with the current token, all commit their increment without a cookie.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_requests_with_the_pending_token_all_commit() {

@@ -19,6 +19,7 @@ async fn rotate(world: &World, token: &str) -> Answer {
     world.send(token, |session| async move { session.rotate() }).await
 }
 
+// guarantee: 3
 /// The new token opens the same session with its keys; the old one opens nothing.
 #[tokio::test]
 async fn rotation_keeps_the_session_and_retires_the_old_token() {
@@ -57,6 +58,7 @@ async fn writes_before_and_after_a_rotation_are_committed() {
     assert_eq!(world.opens(&answer.token()).await.unwrap().keys, ["start", "before", "after"]);
 }
 
+// guarantee: 3
 /// A request that loaded before the rotation writes after it: the key is in the rotated session.
 #[tokio::test]
 async fn writer_overtaken_by_a_rotation_commits_without_a_cookie() {
@@ -260,6 +262,7 @@ async fn second_of_two_concurrent_rotations_is_dropped() {
     assert_eq!(world.events.count(EventKind::Rotated), 1);
 }
 
+// guarantee: 3
 /// Twenty concurrent requests write and rotate: one gets a token that opens the session with all keys.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_concurrent_rotations_exactly_one_takes_effect() {

@@ -135,6 +135,8 @@ async fn overtaken_by_a_sign_in(world: &World, operation: &'static str) -> (Answ
     (slow.finish().await, new)
 }
 
+// guarantee: 14
+// checklist: 22
 /// Each of eleven operations that a sign-in overtakes answers 409, sets no cookie and changes nothing.
 #[tokio::test]
 async fn no_operation_overtaken_by_a_sign_in_is_committed() {
@@ -164,6 +166,7 @@ async fn no_operation_overtaken_by_a_sign_in_is_committed() {
     }
 }
 
+// guarantee: 14
 /// A request that loaded before a sign-in reads neither the owner nor a value written with it.
 #[tokio::test]
 async fn reader_overtaken_by_a_sign_in_sees_the_earlier_state() {
@@ -306,6 +309,7 @@ async fn tokens_of_concurrent_sign_ins_work_side_by_side() {
     assert!(!world.saw(EventKind::Replayed), "a token of a concurrent sign-in is not a replay");
 }
 
+// guarantee: 3
 /// Thirty seconds after its issue, a pending token is removed when another one is presented.
 #[tokio::test]
 async fn unused_token_of_a_concurrent_sign_in_expires() {
@@ -423,6 +427,7 @@ async fn sign_in_retires_a_pending_token_of_the_attacker() {
     assert!(!world.saw(EventKind::Replayed), "a token from before the sign-in is not a replay");
 }
 
+// guarantee: 14
 /// Four concurrent operations of the attacker race the victim's sign-in: none of its tokens opens the victim's session.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_attacks_on_a_fixated_sign_in_fail() {

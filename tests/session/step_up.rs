@@ -20,6 +20,7 @@ async fn is_recent(world: &World, token: &str) -> StatusCode {
     world.send(token, |session| async move { session.require_recent(5 * MINUTE) }).await.status
 }
 
+// checklist: 29
 /// A five-minute limit accepts an age of five minutes, refuses one second more, and accepts a reauthentication.
 #[tokio::test]
 async fn require_recent_checks_the_age_of_the_authentication() {
@@ -46,6 +47,7 @@ async fn reauthentication_rotates_the_token() {
     assert_eq!(world.opens(&new).await.unwrap().owner.as_deref(), Some("ada"));
 }
 
+// checklist: 29
 /// With one hour idle and two hours absolute, reauthentication every 50 minutes keeps the session live.
 #[tokio::test]
 async fn reauthentication_restarts_both_timeouts() {
@@ -136,6 +138,7 @@ async fn recently_signed_in_extractor_requires_reauthentication() {
     );
 }
 
+// checklist: 29
 /// The session ends before the commit: a reauthentication creates no session, a sign-in creates another.
 #[tokio::test]
 async fn reauthentication_of_an_ended_session_creates_none() {

@@ -46,6 +46,7 @@ fn seed() -> u64 {
     std::env::var("SESSILE_SEED").map_or(1, |seed| seed.parse().unwrap())
 }
 
+// guarantee: 1, 2, 10
 /// Runs on the memory store and then on a killed and restarted Redis; one test, since memory is per process.
 #[test]
 fn soak_loses_no_write_revives_no_session_and_leaks_nothing() {

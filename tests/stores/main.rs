@@ -1,23 +1,9 @@
-//! Tests of stores that need no server, and of the conformance suite that checks all of them.
+//! Tests of the stores that need no server: the memory store, and the one that encrypts records.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 #[path = "../support/mod.rs"]
 mod support;
-
-#[path = "conformance/caught.rs"]
-mod caught;
-#[path = "../../examples/custom_store.rs"]
-#[allow(dead_code)] // Its server is not started here; its tests run.
-mod custom_store;
-#[path = "conformance/defects.rs"]
-mod defects;
-#[path = "conformance/memory.rs"]
-mod memory;
-#[path = "conformance/plain.rs"]
-mod plain;
-#[path = "conformance/report.rs"]
-mod report;
 
 mod memory_store;
 mod sealed;

@@ -1,4 +1,4 @@
-//! The store in memory: what has expired does not stay, what is full makes room, and threads find it consistent.
+//! `MemoryStore`: freeing of expired records, the capacity limit, and consistency among threads.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -16,12 +16,12 @@ use sessile::{Lifetime, MemoryStore, SessionId, Sessions};
 use support::race::{DAY, HOUR, MINUTE, NO_TOKEN, SECOND, World};
 use support::store::random;
 
-/// What a store in memory answers: at once.
+/// Returns the output of a future that is ready at its first poll.
 fn now<T>(answer: impl Future<Output = T>) -> T {
-    answer.now_or_never().expect("a store in memory never waits")
+    answer.now_or_never().expect("the memory store does not wait")
 }
 
-/// A world whose store has held so many sessions, all expired but one; the token of that.
+/// Creates a world whose sessions have all expired but one, and returns that one's token.
 async fn after_a_rush(sessions: usize, owned: bool) -> (World, String) {
     let world = World::with(|layer| {
         layer.with_lifetime(Lifetime::new().with_idle_timeout(10 * MINUTE).with_absolute_timeout(DAY))
@@ -40,8 +40,10 @@ async fn after_a_rush(sessions: usize, owned: bool) -> (World, String) {
     (world, token)
 }
 
+// guarantee: 10
+/// Reads of one session free the expired sessions of every shard, with and without an owner.
 #[tokio::test]
-async fn reading_one_session_frees_all_that_have_expired() {
+async fn reads_of_one_session_free_all_expired_sessions() {
     for owned in [false, true] {
         let (world, token) = after_a_rush(3_000, owned).await;
         for _ in 0..512 {
@@ -52,8 +54,9 @@ async fn reading_one_session_frees_all_that_have_expired() {
     }
 }
 
+/// Writes to one session free the expired sessions of every shard.
 #[tokio::test]
-async fn writing_to_one_session_frees_all_that_have_expired() {
+async fn writes_to_one_session_free_all_expired_sessions() {
     let (world, token) = after_a_rush(3_000, false).await;
     for n in 0..256 {
         world.insert(&token, "n", n).await.assert_ok();
@@ -61,8 +64,10 @@ async fn writing_to_one_session_frees_all_that_have_expired() {
     assert_eq!(world.memory.len(), 1);
 }
 
+// guarantee: 10
+/// Requests with an unknown token free expired sessions too.
 #[tokio::test]
-async fn requests_under_a_token_that_opens_nothing_free_what_has_expired_too() {
+async fn requests_with_unknown_tokens_free_expired_sessions() {
     let (world, _) = after_a_rush(3_000, false).await;
     world.advance(5 * MINUTE);
     let unknown = World::new().begin().await;
@@ -72,19 +77,21 @@ async fn requests_under_a_token_that_opens_nothing_free_what_has_expired_too() {
     assert!(world.memory.is_empty());
 }
 
+/// As many creations as sessions have expired free nearly all of these.
 #[tokio::test]
-async fn new_visitors_find_room_that_the_old_ones_have_left() {
+async fn creations_free_expired_sessions() {
     let (world, _) = after_a_rush(3_000, false).await;
     world.advance(5 * MINUTE);
     for _ in 0..3_000 {
         world.begin().await;
     }
-    // Each has freed what had expired in one part of the store; hardly any part is left out by then.
+    // Each creation visits its own shard and the next one in turn, so the expired sessions are gone by now.
     assert!(world.memory.len() <= 3_150, "{} records", world.memory.len());
 }
 
+/// A session in use keeps its place, however long ago it was created.
 #[tokio::test]
-async fn a_session_that_is_used_on_is_not_freed_with_those_of_its_time() {
+async fn a_session_in_use_is_not_freed() {
     let world = World::with(|layer| {
         layer.with_lifetime(Lifetime::new().with_idle_timeout(10 * MINUTE).with_absolute_timeout(DAY))
     });
@@ -101,8 +108,9 @@ async fn a_session_that_is_used_on_is_not_freed_with_those_of_its_time() {
     assert_eq!(world.memory.len(), 50);
 }
 
+/// `delete_expired` deletes every expired session in one call and returns their number.
 #[tokio::test]
-async fn what_has_expired_can_be_deleted_at_once() {
+async fn delete_expired_deletes_all_expired_sessions() {
     let (world, token) = after_a_rush(3_000, false).await;
     assert_eq!(world.sessions().delete_expired().await.unwrap(), 3_000);
     assert_eq!(world.memory.len(), 1);
@@ -110,14 +118,14 @@ async fn what_has_expired_can_be_deleted_at_once() {
     assert_eq!(world.sessions().delete_expired().await.unwrap(), 0);
 }
 
-/// A world whose store holds no more than this.
+/// Creates a world whose store holds at most `limit` records.
 fn bounded(limit: usize) -> World {
     let clock = ManualClock::new();
     let memory = MemoryStore::new().with_clock(&clock).with_capacity_limit(limit);
     World::over(memory, clock, |layer| layer)
 }
 
-/// An anonymous session that expires after so many hours without use.
+/// Creates an anonymous session with an idle timeout of so many hours, and returns its token.
 async fn begin_for(world: &World, hours: u32) -> String {
     let lifetime = Lifetime::new().with_idle_timeout(hours * HOUR).with_absolute_timeout(30 * DAY);
     let answer = world.send(NO_TOKEN, move |session| async move {
@@ -127,8 +135,9 @@ async fn begin_for(world: &World, hours: u32) -> String {
     answer.await.assert_ok().token()
 }
 
+/// A full store evicts anonymous sessions in the order of their expiry, and no signed-in session.
 #[tokio::test]
-async fn a_full_store_gives_up_the_anonymous_session_that_expires_soonest() {
+async fn a_full_store_evicts_the_first_anonymous_session_to_expire() {
     let world = bounded(10);
     let signed_in = world.begin_signed_in("ada").await;
     let mut anonymous = Vec::new();
@@ -140,17 +149,18 @@ async fn a_full_store_gives_up_the_anonymous_session_that_expires_soonest() {
         let newcomer = begin_for(&world, 100).await;
         assert_eq!(world.memory.len(), 10);
         let (hours, evicted) = anonymous.remove(0);
-        assert!(!world.is_live(&evicted).await, "the one of {hours} hours is the soonest to expire");
+        assert!(!world.is_live(&evicted).await, "the session of {hours} hours is the first to expire");
         for (hours, kept) in &anonymous {
-            assert!(world.is_live(kept).await, "the one of {hours} hours is not");
+            assert!(world.is_live(kept).await, "the session of {hours} hours is not the first to expire");
         }
         assert!(world.is_live(&newcomer).await);
-        assert!(world.is_live(&signed_in).await, "who has signed in is never given up");
+        assert!(world.is_live(&signed_in).await, "a signed-in session is never evicted");
     }
 }
 
+/// A full store frees expired sessions before it evicts a live one.
 #[tokio::test]
-async fn a_store_that_is_full_of_what_has_expired_gives_that_up_first() {
+async fn a_full_store_frees_expired_sessions_first() {
     let world = bounded(10);
     let signed_in = world.begin_signed_in("ada").await;
     let long = begin_for(&world, 100).await;
@@ -161,12 +171,13 @@ async fn a_store_that_is_full_of_what_has_expired_gives_that_up_first() {
     assert!(world.is_live(&long).await);
     let newcomer = world.begin().await;
     assert!(world.is_live(&newcomer).await && world.is_live(&long).await);
-    assert!(!world.is_live(&signed_in).await, "an hour idle");
+    assert!(!world.is_live(&signed_in).await, "it was idle for an hour");
     assert!(world.memory.len() <= 10);
 }
 
+/// A store full of signed-in sessions answers creations with 503 and serves the existing sessions.
 #[tokio::test]
-async fn a_store_full_of_signed_in_sessions_refuses_new_ones_and_serves_the_others() {
+async fn a_store_full_of_signed_in_sessions_refuses_creations() {
     let world = bounded(5);
     let mut tokens = Vec::new();
     for _ in 0..5 {
@@ -187,11 +198,12 @@ async fn a_store_full_of_signed_in_sessions_refuses_new_ones_and_serves_the_othe
     }
     assert_eq!(world.memory.len(), 5);
     world.send(&tokens[0], |session| async move { session.sign_out() }).await.assert_ok();
-    assert!(world.is_live(&world.begin().await).await, "there is room again");
+    assert!(world.is_live(&world.begin().await).await, "ending a session makes room");
 }
 
+/// A session that signs in while the store is full is not evicted afterwards.
 #[tokio::test]
-async fn a_session_that_is_signed_in_is_given_up_no_more_and_one_signed_in_in_a_full_store_keeps_its_place() {
+async fn a_session_signed_in_to_a_full_store_is_kept() {
     let world = bounded(3);
     let anonymous = world.begin().await;
     world.begin().await;
@@ -204,8 +216,9 @@ async fn a_session_that_is_signed_in_is_given_up_no_more_and_one_signed_in_in_a_
     assert_eq!(world.memory.len(), 3);
 }
 
+/// A request whose session is evicted meanwhile is answered 200 without a cookie, as after any end of a session.
 #[tokio::test]
-async fn a_session_that_is_given_up_under_a_request_is_just_gone() {
+async fn a_session_evicted_during_a_request_is_gone() {
     let world = bounded(1);
     let token = world.begin().await;
     let slow = world
@@ -221,7 +234,7 @@ async fn a_session_that_is_given_up_under_a_request_is_just_gone() {
     assert!(world.is_live(&newcomer).await);
 }
 
-/// A record of a store's own test: no session.
+/// Creates a record for tests of the store alone; its state is no session's.
 fn record(
     id: SessionId,
     version: u64,
@@ -240,14 +253,14 @@ fn record(
     })
 }
 
-/// Ids as sessions have them, that differ in their last byte too.
+/// Returns a pseudorandom id, as spread over the shards as a session's.
 fn id(number: u64) -> SessionId {
     let mut seed = number;
     let bits = (u128::from(random(&mut seed)) << 64) | u128::from(random(&mut seed));
     format!("{bits:032x}").parse().unwrap()
 }
 
-/// Runs this in so many threads that start at once.
+/// Calls `work` in so many threads that start together.
 fn in_threads(threads: u64, work: impl Fn(u64) + Send + Sync) {
     let barrier = Barrier::new(usize::try_from(threads).unwrap());
     std::thread::scope(|scope| {
@@ -261,8 +274,9 @@ fn in_threads(threads: u64, work: impl Fn(u64) + Send + Sync) {
     });
 }
 
+/// 4,000 increments by compare-and-swap from eight threads leave a count of 4,000.
 #[test]
-fn a_compare_and_swap_counts_exactly_in_many_threads() {
+fn compare_and_swap_counts_exactly_in_many_threads() {
     let clock = ManualClock::new();
     let store = MemoryStore::new().with_clock(&clock);
     let first = record(id(1), 1, None, &clock, HOUR, &0_u64.to_be_bytes());
@@ -285,8 +299,9 @@ fn a_compare_and_swap_counts_exactly_in_many_threads() {
     assert_eq!(after.version(), Version::new(4_001));
 }
 
+/// Of threads that create one record, exactly one succeeds; the same holds for threads that delete it.
 #[test]
-fn of_many_threads_that_create_one_record_one_does_and_of_those_that_delete_it_one_does() {
+fn one_of_many_threads_creates_or_deletes_a_record() {
     let clock = ManualClock::new();
     let store = MemoryStore::new().with_clock(&clock);
     for round in 0..200 {
@@ -307,8 +322,10 @@ fn of_many_threads_that_create_one_record_one_does_and_of_those_that_delete_it_o
     }
 }
 
+// guarantee: 2
+/// Writes and touches in other threads do not revive a deleted record, nor its entry in the index of owners.
 #[test]
-fn a_set_in_many_threads_never_revives_what_one_of_them_deletes() {
+fn writes_in_many_threads_do_not_revive_a_deleted_record() {
     let clock = ManualClock::new();
     let store = MemoryStore::new().with_clock(&clock);
     for round in 0..300 {
@@ -333,8 +350,9 @@ fn a_set_in_many_threads_never_revives_what_one_of_them_deletes() {
     }
 }
 
+/// After random operations in eight threads, each owner's list holds exactly the owner's live records.
 #[test]
-fn the_index_of_owners_is_exact_after_all_kinds_of_work_in_many_threads() {
+fn the_owner_index_is_exact_after_work_in_many_threads() {
     const IDS: u64 = 200;
     let owners = [None, Some("ada"), Some("bob"), Some("eve")];
     let seed = u64::from(std::process::id());
@@ -382,15 +400,16 @@ fn the_index_of_owners_is_exact_after_all_kinds_of_work_in_many_threads() {
     assert_eq!(store.len(), live.len());
 }
 
+/// Creations in eight threads evict anonymous sessions and keep to the limit.
 #[test]
-fn a_bound_holds_in_many_threads() {
+fn the_limit_holds_in_many_threads() {
     let clock = ManualClock::new();
     let store = MemoryStore::new().with_clock(&clock).with_capacity_limit(100);
     in_threads(8, |thread| {
         for number in 0..500 {
             let newcomer = record(id(thread * 1_000 + number), 1, None, &clock, HOUR, b"");
             assert_eq!(now(store.set(&newcomer, Expected::Absent)).unwrap(), Outcome::Written);
-            // Each of the others may be about to add one, and has made room for it or will in a moment.
+            // A creation under way counts as a record before it has made room, and there are eight threads.
             assert!(store.len() <= 108, "{} records", store.len());
         }
     });
@@ -399,8 +418,9 @@ fn a_bound_holds_in_many_threads() {
     assert_eq!(live.filter(|number| now(store.get(&id(*number))).unwrap().is_some()).count(), 100);
 }
 
+/// Creations of signed-in sessions in eight threads keep to the limit, and the others fail as unavailable.
 #[test]
-fn a_bound_holds_against_signed_in_sessions_in_many_threads() {
+fn the_limit_holds_for_signed_in_sessions_in_many_threads() {
     let clock = ManualClock::new();
     let store = MemoryStore::new().with_clock(&clock).with_capacity_limit(100);
     let written = std::sync::atomic::AtomicUsize::new(0);
@@ -409,7 +429,7 @@ fn a_bound_holds_against_signed_in_sessions_in_many_threads() {
             let newcomer = record(id(thread * 1_000 + number), 1, Some("ada"), &clock, HOUR, b"");
             match now(store.set(&newcomer, Expected::Absent)) {
                 Ok(Outcome::Written) => drop(written.fetch_add(1, std::sync::atomic::Ordering::SeqCst)),
-                Ok(Outcome::Refused) => panic!("nothing is there"),
+                Ok(Outcome::Refused) => panic!("no record has this id"),
                 Err(error) => assert_eq!(error.kind(), StoreErrorKind::Unavailable),
             }
         }
@@ -419,6 +439,7 @@ fn a_bound_holds_against_signed_in_sessions_in_many_threads() {
     assert_eq!(store.len(), 100);
 }
 
+/// A session created through one clone is found through another.
 #[tokio::test]
 async fn clones_share_their_sessions() {
     let store = MemoryStore::new();
@@ -426,9 +447,9 @@ async fn clones_share_their_sessions() {
     assert!(Sessions::new(Arc::new(store)).find_by_id(&id).await.unwrap().is_some());
 }
 
-/// Records of all sizes that come, change, and go, in one store: few at times and many at others.
+/// Random operations on records of all sizes agree with a list of records, while the store grows and shrinks.
 #[test]
-fn what_is_stored_is_what_was_set_last_however_records_come_and_go() {
+fn the_store_holds_what_was_last_set() {
     let clock = ManualClock::new();
     let store = MemoryStore::new().with_clock(&clock);
     let mut model: Vec<Record> = Vec::new();
@@ -473,7 +494,7 @@ fn what_is_stored_is_what_was_set_last_however_records_come_and_go() {
         let found: BTreeSet<SessionId> = now(store.owned_by(owner)).unwrap().iter().map(|found| *found.id()).collect();
         assert_eq!(found, known);
     }
-    // What has expired goes, in whatever order, and the rest stays.
+    // Expired records are deleted and the others stay.
     model.sort_by_key(Record::expires_at);
     assert!(model.len() > 5_000, "{} records", model.len());
     while let Some(last) = model.last().map(Record::expires_at) {
@@ -489,8 +510,9 @@ fn what_is_stored_is_what_was_set_last_however_records_come_and_go() {
     }
 }
 
+/// Ids chosen to share a shard are freed as they expire: each operation frees more of its own shard than it adds.
 #[test]
-fn ids_that_somebody_has_chosen_to_look_alike_are_freed_like_others() {
+fn records_with_chosen_ids_in_one_shard_are_freed() {
     let clock = ManualClock::new();
     let store = MemoryStore::new().with_clock(&clock);
     for number in 0..60_000 {
@@ -498,12 +520,13 @@ fn ids_that_somebody_has_chosen_to_look_alike_are_freed_like_others() {
         let new = record(chosen, 1, None, &clock, 60 * SECOND, b"");
         assert_eq!(now(store.set(&new, Expected::Absent)).unwrap(), Outcome::Written);
         clock.advance(Duration::from_millis(10));
+        assert!(store.len() <= 6_000, "6,000 are live, and {} are held", store.len());
     }
-    assert!(store.len() < 7_000, "6,000 are live, and {} are held", store.len());
 }
 
+/// A creation that is refused because the record exists evicts no record of a full store.
 #[test]
-fn a_full_store_makes_no_room_for_what_it_refuses() {
+fn a_refused_creation_evicts_nothing() {
     let clock = ManualClock::new();
     let store = MemoryStore::new().with_clock(&clock).with_capacity_limit(2);
     let known = [1, 2].map(|number| record(id(number), 1, None, &clock, HOUR, b"known"));
@@ -519,8 +542,9 @@ fn a_full_store_makes_no_room_for_what_it_refuses() {
     }
 }
 
+/// `delete_expired` yields to other tasks after each bounded step.
 #[test]
-fn who_deletes_all_that_has_expired_lets_others_run_in_between() {
+fn delete_expired_yields_between_steps() {
     let clock = ManualClock::new();
     let store = MemoryStore::new().with_clock(&clock);
     for number in 0..200_000 {
@@ -536,5 +560,5 @@ fn who_deletes_all_that_has_expired_lets_others_run_in_between() {
         }
     };
     assert_eq!((deleted, store.len()), (200_000, 0));
-    assert!(waits > 500, "it waited {waits} times");
+    assert!(waits > 500, "it yielded {waits} times");
 }

@@ -1,4 +1,4 @@
-//! Records that are encrypted where they are stored.
+//! Tests of `SealedStore` over a store in memory.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -19,13 +19,13 @@ use time::OffsetDateTime;
 const NEW: [u8; 32] = [1; 32];
 const OLD: [u8; 32] = [2; 32];
 
-/// The conformance suite, over a store in memory.
-struct Sealed {
+/// A sealed store in memory, for the conformance suite.
+struct SealedFixture {
     store: SealedStore<MemoryStore>,
     clock: ManualClock,
 }
 
-impl Sealed {
+impl SealedFixture {
     fn new() -> Self {
         let clock = ManualClock::new();
         let store = SealedStore::new(MemoryStore::new().with_clock(&clock), &KeyRing::new(NEW).unwrap()).unwrap();
@@ -33,7 +33,7 @@ impl Sealed {
     }
 }
 
-impl Fixture for Sealed {
+impl Fixture for SealedFixture {
     type Store = SealedStore<MemoryStore>;
 
     async fn open(&self) -> Self::Store {
@@ -57,9 +57,10 @@ impl Fixture for Sealed {
     }
 }
 
+/// The store passes the conformance suite.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sealed_store_keeps_every_rule_of_a_store() {
-    check(&Sealed::new()).await.assert();
+    check(&SealedFixture::new()).await.assert();
 }
 
 type Values = BTreeMap<&'static str, String>;
@@ -68,7 +69,7 @@ fn values(name: &'static str, value: &str) -> Values {
     BTreeMap::from([(name, value.to_owned())])
 }
 
-/// A store under keys, what is beneath it, and a signed-in session with a value in it.
+/// Returns a sealed store, the store inside it, and a signed-in session with a value.
 async fn sealed(keys: &KeyRing) -> (SealedStore<MemoryStore>, MemoryStore, SessionId) {
     let memory = MemoryStore::new();
     let store = SealedStore::new(memory.clone(), keys).unwrap();
@@ -80,7 +81,7 @@ fn contains(whole: &[u8], part: &[u8]) -> bool {
     whole.windows(part.len()).any(|window| window == part)
 }
 
-/// Puts a record in the place of another, past everything.
+/// Replaces a record in the inner store.
 async fn put(memory: &MemoryStore, record: Record) {
     memory.delete(record.id(), None).await.unwrap();
     assert_eq!(memory.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
@@ -94,21 +95,24 @@ async fn refusal(store: &SealedStore<MemoryStore>, id: &SessionId) -> StoreError
     store.get(id).await.unwrap_err().kind()
 }
 
+// checklist: 36
+/// The inner store's record contains no key or value, and the sealed store reads it back.
 #[tokio::test]
-async fn what_is_stored_shows_no_value_and_reads_back_whole() {
+async fn a_stored_record_reveals_no_value_and_reads_back() {
     let (store, memory, id) = sealed(&KeyRing::new(NEW).unwrap()).await;
-    let beneath = memory.get(&id).await.unwrap().unwrap();
+    let inner = memory.get(&id).await.unwrap().unwrap();
     for part in [&b"secret"[..], b"plan", b"note"] {
-        assert!(!contains(beneath.state(), part));
+        assert!(!contains(inner.state(), part));
         assert!(contains(store.get(&id).await.unwrap().unwrap().state(), part));
     }
-    assert_eq!(beneath.owner(), Some("ada"), "the index needs it");
+    assert_eq!(inner.owner(), Some("ada"), "the owner's index needs the owner");
     let stored = Sessions::new(store).find_by_id(&id).await.unwrap().unwrap();
     assert_eq!(stored.get::<String>("note").unwrap().as_deref(), Some("a secret plan"));
 }
 
+/// Sealing the same record twice gives different states.
 #[tokio::test]
-async fn the_same_record_is_never_sealed_alike() {
+async fn a_record_is_sealed_differently_each_time() {
     let (store, memory, id) = sealed(&KeyRing::new(NEW).unwrap()).await;
     let (record, before) = (store.get(&id).await.unwrap().unwrap(), memory.get(&id).await.unwrap().unwrap());
     store.delete(&id, None).await.unwrap();
@@ -118,6 +122,8 @@ async fn the_same_record_is_never_sealed_alike() {
     assert_eq!(store.get(&id).await.unwrap().unwrap(), record);
 }
 
+// checklist: 36
+/// A state that was copied to another session is corrupt.
 #[tokio::test]
 async fn a_state_that_was_moved_to_another_session_is_refused() {
     let (store, memory, one) = sealed(&KeyRing::new(NEW).unwrap()).await;
@@ -128,8 +134,9 @@ async fn a_state_that_was_moved_to_another_session_is_refused() {
     assert!(store.get(&one).await.is_ok());
 }
 
+/// A record whose owner or version was changed is corrupt.
 #[tokio::test]
-async fn an_owner_or_a_version_that_was_changed_beside_the_state_is_refused() {
+async fn a_changed_owner_or_version_is_refused() {
     for (owner, version) in [(Some("eve"), 1), (None, 1), (Some("ada"), 2)] {
         let (store, memory, id) = sealed(&KeyRing::new(NEW).unwrap()).await;
         let parts = memory.get(&id).await.unwrap().unwrap().into_parts();
@@ -139,6 +146,7 @@ async fn an_owner_or_a_version_that_was_changed_beside_the_state_is_refused() {
     }
 }
 
+/// A state that is truncated, changed in one byte, or not sealed is refused.
 #[tokio::test]
 async fn a_damaged_truncated_or_plain_state_is_refused() {
     let (store, memory, id) = sealed(&KeyRing::new(NEW).unwrap()).await;
@@ -152,7 +160,7 @@ async fn a_damaged_truncated_or_plain_state_is_refused() {
         let mut damaged = state.clone();
         damaged[place] ^= 1;
         put(&memory, with_state(&whole, &damaged)).await;
-        // A name of no key is that of a key that is not there.
+        // A changed key id is that of an unknown key.
         let kind = if (1..5).contains(&place) { StoreErrorKind::Unsupported } else { StoreErrorKind::Corrupt };
         assert_eq!(refusal(&store, &id).await, kind, "byte {place}");
     }
@@ -160,20 +168,22 @@ async fn a_damaged_truncated_or_plain_state_is_refused() {
     assert_eq!(refusal(&store, &id).await, StoreErrorKind::Corrupt);
 }
 
+/// The first key seals, all keys open, and an unknown key is unsupported.
 #[tokio::test]
 async fn the_first_key_writes_and_every_key_reads() {
     let (old, memory, id) = sealed(&KeyRing::new(OLD).unwrap()).await;
     let both = SealedStore::new(memory.clone(), &KeyRing::new(NEW).unwrap().add_old_key(OLD).unwrap()).unwrap();
     let new = SealedStore::new(memory.clone(), &KeyRing::new(NEW).unwrap()).unwrap();
-    assert_eq!(refusal(&new, &id).await, StoreErrorKind::Unsupported, "an unknown key signs nobody out");
+    assert_eq!(refusal(&new, &id).await, StoreErrorKind::Unsupported, "an unknown key ends sessions");
     let sessions = Sessions::new(both.clone());
     assert!(sessions.update(&id, &values("n", "1")).await.unwrap());
     assert!(new.get(&id).await.unwrap().is_some());
     assert_eq!(refusal(&old, &id).await, StoreErrorKind::Unsupported);
 }
 
+/// Unsealed records are read only with the setting, and the next write seals them.
 #[tokio::test]
-async fn plain_records_are_read_where_that_is_switched_on_and_sealed_when_they_are_written() {
+async fn plain_records_are_read_if_allowed_and_sealed_when_written() {
     let memory = MemoryStore::new();
     let (id, _) = Sessions::new(memory.clone()).create(&()).await.unwrap();
     let store = SealedStore::new(memory.clone(), &KeyRing::new(NEW).unwrap()).unwrap();
@@ -185,8 +195,9 @@ async fn plain_records_are_read_where_that_is_switched_on_and_sealed_when_they_a
     assert!(store.get(&id).await.unwrap().is_some());
 }
 
+/// A record that does not open raises an event in its owner's list, and can be ended.
 #[tokio::test]
-async fn a_record_that_cannot_be_opened_is_an_event_in_the_list_of_its_owner_and_can_be_ended() {
+async fn a_record_that_does_not_open_is_reported_and_can_be_ended() {
     let (store, memory, id) = sealed(&KeyRing::new(NEW).unwrap()).await;
     let whole = memory.get(&id).await.unwrap().unwrap();
     put(&memory, with_state(&whole, &whole.state()[..40])).await;
@@ -198,8 +209,9 @@ async fn a_record_that_cannot_be_opened_is_an_event_in_the_list_of_its_owner_and
     assert!(memory.is_empty());
 }
 
+/// An unsealed record that an attacker wrote to the database is not listed.
 #[tokio::test]
-async fn a_plain_record_that_somebody_wrote_beneath_is_not_read_in_the_list_of_an_owner() {
+async fn a_planted_plain_record_is_not_listed() {
     let (store, memory, id) = sealed(&KeyRing::new(NEW).unwrap()).await;
     let plain = store.get(&id).await.unwrap().unwrap();
     put(&memory, plain).await;
@@ -208,6 +220,7 @@ async fn a_plain_record_that_somebody_wrote_beneath_is_not_read_in_the_list_of_a
     assert_eq!(sessions.end_all_of("ada").await.unwrap(), 1);
 }
 
+/// Values under string keys are sealed too.
 #[tokio::test]
 async fn string_keys_are_sealed_too() {
     let memory = MemoryStore::new();
@@ -217,9 +230,10 @@ async fn string_keys_are_sealed_too() {
     assert_eq!(memory.len(), 1);
 }
 
+/// A key under 32 bytes is refused, and `Debug` shows no key.
 #[test]
 fn a_short_key_is_refused() {
-    assert!(SealedStore::new(MemoryStore::new(), &KeyRing::new([0; 31]).unwrap()).is_err());
+    assert!(KeyRing::new([0; 31]).is_err());
     let shown = format!("{:?}", SealedStore::new(MemoryStore::new(), &KeyRing::new(NEW).unwrap()).unwrap());
     assert!(!shown.contains("[1, 1"), "{shown}");
 }

@@ -64,6 +64,10 @@ impl Drop for Site {
 
 /// Builds an example with every store, and returns its path.
 fn build(example: &str) -> PathBuf {
+    // `tests/run` has built them.
+    if let Some(folder) = std::env::var_os("SESSILE_EXAMPLES") {
+        return PathBuf::from(folder).join(example);
+    }
     let mut cargo = Command::new(env!("CARGO"));
     // The variables that cargo sets for this test's package would make other build scripts run again.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO_") && !is_user_setting(name)) {

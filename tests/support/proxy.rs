@@ -149,4 +149,8 @@ impl<S: Store> Store for ProxiedStore<S> {
     async fn delete_expired(&self) -> Result<u64, StoreError> {
         self.store.delete_expired().await
     }
+
+    fn is_remote(&self) -> bool {
+        self.store.is_remote()
+    }
 }

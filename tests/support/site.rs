@@ -64,6 +64,10 @@ impl Drop for Site {
 /// Returns an example's path. The first call builds all examples that need no feature.
 fn program(example: &str) -> PathBuf {
     static PROGRAMS: OnceLock<HashMap<String, PathBuf>> = OnceLock::new();
+    // `tests/run` has built them, with other features than the default ones.
+    if let Some(folder) = std::env::var_os("SESSILE_EXAMPLES") {
+        return PathBuf::from(folder).join(example);
+    }
     let programs = PROGRAMS.get_or_init(|| {
         let output = Command::new(env!("CARGO"))
             .args(["build", "--examples", "--message-format", "json"])

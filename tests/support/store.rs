@@ -96,6 +96,10 @@ impl<S: Store> Store for CountingStore<S> {
     fn delete_expired(&self) -> impl Future<Output = Result<u64, StoreError>> + Send {
         self.inner.delete_expired()
     }
+
+    fn is_remote(&self) -> bool {
+        self.inner.is_remote()
+    }
 }
 
 /// A point where a task waits until the test releases it. Clones are the same gate.
@@ -330,6 +334,10 @@ impl<S: Store> Store for FaultyStore<S> {
 
     fn delete_expired(&self) -> impl Future<Output = Result<u64, StoreError>> + Send {
         self.inner.delete_expired()
+    }
+
+    fn is_remote(&self) -> bool {
+        self.inner.is_remote()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Before anything is measured: does each candidate do the work? One that finds no session is fast.
+//! A check before the measurements that each candidate keeps its sessions.
 
 use axum::body::to_bytes;
 

@@ -1,4 +1,4 @@
-//! A client in the same process: calls the router as a service, no socket between.
+//! A client in the same process, which calls the router as a service.
 
 use axum::Router;
 use axum::body::Body;
@@ -8,10 +8,10 @@ use tower_service::Service;
 
 use crate::candidate::{Candidate, Serving};
 
-/// Sent where a candidate sets no cookie, so that its requests carry as many headers as the others'.
+/// Cookie of candidates that set none, so that all requests have the same headers.
 const NO_COOKIE: &str = "id=AAAAAAAAAAAAAAAAAAAAAA";
 
-/// One application, and the cookie its requests carry.
+/// One application, and the cookie of its requests.
 #[derive(Debug)]
 pub(crate) struct Client {
     app: Router,
@@ -19,12 +19,12 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A client of `app` without a cookie.
+    /// Creates a client of `app` without a cookie.
     pub(crate) fn new(app: Router) -> Self {
         Self { app, cookie: None }
     }
 
-    /// A client of a new application, with the cookie that `seed` sets, if one is named.
+    /// Creates a client of a new application, with the cookie that the route `seed` sets.
     pub(crate) async fn seeded(candidate: Candidate, serving: Serving, seed: Option<&str>) -> Self {
         let mut client = Self::new(candidate.app(serving, None).await);
         if let Some(seed) = seed {
@@ -33,30 +33,29 @@ impl Client {
         client
     }
 
-    /// The cookie that its requests carry.
+    /// Returns the cookie of the requests.
     pub(crate) fn cookie(&self) -> Option<&str> {
         self.cookie.as_deref()
     }
 
-    /// Requests `path` and keeps the cookie that the response sets.
+    /// Requests `path` and keeps the cookie of the response.
     pub(crate) async fn sign_on(&mut self, path: &str) {
         let request = self.request(path);
         let response = self.send(request).await;
         self.cookie = Some(session_cookies(&response).unwrap_or_else(|| NO_COOKIE.to_owned()));
     }
 
-    /// A request of `path`, built apart from its sending, so that building it is not measured.
+    /// Builds a request, outside the measured time.
     pub(crate) fn request(&self, path: &str) -> Request<Body> {
         let mut request = Request::builder().uri(path);
         if let Some(cookie) = &self.cookie {
-            // A value of its own for each request, as a server has: one shared by all would save those who
-            // clone it an allocation.
+            // A new value for each request, as in a server: cloning a shared value would save an allocation.
             request = request.header(COOKIE, cookie.as_str());
         }
         request.body(Body::empty()).expect("the routes are valid paths")
     }
 
-    /// Sends one request and waits for its answer.
+    /// Sends one request and returns the response.
     pub(crate) async fn send(&mut self, request: Request<Body>) -> Response<Body> {
         let Ok(response) = self.app.call(request).await;
         assert!(response.status().is_success(), "answered {}", response.status());
@@ -64,7 +63,7 @@ impl Client {
     }
 }
 
-/// The `name=value` of the cookies that a response sets, as a browser sends them back.
+/// Returns the `name=value` pairs of the cookies in a response, as a browser sends them back.
 fn session_cookies(response: &Response<Body>) -> Option<String> {
     let pairs: Vec<&str> = response
         .headers()

@@ -1,7 +1,7 @@
-//! The global allocator: the system's, and three things it can be asked to write down.
+//! A global allocator over the system's, with optional counting and tracing.
 //!
-//! Each is off until it is asked for. While times are taken an allocation costs one relaxed load
-//! more than the system's own, so a candidate that allocates much is not charged for the counting.
+//! While both are off, an allocation costs one relaxed load more than the system's, so counting does not distort the
+//! times.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::backtrace::Backtrace;
@@ -20,38 +20,38 @@ static TRACING: AtomicBool = AtomicBool::new(false);
 static SITES: Mutex<Vec<Site>> = Mutex::new(Vec::new());
 
 thread_local! {
-    /// Taking a backtrace allocates: what it allocates itself is not recorded.
+    /// Set while a backtrace is taken, whose own allocations are not recorded.
     static IN_TRACE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// One allocation, and where it was made.
+/// One allocation and its call site.
 #[derive(Debug)]
 pub(crate) struct Site {
     pub(crate) bytes: usize,
     pub(crate) backtrace: Backtrace,
 }
 
-/// Starts or stops the counting of calls and of live bytes.
+/// Starts or stops counting calls and live bytes.
 pub(crate) fn count(on: bool) {
     COUNTING.store(on, Relaxed);
 }
 
-/// The calls of `alloc`, `alloc_zeroed` and `realloc` made so far, while counting.
+/// Returns the number of calls of `alloc`, `alloc_zeroed` and `realloc` counted so far.
 pub(crate) fn calls() -> u64 {
     CALLS.load(Relaxed)
 }
 
-/// Bytes allocated less bytes freed so far, while counting. Only differences mean anything.
+/// Returns the bytes allocated minus the bytes freed while counting. Only differences are meaningful.
 pub(crate) fn live_bytes() -> i64 {
     LIVE.load(Relaxed)
 }
 
-/// Starts or stops the recording of a backtrace for every allocation.
+/// Starts or stops recording a backtrace for every allocation.
 pub(crate) fn trace(on: bool) {
     TRACING.store(on, Relaxed);
 }
 
-/// Takes the sites recorded since the last call.
+/// Returns the sites recorded since the last call.
 pub(crate) fn take_sites() -> Vec<Site> {
     std::mem::take(&mut *SITES.lock().expect("recording a site does not panic"))
 }
@@ -59,8 +59,7 @@ pub(crate) fn take_sites() -> Vec<Site> {
 #[derive(Debug)]
 struct Heap;
 
-// SAFETY: every call is passed on to `System` unchanged; what is recorded beside it does not touch the
-// memory in question.
+// SAFETY: every call is passed on to `System` unchanged; the counting does not access the memory in question.
 #[allow(unsafe_code, reason = "`GlobalAlloc` is an unsafe trait")]
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

@@ -1,17 +1,16 @@
-//! Measures sessile beside tower-sessions and axum_session: on the same handlers, in one process, in turn.
+//! Compares sessile with tower-sessions and axum_session: same handlers, same process, in alternation.
 //!
 //! ```text
 //! cargo run --release                     the tables: requests, memory, scaling, races
-//! cargo run --release -- bare             the same, the router called without its state given first
-//! cargo run --release -- sites [bare]     where sessile allocates in a request of each row
+//! cargo run --release -- bare             the same, with layers applied at every request
+//! cargo run --release -- sites [bare]     the lines that allocate in a request of each row
 //! cargo run --release -- races            the last table alone: requests that run in parallel
 //! cargo run --release -- sockets [FILE]   whole requests over loopback sockets: tables, and a plot in FILE
 //! cargo run --release --features redis -- sockets-redis [FILE]
-//!                                         the same on a Redis server, which it starts; what each request asks of it; races
-//! cargo run --release -- serve C R N S    the server of it: one candidate, S sessions of a row, N worker threads
-//! cargo run --release -- rows             the names of the rows, in their order
-//! cargo run --release -- send C R N       one candidate's requests of one row, N of them: for a profiler, and for
-//!                                         benches/instructions, which counts what they take
+//!                                         the same on a Redis server that it starts, with commands per request, and races
+//! cargo run --release -- serve C R N S    a server for `sockets`: candidate C, row R, N worker threads, S sessions
+//! cargo run --release -- rows             the names of the rows, in order
+//! cargo run --release -- send C R N       N requests of row R to candidate C, for a profiler and benches/instructions
 //! ```
 
 mod candidate;
@@ -62,7 +61,7 @@ fn main() -> std::io::Result<()> {
     if has("sites") { Ok(()) } else { races() }
 }
 
-/// Apart from the rest, on a runtime of its own: whatever is timed has one thread.
+/// Runs the races on a separate runtime, since everything timed runs on one thread.
 fn races() -> std::io::Result<()> {
     eprintln!("measuring: races");
     report::races(&races::measure(None, 1)?);
@@ -76,7 +75,9 @@ fn sockets_redis(path: &str) -> std::io::Result<()> {
 
 #[cfg(not(feature = "redis"))]
 fn sockets_redis(_: &str) -> std::io::Result<()> {
-    Err(std::io::Error::other("built without it: cargo run --release --features redis -- sockets-redis"))
+    Err(std::io::Error::other(
+        "built without the feature redis: use cargo run --release --features redis -- sockets-redis",
+    ))
 }
 
 async fn compare(serving: Serving) {

@@ -1,4 +1,4 @@
-//! What a stored session costs in memory, and what is given back once it has expired.
+//! Memory per stored session, and memory left after expiry.
 
 use std::time::Duration;
 
@@ -8,33 +8,33 @@ use crate::candidate::{Candidate, Serving};
 use crate::client::Client;
 use crate::heap;
 
-/// Sessions of three keys that are created, one request each.
+/// Number of sessions created, one request each.
 const SESSIONS: usize = 20_000;
 
-/// How long they live. Creating them takes a fraction of it.
+/// Lifetime of the sessions. Creating all of them takes a fraction of it.
 const LIFETIME: Duration = Duration::from_secs(2);
 
-/// Requests that follow once all have expired.
+/// Number of requests after all sessions have expired.
 const TRAFFIC: usize = 5_000;
 
-/// One in so many of those creates a session; the others read the newest.
+/// One of this many later requests creates a session; the others read the newest.
 const CREATES_ONE_IN: usize = 10;
 
-/// What a candidate's store takes and gives back.
+/// Memory use of a candidate's store.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    /// Live heap bytes for a session of three keys.
+    /// Live heap bytes per session of three keys.
     pub(crate) bytes_a_session: f64,
-    /// The share of the sessions' bytes still live after they expired and traffic went on, without those of
-    /// the sessions that this traffic created.
+    /// Share of the bytes that is still live after expiry and the later requests, without the sessions that these
+    /// created.
     pub(crate) left: f64,
 }
 
-/// Fills a new store of `candidate`, waits for its sessions to expire, and lets traffic go on.
+/// Fills a new store, waits until its sessions expire, and sends more requests.
 pub(crate) async fn measure(candidate: Candidate) -> Memory {
     let app = candidate.app(Serving::Served, Some(LIFETIME)).await;
     let mut client = Client::new(app.clone());
-    // What the first request sets up for good is no session's.
+    // The first request makes permanent allocations, which belong to no session.
     let request = client.request("/seed");
     client.send(request).await;
 

@@ -1,4 +1,4 @@
-//! The tables, as text.
+//! The tables as text.
 
 use crate::candidate::Candidate;
 use crate::memory::Memory;
@@ -8,7 +8,7 @@ use crate::scaling::Scaling;
 use crate::stats::median;
 use crate::workload::{BYTES_A_SESSION, LEFT_AFTER_EXPIRY, Row};
 
-/// Prints what requests allocate.
+/// Prints the allocations per request.
 pub(crate) fn allocations(rows: &[(&Row, Cost)]) {
     println!("\nAllocations a request, over a layer that does nothing\n");
     heading("at most");
@@ -23,7 +23,7 @@ pub(crate) fn allocations(rows: &[(&Row, Cost)]) {
     }
 }
 
-/// Prints how long requests take.
+/// Prints the time per request.
 pub(crate) fn times(rows: &[(&Row, Cost)]) {
     println!("\nTime a request, over a layer that does nothing, against that of tower-sessions\n");
     heading("at most");
@@ -54,7 +54,7 @@ fn candidates(candidates: &[Candidate]) {
     }
 }
 
-/// Prints what stores take and give back.
+/// Prints the memory use of the stores.
 pub(crate) fn memory(stores: &[(Candidate, Memory)]) {
     println!("\nMemory: live heap bytes of a session of three keys, and what is left of them when all have");
     println!("expired and traffic goes on\n");
@@ -74,7 +74,7 @@ pub(crate) fn memory(stores: &[(Candidate, Memory)]) {
     }
 }
 
-/// Prints how the cost of an operation grows with the store.
+/// Prints the time of store operations by store size.
 pub(crate) fn scaling(sizes: &[Scaling]) {
     println!("\nsessile's MemoryStore as it grows: one operation, against that at the smallest size\n");
     println!("{:>12}{:>34}{:>34}", "sessions", "on 1,000 of them: get, set", "on any of them: get, set");
@@ -90,7 +90,7 @@ pub(crate) fn scaling(sizes: &[Scaling]) {
     }
 }
 
-/// Prints what was left of requests that ran in parallel.
+/// Prints the results of the races.
 pub(crate) fn races(outcomes: &[(Candidate, Outcome)]) {
     let row = |name: &str, cell: fn(&Outcome) -> String| {
         print!("{name:30}");

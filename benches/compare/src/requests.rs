@@ -1,4 +1,4 @@
-//! What a request costs: allocations and time, both over a layer that does nothing.
+//! The cost of a request over a layer that does nothing: allocations and time.
 
 use std::time::{Duration, Instant};
 
@@ -8,34 +8,33 @@ use crate::heap;
 use crate::stats::median;
 use crate::workload::Row;
 
-/// Requests sent before anything is measured: code and caches are warm, and a store holds so many sessions that
-/// none of its maps is at its first.
+/// Number of requests before a measurement, which warm code and caches and fill the store.
 const WARM_UP: usize = 2_000;
 
-/// Requests whose allocations are counted, one by one.
+/// Number of requests whose allocations are counted.
 const COUNTED: usize = 65;
 
-/// Requests timed together.
+/// Number of requests timed together.
 const BATCH: usize = 128;
 
-/// Batches of each candidate in a round. Their median is the candidate's time of the round, so that an
-/// interruption, or a map that grows, falls out.
+/// Number of batches per candidate and round. The median of the batches counts, so that an interruption or a growing
+/// map has no effect.
 const BATCHES: usize = 15;
 
-/// Rounds, each with new applications. The median of the rounds is reported.
+/// Number of rounds, each with new applications. The median of the rounds is reported.
 const ROUNDS: usize = 31;
 
-/// One figure for each candidate, at its [`Candidate::index`].
+/// One figure per candidate, at its [`Candidate::index`].
 pub(crate) type PerCandidate<T> = [T; Candidate::ALL.len()];
 
-/// What the requests of one row cost.
+/// Cost of the requests of one row.
 #[derive(Debug)]
 pub(crate) struct Cost {
-    /// Allocations of a request over those of the no-op layer.
+    /// Allocations of a request, minus those over the no-op layer.
     pub(crate) allocations: PerCandidate<i64>,
-    /// Time of a request over that of the no-op layer, in nanoseconds; for the no-op layer itself, all of it.
+    /// Nanoseconds of a request, minus those over the no-op layer. For the no-op layer: all of them.
     pub(crate) nanoseconds: PerCandidate<f64>,
-    /// The former, over that of tower-sessions in the same round.
+    /// Ratio of these nanoseconds to those of tower-sessions in the same round.
     pub(crate) time_ratio: PerCandidate<f64>,
 }
 
@@ -64,7 +63,7 @@ pub(crate) async fn measure(row: &Row, serving: Serving) -> Cost {
     }
 }
 
-/// The allocations of a request, the median of many.
+/// Returns the allocations of a request, the median of [`COUNTED`].
 async fn count_allocations(row: &Row, candidate: Candidate, serving: Serving) -> i64 {
     let mut client = warm(row, candidate, serving).await;
     let mut counts = Vec::with_capacity(COUNTED);
@@ -82,8 +81,10 @@ async fn count_allocations(row: &Row, candidate: Candidate, serving: Serving) ->
     counts[COUNTED / 2]
 }
 
-/// The time of a request in nanoseconds, by candidate. Batches of the candidates alternate, beginning with
-/// another in each round, so that what disturbs one disturbs all.
+/// Returns the time of a request in nanoseconds, by candidate.
+///
+/// The batches of the candidates alternate, and each round starts with another candidate, so that a disturbance affects
+/// all.
 async fn time_round(row: &Row, serving: Serving, number: usize) -> PerCandidate<f64> {
     let mut clients = Vec::with_capacity(Candidate::ALL.len());
     for candidate in Candidate::ALL {

@@ -1,4 +1,4 @@
-//! What one operation of sessile's `MemoryStore` costs as the store grows.
+//! The time of one `MemoryStore` operation by store size.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -12,29 +12,28 @@ use uuid::Uuid;
 
 use crate::stats::median;
 
-/// How many sessions the stores hold. The first is the unit.
+/// Numbers of sessions. The first is the unit of the ratios.
 const SIZES: [usize; 4] = [1_000, 10_000, 100_000, 1_000_000];
 
-/// The sessions that are in use at a time, however many the store holds.
+/// Number of sessions in use, whatever the store's size.
 const IN_USE: usize = 1_000;
 
-/// Operations timed together.
+/// Number of operations timed together.
 const BATCH: usize = 250;
 
-/// Batches of each kind for each store. The stores take turns; the median counts.
+/// Number of batches per operation and store. The stores alternate; the median counts.
 const BATCHES: usize = 200;
 
-/// The bytes of a record's state, about those of three keys. The store does not look into it.
+/// Size of a record's state in bytes, about that of three keys. The store does not read it.
 const STATE: usize = 256;
 
-/// Nanoseconds of the operations in a store of some size.
+/// Nanoseconds of the operations in a store of one size.
 #[derive(Debug)]
 pub(crate) struct Scaling {
     pub(crate) sessions: usize,
-    /// On a thousand sessions, the same all the time: what the store itself adds as it grows.
+    /// On the same thousand sessions all the time: the cost of the store's own growth.
     pub(crate) in_use: Operations,
-    /// On all sessions alike: the larger the store, the more often the processor's caches miss, as they
-    /// do for any map.
+    /// On all sessions: the larger the store, the more often the processor's caches miss, as for any map.
     pub(crate) any: Operations,
 }
 
@@ -42,11 +41,11 @@ pub(crate) struct Scaling {
 #[derive(Debug)]
 pub(crate) struct Operations {
     pub(crate) get: f64,
-    /// A conditional write of a record over the one that was read.
+    /// Conditional write of a record over the current version.
     pub(crate) set: f64,
 }
 
-/// Fills a store of every size and times their operations in turn.
+/// Fills a store of each size and times its operations.
 pub(crate) async fn measure() -> Result<Vec<Scaling>, StoreError> {
     let mut filled = Vec::new();
     for sessions in SIZES {
@@ -76,10 +75,10 @@ pub(crate) async fn measure() -> Result<Vec<Scaling>, StoreError> {
     Ok(scaling.collect())
 }
 
-/// A store with sessions.
+/// Store with sessions.
 struct Filled {
     store: MemoryStore,
-    /// The sessions and the versions they are at.
+    /// Ids of the sessions, and their current versions.
     sessions: Vec<(SessionId, Version)>,
     position: usize,
 }
@@ -96,10 +95,10 @@ impl Filled {
         Ok(filled)
     }
 
-    /// The next sessions in turn `among` so many, each once. The turn is not that of their creation, in which
-    /// they lie in memory.
+    /// Returns the next [`BATCH`] of the first `among` sessions. The order differs from that of creation, which is the
+    /// order in memory.
     fn next(&mut self, among: usize) -> Vec<usize> {
-        // A prime that divides no size, so that every session has its turn.
+        // A prime that divides no store size, so that every session is used.
         const STRIDE: usize = 617_861;
         self.position += BATCH;
         let turns = self.position..self.position + BATCH;
@@ -128,7 +127,7 @@ impl Filled {
             written += usize::from(self.store.set(record, *expected).await? == Outcome::Written);
         }
         let time = nanoseconds_each(start);
-        assert_eq!(written, writes.len(), "nobody else writes");
+        assert_eq!(written, writes.len(), "there is no other writer");
         Ok(time)
     }
 }

@@ -1,4 +1,4 @@
-//! Nothing but requests: so many of one row, to one candidate. What is measured is somebody else's business.
+//! Requests of one row to one candidate, for a profiler or an instruction counter.
 
 use std::io::{Error, ErrorKind, Result};
 
@@ -6,13 +6,13 @@ use crate::candidate::{Candidate, Serving};
 use crate::client::Client;
 use crate::workload::{ROWS, Row};
 
-/// Requests sent before those that were asked for, so that their number is all that two runs differ in.
+/// Number of requests before the others, so that two runs differ in the number of requests alone.
 const WARM_UP: usize = 500;
 
-/// Sends what the arguments say: the candidate by its name, the row by its number, and how many.
+/// Sends requests. The arguments are the candidate's name, the row's number, and the number of requests.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let [candidate, row, count] = arguments else { return Err(usage("send takes a candidate, a row and a number")) };
-    let candidate = Candidate::named(candidate).ok_or_else(|| usage(candidate))?;
+    let candidate = Candidate::from_name(candidate).ok_or_else(|| usage(candidate))?;
     let row = row.parse().ok().and_then(|row: usize| ROWS.get(row)).ok_or_else(|| usage(row))?;
     let count = count.parse().map_err(|_| usage(count))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;

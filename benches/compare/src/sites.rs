@@ -1,4 +1,4 @@
-//! Where a request of each row allocates: what the table's numbers are made of.
+//! The lines that allocate in a request of each row.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,10 +8,10 @@ use crate::client::Client;
 use crate::heap::{self, Site};
 use crate::workload::{ROWS, Row};
 
-/// Requests that go before, so that what is set up once is not traced.
+/// Number of requests before the traced one, for allocations that happen once.
 const WARM_UP: usize = 2_000;
 
-/// Prints the allocations of one request of every row, less those that the no-op layer's request makes too.
+/// Prints the allocations of one request per row, without those over the no-op layer.
 pub(crate) async fn print(serving: Serving) {
     for row in &ROWS {
         let mut base: BTreeMap<String, usize> = BTreeMap::new();
@@ -22,7 +22,7 @@ pub(crate) async fn print(serving: Serving) {
         println!("\n{}", row.name);
         let mut total = 0;
         for ((allocator, ours), sizes) in sites {
-            // What axum does below sessile's layer it does below the no-op layer too, from the same line.
+            // axum's allocations below sessile's layer also happen below the no-op layer, on the same line.
             let common = base.get_mut(&allocator).map_or(0, |left| {
                 let common = (*left).min(sizes.len());
                 *left -= common;
@@ -41,7 +41,7 @@ pub(crate) async fn print(serving: Serving) {
     }
 }
 
-/// The line that allocates, the first outside the standard library; and sessile's lines that lead to it.
+/// Line that allocates, the first outside the standard library, with sessile's lines that call it.
 type Place = (String, Vec<String>);
 
 async fn trace(row: &Row, candidate: Candidate, serving: Serving) -> BTreeMap<Place, Vec<usize>> {
@@ -69,7 +69,7 @@ fn place(backtrace: &str) -> Place {
     let mut ours = Vec::new();
     let lines = backtrace.lines().filter_map(|line| line.trim_start().strip_prefix("at "));
     let lines = lines.filter(|line| !line.starts_with("/rustc/"));
-    // The allocator's own frames, and the client's below the request.
+    // Frames of the allocator, and of the client below the request.
     let lines = lines.skip_while(|line| line.contains("src/heap.rs"));
     for line in lines.take_while(|line| !line.contains("src/client.rs")) {
         allocator.get_or_insert_with(|| short(line));
@@ -80,8 +80,10 @@ fn place(backtrace: &str) -> Place {
     (allocator.unwrap_or_default(), ours)
 }
 
-/// A source line without the folder in which its crate lies. Where axum allocates differs with the handler's
-/// arguments, and a handler's own allocations with the candidate, so of those only the file is named.
+/// Returns a source line without its crate's folder.
+///
+/// The lines of axum depend on the handler's arguments, and a handler's lines on the candidate, so only their file is
+/// returned.
 fn short(line: &str) -> String {
     let Some((package, rest)) = line.rsplit_once("/src/") else {
         return line.to_owned();

@@ -1,7 +1,6 @@
-//! The statistics used: the median, which a few disturbed samples do not move, and the quartiles beside it, which say how much
-//! the samples differ.
+//! Medians, which a few outliers do not change, and quartiles, which show the spread.
 
-/// A quarter of the samples is below `low`, and a quarter above `high`.
+/// Quartiles: a quarter of the samples is below `low`, and a quarter above `high`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Quartiles {
     pub(crate) low: f64,
@@ -9,12 +8,12 @@ pub(crate) struct Quartiles {
     pub(crate) high: f64,
 }
 
-/// The median of some samples. NaN where there are none.
+/// Returns the median of the samples, or NaN without samples.
 pub(crate) fn median(samples: impl IntoIterator<Item = f64>) -> f64 {
     quartiles(samples).median
 }
 
-/// The quartiles of some samples. NaN where there are none.
+/// Returns the quartiles of the samples, or NaN without samples.
 pub(crate) fn quartiles(samples: impl IntoIterator<Item = f64>) -> Quartiles {
     let mut samples: Vec<f64> = samples.into_iter().collect();
     samples.sort_by(f64::total_cmp);

@@ -1,14 +1,14 @@
-//! What is measured: the rows of the table, the data of a session, and the ceilings.
+//! The rows of the table, the data of a session, and the ceilings.
 
 use serde::{Deserialize, Serialize};
 
-/// The keys of a small session: `counter`, `user` and `theme`.
+/// Number of keys in a small session: `counter`, `user` and `theme`.
 pub(crate) const SMALL: usize = 3;
 
-/// The keys of a large session: those of a small one, and so many more of 200 bytes that it is 10 KB.
+/// Number of keys in a large session: those of a small one, and keys of 200 bytes up to 10 KB.
 pub(crate) const LARGE: usize = 52;
 
-/// What an application keeps of the user who is signed in.
+/// Signed-in user, as an application would store one.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct User {
     pub(crate) id: u64,
@@ -28,35 +28,35 @@ impl User {
     }
 }
 
-/// The short string of a session.
+/// Short string in the session.
 pub(crate) const THEME: &str = "dark";
 
-/// The further keys and values of a large session. They are written first, so that a store that searches in the
-/// order of writing finds `counter` behind all of them.
+/// Returns the other keys and values of a large session. They are written first, so that a store with a linear search
+/// finds `counter` last.
 pub(crate) fn padding() -> impl Iterator<Item = (String, String)> {
     (0..LARGE - SMALL).map(|n| (format!("field_{n:02}"), "x".repeat(200)))
 }
 
-/// One row of the table: a request, sent over and over.
+/// Row of the table: one request, repeated.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) name: &'static str,
-    /// The route, of those every candidate has. See [`crate::candidate`].
+    /// Route of the request. See [`crate::candidate`].
     pub(crate) path: &'static str,
-    /// The route that makes the session whose cookie is sent along, if one is.
+    /// Route that creates the session, if the request has a cookie.
     pub(crate) seed: Option<&'static str>,
     pub(crate) ceiling: Ceiling,
 }
 
-/// What sessile may cost at most, over a layer that does nothing.
+/// Maximum cost of sessile over a layer that does nothing.
 #[derive(Debug)]
 pub(crate) struct Ceiling {
     pub(crate) allocations: i64,
-    /// Divides the time that tower-sessions takes over a layer that does nothing.
+    /// The time of tower-sessions divided by this is the maximum.
     pub(crate) time_divisor: f64,
 }
 
-/// The rows, in the order in which they are printed.
+/// Rows in the order of the table.
 pub(crate) const ROWS: [Row; 8] = [
     row("no cookie, untouched", "/untouched", None, 4, 4.0),
     row("cookie, untouched", "/untouched", Some("/seed"), 4, 4.0),
@@ -78,8 +78,8 @@ const fn row(
     Row { name, path, seed, ceiling: Ceiling { allocations, time_divisor } }
 }
 
-/// Live heap bytes that a stored session of three keys may take at most.
+/// Maximum of live heap bytes per stored session of three keys.
 pub(crate) const BYTES_A_SESSION: f64 = 400.0;
 
-/// The share of the sessions' bytes that may be left when all have expired and traffic goes on.
+/// Maximum share of the sessions' bytes that may stay after all have expired.
 pub(crate) const LEFT_AFTER_EXPIRY: f64 = 0.05;

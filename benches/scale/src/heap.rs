@@ -1,4 +1,4 @@
-//! The global allocator: the system's, and the bytes that are live while it counts.
+//! Global allocator that counts live bytes.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
@@ -9,13 +9,13 @@ static HEAP: Heap = Heap;
 static COUNTING: AtomicBool = AtomicBool::new(false);
 static LIVE: AtomicI64 = AtomicI64::new(0);
 
-/// The bytes that what is done leaves allocated, and what it returns.
+/// Calls `work`, and returns the bytes that it leaves allocated and its result.
 pub(crate) fn left_by<T>(work: impl FnOnce() -> T) -> (i64, T) {
     let before = LIVE.load(Relaxed);
     COUNTING.store(true, Relaxed);
-    let done = work();
+    let result = work();
     COUNTING.store(false, Relaxed);
-    (LIVE.load(Relaxed) - before, done)
+    (LIVE.load(Relaxed) - before, result)
 }
 
 struct Heap;

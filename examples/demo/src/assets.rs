@@ -1,10 +1,11 @@
-//! Style sheet, script and icon, in the program itself.
+//! Style sheet, script and icon, compiled into the program.
 
 use axum::Router;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::routing::get;
 
-/// The same for everybody, so they may be cached. No session is around them.
+/// Returns the routes of the assets. They are the same for every client, so caches may keep them, and no session layer
+/// wraps them.
 pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
         .route("/assets/style.css", get(|| serve("text/css; charset=utf-8", include_str!("assets/style.css"))))

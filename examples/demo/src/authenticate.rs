@@ -1,36 +1,36 @@
-//! Proving who one is, with a name and a password.
+//! Checking a name and a password.
 
 use crate::failure::Failure;
 use crate::site::App;
 use crate::throttle;
 use crate::users::User;
 
-/// Why a password was not taken.
-pub enum Refused {
+/// Reason for refusing a password.
+pub enum Refusal {
     NoMatch,
-    TooOften,
+    TooManyAttempts,
 }
 
-impl Refused {
-    /// What to tell whoever sent it; a password that does not match is told in the page's own words.
-    pub fn said(&self, no_match: &'static str) -> &'static str {
+impl Refusal {
+    /// Returns the message for the user: `no_match`, in the words of the page, or the throttle's message.
+    pub fn message(&self, no_match: &'static str) -> &'static str {
         match self {
             Self::NoMatch => no_match,
-            Self::TooOften => throttle::SAID,
+            Self::TooManyAttempts => throttle::MESSAGE,
         }
     }
 }
 
-/// The user whose name and password these are.
-pub async fn authenticate(app: &App, name: &str, password: &str) -> Result<Result<User, Refused>, Failure> {
-    if !app.throttle.admits(name) {
-        return Ok(Err(Refused::TooOften));
+/// Returns the user with this name and password.
+pub async fn authenticate(app: &App, name: &str, password: &str) -> Result<Result<User, Refusal>, Failure> {
+    if !app.throttle.allows(name) {
+        return Ok(Err(Refusal::TooManyAttempts));
     }
     let (user, hash) = app.users.by_name(name).await?.unzip();
-    // Whether it is the name or the password is told neither by the words nor by the time that it takes.
+    // Neither the message nor the response time tells whether the name or the password was wrong.
     let matches = app.passwords.check(password, hash).await?;
-    let Some(user) = user.filter(|_| matches) else { return Ok(Err(Refused::NoMatch)) };
-    app.throttle.forget(name);
+    let Some(user) = user.filter(|_| matches) else { return Ok(Err(Refusal::NoMatch)) };
+    app.throttle.reset(name);
     Ok(Ok(user))
 }
 
@@ -48,8 +48,9 @@ mod tests {
     use crate::throttle::Throttle;
     use crate::users::Users;
 
-    /// How long an answer takes tells no names: it is one comparison, as hard as any, whoever is asked for. It is counted
-    /// here, since time differs from run to run.
+    /// An attacker cannot learn names from response times: every answer takes one comparison with the same parameters.
+    ///
+    /// The test counts comparisons, since times differ from run to run.
     #[tokio::test]
     async fn an_unknown_name_costs_as_much_as_a_known_one() {
         let app = app().await;
@@ -57,21 +58,21 @@ mod tests {
         app.users.add("ada", &hash).await.expect("a table").expect("a new name");
 
         let mut effort = Vec::new();
-        for (name, password, is_she) in [
+        for (name, password, accepted) in [
             ("ada", "kettle of fish", true),
             ("ada", "a guess", false),
             ("bob", "a guess", false),
-            ("bob", "nobody", false),
+            ("bob", "decoy", false),
         ] {
             let answer = authenticate(&app, name, password).await.ok().expect("an answer");
-            assert_eq!(answer.is_ok(), is_she, "{name}");
+            assert_eq!(answer.is_ok(), accepted, "{name}");
             let verified = std::mem::take(&mut *app.passwords.verified.lock().expect("no panic"));
             effort.push(verified.iter().map(|hash| cost(hash)).collect::<Vec<_>>());
         }
         assert_eq!(effort, vec![vec![cost(&hash)]; 4]);
     }
 
-    /// What decides how long it takes to compare a password with this hash: memory, passes, lanes.
+    /// Returns the parameters that determine the cost of a comparison: memory, passes and lanes.
     fn cost(hash: &str) -> (u32, u32, u32) {
         let hash = PasswordHash::new(hash).expect("a hash");
         let params = Params::try_from(&hash).expect("of Argon2");
@@ -79,7 +80,7 @@ mod tests {
     }
 
     async fn app() -> App {
-        // One connection: each would be a database of its own.
+        // One connection, since each connection to `:memory:` opens a separate database.
         let pool = SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.expect("a database");
         let users = Users::new(pool);
         users.migrate().await.expect("a table");

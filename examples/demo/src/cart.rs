@@ -1,4 +1,4 @@
-//! The cart, as the session keeps it.
+//! The cart, a value in the session.
 
 use std::collections::BTreeMap;
 
@@ -6,20 +6,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalogue::{self, Tea};
 
-/// The most packets of one tea.
-const MOST: u32 = 99;
+/// Maximum number of packets of one tea.
+const MAX_PACKETS: u32 = 99;
 
-/// How many packets of which tea, by its code.
+/// Number of packets by the code of the tea.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Cart(BTreeMap<String, u32>);
 
 impl Cart {
     pub fn add(&mut self, tea: &Tea) {
         let packets = self.0.entry(tea.code.to_owned()).or_default();
-        *packets = (*packets + 1).min(MOST);
+        *packets = (*packets + 1).min(MAX_PACKETS);
     }
 
-    /// Takes one packet out.
+    /// Removes one packet.
     pub fn take(&mut self, tea: &Tea) {
         if let Some(packets) = self.0.get_mut(tea.code) {
             *packets -= 1;
@@ -27,12 +27,12 @@ impl Cart {
         self.0.retain(|_, packets| *packets > 0);
     }
 
-    /// Teas and packets. A tea that is no longer sold is not among them.
+    /// Returns teas and their packets, without teas that are no longer sold.
     pub fn lines(&self) -> impl Iterator<Item = (&'static Tea, u32)> {
         self.0.iter().filter_map(|(code, packets)| Some((catalogue::find(code)?, *packets)))
     }
 
-    /// How many packets there are.
+    /// Returns the number of packets.
     pub fn count(&self) -> u32 {
         self.lines().map(|(_, packets)| packets).sum()
     }
@@ -46,8 +46,9 @@ impl Cart {
 mod tests {
     use super::*;
 
+    /// Adding and taking change the count and the total, within the bounds.
     #[test]
-    fn packets_go_in_and_out() {
+    fn adding_and_taking_change_the_count() {
         let (assam, sencha) = (catalogue::find("assam").expect("sold"), catalogue::find("sencha").expect("sold"));
         let mut cart = Cart::default();
         for _ in 0..2 {
@@ -63,6 +64,6 @@ mod tests {
         for _ in 0..200 {
             cart.add(assam);
         }
-        assert_eq!(cart.count(), MOST);
+        assert_eq!(cart.count(), MAX_PACKETS);
     }
 }

@@ -1,12 +1,12 @@
-//! What the shop sells.
+//! The catalogue of teas.
 
 pub struct Tea {
-    /// What forms and carts call it.
+    /// Code of the tea in forms and carts.
     pub code: &'static str,
     pub name: &'static str,
     pub note: &'static str,
     pub cents: u32,
-    /// The colour in the cup.
+    /// Color in the cup.
     pub colour: &'static str,
 }
 
@@ -25,12 +25,12 @@ pub const TEAS: [Tea; 12] = [
     tea("white-peony", "White Peony", "Young buds, soft and sweet", 1340, "#e3cd8b"),
 ];
 
-/// The tea of this code, if we have it.
+/// Returns the tea with this code.
 pub fn find(code: &str) -> Option<&'static Tea> {
     TEAS.iter().find(|tea| tea.code == code)
 }
 
-/// An amount as a price tag says it.
+/// Formats an amount as a price.
 pub fn price(cents: u32) -> String {
     format!("€{}.{:02}", cents / 100, cents % 100)
 }

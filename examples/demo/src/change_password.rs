@@ -1,4 +1,4 @@
-//! A page that asks for the password again: the one that changes it.
+//! The page that changes the password, after the user confirms the old one.
 
 use axum::Form;
 use axum::extract::State;
@@ -36,7 +36,8 @@ pub async fn submit(
     let hash = app.passwords.hash(&sent.password).await?;
     app.users.set_password(&member.user, &hash).await?;
 
-    // Whoever knew the old password is out (OWASP ASVS 5.0 V7.4.3), and this browser is given a new token.
+    // Signs out every other device, where an attacker with the old password may be (OWASP ASVS 5.0 V7.4.3), and issues
+    // a new token for this browser.
     session.rotate()?;
     let ended = match session.id() {
         Some(id) => app.sessions.end_others_of(&member.user.owner(), &id).await?,

@@ -1,4 +1,4 @@
-//! Step-up: the password once more, before what matters.
+//! Step-up: asks for the password again before a sensitive action.
 
 use axum::Form;
 use axum::extract::{FromRequestParts, Query, State};
@@ -14,7 +14,7 @@ use crate::form::{FormPage, destination_field, password_field};
 use crate::site::App;
 use crate::visitor::Member;
 
-/// A member who has proved who they are not long ago; others are asked to.
+/// Extractor of a member who entered the password recently; redirects others to `/confirm`.
 pub struct Confirmed(pub Member);
 
 impl FromRequestParts<App> for Confirmed {
@@ -24,7 +24,7 @@ impl FromRequestParts<App> for Confirmed {
         let member = Member::from_request_parts(parts, app).await?;
         match member.session().require_recent(app.confirm_within) {
             Ok(()) => Ok(Self(member)),
-            Err(_) => Err(Failure::ConfirmFirst(Destination::of_path(parts.uri.path()))),
+            Err(_) => Err(Failure::ConfirmFirst(Destination::from_path(parts.uri.path()))),
         }
     }
 }
@@ -48,8 +48,8 @@ pub async fn submit(member: Member, State(app): State<App>, Form(sent): Form<Pro
             member.session().reauthenticate()?;
             Ok(Redirect::to(sent.to.path()).into_response())
         }
-        Err(refused) => {
-            let wrong = refused.said("This is not your password.");
+        Err(refusal) => {
+            let wrong = refusal.message("This is not your password.");
             member.visitor.ask(form(&member.user.name, sent.to), Some(wrong)).await
         }
     }
@@ -62,7 +62,7 @@ fn form(name: &str, to: Destination) -> FormPage<'static> {
         action: "/confirm",
         fields: html! {
             (destination_field(to))
-            // For password managers, which look for the name beside the password.
+            // For password managers, which look for a name beside the password.
             input type="text" name="name" value=(name) autocomplete="username" hidden readonly;
             (password_field())
         },

@@ -1,21 +1,19 @@
-//! The database: a table of users, and the store of the sessions.
+//! The database: the users table and the session store.
 
 use std::error::Error;
 use std::str::FromStr;
 use std::time::Duration;
 
-use sessile::{SessionLayer, SqliteStore};
-
 use sessile::config::{ConfigError, SiteData};
-
 use sessile::store::Store;
+use sessile::{SessionLayer, SqliteStore};
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 
 use crate::settings::Settings;
 use crate::users::Users;
 
-/// Opens the database, makes the tables that are missing, and puts the layer of the sessions over it.
+/// Opens the database, creates missing tables, and builds the session layer.
 pub async fn open(settings: &Settings) -> Result<(Users, SessionLayer), Box<dyn Error>> {
     let url = &settings.database_url;
     let users_url = if url.starts_with("sqlite:") { url } else { &settings.users_url };
@@ -23,7 +21,7 @@ pub async fn open(settings: &Settings) -> Result<(Users, SessionLayer), Box<dyn 
     let users = Users::new(pool.clone());
     users.migrate().await?;
 
-    // An application has one of these.
+    // An application needs only one of these.
     let layer = match url.split(':').next().unwrap_or_default() {
         "sqlite" => {
             let store = SqliteStore::new(pool);
@@ -49,7 +47,7 @@ pub async fn open(settings: &Settings) -> Result<(Users, SessionLayer), Box<dyn 
     Ok((users, layer))
 }
 
-/// What to say of a `DATABASE_URL` whose store this program was built without.
+/// Returns the error for a `DATABASE_URL` whose store is not built in.
 fn no_store(scheme: &str) -> String {
     let feature = match scheme {
         "postgres" | "postgresql" => "postgres",
@@ -60,18 +58,20 @@ fn no_store(scheme: &str) -> String {
     format!("DATABASE_URL: for {scheme}, run it with --features {feature}")
 }
 
-/// The defaults of the layer are an hour idle and a day in all, and a cookie `__Host-id` that is `Secure`, `HttpOnly` and
-/// `SameSite=Lax`. A shop wants some more.
+/// Builds the session layer.
+///
+/// The defaults are an idle timeout of an hour, an absolute timeout of a day, and a cookie `__Host-id` with `Secure`,
+/// `HttpOnly` and `SameSite=Lax`.
 fn layer_over(store: impl Store) -> Result<SessionLayer, ConfigError> {
     SessionLayer::builder(store)
-        // Who signs in on an eleventh device is signed out on the one that signed in first.
+        // Signing in on an eleventh device ends the session that signed in first.
         .with_owner_limit(10)
-        // What a browser has kept of a member's pages goes with the session.
+        // A sign-out also clears the pages that the browser has cached.
         .with_clear_site_data([SiteData::Cache, SiteData::Storage])
         .build()
 }
 
-/// One pool for users and sessions. The store asks for WAL mode and for a busy timeout.
+/// Opens one pool for users and sessions. The store needs WAL mode and a busy timeout.
 async fn open_sqlite(url: &str) -> Result<SqlitePool, sqlx::Error> {
     let options = SqliteConnectOptions::from_str(url)?
         .create_if_missing(true)
@@ -84,8 +84,9 @@ async fn open_sqlite(url: &str) -> Result<SqlitePool, sqlx::Error> {
 mod tests {
     use super::*;
 
+    /// The error for a store that is not built in names its feature.
     #[test]
-    fn a_store_that_is_not_built_in_is_told_by_its_feature() {
+    fn an_error_names_the_feature_of_a_missing_store() {
         for (scheme, feature) in [("postgresql", "postgres"), ("mariadb", "mysql"), ("valkeys", "redis")] {
             assert!(no_store(scheme).ends_with(&format!("--features {feature}")), "{}", no_store(scheme));
         }

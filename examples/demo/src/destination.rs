@@ -1,8 +1,8 @@
-//! Where to go on after a sign-in or a confirmation.
+//! Pages to redirect to after a sign-in or a confirmation.
 
 use serde::Deserialize;
 
-/// A page of this site. Forms name it; nothing that a link says can lead anywhere else.
+/// Page of this site. A form sends its name, never a URL, so a link cannot redirect to another site.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
 pub enum Destination {
@@ -34,8 +34,8 @@ impl Destination {
         }
     }
 
-    /// The page that a path belongs to.
-    pub fn of_path(path: &str) -> Self {
+    /// Returns the page with this path, or the page above it.
+    pub fn from_path(path: &str) -> Self {
         let below = |page: &Self| *page != Self::Shop && path.starts_with(page.path());
         Self::ALL.into_iter().find(below).unwrap_or_default()
     }
@@ -47,7 +47,7 @@ impl From<String> for Destination {
     }
 }
 
-/// `?to=devices`
+/// Query `?to=devices`.
 #[derive(Default, Deserialize)]
 pub struct To {
     #[serde(default)]
@@ -58,16 +58,17 @@ pub struct To {
 mod tests {
     use super::*;
 
+    /// A URL in place of a name leads to the shop.
     #[test]
-    fn a_page_of_this_site_and_no_other() {
+    fn a_destination_is_a_page_of_this_site() {
         for page in Destination::ALL {
             assert_eq!(Destination::from(page.name().to_owned()), page);
-            assert_eq!(Destination::of_path(page.path()), page);
+            assert_eq!(Destination::from_path(page.path()), page);
         }
         for elsewhere in ["https://example.org", "//example.org", "/\\example.org", "javascript:alert(1)", ""] {
             assert_eq!(Destination::from(elsewhere.to_owned()), Destination::Shop);
         }
-        assert_eq!(Destination::of_path("/devices/end-others"), Destination::Devices);
-        assert_eq!(Destination::of_path("/elsewhere"), Destination::Shop);
+        assert_eq!(Destination::from_path("/devices/end-others"), Destination::Devices);
+        assert_eq!(Destination::from_path("/elsewhere"), Destination::Shop);
     }
 }

@@ -1,4 +1,4 @@
-//! "Your devices": every session of a user, with what tells them apart, and a button to end it.
+//! "Your devices": a list of the user's sessions, each with a button to end it.
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -13,14 +13,14 @@ use crate::moment;
 use crate::site::App;
 use crate::visitor::Member;
 
-/// A note on each session: what its browser called itself when it signed in.
+/// Note on each session: the browser and system at sign-in.
 pub const DEVICE: &str = "device";
 
 /// `GET /devices`
 pub async fn show(member: Member, State(app): State<App>) -> Result<Response, Failure> {
     let mut devices = app.sessions.owned_by(&member.user.owner()).await?;
     let this = member.session().id();
-    // This one first, then those that were used last.
+    // This device first, then the most recently used.
     devices.sort_by_key(|device| (Some(device.id()) != this, std::cmp::Reverse(device.last_seen())));
     let token = member.session().csrf_token().await?;
     let content = html! {
@@ -66,7 +66,7 @@ pub async fn end(member: Member, State(app): State<App>, Path(id): Path<String>)
         member.session().sign_out()?;
         return Ok(Redirect::to("/signed-out").into_response());
     }
-    // An id is no secret: what it names must be one's own.
+    // Ids are not secret, so the call ends the session only if it belongs to this user.
     if app.sessions.end_if_owned_by(&id, &member.user.owner()).await? {
         member.session().flash(FlashLevel::Success, "The device is signed out.")?;
     } else {

@@ -1,4 +1,4 @@
-//! What can go wrong, and the page that says so.
+//! Errors of handlers, and their pages.
 
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -9,15 +9,15 @@ use crate::destination::Destination;
 use crate::layout;
 
 pub enum Failure {
-    /// Nobody is signed in: to the page for that, and back.
+    /// The client is not signed in: redirects to the sign-in page, and back afterwards.
     SignInFirst(Destination),
-    /// The last proof of the password is too old: to the page for that, and back.
+    /// The last password entry is too old: redirects to the confirmation page, and back afterwards.
     ConfirmFirst(Destination),
-    /// There is no such page, or what it was about is gone.
+    /// The page does not exist.
     NotFound,
-    /// The session could not be read or written.
+    /// The session could not be loaded or committed.
     Session(sessile::Error),
-    /// Anything else. It is logged, and the client is told no more than that.
+    /// Any other error. It is logged, and the client sees a general message.
     Internal,
 }
 
@@ -52,7 +52,7 @@ impl IntoResponse for Failure {
     }
 }
 
-/// Gives an error its page, whoever answered it: a handler, an extractor, or a layer.
+/// Replaces an empty error response of a handler, an extractor or a layer by a page.
 pub async fn page(response: Response) -> Response {
     let status = response.status();
     let is_page = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
@@ -62,7 +62,7 @@ pub async fn page(response: Response) -> Response {
     let (title, text) = match status {
         StatusCode::FORBIDDEN => ("This form is out of date", "Please go back, load the page anew, and try again."),
         StatusCode::NOT_FOUND => ("There is nothing here", "No page has this address."),
-        StatusCode::CONFLICT => ("Somebody was quicker", "Your session changed meanwhile. Please try again."),
+        StatusCode::CONFLICT => ("Please try again", "Your session changed in the meantime."),
         StatusCode::SERVICE_UNAVAILABLE => {
             ("One moment, please", "Sessions cannot be read just now. Please try again.")
         }
@@ -70,7 +70,7 @@ pub async fn page(response: Response) -> Response {
         _ => ("This cannot be done", "The request is not one that this site knows."),
     };
     let content = layout::notice(title, text, &html! { a .button href="/" { "To the teas" } });
-    // What the answer says in its headers stays: cookies, above all.
+    // Keeps the other headers, such as `Set-Cookie`.
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(CONTENT_TYPE);
     parts.headers.remove(CONTENT_LENGTH);

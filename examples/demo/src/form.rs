@@ -1,4 +1,4 @@
-//! The parts that forms are made of.
+//! Building blocks of forms.
 
 use maud::{Markup, html};
 use sessile::csrf::CsrfToken;
@@ -6,21 +6,21 @@ use sessile::csrf::CsrfToken;
 use crate::destination::Destination;
 use crate::passwords;
 
-/// A page that is one form.
+/// Page with one form.
 pub struct FormPage<'a> {
     pub title: &'a str,
-    /// What to know before filling it in.
+    /// Text above the form.
     pub lead: Markup,
-    /// Where it is posted to.
+    /// Path that the form is posted to.
     pub action: &'a str,
     pub fields: Markup,
     pub button: &'a str,
-    /// What to do instead.
+    /// Text below the form: an alternative to filling it in.
     pub instead: Markup,
 }
 
 impl FormPage<'_> {
-    /// What is wrong with what was sent is said once, before the form (WCAG 2.2 §3.3.1).
+    /// Returns the page. An error stands once, before the form (WCAG 2.2 §3.3.1).
     pub fn show(&self, token: &CsrfToken, wrong: Option<&str>) -> Markup {
         html! {
             section .narrow {
@@ -38,12 +38,12 @@ impl FormPage<'_> {
     }
 }
 
-/// What makes a form one of this session's: a page of another site cannot know it.
+/// Returns the hidden field with the CSRF token, which another site cannot know.
 pub fn csrf_field(token: &CsrfToken) -> Markup {
     html! { input type="hidden" name="csrf_token" value=(token); }
 }
 
-/// Where to go on when the form has been taken.
+/// Returns the hidden field with the page to redirect to afterwards.
 pub fn destination_field(to: Destination) -> Markup {
     html! { input type="hidden" name="to" value=(to.name()); }
 }
@@ -57,17 +57,17 @@ pub fn password_field() -> Markup {
     Text { name: "password", label, autocomplete, value: "", hint: None, is_password: true }.show()
 }
 
-/// For one that is chosen here.
+/// Returns the field for choosing a password.
 pub fn new_password_field(label: &str) -> Markup {
     let (autocomplete, hint) = ("new-password", Some(passwords::HINT));
     Text { name: "password", label, autocomplete, value: "", hint, is_password: true }.show()
 }
 
-/// A line of text to fill in, with its label.
+/// Text field with its label.
 struct Text<'a> {
     name: &'a str,
     label: &'a str,
-    /// What browsers and password managers may fill in (WCAG 2.2 §1.3.5).
+    /// Hint for browsers and password managers (WCAG 2.2 §1.3.5).
     autocomplete: &'a str,
     value: &'a str,
     hint: Option<&'a str>,

@@ -1,4 +1,4 @@
-//! The headers that every page carries.
+//! Headers of every response.
 
 use axum::http::HeaderValue;
 use axum::http::header::{
@@ -6,11 +6,11 @@ use axum::http::header::{
 };
 use axum::response::Response;
 
-/// Nothing but what this site serves: no style and no script within a page, no frame around it, no form to elsewhere.
+/// Allows resources of this site alone: no inline style or script, no frame around a page, no form to another site.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// For every response. A site that is served over https adds `Strict-Transport-Security`.
+/// Sets the security headers. A site served over https also sends `Strict-Transport-Security`.
 pub async fn harden(mut response: Response) -> Response {
     let headers = [
         (CONTENT_SECURITY_POLICY, POLICY),
@@ -25,8 +25,8 @@ pub async fn harden(mut response: Response) -> Response {
     response
 }
 
-/// For every page: each shows a cart or a name. Kept nowhere, it is gone from the back button, too, once its user has signed
-/// out (OWASP ASVS 5.0 V14.3.2).
+/// Forbids caching of pages, since each shows a cart or a name: after a sign-out, the back button must not show them
+/// (OWASP ASVS 5.0 V14.3.2).
 pub async fn keep_nowhere(mut response: Response) -> Response {
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

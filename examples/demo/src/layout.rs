@@ -1,4 +1,4 @@
-//! The frame that all pages share.
+//! The frame of all pages.
 
 use maud::{DOCTYPE, Markup, html};
 use sessile::csrf::CsrfToken;
@@ -7,7 +7,7 @@ use sessile::flash::Flash;
 use crate::form::csrf_field;
 use crate::users::User;
 
-/// What the frame says about the visitor.
+/// Content of the frame that depends on the visitor.
 pub struct Frame<'a> {
     pub user: Option<&'a User>,
     pub in_cart: u32,
@@ -30,7 +30,7 @@ pub fn page(title: &str, frame: &Frame<'_>, content: &Markup) -> Markup {
                     }
                 }
                 main #content {
-                    // What the script has to say is put here, and read out.
+                    // The script adds its messages here; screen readers announce them.
                     div #messages role="status" aria-live="polite" {
                         @for flash in &frame.flashes { p .flash .(flash.level.as_str()) { (flash.message) } }
                     }
@@ -42,7 +42,7 @@ pub fn page(title: &str, frame: &Frame<'_>, content: &Markup) -> Markup {
     }
 }
 
-/// A page that says nothing about the visitor: for errors, whatever has failed.
+/// Returns a page whose frame does not depend on the visitor, for errors.
 pub fn bare(title: &str, content: &Markup) -> Markup {
     html! {
         (DOCTYPE)
@@ -81,7 +81,7 @@ fn logo() -> Markup {
 }
 
 fn navigation(title: &str, frame: &Frame<'_>) -> Markup {
-    // The page that is shown is marked among them.
+    // Marks the link of the current page.
     let current = |page: &str| (page == title).then_some("page");
     html! {
         nav .site aria-label="Site" {
@@ -99,7 +99,7 @@ fn navigation(title: &str, frame: &Frame<'_>) -> Markup {
     }
 }
 
-/// Who is signed in, and the way out; or the ways in.
+/// Returns the user's name with the sign-out button, or the links to sign in and sign up.
 fn account(frame: &Frame<'_>) -> Markup {
     html! {
         @if let (Some(user), Some(token)) = (frame.user, &frame.csrf_token) {
@@ -125,7 +125,7 @@ fn footer() -> Markup {
     }
 }
 
-/// What a page says that has nothing to show: an empty cart, an error.
+/// Returns a short message in place of content: an empty cart, an error.
 pub fn notice(title: &str, text: &str, ways_on: &Markup) -> Markup {
     html! {
         section .narrow .card .notice {
@@ -137,7 +137,7 @@ pub fn notice(title: &str, text: &str, ways_on: &Markup) -> Markup {
     }
 }
 
-/// A cup of tea of this colour. Colours are attributes, since the page's policy allows no styles in it.
+/// Returns the drawing of a cup of tea. The color is an attribute, since the page's policy forbids inline styles.
 pub fn cup(colour: &str) -> Markup {
     html! {
         svg .cup viewBox="0 0 64 48" aria-hidden="true" {

@@ -1,21 +1,21 @@
-//! A small tea shop: accounts, a cart, and a page of the devices that are signed in.
+//! A small tea shop: accounts, a cart, and a list of signed-in devices.
 //!
 //! ```sh
 //! cargo run -p sessile-demo
 //! ```
 //!
-//! It prints its address. What it keeps is in `demo.db`, a SQLite file in the current directory, so that users and
-//! sessions survive a restart. [`settings`] says what the environment can change.
+//! The program prints its address. Users and sessions are stored in `demo.db`, a SQLite file in the current directory,
+//! and survive a restart. [`settings`] lists the environment variables.
 //!
-//! Read it in this order:
+//! A suggested reading order:
 //!
-//! 1. [`database`]: the store of the sessions, and the layer over it.
-//! 2. [`site`]: every route, and the layers around them.
+//! 1. [`database`]: the session store and the session layer.
+//! 2. [`site`]: every route and layer.
 //! 3. [`shop`]: a cart in the session of a visitor who has not signed in.
-//! 4. [`sign_in`] and [`sign_up`]: the session changes hands, and keeps the cart.
-//! 5. [`visitor`]: who sends a request, as an extractor; pages for members alone.
-//! 6. [`devices`]: the sessions of one user, each with a button to end it.
-//! 7. [`confirm`] and [`change_password`]: the password once more, before what matters.
+//! 4. [`sign_in`] and [`sign_up`]: the visitor becomes a member and keeps the cart.
+//! 5. [`visitor`]: extractors for visitors and members.
+//! 6. [`devices`]: a list of the user's sessions, each with a button to end it.
+//! 7. [`confirm`] and [`change_password`]: asking for the password again before a sensitive action.
 
 mod assets;
 mod authenticate;
@@ -58,11 +58,11 @@ use crate::throttle::Throttle;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    log_what_happens_to_sessions();
+    log_session_events();
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}", in_words(error.as_ref()));
+            eprintln!("{}", with_causes(error.as_ref()));
             ExitCode::FAILURE
         }
     }
@@ -72,7 +72,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let settings = Settings::from_env()?;
 
     let (users, layer) = database::open(&settings).await?;
-    // Deletes the sessions that have expired, once a minute.
+    // Deletes expired sessions once a minute.
     tokio::spawn(layer.sessions().sweep_every(Duration::from_secs(60)));
 
     let app = App {
@@ -85,26 +85,26 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let port = settings.port;
     let taken = |error| format!("port {port} cannot be had ({error}); PORT in the environment names another");
     let listener = TcpListener::bind(("127.0.0.1", port)).await.map_err(taken)?;
-    // By this name: browsers take the cookie, which is for https alone, from localhost as well.
+    // `localhost` rather than 127.0.0.1: browsers accept a `Secure` cookie from `http://localhost`.
     println!("listening on http://localhost:{}", listener.local_addr()?.port());
     axum::serve(listener, site::router(app, layer)).await?;
     Ok(())
 }
 
-/// An error and its causes, but for those that it names itself.
-fn in_words(error: &(dyn Error + 'static)) -> String {
-    let mut words = error.to_string();
+/// Joins an error and its causes, except causes that the error's text already holds.
+fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
     for cause in successors(error.source(), |cause| (**cause).source()).map(ToString::to_string) {
-        if !words.contains(&cause) {
-            words.push_str(": ");
-            words.push_str(&cause);
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
         }
     }
-    words
+    text
 }
 
-/// Sessions begin, change hands and end: sessile says so at `debug`, with ids and without secrets.
-fn log_what_happens_to_sessions() {
+/// Logs warnings, and the events of sessile at `debug`: they hold ids, never secrets.
+fn log_session_events() {
     let targets = Targets::new().with_default(LevelFilter::WARN).with_target("sessile", LevelFilter::DEBUG);
     let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     tracing_subscriber::registry().with(log).with(targets).init();

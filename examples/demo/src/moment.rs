@@ -1,10 +1,10 @@
-//! Moments, as people say them.
+//! Times in words.
 
 use maud::{Markup, html};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// How long ago something was, with the exact time for those who ask.
+/// Returns how long ago `at` was, with the exact time as a tooltip.
 pub fn ago(at: OffsetDateTime) -> Markup {
     let exact = at.format(&Rfc3339).unwrap_or_default();
     html! {
@@ -28,8 +28,9 @@ fn words(minutes: i64) -> String {
 mod tests {
     use super::*;
 
+    /// Each unit begins at its first whole number.
     #[test]
-    fn minutes_hours_and_days() {
+    fn times_are_in_minutes_hours_or_days() {
         let said = [-1, 0, 1, 59, 60, 119, 1439, 1440, 2880].map(words);
         let expected = [
             "just now",

@@ -1,4 +1,4 @@
-//! What the environment can change.
+//! Settings from the environment.
 
 use std::env;
 use std::error::Error;
@@ -6,14 +6,14 @@ use std::str::FromStr;
 use std::time::Duration;
 
 pub struct Settings {
-    /// `PORT`. Default: 3000. Port 0 is any that is free.
+    /// `PORT`. Default: 3000. Port 0 takes any free port.
     pub port: u16,
-    /// `DATABASE_URL`: where the sessions live. Default: `sqlite:demo.db`. `postgres://…`, `mysql://…` and `redis://…` take
-    /// the feature of that name.
+    /// `DATABASE_URL`: database of the sessions. Default: `sqlite:demo.db`. `postgres://…`, `mysql://…` and `redis://…`
+    /// need the feature of that name.
     pub database_url: String,
-    /// `USERS_URL`: the SQLite file of the users, where the sessions live elsewhere. Default: `sqlite:demo.db`.
+    /// `USERS_URL`: SQLite file of the users if the sessions are in another database. Default: `sqlite:demo.db`.
     pub users_url: String,
-    /// `CONFIRM_WITHIN`, in seconds: how old a proof of the password may be for the page that changes it. Default: 300.
+    /// `CONFIRM_WITHIN`, in seconds: maximum age of the last password entry for changing the password. Default: 300.
     pub confirm_within: Duration,
 }
 

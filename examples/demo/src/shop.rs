@@ -1,4 +1,4 @@
-//! The shop and the cart: what a session does for visitors who have not signed in.
+//! The shop and the cart: session use without signing in.
 
 use axum::extract::Path;
 use axum::http::HeaderMap;
@@ -18,10 +18,10 @@ use crate::form::csrf_field;
 use crate::layout::{cup, notice};
 use crate::visitor::{Member, Visitor};
 
-/// A key of the session that knows the type of its value.
+/// Key of the session, with the type of its value.
 pub const CART: Field<Cart> = Field::new("cart");
 
-/// The teas. Who only looks is given no cookie, and no session is stored.
+/// Shows the teas. A visitor who only looks gets no cookie, and no session is stored.
 pub async fn teas(visitor: Visitor) -> Result<Response, Failure> {
     let content = html! {
         div .title {
@@ -29,7 +29,7 @@ pub async fn teas(visitor: Visitor) -> Result<Response, Failure> {
                 h1 { "Teas of the season" }
                 p .note { "Fill the cart, then sign up: it comes along. A second browser is a second device." }
             }
-            // Shown by the script: it takes one.
+            // Hidden until the script runs, which it needs.
             button #one-of-each .quiet type="button" hidden { "Add one of each, all at once" }
         }
         ul .teas {
@@ -57,26 +57,28 @@ pub struct Add {
     tea: String,
 }
 
-/// Adds a packet. It asks for no token, so that looking at the teas need not begin a session: what comes from another site
-/// is refused before it gets here, by what the browser says of its origin.
+/// Adds a packet.
+///
+/// The form has no CSRF token, since a token would create a session for every visitor who looks at the teas. A layer
+/// refuses cross-site requests by the headers that browsers send.
 pub async fn add(visitor: Visitor, headers: HeaderMap, Form(add): Form<Add>) -> Result<Response, Failure> {
     let tea = catalogue::find(&add.tea).ok_or(Failure::NotFound)?;
     if headers.get(ACCEPT).is_some_and(|accept| accept == "application/json") {
-        // The number goes into the answer, so it must be the one that is stored.
+        // The count is part of the answer, so it must be the one that is stored.
         let count = visitor.session.update_now(CART, |cart| {
             cart.add(tea);
             cart.count()
         });
         return Ok(Json(Added { count: count.await? }).into_response());
     }
-    // However many requests add something at this moment, each packet is counted: the closure runs again where another
-    // request was quicker. It is committed with the response.
+    // The closure runs again if another request committed first, so no packet is lost. The commit happens with the
+    // response.
     visitor.session.update(CART, |cart| cart.add(tea))?;
     visitor.session.flash(FlashLevel::Success, format!("{} is in your cart.", tea.name))?;
     Ok(Redirect::to("/").into_response())
 }
 
-/// The answer to the script.
+/// Answer to the script.
 #[derive(Serialize)]
 struct Added {
     count: u32,
@@ -144,10 +146,10 @@ pub async fn less(visitor: Visitor, Path(code): Path<String>) -> Result<Redirect
     Ok(Redirect::to("/cart"))
 }
 
-/// Orders what is in the cart. Of two clicks one is given the cart: nobody orders twice.
+/// Orders the cart. If the user clicks twice, only one request takes the cart, so the order is placed once.
 pub async fn order(member: Member) -> Result<Redirect, Failure> {
     let Some(cart) = member.session().take_now(CART).await? else { return Ok(Redirect::to("/cart")) };
-    // A shop would write the order down here.
+    // A real shop stores the order here.
     let thanks = format!("Thank you, {}. {} packets are on their way.", member.user.name, cart.count());
     member.session().flash(FlashLevel::Success, thanks)?;
     Ok(Redirect::to("/"))

@@ -1,4 +1,4 @@
-//! Signing in and out.
+//! Sign-in and sign-out.
 
 use std::time::Duration;
 
@@ -24,8 +24,10 @@ use crate::visitor::{Member, Visitor};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// "Keep me signed in": two weeks without a visit, ninety days in all, and a cookie that outlives the browser's window.
-/// Its token is renewed once a day.
+/// Lifetime for "Keep me signed in".
+///
+/// An idle timeout of two weeks, an absolute timeout of 90 days, a cookie that survives closing the browser, and a new
+/// token every day.
 const REMEMBERED: Lifetime = Lifetime::new()
     .with_idle_timeout(Duration::from_secs(14 * DAY.as_secs()))
     .with_absolute_timeout(Duration::from_secs(90 * DAY.as_secs()))
@@ -34,15 +36,15 @@ const REMEMBERED: Lifetime = Lifetime::new()
 
 /// `GET /sign-in`
 pub async fn show(visitor: Visitor, Query(To { to }): Query<To>) -> Result<Response, Failure> {
-    visitor.ask_a_stranger(form(to, ""), to).await
+    visitor.ask_unless_signed_in(form(to, ""), to).await
 }
 
-/// What the forms of this page and of the one to sign up send.
+/// Form of the sign-in page and of the sign-up page.
 #[derive(Deserialize)]
 pub struct Credentials {
     pub name: String,
     pub password: String,
-    /// A box that is not ticked is not sent.
+    /// Browsers leave out a checkbox that is not ticked.
     remember: Option<String>,
     #[serde(default)]
     pub to: Destination,
@@ -57,15 +59,15 @@ pub async fn submit(
 ) -> Result<Response, Failure> {
     match authenticate(&app, sent.name.trim(), &sent.password).await? {
         Ok(user) => begin(&visitor.session, &user, &headers, &sent, "Welcome back"),
-        Err(refused) => {
-            let wrong = refused.said("Name and password do not match.");
+        Err(refusal) => {
+            let wrong = refusal.message("Name and password do not match.");
             visitor.ask(form(sent.to, sent.name.trim()), Some(wrong)).await
         }
     }
 }
 
-/// Hands the session over to a user who has proved who they are. It keeps what is in the cart, and the browser is given a new
-/// token: one that somebody else may have planted there opens nothing any more.
+/// Signs the user in. The session keeps the cart, and the browser gets a new token, so that a token planted by an
+/// attacker opens nothing (session fixation).
 pub fn begin(
     session: &Session,
     user: &User,
@@ -84,12 +86,12 @@ pub fn begin(
 
 /// `POST /sign-out`
 pub async fn out(member: Member) -> Result<Redirect, Failure> {
-    // The session ends, with all its data, and the cookie is removed.
+    // Ends the session with all its data, and removes the cookie.
     member.session().sign_out()?;
     Ok(Redirect::to("/signed-out"))
 }
 
-/// `GET /signed-out`: that it is done is to be seen (OWASP ASVS 5.0 V7.4.4).
+/// `GET /signed-out`: confirms the sign-out (OWASP ASVS 5.0 V7.4.4).
 pub async fn done(visitor: Visitor) -> Result<Response, Failure> {
     let ways_on = html! { a .button href="/sign-in" { "Sign in again" } a href="/" { "To the teas" } };
     let content = notice("You are signed out", "This browser holds no session any more.", &ways_on);

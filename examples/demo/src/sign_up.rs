@@ -1,4 +1,4 @@
-//! Signing up.
+//! Sign-up.
 
 use axum::Form;
 use axum::extract::{Query, State};
@@ -14,11 +14,11 @@ use crate::sign_in::{Credentials, begin, remember_box};
 use crate::site::App;
 use crate::visitor::Visitor;
 
-const LONGEST_NAME: usize = 32;
+const MAX_NAME_LENGTH: usize = 32;
 
 /// `GET /sign-up`
 pub async fn show(visitor: Visitor, Query(To { to }): Query<To>) -> Result<Response, Failure> {
-    visitor.ask_a_stranger(form(to, ""), to).await
+    visitor.ask_unless_signed_in(form(to, ""), to).await
 }
 
 /// `POST /sign-up`
@@ -32,7 +32,7 @@ pub async fn submit(
     let user = match check_name(name).and_then(|()| passwords::check_new(&sent.password, name)) {
         Ok(()) => {
             let hash = app.passwords.hash(&sent.password).await?;
-            // That a name is taken cannot be kept secret where people choose their own.
+            // A sign-up form with free choice of names cannot hide which names are taken.
             app.users.add(name, &hash).await?.ok_or("This name is taken. Please choose another.")
         }
         Err(wrong) => Err(wrong),
@@ -44,7 +44,7 @@ pub async fn submit(
 }
 
 fn check_name(name: &str) -> Result<(), &'static str> {
-    if name.is_empty() || name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
+    if name.is_empty() || name.chars().count() > MAX_NAME_LENGTH || name.chars().any(char::is_control) {
         return Err("Please choose a name of 1 to 32 characters.");
     }
     Ok(())

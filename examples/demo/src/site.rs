@@ -1,4 +1,4 @@
-//! The whole site: every route, and the layers around them.
+//! The routes of the site, and the layers around them.
 
 use std::time::Duration;
 
@@ -14,15 +14,15 @@ use crate::throttle::Throttle;
 use crate::users::Users;
 use crate::{assets, change_password, confirm, devices, failure, headers, shop, sign_in, sign_up};
 
-/// What the handlers share.
+/// State of the handlers.
 #[derive(Clone)]
 pub struct App {
     pub users: Users,
     pub passwords: Passwords,
     pub throttle: Throttle,
-    /// The sessions of everybody, outside of a request: for the page of the devices.
+    /// Access to all sessions, for the list of devices.
     pub sessions: Sessions,
-    /// How old a proof of the password may be where it matters.
+    /// Maximum age of the last password entry before a sensitive action.
     pub confirm_within: Duration,
 }
 
@@ -42,14 +42,14 @@ pub fn router(app: App, sessions: SessionLayer) -> Router {
         .route("/devices/end-others", post(devices::end_others))
         .route("/confirm", get(confirm::show).post(confirm::submit))
         .route("/password", get(change_password::show).post(change_password::submit))
-        // What is posted to a page above brings a token of its session, or is refused.
+        // Refuses a form without the CSRF token of its session, on the routes above.
         .layer(CsrfLayer::new())
-        // What is posted to this one, too, comes from this site, by what the browser says. It takes no token, so that who
-        // only looks at the teas needs no session.
+        // This route has no CSRF token, so that a visitor who only looks needs no session. The next layer refuses
+        // cross-site requests by their headers.
         .route("/cart/add", post(shop::add))
         .layer(tower_http::csrf::CsrfLayer::new())
         .fallback(async || Failure::NotFound)
-        // Layers that are added later run earlier.
+        // A layer that is added later runs earlier.
         .layer(map_response(headers::keep_nowhere))
         .layer(sessions)
         .layer(map_response(failure::page));

@@ -1,47 +1,47 @@
-//! How many passwords may be tried for one name (OWASP ASVS 5.0 V6.3.1).
+//! Limit on password attempts per name (OWASP ASVS 5.0 V6.3.1).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So many wrong passwords for one name,
-const MOST: u32 = 10;
-/// in this time.
-const SPELL: Duration = Duration::from_secs(10 * 60);
+/// Maximum number of attempts per name and interval.
+const MAX_ATTEMPTS: u32 = 10;
+/// Interval in which attempts are counted.
+const INTERVAL: Duration = Duration::from_secs(10 * 60);
 
-pub const SAID: &str = "Too many wrong passwords for this name. Please try again in ten minutes.";
+pub const MESSAGE: &str = "Too many wrong passwords for this name. Please try again in ten minutes.";
 
-/// Counts tries by name, whether or not a user has it, so that the count tells nobody which names are taken.
+/// Counts attempts by name, whether or not the name exists, so that the count does not reveal names.
 ///
-/// It is of this process. An application of several nodes counts in a database that they share, with one statement a try.
+/// The counts are in this process. Several nodes need a shared database instead.
 #[derive(Clone, Default)]
 pub struct Throttle {
-    names: Arc<Mutex<HashMap<String, Tries>>>,
+    names: Arc<Mutex<HashMap<String, Attempts>>>,
 }
 
-struct Tries {
+struct Attempts {
     count: u32,
     since: Instant,
 }
 
 impl Throttle {
-    /// Whether a password may be tried for this name. Every try is counted before it is made: many at once are many.
-    pub fn admits(&self, name: &str) -> bool {
-        self.admits_at(name, Instant::now())
+    /// Counts an attempt and checks the limit. Counting comes first, so that parallel attempts are all counted.
+    pub fn allows(&self, name: &str) -> bool {
+        self.allows_at(name, Instant::now())
     }
 
-    /// The password was right.
-    pub fn forget(&self, name: &str) {
+    /// Resets the count after a correct password.
+    pub fn reset(&self, name: &str) {
         self.names.lock().unwrap_or_else(PoisonError::into_inner).remove(&name.to_lowercase());
     }
 
-    fn admits_at(&self, name: &str, now: Instant) -> bool {
+    fn allows_at(&self, name: &str, now: Instant) -> bool {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        // A try costs a hash, which is far more than to look through all who tried in the last minutes.
-        names.retain(|_, tries| now.duration_since(tries.since) < SPELL);
-        let tries = names.entry(name.to_lowercase()).or_insert(Tries { count: 0, since: now });
-        tries.count += 1;
-        tries.count <= MOST
+        // Expired enattempts are removed at each attempt, which costs far less than the hash.
+        names.retain(|_, attempts| now.duration_since(attempts.since) < INTERVAL);
+        let attempts = names.entry(name.to_lowercase()).or_insert(Attempts { count: 0, since: now });
+        attempts.count += 1;
+        attempts.count <= MAX_ATTEMPTS
     }
 }
 
@@ -49,25 +49,27 @@ impl Throttle {
 mod tests {
     use super::*;
 
+    /// A name allows ten attempts in ten minutes, whatever its case.
     #[test]
-    fn ten_tries_a_name_then_ten_minutes_of_none() {
+    fn a_name_allows_ten_attempts_in_ten_minutes() {
         let throttle = Throttle::default();
         let start = Instant::now();
-        for _ in 0..MOST {
-            assert!(throttle.admits_at("ada", start));
+        for _ in 0..MAX_ATTEMPTS {
+            assert!(throttle.allows_at("ada", start));
         }
-        assert!(!throttle.admits_at("Ada", start + SPELL / 2));
-        assert!(throttle.admits_at("bob", start + SPELL / 2));
-        assert!(throttle.admits_at("ada", start + SPELL));
+        assert!(!throttle.allows_at("Ada", start + INTERVAL / 2));
+        assert!(throttle.allows_at("bob", start + INTERVAL / 2));
+        assert!(throttle.allows_at("ada", start + INTERVAL));
     }
 
+    /// A correct password resets the count.
     #[test]
-    fn the_right_password_begins_the_count_anew() {
+    fn a_correct_password_resets_the_count() {
         let throttle = Throttle::default();
-        for _ in 0..MOST {
-            assert!(throttle.admits("ada"));
+        for _ in 0..MAX_ATTEMPTS {
+            assert!(throttle.allows("ada"));
         }
-        throttle.forget("ADA");
-        assert!(throttle.admits("ada"));
+        throttle.reset("ADA");
+        assert!(throttle.allows("ada"));
     }
 }

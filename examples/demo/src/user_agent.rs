@@ -1,12 +1,12 @@
-//! What a browser calls itself, in words that its user knows.
+//! Names of browsers and systems.
 
 use axum::http::HeaderMap;
 use axum::http::header::USER_AGENT;
 
-/// "Firefox on Linux". It is a claim, good to tell one's own devices apart and for nothing else.
+/// Returns a name such as "Firefox on Linux". The header is not proof: it only helps users to recognize their devices.
 pub fn describe(headers: &HeaderMap) -> String {
     let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default();
-    // The order counts: most of them also name those that come later.
+    // The order matters: most browsers also name the ones further down.
     let browsers =
         [("Edg", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari")];
     let systems = [
@@ -33,8 +33,9 @@ mod tests {
 
     use super::*;
 
+    /// The header of Edge also names Chrome and Safari, and that of Chrome names Safari.
     #[test]
-    fn browsers_that_name_each_other_are_told_apart() {
+    fn browsers_are_recognized_by_their_own_name() {
         let said = |agent: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(USER_AGENT, HeaderValue::from_static(agent));

@@ -1,8 +1,8 @@
-//! The table of users.
+//! The users table.
 
 use sqlx::SqlitePool;
 
-/// A user, without the password's hash: that is read where a password is checked, and nowhere else.
+/// User without the password hash, which only the password check reads.
 #[derive(Clone, Debug)]
 pub struct User {
     pub id: i64,
@@ -10,7 +10,7 @@ pub struct User {
 }
 
 impl User {
-    /// What the user's sessions are filed under. It never changes, as a name may.
+    /// Returns the owner of the user's sessions. It must not change, so it holds the id rather than the name.
     pub fn owner(&self) -> String {
         format!("user:{}", self.id)
     }
@@ -33,21 +33,21 @@ impl Users {
         Ok(())
     }
 
-    /// Adds a user; `None` where the name is taken.
+    /// Adds a user. Returns `None` if the name is taken.
     pub async fn add(&self, name: &str, hash: &str) -> Result<Option<User>, sqlx::Error> {
         let add = "INSERT INTO users (name, password) VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING id, name";
         let row = sqlx::query_as(add).bind(name).bind(hash).fetch_optional(&self.pool).await?;
         Ok(row.map(|(id, name)| User { id, name }))
     }
 
-    /// The user with this name, and the hash of the password.
+    /// Returns the user with this name, and the password hash.
     pub async fn by_name(&self, name: &str) -> Result<Option<(User, String)>, sqlx::Error> {
         let find = "SELECT id, name, password FROM users WHERE name = ?";
         let row = sqlx::query_as(find).bind(name).fetch_optional(&self.pool).await?;
         Ok(row.map(|(id, name, hash)| (User { id, name }, hash)))
     }
 
-    /// The user whose sessions have this owner.
+    /// Returns the user whose sessions have this owner.
     pub async fn by_owner(&self, owner: &str) -> Result<Option<User>, sqlx::Error> {
         let Some(id) = owner.strip_prefix("user:").and_then(|id| id.parse::<i64>().ok()) else { return Ok(None) };
         let find = "SELECT id, name FROM users WHERE id = ?";

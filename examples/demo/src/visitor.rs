@@ -1,4 +1,4 @@
-//! Who sends a request.
+//! Extractors for the client of a request.
 
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
@@ -15,7 +15,7 @@ use crate::shop::CART;
 use crate::site::App;
 use crate::users::User;
 
-/// Anybody, signed in or not.
+/// Client of a request, signed in or not.
 pub struct Visitor {
     pub session: Session,
     pub user: Option<User>,
@@ -35,20 +35,20 @@ impl FromRequestParts<App> for Visitor {
 }
 
 impl Visitor {
-    /// A page for this visitor, with the messages that wait for one.
+    /// Returns a page, with the pending flash messages.
     pub async fn page(&self, title: &str, content: Markup) -> Result<Response, Failure> {
         self.page_with(StatusCode::OK, title, content).await
     }
 
-    /// A page with a form: to be filled in, or once more, where something is wrong with what was sent.
+    /// Returns a page with a form; with an error, the status is 422.
     pub async fn ask(&self, form: FormPage<'_>, wrong: Option<&str>) -> Result<Response, Failure> {
         let token = self.session.csrf_token().await?;
         let status = if wrong.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
         self.page_with(status, form.title, form.show(&token, wrong)).await
     }
 
-    /// A page for those who are not signed in; who is goes on.
-    pub async fn ask_a_stranger(&self, form: FormPage<'_>, to: Destination) -> Result<Response, Failure> {
+    /// Returns a page for clients that are not signed in, and redirects others.
+    pub async fn ask_unless_signed_in(&self, form: FormPage<'_>, to: Destination) -> Result<Response, Failure> {
         match self.user {
             Some(_) => Ok(Redirect::to(to.path()).into_response()),
             None => self.ask(form, None).await,
@@ -60,7 +60,7 @@ impl Visitor {
             user: self.user.as_ref(),
             in_cart: self.session.get(CART)?.unwrap_or_default().count(),
             flashes: self.session.take_flashes().await?,
-            // Only who is signed in is shown a form in the frame; for others a token would begin a session.
+            // Only the frame of a member has a form. For other visitors, a token would create a session.
             csrf_token: match self.user {
                 Some(_) => Some(self.session.csrf_token().await?),
                 None => None,
@@ -70,7 +70,7 @@ impl Visitor {
     }
 }
 
-/// Somebody who is signed in; others are sent to the page for that.
+/// Client that is signed in; others are redirected to the sign-in page.
 pub struct Member {
     pub visitor: Visitor,
     pub user: User,
@@ -89,7 +89,7 @@ impl FromRequestParts<App> for Member {
         let visitor = Visitor::from_request_parts(parts, app).await?;
         match visitor.user.clone() {
             Some(user) => Ok(Self { visitor, user }),
-            None => Err(Failure::SignInFirst(Destination::of_path(parts.uri.path()))),
+            None => Err(Failure::SignInFirst(Destination::from_path(parts.uri.path()))),
         }
     }
 }

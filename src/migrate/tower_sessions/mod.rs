@@ -1,7 +1,7 @@
-//! What tower-sessions keeps: its records, and readers of its stores.
+//! Readers for the records and stores of tower-sessions.
 //!
-//! Its cookie is the key of its record. A cookie that it signed or encrypted carries more than that: a
-//! [`LegacySessions`](super::LegacySessions) of your own can take it apart, and hand the rest to one of these.
+//! The cookie of tower-sessions is the key of the record. For a signed or encrypted cookie, write a
+//! [`LegacySessions`](super::LegacySessions) of your own that extracts the key and passes it to a reader of this module.
 
 #[cfg(feature = "redis")]
 mod redis;
@@ -28,7 +28,9 @@ use super::LegacySession;
 use crate::error::StoreError;
 use crate::record::MAX_DEPTH;
 
-/// Reads a record as the stores of tower-sessions for SQL and Redis keep it: MessagePack of its id, data and expiry.
+/// Decodes a record of the SQL and Redis stores of tower-sessions.
+///
+/// Such a record is MessagePack of an id, the data and an expiry.
 ///
 /// ```
 /// use sessile::store::StoreErrorKind;
@@ -40,7 +42,7 @@ use crate::record::MAX_DEPTH;
 ///
 /// # Errors
 ///
-/// [`Corrupt`](crate::store::StoreErrorKind::Corrupt) where it is none.
+/// [`Corrupt`](crate::store::StoreErrorKind::Corrupt) if the bytes are not such a record.
 pub fn decode(bytes: &[u8]) -> Result<LegacySession, StoreError> {
     let mut input = rmp_serde::Deserializer::from_read_ref(bytes);
     input.set_max_depth(MAX_DEPTH);
@@ -52,12 +54,19 @@ pub fn decode(bytes: &[u8]) -> Result<LegacySession, StoreError> {
     Ok(session)
 }
 
-/// Whether a cookie may be an id: 16 bytes in base64url. Anything else need not be looked up.
+/// Decodes the record that a store has found; `None` if it has expired.
+#[cfg(feature = "_network")]
+fn live(found: Option<Vec<u8>>) -> Result<Option<LegacySession>, StoreError> {
+    let session = found.map(|data| decode(&data)).transpose()?;
+    Ok(session.filter(|session| OffsetDateTime::now_utc() < session.expires_at()))
+}
+
+/// Returns whether a cookie can be an id, 16 bytes in base64url. Only then must the store be asked.
 #[cfg(feature = "_network")]
 fn is_id(cookie: &str) -> bool {
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    // The decoder asks for room for a whole last group.
+    // The decoder needs room for a whole last group.
     cookie.len() == 22 && URL_SAFE_NO_PAD.decode_slice(cookie, &mut [0; 18]).is_ok()
 }
 

@@ -1,4 +1,4 @@
-//! Its keys in Redis.
+//! Sessions of tower-sessions in Redis.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,14 +8,16 @@ use redis::aio::MultiplexedConnection;
 use redis::{Client, Cmd, FromRedisValue};
 use tokio::sync::Mutex;
 
-use super::{decode, is_id};
+use super::{is_id, live};
 use crate::error::StoreError;
 use crate::migrate::{LegacySession, LegacySessions};
 
-/// How long an operation may take, connecting included.
+/// Maximum duration of an operation, connecting included.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// Its sessions in Redis: each under its id, without a prefix.
+/// Sessions of tower-sessions in Redis.
+///
+/// The key of a session is its id, without a prefix.
 ///
 /// ```no_run
 /// # fn start() -> Result<(), Box<dyn std::error::Error>> {
@@ -32,7 +34,7 @@ pub struct RedisSessions {
 }
 
 impl RedisSessions {
-    /// The sessions on the server of this client. It connects when the first old cookie comes.
+    /// Creates a reader that connects with this client at the first old cookie.
     #[must_use]
     pub fn new(client: Client) -> Self {
         Self { client, connection: Arc::default() }
@@ -46,19 +48,19 @@ impl RedisSessions {
         let answer = tokio::time::timeout(DEADLINE, answer).await;
         let answer = answer.map_err(StoreError::unavailable).and_then(|answer| answer.map_err(StoreError::unavailable));
         if answer.is_err() {
-            // It may hang or be gone: the next one begins with a connection of its own.
+            // The connection may hang or be closed: the next operation opens another.
             *self.connection.lock().await = None;
         }
         answer
     }
 
     async fn connected(&self) -> Result<MultiplexedConnection, redis::RedisError> {
-        let mut kept = self.connection.lock().await;
-        if let Some(connection) = &*kept {
+        let mut current = self.connection.lock().await;
+        if let Some(connection) = &*current {
             return Ok(connection.clone());
         }
         let connection = self.client.get_multiplexed_async_connection().await?;
-        Ok(kept.insert(connection).clone())
+        Ok(current.insert(connection).clone())
     }
 }
 
@@ -69,9 +71,7 @@ impl LegacySessions for RedisSessions {
         }
         let mut command = Cmd::new();
         command.arg("GET").arg(cookie);
-        let found = self.run::<Option<Vec<u8>>>(command).await?;
-        let session = found.map(|data| decode(&data)).transpose()?;
-        Ok(session.filter(|session| time::OffsetDateTime::now_utc() < session.expires_at()))
+        live(self.run(command).await?)
     }
 
     async fn delete(&self, cookie: &str) -> Result<(), StoreError> {

@@ -1,15 +1,14 @@
-//! Its tables in SQL databases.
+//! Sessions of tower-sessions in SQL databases.
 
 use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
 
-use super::{decode, is_id};
-use crate::error::StoreError;
-use crate::error::{ConfigError, ConfigErrorKind};
+use super::{is_id, live};
+use crate::error::{ConfigError, ConfigErrorKind, StoreError};
 use crate::migrate::{LegacySession, LegacySessions};
 
-/// How long an operation may take.
+/// Maximum duration of an operation.
 const DEADLINE: Duration = Duration::from_secs(2);
 
 macro_rules! table {
@@ -22,17 +21,17 @@ macro_rules! table {
         }
 
         impl $name {
-            /// The sessions in the table that its store makes by default.
+            /// Creates a reader of the default table of tower-sessions.
             #[must_use]
             pub fn new(pool: $pool) -> Self {
                 Self { pool, table: $default.to_owned() }
             }
 
-            /// Names the table: `table`, or `schema.table`.
+            /// Sets the table: `table` or `schema.table`. Default: the table named above.
             ///
             /// # Errors
             ///
-            /// Where a name has anything but ASCII letters, digits, underscores and hyphens.
+            /// If a name is empty or has characters other than ASCII letters, digits, underscores and hyphens.
             pub fn with_table(mut self, table: &str) -> Result<Self, ConfigError> {
                 self.table = quoted(table, $quote)?;
                 Ok(self)
@@ -46,9 +45,7 @@ macro_rules! table {
                 }
                 let sql = format!("SELECT data FROM {} WHERE id = {}", self.table, $parameter);
                 let query = sqlx::query_scalar::<_, Vec<u8>>(AssertSqlSafe(sql)).bind(cookie.to_owned());
-                let found = in_time(query.fetch_optional(&self.pool)).await?;
-                let session = found.map(|data| decode(&data)).transpose()?;
-                Ok(session.filter(|session| time::OffsetDateTime::now_utc() < session.expires_at()))
+                live(in_time(query.fetch_optional(&self.pool)).await?)
             }
 
             async fn delete(&self, cookie: &str) -> Result<(), StoreError> {
@@ -62,7 +59,7 @@ macro_rules! table {
 
 #[cfg(feature = "postgres")]
 table! {
-    /// Its sessions in PostgreSQL: the table `tower_sessions.session`.
+    /// Sessions of tower-sessions in PostgreSQL, by default in the table `tower_sessions.session`.
     ///
     /// ```no_run
     /// # async fn start(pool: sqlx::PgPool) {
@@ -77,13 +74,13 @@ table! {
 
 #[cfg(feature = "mysql")]
 table! {
-    /// Its sessions in MySQL and MariaDB: the table `tower_sessions.session`.
+    /// Sessions of tower-sessions in MySQL and MariaDB, by default in the table `tower_sessions.session`.
     MySqlSessions, sqlx::MySqlPool, "`tower_sessions`.`session`", '`', "?"
 }
 
 #[cfg(feature = "sqlite")]
 table! {
-    /// Its sessions in SQLite: the table `tower_sessions`.
+    /// Sessions of tower-sessions in SQLite, by default in the table `tower_sessions`.
     SqliteSessions, sqlx::SqlitePool, r#""tower_sessions""#, '"', "?"
 }
 
@@ -101,7 +98,9 @@ fn quoted(table: &str, quote: char) -> Result<String, ConfigError> {
     if names.len() > 2 || !names.iter().all(|name| is_name(name)) {
         return Err(ConfigError::new(
             ConfigErrorKind::Store,
-            format!("{table:?} is not the name of a table, or of one in a schema"),
+            format!(
+                "{table:?} is not a table name: use `table` or `schema.table`, of ASCII letters, digits, underscores and hyphens"
+            ),
         ));
     }
     let quoted = names.iter().map(|name| format!("{quote}{name}{quote}"));

@@ -37,7 +37,7 @@ use crate::transport::TokenLocation;
 
 /// A CSRF token for the forms and scripts of one page.
 ///
-/// [`Display`](fmt::Display) and [`Serialize`] write the token into the page; `Debug` hides it. Each token has a mask of its own,
+/// [`Display`](fmt::Display) and [`Serialize`] write the token into the page; `Debug` hides it. Each token has its own mask,
 /// so that the lengths of compressed pages reveal nothing about it (BREACH).
 #[derive(Clone)]
 pub struct CsrfToken([u8; Self::LENGTH]);

@@ -15,7 +15,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use super::script::{RedisFailure, store_error};
 use crate::backoff::pause;
 use crate::error::StoreError;
-use crate::store::deadline::{Deadline, MAX_PAUSE};
+use crate::store::deadline::Deadline;
 
 /// Response timeout of a Cluster client, which needs one: longer than any deadline of the store.
 const CLUSTER_RESPONSE_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -115,7 +115,7 @@ impl RedisConnection {
                 }
                 _ => return Err(store_error(error)),
             }
-            if deadline.limit(pause(attempt, MAX_PAUSE)).await.is_err() {
+            if deadline.limit(pause(attempt)).await.is_err() {
                 return Err(store_error(error));
             }
         }
@@ -154,7 +154,7 @@ impl RedisConnection {
     }
 
     async fn connect(&self) -> RedisResult<Connection> {
-        // The store has deadlines of its own.
+        // The store applies its own deadlines.
         let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
         Ok(match &self.target {
             Target::Server(client) => {

@@ -256,6 +256,10 @@ impl Store for RedisStore {
         Ok(is_deleted)
     }
 
+    fn is_remote(&self) -> bool {
+        true
+    }
+
     async fn owned_by(&self, owner: &str) -> Result<Vec<Record>, StoreError> {
         let listed: Vec<String> = parsed(self.script(&OWNED, &[self.index_key(owner)], |_| {}).await?)?;
         let mut ids: Vec<SessionId> = listed.iter().filter_map(|id| id.parse().ok()).collect();

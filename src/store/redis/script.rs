@@ -86,7 +86,7 @@ impl RedisFailure {
         }
     }
 
-    /// Classifies the text of an error: before Redis 7, a script's error has no kind of its own.
+    /// Classifies the text of an error: before Redis 7, an error inside a script has no kind.
     fn from_text(text: &str) -> Self {
         let contains = |word: &str| text.contains(word);
         if contains("WRONGTYPE") {

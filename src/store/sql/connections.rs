@@ -1,8 +1,8 @@
 //! Connections that a store reuses without the pool's test.
 //!
 //! A pool tests each returned connection with a ping, which would double the round trips of a store whose every operation
-//! is one. A store therefore keeps a share of the pool's connections while it is busy. It returns a connection that has been
-//! idle for a few seconds, and all of them when the application closes the pool.
+//! is one. A busy store therefore keeps a share of the pool's connections. It returns a connection that was idle for a few
+//! seconds, and all of them when the application closes the pool.
 
 use std::collections::VecDeque;
 use std::pin::Pin;

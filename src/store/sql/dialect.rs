@@ -74,6 +74,16 @@ pub(in crate::store) trait Dialect: Database {
     fn failure(error: &dyn DatabaseError) -> SqlFailure;
 }
 
+/// A database in which a table belongs to a schema that the application may choose.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub(super) trait HasSchemas: Driver {}
+
+#[cfg(feature = "postgres")]
+impl HasSchemas for sqlx::Postgres {}
+
+#[cfg(feature = "mysql")]
+impl HasSchemas for sqlx::MySql {}
+
 /// Statements of a store, one for each operation.
 ///
 /// They are built once per store, so that connections can cache the prepared statements.

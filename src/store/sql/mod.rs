@@ -19,7 +19,7 @@ pub(super) use self::dialect::{Dialect, SWEEP_BATCH_SIZE};
 use self::dialect::{Driver, Parameter, Running, Statements};
 pub(super) use self::error::{SqlFailure, store_error};
 pub(super) use self::schema::Table;
-use super::deadline::{DEFAULT_DEADLINE, Deadline, MAX_PAUSE};
+use super::deadline::{DEFAULT_DEADLINE, Deadline};
 use super::{Expected, Outcome, Store, Touch};
 use crate::backoff::pause;
 use crate::clock::Timestamp;
@@ -120,13 +120,13 @@ impl<D: Driver> SqlStore<D> {
     /// [`Unsupported`](StoreErrorKind::Unsupported) if a table of this name lacks a column or has one of another type; the
     /// error's source names the column.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        let give_up = Instant::now() + MIGRATE_LOCK_TIMEOUT;
+        let deadline = Instant::now() + MIGRATE_LOCK_TIMEOUT;
         let mut attempt = 0;
         loop {
             attempt += 1;
             match self.create_table().await {
-                Err(error) if D::HAS_SINGLE_WRITER && is_unavailable(&error) && Instant::now() < give_up => {
-                    pause(attempt, MAX_PAUSE).await;
+                Err(error) if D::HAS_SINGLE_WRITER && is_unavailable(&error) && Instant::now() < deadline => {
+                    pause(attempt).await;
                 }
                 result => return result,
             }
@@ -207,7 +207,7 @@ impl<D: Driver> SqlStore<D> {
                 lease.keep();
                 if failure == Some(SqlFailure::RolledBack) && reruns < MAX_RERUNS {
                     reruns += 1;
-                    deadline.limit(pause(reruns, MAX_PAUSE)).await?;
+                    deadline.limit(pause(reruns)).await?;
                     continue;
                 }
             }
@@ -216,22 +216,10 @@ impl<D: Driver> SqlStore<D> {
     }
 }
 
-#[cfg(feature = "postgres")]
-impl SqlStore<sqlx::Postgres> {
-    /// Sets the schema of the table; it must exist. Default: the first schema of the search path.
-    ///
-    /// # Errors
-    ///
-    /// As for [`with_table`](Self::with_table).
-    pub fn with_schema(self, schema: &str) -> Result<Self, ConfigError> {
-        let table = self.table.clone().with_schema(schema)?;
-        Ok(self.with_validated_table(table))
-    }
-}
-
-#[cfg(feature = "mysql")]
-impl SqlStore<sqlx::MySql> {
-    /// Sets the database (MySQL also calls it a schema) of the table. Default: the connection's database.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+#[expect(private_bounds, reason = "SQLite has no schemas")]
+impl<D: dialect::HasSchemas> SqlStore<D> {
+    /// Sets the schema of the table, in MySQL the database; it must exist. Default: the connection's.
     ///
     /// # Errors
     ///
@@ -285,6 +273,10 @@ impl<D: Driver> Store for SqlStore<D> {
     async fn delete(&self, id: &SessionId, _: Option<&str>) -> Result<bool, StoreError> {
         let result = self.execute(&self.statements.delete, &[Parameter::Id(*id.as_uuid())]).await?;
         Ok(D::rows_affected(&result) == 1)
+    }
+
+    fn is_remote(&self) -> bool {
+        true
     }
 
     async fn owned_by(&self, owner: &str) -> Result<Vec<Record>, StoreError> {

@@ -106,24 +106,4 @@ mod tests {
         let table = table.with_name("Select").expect("a name").with_schema("_s1").expect("a name");
         assert_eq!(table.quoted(), r#""_s1"."Select""#);
     }
-
-    /// The error about a table of another kind names the column and the remedy.
-    #[test]
-    fn the_error_about_another_table_names_the_column() {
-        let table = Table::new::<sqlx::Postgres>();
-        let mut columns = COLUMNS.into_iter().zip(sqlx::Postgres::COLUMN_TYPES);
-        let mut columns: Vec<_> = columns.by_ref().map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect();
-        let problem = |columns: &[_]| {
-            let error = table.check::<sqlx::Postgres>(columns).expect_err("another table");
-            std::error::Error::source(&error).expect("a source").to_string()
-        };
-        assert!(table.check::<sqlx::Postgres>(&columns).expect("this table"));
-        assert!(!table.check::<sqlx::Postgres>(&[]).expect("no table"));
-        let remedy = "; rename or drop it, or choose another name with `with_table`";
-        columns[5].1 = "text".to_owned();
-        let expected = format!(r#"table "sessile_sessions" has a column state of type text instead of bytea{remedy}"#);
-        assert_eq!(problem(&columns), expected);
-        columns.pop();
-        assert_eq!(problem(&columns), format!(r#"table "sessile_sessions" has no column state{remedy}"#));
-    }
 }

@@ -2,32 +2,28 @@
 
 use std::error::Error;
 use std::fmt::Write;
-use std::sync::Arc;
-
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 
 use super::verdict::{Checked, Verdict, broken, ensure};
 use crate::error::{StoreError, StoreErrorKind};
 use crate::record::Record;
-use crate::store::{Expected, Outcome, Store, Touch};
+use crate::store::{AnyStore, Expected, Outcome, Store, Touch};
 use crate::token::SessionId;
 
 /// A connection to the store under test. An error of the store breaks the rule.
 #[derive(Clone)]
 pub(super) struct Connection {
-    store: Arc<dyn ErasedStore>,
+    store: AnyStore,
     has_owners: bool,
 }
 
 impl Connection {
-    pub(super) fn new(store: Arc<dyn ErasedStore>, has_owners: bool) -> Self {
-        Self { store, has_owners }
+    pub(super) fn new(store: impl Store, has_owners: bool) -> Self {
+        Self { store: AnyStore::new(store), has_owners }
     }
 
     /// The store itself, for a rule that expects an error.
-    pub(super) fn store(&self) -> &dyn ErasedStore {
-        &*self.store
+    pub(super) fn store(&self) -> &AnyStore {
+        &self.store
     }
 
     pub(super) async fn get(&self, id: &SessionId) -> Checked<Option<Record>> {
@@ -52,6 +48,11 @@ impl Connection {
 
     pub(super) async fn delete_expired(&self) -> Checked<u64> {
         self.store.delete_expired().await.map_err(|error| failed("delete_expired", &error))
+    }
+
+    /// Waits between two attempts of a write.
+    pub(super) async fn back_off(&self, attempt: u32) {
+        self.store.back_off(attempt).await;
     }
 
     /// Writes a record whose id is free.
@@ -139,44 +140,6 @@ impl Connection {
             ensure(seen == due, || format!("owned_by listed a different record: {}", differences(seen, due)))?;
         }
         Ok(())
-    }
-}
-
-/// Object-safe twin of [`Store`], so that the rules are compiled once for all stores.
-pub(super) trait ErasedStore: Send + Sync {
-    fn get<'a>(&'a self, id: &'a SessionId) -> Answer<'a, Option<Record>>;
-    fn set<'a>(&'a self, record: &'a Record, expected: Expected) -> Answer<'a, Outcome>;
-    fn touch<'a>(&'a self, record: &'a Record, touch: Touch) -> Answer<'a, bool>;
-    fn delete<'a>(&'a self, id: &'a SessionId, owner: Option<&'a str>) -> Answer<'a, bool>;
-    fn owned_by<'a>(&'a self, owner: &'a str) -> Answer<'a, Vec<Record>>;
-    fn delete_expired(&self) -> Answer<'_, u64>;
-}
-
-type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
-
-impl<S: Store> ErasedStore for S {
-    fn get<'a>(&'a self, id: &'a SessionId) -> Answer<'a, Option<Record>> {
-        Store::get(self, id).boxed()
-    }
-
-    fn set<'a>(&'a self, record: &'a Record, expected: Expected) -> Answer<'a, Outcome> {
-        Store::set(self, record, expected).boxed()
-    }
-
-    fn touch<'a>(&'a self, record: &'a Record, touch: Touch) -> Answer<'a, bool> {
-        Store::touch(self, record, touch).boxed()
-    }
-
-    fn delete<'a>(&'a self, id: &'a SessionId, owner: Option<&'a str>) -> Answer<'a, bool> {
-        Store::delete(self, id, owner).boxed()
-    }
-
-    fn owned_by<'a>(&'a self, owner: &'a str) -> Answer<'a, Vec<Record>> {
-        Store::owned_by(self, owner).boxed()
-    }
-
-    fn delete_expired(&self) -> Answer<'_, u64> {
-        Store::delete_expired(self).boxed()
     }
 }
 

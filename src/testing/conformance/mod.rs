@@ -75,7 +75,7 @@
 //!
 //! # Requirements
 //!
-//! - The rules use ids and owners of their own, so that they can share a database and run in any order and at the same time.
+//! - The rules use unique ids and owners, so that they can share a database and run in any order and at the same time.
 //!   Rules that count round trips, or the records that [`delete_expired`](crate::store::Store::delete_expired) removes,
 //!   must run alone. Within one process they wait for each other; if each test is a process, give each its own database,
 //!   table or prefix.

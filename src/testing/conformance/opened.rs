@@ -22,7 +22,7 @@ impl<'a, F: Fixture> Opened<'a, F> {
     }
 
     pub(super) fn store(&self) -> Connection {
-        Connection::new(Arc::clone(&self.store) as _, self.fixture.has_owners())
+        Connection::new(Arc::clone(&self.store), self.fixture.has_owners())
     }
 }
 
@@ -38,7 +38,7 @@ pub(super) trait ErasedFixture: Sync {
 impl<F: Fixture> ErasedFixture for Opened<'_, F> {
     fn another(&self) -> BoxFuture<'_, Connection> {
         let store = self.fixture.another(&self.store);
-        store.map(|store| Connection::new(Arc::new(store), self.fixture.has_owners())).boxed()
+        store.map(|store| Connection::new(store, self.fixture.has_owners())).boxed()
     }
 
     fn spawn(&self, task: Task) {

@@ -21,7 +21,7 @@ pub(super) const LONG: Duration = Duration::from_secs(3600);
 /// Lifetime of a record that is to expire. With a real clock, all rules wait for it at the same time.
 pub(super) const SHORT: Duration = Duration::from_secs(1);
 
-/// How long after its expiry a record must be absent.
+/// Maximum delay between the expiry of a record and its absence.
 const MARGIN: Duration = Duration::from_millis(250);
 
 /// The store and surroundings of one rule.
@@ -83,6 +83,18 @@ impl<'a> Probe<'a> {
     /// Writes a new record of this owner.
     pub(super) async fn stored_for(&self, owner: &str) -> Checked<Record> {
         self.stored(|parts| parts.owner = Some(owner.into())).await
+    }
+
+    /// Writes the [next] version over a stored record.
+    pub(super) async fn replaced(&self, record: &Record, change: impl FnOnce(&mut RecordParts)) -> Checked<Record> {
+        let next = next(record, change);
+        self.store.replace(record, &next).await?;
+        Ok(next)
+    }
+
+    /// Writes the next version over a stored record, with another owner.
+    pub(super) async fn given_to(&self, record: &Record, owner: Option<&str>) -> Checked<Record> {
+        self.replaced(record, |parts| parts.owner = owner.map(Into::into)).await
     }
 
     /// Deletes all records of the rule, as far as the store can.

@@ -1,4 +1,4 @@
-//! Sessions that tower-sessions has really written, by its own layer into its own stores on real servers, are taken over.
+//! Sessions written by tower-sessions, with its own layer and stores on real servers, are taken over.
 
 #![cfg(test)]
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
@@ -47,7 +47,7 @@ fn ada() -> User {
     User { id: 42, name: "Ada".into(), theme: Some(Theme::Accent { hue: 0.25 }) }
 }
 
-/// What an application on tower-sessions writes.
+/// Writes the values of an application on tower-sessions.
 async fn write(session: tower_sessions::Session) {
     session.insert("user", ada()).await.unwrap();
     session.insert("theme", Theme::Dark).await.unwrap();
@@ -60,7 +60,7 @@ async fn balance(session: tower_sessions::Session) -> String {
     format!("{:?}", session.get::<i64>("balance").await.unwrap())
 }
 
-/// What it reads after the move.
+/// Reads the same values after the move.
 async fn read(user: SignedIn) -> Result<String, Error> {
     assert_eq!(user.get("user")?, Some(ada()));
     assert_eq!(user.get("theme")?, Some(Theme::Dark));
@@ -80,8 +80,8 @@ async fn send(app: &Router, path: &str, cookie: &str) -> (StatusCode, Vec<String
     (status, cookies, String::from_utf8(body.to_vec()).unwrap())
 }
 
-/// Signs in by the old application, and goes on with the new one.
-async fn nobody_is_signed_out(old_store: impl SessionStore + Clone, legacy: impl LegacySessions) {
+/// Signs in to the old application and continues in the new one.
+async fn assert_taken_over(old_store: impl SessionStore + Clone, legacy: impl LegacySessions) {
     let old_layer = SessionManagerLayer::new(old_store).with_expiry(Expiry::OnInactivity(Duration::days(1)));
     let old_app = Router::new()
         .route("/", get(write))
@@ -102,26 +102,28 @@ async fn nobody_is_signed_out(old_store: impl SessionStore + Clone, legacy: impl
     let app = Router::new().route("/", get(read)).layer(migration).layer(SessionLayer::new(MemoryStore::new()));
     let (status, cookies, body) = send(&app, "/", &old_cookie).await;
     assert_eq!((status, body.as_str()), (StatusCode::OK, "user:42"));
-    assert_eq!(cookies.len(), 2, "one is removed, one is set: {cookies:?}");
+    assert_eq!(cookies.len(), 2, "the old cookie is removed and the new one set: {cookies:?}");
     let new_cookie = cookies.iter().find(|cookie| cookie.starts_with("__Host-id=")).unwrap();
     assert_eq!(send(&app, "/", new_cookie).await.2, "user:42");
 
-    // The old record is gone.
+    // The old record is deleted.
     assert_eq!(send(&old_app, "/balance", &old_cookie).await.2, "None");
     let unknown = "id=AAAAAAAAAAAAAAAAAAAAAA";
     let (status, cookies, _) = send(&app, "/", unknown).await;
     assert_eq!((status, cookies.len()), (StatusCode::UNAUTHORIZED, 0));
 }
 
+/// Sessions in the default table in PostgreSQL are taken over.
 #[tokio::test]
 async fn from_postgresql() {
     let server = Server::postgres();
     let store = PostgresStore::new(tower_sessions_sqlx_store::sqlx::PgPool::connect(&server.url()).await.unwrap());
     store.migrate().await.unwrap();
     let legacy = PostgresSessions::new(sqlx::PgPool::connect(&server.url()).await.unwrap());
-    nobody_is_signed_out(store, legacy).await;
+    assert_taken_over(store, legacy).await;
 }
 
+/// Sessions in a table of another schema and name are taken over.
 #[tokio::test]
 async fn from_a_table_of_another_name() {
     let server = Server::postgres();
@@ -129,18 +131,20 @@ async fn from_a_table_of_another_name() {
     let store = PostgresStore::new(pool).with_schema_name("web").unwrap().with_table_name("visits").unwrap();
     store.migrate().await.unwrap();
     let legacy = PostgresSessions::new(sqlx::PgPool::connect(&server.url()).await.unwrap());
-    nobody_is_signed_out(store, legacy.with_table("web.visits").unwrap()).await;
+    assert_taken_over(store, legacy.with_table("web.visits").unwrap()).await;
 }
 
+/// Sessions in the default table in MariaDB are taken over.
 #[tokio::test]
 async fn from_mariadb() {
     let server = Server::mariadb();
     let store = MySqlStore::new(tower_sessions_sqlx_store::sqlx::MySqlPool::connect(&server.url()).await.unwrap());
     store.migrate().await.unwrap();
     let legacy = MySqlSessions::new(sqlx::MySqlPool::connect(&server.url()).await.unwrap());
-    nobody_is_signed_out(store, legacy).await;
+    assert_taken_over(store, legacy).await;
 }
 
+/// Sessions in Redis are taken over.
 #[tokio::test]
 async fn from_redis() {
     let server = Server::redis();
@@ -148,9 +152,10 @@ async fn from_redis() {
     let _ = pool.connect();
     pool.wait_for_connect().await.unwrap();
     let legacy = RedisSessions::new(redis::Client::open(server.url()).unwrap());
-    nobody_is_signed_out(RedisStore::new(pool), legacy).await;
+    assert_taken_over(RedisStore::new(pool), legacy).await;
 }
 
+/// A record of the newest tower-sessions decodes to the same values.
 #[test]
 fn records_of_the_newest_release_are_read() {
     use tower_sessions_core::session::{Id, Record};

@@ -1,6 +1,6 @@
-//! The code of other crates that the guides to moving show beside ours: it compiles, against the releases that they name.
+//! The code of other crates in the migration guides compiles against the releases that the guides name.
 
-#![allow(dead_code, unused_variables, reason = "it is shown, not run")]
+#![allow(dead_code, unused_variables, reason = "the code is compiled, not run")]
 #![cfg(test)]
 
 type Shown = Result<(), Box<dyn std::error::Error>>;

@@ -43,7 +43,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 
 /// Runs rustdoc and returns the path of its JSON output.
 fn run_rustdoc(root: &Path) -> Result<PathBuf, Box<dyn Error>> {
-    let target = root.join("target/public-api");
+    let target = root.join("target/rustdoc");
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["rustdoc", "--quiet", "--lib", "--all-features", "--target-dir"])
         .arg(&target)

@@ -174,6 +174,7 @@ pub async fn invalid_csrf_tokens_are_refused_without_changes(setup: &Setup) {
     assert!(setup.events.count(EventKind::CsrfRefused) > 10);
 }
 
+// checklist: 31
 /// An attacker's own valid token is refused in the victim's session, without a session, and beside two live sessions.
 pub async fn csrf_token_of_another_session_is_refused(setup: &Setup) {
     let app = app(setup.layer());
@@ -236,6 +237,7 @@ pub async fn csrf_token_belongs_to_session_after_rotation_in_request(setup: &Set
     assert_accepted(&change(&mut client, &token).await);
 }
 
+// checklist: 31
 /// Three refreshes keep earlier tokens valid in both tabs; an explicit rotation invalidates them.
 pub async fn csrf_token_survives_refresh(setup: &Setup) {
     let minute = Duration::from_secs(60);
@@ -264,6 +266,7 @@ pub async fn csrf_token_survives_refresh(setup: &Setup) {
     assert_accepted(&change(&mut client, &token).await);
 }
 
+// checklist: 31
 /// Forty tokens of one session share no run of six characters, and each is accepted.
 pub async fn each_csrf_token_has_a_fresh_mask(setup: &Setup) {
     let app = app(setup.layer());

@@ -1,4 +1,4 @@
-//! axum_session with its null pool: sessions live in its in-memory map alone.
+//! axum_session with its null pool, which keeps sessions in memory alone.
 
 use std::fmt::Debug;
 use std::hint::black_box;
@@ -25,7 +25,7 @@ pub(crate) async fn app(lifetime: Option<Duration>) -> Router {
     with_layer(store).await
 }
 
-/// What the layer and its handlers ask of a database.
+/// Database pool, with the bounds that the layer and the handlers need.
 pub(crate) trait Pool: DatabasePool + Clone + Debug + Send + Sync + 'static {}
 
 impl<P: DatabasePool + Clone + Debug + Send + Sync + 'static> Pool for P {}
@@ -40,8 +40,8 @@ pub(crate) async fn with_layer<P: Pool>(store: SessionStore<P>) -> Router {
         .route("/seed", get(seed::<P>))
         .route("/seed-large", get(seed_large::<P>))
         .layer(SessionLayer::new(store));
-    // Its layer has spawned a task for each route, and each keeps the store alive. All but the first of the
-    // process end as soon as they are let run: before the measurement, not during it.
+    // The layer has spawned a task per route, each of which keeps the store alive. All but the first task of the
+    // process end at their first poll: here, before the measurement.
     yield_now().await;
     app
 }

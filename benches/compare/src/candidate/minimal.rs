@@ -1,7 +1,7 @@
-//! The least that a layer with sessions can do: it parses the cookie, looks up a map and inserts an extension. A write
-//! clones the session's map and puts it in the place of the old one.
+//! A minimal session layer: parses the cookie, looks up a map and inserts an extension.
 //!
-//! No lifetime, no verifier, no version, no merge, no limit: what a guarantee costs is what a layer takes over this one.
+//! A write clones the session's map and replaces the old one. There is no lifetime, verifier, version, merge or limit,
+//! so the cost of a layer over this one is the cost of its guarantees.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -68,7 +68,7 @@ async fn seed_large(session: Extension<Session>) {
     seed(session).await;
 }
 
-/// The values of a session, each as MessagePack.
+/// Values of a session, each as MessagePack.
 type Data = HashMap<String, Vec<u8>>;
 
 #[derive(Clone, Debug, Default)]
@@ -104,7 +104,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let known = id(request.headers()).and_then(|id| Some((id, lock(&self.sessions.sessions).get(&id).cloned()?)));
-        let session = Session::of(known);
+        let session = Session::new(known);
         request.extensions_mut().insert(session.clone());
         ResponseFuture { inner: self.inner.call(request), session, sessions: self.sessions.clone() }
     }
@@ -141,7 +141,7 @@ where
         lock(&this.sessions.sessions).insert(id, Arc::new(data));
         if is_new {
             let cookie = format!("id={}; HttpOnly; SameSite=Lax; Secure; Path=/", id.simple());
-            let cookie = HeaderValue::try_from(cookie).expect("it is text");
+            let cookie = HeaderValue::try_from(cookie).expect("the cookie is ASCII");
             response.headers_mut().append(SET_COOKIE, cookie);
         }
         Poll::Ready(Ok(response))
@@ -159,7 +159,7 @@ struct State {
 }
 
 impl Session {
-    fn of(known: Option<(Uuid, Arc<Data>)>) -> Self {
+    fn new(known: Option<(Uuid, Arc<Data>)>) -> Self {
         let (id, loaded) = known.map_or_else(Default::default, |(id, data)| (Some(id), data));
         Self(Arc::new(Mutex::new(State { id, loaded, changed: None })))
     }
@@ -171,7 +171,7 @@ impl Session {
     }
 
     fn insert<T: Serialize + ?Sized>(&self, key: &str, value: &T) {
-        let value = rmp_serde::to_vec_named(value).expect("what is stored here can be serialised");
+        let value = rmp_serde::to_vec_named(value).expect("the values can be serialized");
         let state = &mut *lock(&self.0);
         let data = state.changed.get_or_insert_with(|| Data::clone(&state.loaded));
         data.insert(key.to_owned(), value);

@@ -1,5 +1,6 @@
-//! The candidates. Each is a router with the same routes, whose answers are the same; only the session
-//! layer around them and the way to use it differ, and the latter is what its own examples show.
+//! The candidates: routers with the same routes and the same responses.
+//!
+//! They differ in the session layer and in its use, which follows the layer's own examples.
 //!
 //! | route | the handler | answers |
 //! |---|---|---|
@@ -16,46 +17,46 @@ mod minimal;
 pub(crate) mod noop;
 pub(crate) mod sessile;
 pub(crate) mod tower_sessions;
-pub(crate) mod tower_sessions_of;
+pub(crate) mod tower_sessions_session;
 
 use std::time::Duration;
 
 use axum::Router;
 
-/// A session layer under measurement, or none.
+/// Session layer under measurement, or none.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Candidate {
-    /// A layer that does nothing: the zero of every figure.
+    /// Layer that does nothing: its cost is subtracted from every other.
     Noop,
     /// tower-sessions with its `MemoryStore`: the unit of every ratio.
     TowerSessions,
-    /// axum_session with its null pool, which keeps sessions in memory only.
+    /// axum_session with its null pool, which keeps sessions in memory alone.
     AxumSession,
     /// sessile with its `MemoryStore`.
     Sessile,
-    /// The least that a layer with sessions can do: what sessile's cost is held against.
+    /// Minimal session layer, the lower bound for sessile's cost.
     Minimal,
 }
 
-/// How the router is called.
+/// Ways to call the router.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Serving {
-    /// As `axum::serve` does: its state is given first, and the layer applied then, once.
+    /// As `axum::serve` does: the state is set first, and the layers are applied once.
     Served,
-    /// As it was built. axum then clones and applies the layer for every request: one allocation more for each
-    /// that has a configuration, none for a no-op.
+    /// As built. axum then clones and applies the layers at every request: one allocation more for each layer with a
+    /// configuration.
     Bare,
 }
 
 impl Candidate {
-    /// All of them, in the order of [`Candidate::index`].
+    /// All candidates, in the order of [`Candidate::index`].
     pub(crate) const ALL: [Self; 5] =
         [Self::Noop, Self::TowerSessions, Self::AxumSession, Self::Sessile, Self::Minimal];
 
-    /// Those whose requests are held against the no-op layer's.
+    /// Candidates that are compared with the no-op layer.
     pub(crate) const MEASURED: [Self; 4] = [Self::TowerSessions, Self::AxumSession, Self::Sessile, Self::Minimal];
 
-    /// Those that an application can use.
+    /// Candidates that an application can use.
     pub(crate) const LAYERS: [Self; 3] = [Self::TowerSessions, Self::AxumSession, Self::Sessile];
 
     pub(crate) const fn index(self) -> usize {
@@ -72,11 +73,11 @@ impl Candidate {
         }
     }
 
-    pub(crate) fn named(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|candidate| candidate.name() == name)
     }
 
-    /// A new application with a store of its own, of the candidate's default lifetime or of the one given.
+    /// Creates an application with its own store, with the given lifetime or the candidate's default.
     pub(crate) async fn app(self, serving: Serving, lifetime: Option<Duration>) -> Router {
         let app = match self {
             Self::Noop => noop::app(),
@@ -91,7 +92,7 @@ impl Candidate {
         }
     }
 
-    /// A new application as it is served, with the defaults: on the Redis server of this URL or, without one, in memory.
+    /// Creates an application as it is served, on the Redis server with this URL or in memory.
     pub(crate) async fn app_on(self, redis: Option<&str>) -> Router {
         match redis {
             None => self.app(Serving::Served, None).await,
@@ -102,12 +103,12 @@ impl Candidate {
         }
     }
 
-    /// Why the memory of expired sessions stays, where nothing an application can configure gives it back
-    /// while this program runs.
+    /// Returns why expired sessions stay in memory, if no setting of the candidate can free them while this program
+    /// runs.
     pub(crate) const fn keeps_expired(self) -> Option<&'static str> {
         match self {
             Self::Noop | Self::Sessile | Self::Minimal => None,
-            Self::TowerSessions => Some("its MemoryStore never deletes what has expired"),
+            Self::TowerSessions => Some("its MemoryStore never deletes expired sessions"),
             Self::AxumSession => Some("its first sweep comes an hour after start, whatever is configured"),
         }
     }

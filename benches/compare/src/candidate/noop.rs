@@ -1,4 +1,4 @@
-//! A layer that does nothing: what axum itself costs, to be taken off every other figure.
+//! A layer that does nothing: the cost of axum itself.
 
 use std::hint::black_box;
 use std::task::{Context, Poll};

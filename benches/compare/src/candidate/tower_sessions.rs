@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::{Router, http::StatusCode, routing::get};
 use tower_sessions::{Expiry, MemoryStore, SessionManagerLayer};
 
-use crate::candidate::tower_sessions_of::Session;
+use crate::candidate::tower_sessions_session::Session;
 use crate::workload::{THEME, User, padding};
 
 pub(crate) fn app(lifetime: Option<Duration>) -> Router {

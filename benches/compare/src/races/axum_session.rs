@@ -1,4 +1,4 @@
-//! axum_session with its null pool: sessions live in its in-memory map alone.
+//! axum_session with its null pool, which keeps sessions in memory alone.
 
 use axum::extract::Path;
 use axum::{Extension, Router, routing::get};

@@ -1,4 +1,4 @@
-//! A client whose requests are tasks, so that they run in parallel.
+//! A client that sends requests in parallel, each in a task.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,8 +11,9 @@ use tower_service::Service;
 
 use crate::races::meeting::Meeting;
 
-/// Applications that are sent to in turn, one that is read from, and the cookie that every request carries, whatever its
-/// answers set.
+/// Client with one cookie, which the responses do not change.
+///
+/// It sends its requests to the nodes in turn, and reads from a separate node.
 #[derive(Debug)]
 pub(crate) struct Client {
     nodes: Vec<Router>,
@@ -22,7 +23,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// A client with the cookie that the `/seed` of the first node sets.
+    /// Creates a client with the cookie that the first node's `/seed` sets.
     pub(crate) async fn seeded(nodes: Vec<Router>, reader: Router) -> Self {
         let mut client = Self { nodes, reader, sent: AtomicUsize::new(0), cookie: String::new() };
         let response = call(client.nodes[0].clone(), client.request("/seed")).await;
@@ -30,13 +31,13 @@ impl Client {
         client
     }
 
-    /// The same client with another value for its cookie.
+    /// Replaces the value of the cookie.
     pub(crate) fn with_cookie_value(self, value: &str) -> Self {
         let (name, _) = self.cookie.split_once('=').expect("a cookie has a name");
         Self { cookie: format!("{name}={value}"), ..self }
     }
 
-    /// Starts one request, whose handler attends `meeting`.
+    /// Starts one request, whose handler waits at `meeting`.
     pub(crate) fn spawn(&self, path: &str, meeting: &Meeting) -> JoinHandle<StatusCode> {
         let mut request = self.request(path);
         request.extensions_mut().insert(meeting.clone());
@@ -44,12 +45,12 @@ impl Client {
         tokio::spawn(async move { call(app, request).await.status() })
     }
 
-    /// What the node that has made the session answers: the reader has not seen it before it is asked.
+    /// Returns the response of the node that created the session. The reader must not see it earlier.
     pub(crate) async fn read_at_first(&self, path: &str) -> String {
         body(call(self.nodes[0].clone(), self.request(path)).await).await
     }
 
-    /// What `path` answers, when nothing else runs.
+    /// Returns the response of the reader to `path`.
     pub(crate) async fn read(&self, path: &str) -> String {
         body(call(self.reader.clone(), self.request(path)).await).await
     }
@@ -70,8 +71,8 @@ async fn body(response: Response<Body>) -> String {
     String::from_utf8_lossy(&body).into_owned()
 }
 
-/// The `name=value` of the one cookie that a response sets to something. axum_session removes a second one along
-/// with it, now before and now after.
+/// Returns the `name=value` pair of the cookie that a response sets. axum_session also removes a second cookie, before
+/// or after that one.
 fn session_cookie(response: &Response<Body>) -> Option<String> {
     let set = response.headers().get_all(SET_COOKIE).iter();
     let pair = set.filter_map(|value| value.to_str().ok()?.split(';').next()).find(|pair| !pair.ends_with('='));

@@ -1,4 +1,4 @@
-//! Cookie values that no server has given out, in the form that each candidate reads.
+//! Well-formed cookie values that no server has issued.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::candidate::Candidate;
 
-/// A well-formed value for `candidate`. Malformed, it would be refused before it is looked for.
+/// Returns a well-formed value for `candidate`: it would refuse a malformed one without a look-up.
 pub(crate) fn value(candidate: Candidate) -> String {
     let random = Uuid::new_v4();
     match candidate {

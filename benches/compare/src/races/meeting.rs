@@ -1,4 +1,4 @@
-//! Where handlers wait for each other between loading a session and writing to it.
+//! A meeting point for handlers, between loading a session and writing to it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,22 +6,22 @@ use std::time::Duration;
 use tokio::sync::Barrier;
 use tokio::time::timeout;
 
-/// How long a handler waits. One that a candidate lets run only when another has ended never arrives.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// Maximum time that a handler waits. If a candidate runs handlers one after another, the others never arrive.
+const MAX_WAIT: Duration = Duration::from_millis(200);
 
-/// A barrier that is given up in time, so that requests which are served one after another end too.
+/// Barrier with a timeout, so that handlers which run one after another finish too.
 #[derive(Clone, Debug)]
 pub(crate) struct Meeting(Arc<Barrier>);
 
 impl Meeting {
-    /// One that so many attend.
-    pub(crate) fn of(attendants: usize) -> Self {
+    /// Creates a meeting of this many handlers.
+    pub(crate) fn new(attendants: usize) -> Self {
         Self(Arc::new(Barrier::new(attendants)))
     }
 
     /// Waits for the others.
     pub(crate) async fn arrive(&self) {
-        // Too late or not: the request goes on.
-        let _ = timeout(PATIENCE, self.0.wait()).await;
+        // The request goes on, whether the others arrived or not.
+        let _ = timeout(MAX_WAIT, self.0.wait()).await;
     }
 }

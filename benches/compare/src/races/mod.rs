@@ -1,7 +1,6 @@
-//! What survives when requests run in parallel: writes of one session that overlap, a write that overlaps the
-//! end of its session, and a write under a cookie that nobody was given.
+//! Races: concurrent writes to one session, a write that overlaps the session's end, and an invented cookie.
 //!
-//! Each candidate serves the same routes from an application of its own:
+//! Each candidate serves the same routes from its own application:
 //!
 //! | route | the handler | answers |
 //! |---|---|---|
@@ -10,11 +9,11 @@
 //! | `/increment` | loads, waits for the others, adds 1 to `counter` | nothing |
 //! | `/slow` | loads, lets the other go on, waits for it, writes `counter` | nothing |
 //! | `/end` | ends the session | nothing |
-//! | `/counter` | reads `counter` | the number, or nothing if there is none |
+//! | `/counter` | reads `counter` | the number, or nothing |
 //! | `/keys` | reads every key that `/set` is asked to write | how many there are |
 //!
-//! They stand apart from those of [`crate::candidate`], whose measurements they would change: axum_session
-//! starts a task for every route.
+//! These routes are separate from those of [`crate::candidate`], since axum_session starts a task for every route,
+//! which would change the measurements.
 
 pub(crate) mod axum_session;
 mod client;
@@ -30,43 +29,43 @@ use crate::candidate::Candidate;
 use crate::races::client::Client;
 use crate::races::meeting::Meeting;
 
-/// Requests that run in parallel.
+/// Number of requests in parallel.
 pub(crate) const PARALLEL: usize = 50;
 
-/// What a candidate kept.
+/// Results of one candidate.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    /// Writes of a key each.
+    /// Result of writes to different keys.
     pub(crate) keys: Parallel,
-    /// Increments of one counter.
+    /// Result of increments of one counter.
     pub(crate) increments: Parallel,
-    /// What the write that spanned a sign-out answered.
+    /// Status of the write that overlaps a sign-out.
     pub(crate) slow_answer: StatusCode,
-    /// Whether the cookie of the session that was ended opens data after that write.
+    /// The ended session's cookie opens data after that write.
     pub(crate) revived: bool,
-    /// Whether a cookie that the client made up opens what was written under it.
+    /// The candidate accepts an invented cookie and stores a session under it.
     pub(crate) adopted: bool,
 }
 
-/// Of [`PARALLEL`] writes.
+/// Result of [`PARALLEL`] writes.
 #[derive(Debug)]
 pub(crate) struct Parallel {
-    /// How many answered 200.
+    /// Number of requests answered 200.
     pub(crate) answered: usize,
-    /// How many are found afterwards.
+    /// Number of writes found afterwards.
     pub(crate) kept: u64,
 }
 
-/// Where the candidates keep their sessions, and by how many processes they are served: each is an application of its own.
+/// Store and number of nodes. Each node is a separate application.
 #[derive(Clone, Copy, Debug)]
 struct Deployment<'a> {
-    /// The Redis server of this URL. Without one, sessions are in the memory of the one process.
+    /// URL of a Redis server. `None` means the memory of a single node.
     redis: Option<&'a str>,
     nodes: usize,
 }
 
-/// Runs the races of every candidate, on more threads than one, as a server has: on the Redis server of this URL, by so
-/// many processes, or in the memory of one.
+/// Runs the races of every candidate on two threads, on `nodes` nodes over the Redis server with this URL, or in
+/// memory.
 pub(crate) fn measure(redis: Option<&str>, nodes: usize) -> std::io::Result<Vec<(Candidate, Outcome)>> {
     let on = Deployment { redis, nodes };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -90,7 +89,7 @@ async fn race(candidate: Candidate, on: Deployment<'_>) -> Outcome {
     }
 }
 
-/// A client with a session, in new applications.
+/// Creates a client with a session, in new applications.
 async fn seeded(candidate: Candidate, on: Deployment<'_>) -> Client {
     let mut nodes = Vec::new();
     for _ in 0..on.nodes {
@@ -98,27 +97,27 @@ async fn seeded(candidate: Candidate, on: Deployment<'_>) -> Client {
     }
     let reader = if on.nodes == 1 { nodes[0].clone() } else { app(candidate, on.redis).await };
     let client = Client::seeded(nodes, reader).await;
-    // One that finds no session loses and revives none either.
+    // Guards the results: a candidate that keeps no session would lose and revive none.
     assert_eq!(client.read_at_first("/counter").await, "0", "{}", candidate.name());
     client
 }
 
 async fn parallel(candidate: Candidate, on: Deployment<'_>, path: impl Fn(usize) -> String, found: &str) -> Parallel {
     let client = seeded(candidate, on).await;
-    let meeting = Meeting::of(PARALLEL);
+    let meeting = Meeting::new(PARALLEL);
     let requests: Vec<_> = (0..PARALLEL).map(|n| client.spawn(&path(n), &meeting)).collect();
     let mut answered = 0;
     for request in requests {
         let status = request.await.expect("no handler panics");
         answered += usize::from(status == StatusCode::OK);
     }
-    let kept = client.read(found).await.parse().expect("the session is there, whatever it has lost");
+    let kept = client.read(found).await.parse().expect("the session still exists");
     Parallel { answered, kept }
 }
 
 async fn spanned_sign_out(candidate: Candidate, on: Deployment<'_>) -> (StatusCode, bool) {
     let client = seeded(candidate, on).await;
-    let meeting = Meeting::of(2);
+    let meeting = Meeting::new(2);
     let slow = client.spawn("/slow", &meeting);
     meeting.arrive().await;
     let end = client.spawn("/end", &meeting).await.expect("no handler panics");
@@ -130,7 +129,7 @@ async fn spanned_sign_out(candidate: Candidate, on: Deployment<'_>) -> (StatusCo
 
 async fn adopts(candidate: Candidate, on: Deployment<'_>) -> bool {
     let client = seeded(candidate, on).await.with_cookie_value(&invented::value(candidate));
-    let alone = Meeting::of(1);
+    let alone = Meeting::new(1);
     let answer = client.spawn(&format!("/set/{}", key(0)), &alone).await.expect("no handler panics");
     assert_eq!(answer, StatusCode::OK, "{} writes, under whichever id", candidate.name());
     client.read("/keys").await == "1"
@@ -145,11 +144,11 @@ async fn app(candidate: Candidate, redis: Option<&str>) -> Router {
         (None, Candidate::TowerSessions) => tower_sessions::app(),
         (None, Candidate::AxumSession) => axum_session::app().await,
         (None, Candidate::Sessile) => sessile::app(),
-        (None, Candidate::Noop | Candidate::Minimal) => unreachable!("{} is nothing to deploy", candidate.name()),
+        (None, Candidate::Noop | Candidate::Minimal) => unreachable!("{} has no races", candidate.name()),
     }
 }
 
-/// The key that the request of this number writes.
+/// Returns the key that the request with this number writes.
 fn key(n: usize) -> String {
     format!("key_{n:02}")
 }

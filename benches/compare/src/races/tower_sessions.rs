@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::{Extension, Router, routing::get};
 use tower_sessions::{MemoryStore, SessionManagerLayer};
 
-use crate::candidate::tower_sessions_of::Session;
+use crate::candidate::tower_sessions_session::Session;
 use crate::races::meeting::Meeting;
 use crate::races::{PARALLEL, key};
 

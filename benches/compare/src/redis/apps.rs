@@ -1,4 +1,4 @@
-//! The applications, on a Redis server.
+//! The applications on a Redis server.
 
 use axum::Router;
 use axum_session::{SessionConfig, SessionStore};
@@ -12,7 +12,7 @@ use tower_sessions_redis_store::fred::prelude::{ClientLike, Config, Pool};
 use crate::candidate::{self, Candidate};
 use crate::races;
 
-/// With the routes of [`crate::candidate`].
+/// Creates an application with the routes of [`crate::candidate`].
 pub(crate) async fn requested(candidate: Candidate, url: &str) -> Router {
     let app = match candidate {
         Candidate::Noop => candidate::noop::app(),
@@ -26,7 +26,7 @@ pub(crate) async fn requested(candidate: Candidate, url: &str) -> Router {
     app.with_state(())
 }
 
-/// With the routes of [`crate::races`].
+/// Creates an application with the routes of [`crate::races`].
 pub(crate) async fn racing(candidate: Candidate, url: &str) -> Router {
     let app = match candidate {
         Candidate::TowerSessions => races::tower_sessions::routes::<Session>().layer(tower_sessions_layer(url).await),
@@ -37,7 +37,7 @@ pub(crate) async fn racing(candidate: Candidate, url: &str) -> Router {
     app.with_state(())
 }
 
-/// Over a pool of fred's of six connections.
+/// Creates a store over fred's pool, with six connections.
 async fn tower_sessions_layer(url: &str) -> SessionManagerLayer<tower_sessions_redis_store::RedisStore<Pool>> {
     let config = Config::from_url(url).expect("the URL is valid");
     let pool = Pool::new(config, None, None, None, 6).expect("six connections are a pool");
@@ -46,14 +46,14 @@ async fn tower_sessions_layer(url: &str) -> SessionManagerLayer<tower_sessions_r
     SessionManagerLayer::new(tower_sessions_redis_store::RedisStore::new(pool))
 }
 
-/// Over a pool of redis_pool's of sixteen connections. It keeps sessions in its memory, too.
+/// Creates a store over redis_pool's pool, with 16 connections. It also keeps sessions in memory.
 async fn axum_session_store(url: &str) -> SessionStore<SessionRedisPool> {
     let pool = SingleRedisPool::from(Client::open(url).expect("the URL is valid"));
     let store = SessionStore::new(Some(pool.into()), SessionConfig::default()).await;
     store.expect("there is nothing to set up on the server")
 }
 
-/// Over one connection, which all requests share.
+/// Creates a layer over one connection, which all requests share.
 async fn sessile_layer(url: &str) -> SessionLayer {
     SessionLayer::new(RedisStore::connect(url).await.expect("the server is there"))
 }

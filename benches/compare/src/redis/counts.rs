@@ -1,4 +1,4 @@
-//! What one request asks of the Redis server: as the server counts it, so that nothing else on the machine matters.
+//! Redis commands and round trips of one request, as the server counts them.
 
 use std::io::Result;
 
@@ -7,10 +7,10 @@ use crate::client::Client;
 use crate::redis::server::{Counted, Server};
 use crate::workload::{ROWS, Row};
 
-/// Requests that are counted, one after another.
+/// Number of requests counted, one after another.
 const REQUESTS: usize = 1_000;
 
-/// Requests before that, in which connections are made and scripts are loaded.
+/// Number of requests before that, which open connections and load scripts.
 const WARM_UP: usize = 50;
 
 /// Counts, and prints the table.
@@ -22,7 +22,7 @@ pub(super) fn run(server: &Server) -> Result<()> {
     for row in &ROWS {
         print!("| {} |", row.name);
         for candidate in Candidate::LAYERS {
-            // A runtime for each, so that whatever a candidate does in the background ends with it.
+            // A runtime per candidate, so that its background tasks end with it.
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             print!(" {} |", runtime.block_on(count(server, candidate, row))?);
         }
@@ -50,7 +50,7 @@ async fn count(server: &Server, candidate: Candidate, row: &Row) -> Result<Strin
             commands.push(if calls == 1.0 { name.clone() } else { format!("{name} {calls}") });
         }
     }
-    // The question itself was read, too.
+    // The server has also read this command.
     let round_trips = each(before.reads + 1, after.reads);
     let of = if commands.is_empty() { "" } else { ": " };
     Ok(format!("{round_trips}{of}{}", commands.join(", ")))

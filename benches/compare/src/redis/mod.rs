@@ -1,7 +1,6 @@
-//! The candidates on one Redis server, which is started for it: what a request asks of the server, whole requests over
-//! sockets, and what survives when requests run in parallel.
+//! The candidates on one Redis server: commands of a request, times over sockets, and races.
 //!
-//! Each with the store and the client that it is published with, set up as its own examples do.
+//! Each candidate uses the store and the client it is published with, set up as in its own examples.
 
 pub(crate) mod apps;
 mod counts;

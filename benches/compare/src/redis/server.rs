@@ -1,4 +1,4 @@
-//! A Redis server of our own: on a free port of the loopback, without persistence, ended when it is dropped.
+//! A Redis server on a free loopback port, without persistence; dropping it stops the process.
 
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind, Result};
@@ -9,20 +9,20 @@ use std::time::Duration;
 
 use redis::{Client, Connection};
 
-/// How often it is asked whether it is there yet, and how long is waited in between.
-const TRIES: usize = 500;
-const PAUSE: Duration = Duration::from_millis(20);
+/// Number of connection attempts at the start, and the time between two.
+const MAX_ATTEMPTS: usize = 500;
+const INTERVAL: Duration = Duration::from_millis(20);
 
 pub(super) struct Server {
     process: Child,
     url: String,
 }
 
-/// What the server has counted so far.
+/// Counters of the server.
 pub(super) struct Counted {
-    /// Calls of each command, those that a script makes included.
+    /// Number of calls by command, including calls from scripts.
     pub(super) commands: BTreeMap<String, u64>,
-    /// How often something was read from a client: the round trips, as long as one request is under way at a time.
+    /// Number of reads from clients, which equals the round trips if one request runs at a time.
     pub(super) reads: u64,
 }
 
@@ -38,13 +38,13 @@ impl Server {
                 _ => error,
             })?;
         let server = Self { process, url: format!("redis://127.0.0.1:{port}/") };
-        for _ in 0..TRIES {
+        for _ in 0..MAX_ATTEMPTS {
             if server.connection().is_ok() {
                 return Ok(server);
             }
-            thread::sleep(PAUSE);
+            thread::sleep(INTERVAL);
         }
-        Err(Error::other("redis-server does not answer"))
+        Err(Error::other("redis-server does not answer: check its log"))
     }
 
     pub(super) fn url(&self) -> &str {
@@ -64,12 +64,12 @@ impl Drop for Server {
 }
 
 impl Counted {
-    /// Asks for it. The question is a read itself, and a call of `info`.
+    /// Reads the counters. This is a read and an `info` call itself.
     pub(super) fn ask(connection: &mut Connection) -> Result<Self> {
         let answer: String = redis::cmd("INFO").arg("all").query(connection).map_err(Error::other)?;
         let fields: BTreeMap<&str, &str> = answer.lines().filter_map(|line| line.split_once(':')).collect();
         let Some(reads) = fields.get("total_reads_processed").and_then(|reads| reads.parse().ok()) else {
-            return Err(Error::other("a server before Redis 6.0 does not say how often it has read"));
+            return Err(Error::other("the server does not count its reads: use Redis 6.0 or later"));
         };
         let commands = fields.iter().filter_map(|(name, value)| {
             let calls = value.split(',').find_map(|field| field.strip_prefix("calls="))?;

@@ -1,18 +1,17 @@
-//! A client that costs little: blocking sockets, requests that are put together once, answers of which only the end is
-//! looked for.
+//! A client with little overhead: blocking sockets, prepared requests, and a minimal response parser.
 
 use std::io::{Error, Read, Result, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Threads of the client.
+/// Number of threads.
 const THREADS: usize = 2;
 
-/// Connections of each thread, with one request under way on each.
+/// Number of connections per thread, with one request in progress on each.
 const CONNECTIONS: usize = 16;
 
-/// Connections of all threads.
+/// Number of connections of all threads.
 pub(super) const ALL: usize = THREADS * CONNECTIONS;
 
 /// Connections to one server.
@@ -20,21 +19,21 @@ pub(super) struct Client {
     connections: Vec<Connection>,
 }
 
-/// A connection, and the request that is sent on it.
+/// Connection, and the request to send on it.
 struct Connection {
     stream: TcpStream,
     cookie: String,
     request: Vec<u8>,
 }
 
-/// What was answered, in how long.
+/// Number of responses, and the time they took.
 pub(super) struct Sent {
     pub(super) answered: f64,
     pub(super) seconds: f64,
 }
 
 impl Client {
-    /// Connects. The cookies are those of the connections, in turn.
+    /// Connects. The connections use the cookies in turn.
     pub(super) fn connect(server: SocketAddr, path: &str, cookies: &[String]) -> Result<Self> {
         let mut connections = Vec::new();
         for number in 0..ALL {
@@ -48,7 +47,7 @@ impl Client {
         Ok(Self { connections })
     }
 
-    /// Sends requests for so long.
+    /// Sends requests for this time.
     pub(super) fn send(&mut self, time: Duration) -> Result<Sent> {
         let start = Instant::now();
         let answered: Result<u32> = thread::scope(|scope| {
@@ -66,7 +65,7 @@ impl Client {
         Ok(Sent { answered: f64::from(answered?), seconds: start.elapsed().as_secs_f64() })
     }
 
-    /// The number that `path` answers in the session of the first connection.
+    /// Returns the number in the response to `path`, in the session of the first connection.
     pub(super) fn number(&mut self, path: &str) -> Result<f64> {
         let Connection { stream, cookie, .. } = &mut self.connections[0];
         stream.write_all(&request(path, cookie))?;
@@ -97,7 +96,7 @@ fn send(connections: &mut [Connection], time: Duration) -> Result<u32> {
     Ok(answered)
 }
 
-/// Reads one answer to its end. Says how long it is.
+/// Reads one response to its end and returns its length.
 fn answer(connection: &mut TcpStream, buffer: &mut [u8]) -> Result<usize> {
     let mut read = 0;
     loop {
@@ -114,7 +113,7 @@ fn answer(connection: &mut TcpStream, buffer: &mut [u8]) -> Result<usize> {
     }
 }
 
-/// The length of the whole answer, once its head is there.
+/// Returns the length of the whole response, if its head is complete.
 fn length(answer: &[u8]) -> Result<Option<usize>> {
     let Some(head) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
     let text = std::str::from_utf8(&answer[..head]).map_err(Error::other)?;

@@ -1,8 +1,8 @@
-//! Whole requests over loopback sockets: a server of one and of two worker threads, and clients that keep their
-//! connections, as a proxy does.
+//! Whole requests over loopback sockets, to servers with one and two worker threads.
 //!
-//! A server is a process of its own, so that its processor time is its own: unlike the requests a second, it says little
-//! of what else the machine does. Those of all candidates wait side by side, and have short turns one after another.
+//! The clients keep their connections, as a proxy does. Each server is a separate process, so that its processor time
+//! can be measured; unlike requests per second, it depends little on the machine's other load. The servers of all
+//! candidates run side by side and are measured in short turns.
 
 mod client;
 mod plot;
@@ -17,10 +17,10 @@ use crate::sockets::server::Server;
 use crate::stats::{Quartiles, median, quartiles};
 use crate::workload::ROWS;
 
-/// The worker threads of the servers.
+/// Numbers of worker threads.
 const WORKERS: [usize; 2] = [1, 2];
 
-/// What is sent.
+/// Rows measured.
 const SENT: [Sent; 6] = [
     Sent { name: ROWS[1].name, row: 1, sessions: client::ALL },
     Sent { name: ROWS[2].name, row: 2, sessions: client::ALL },
@@ -30,46 +30,46 @@ const SENT: [Sent; 6] = [
     Sent { name: ROWS[7].name, row: 7, sessions: 0 },
 ];
 
-/// A row, and how many sessions the connections have: each its own, or all the same.
+/// Row, and the number of sessions that the connections share.
 struct Sent {
     name: &'static str,
     row: usize,
     sessions: usize,
 }
 
-/// How often new servers are started: two processes of one program differ a little in where their memory lies.
+/// Number of times that new servers are started, since the memory layout of a process affects its speed.
 const STARTS: usize = 5;
 
-/// Rounds of each start; in each, the candidates have their turns.
+/// Number of rounds per start, each with one turn per candidate.
 const ROUNDS: usize = 16;
 
-/// How long one turn is.
+/// Length of one turn.
 const TURN: Duration = Duration::from_millis(40);
 
-/// Who is measured: the layer that does nothing is the bare router.
+/// Candidates measured. The no-op layer is shown as the bare router.
 const CANDIDATES: [Candidate; 4] =
     [Candidate::Noop, Candidate::TowerSessions, Candidate::AxumSession, Candidate::Sessile];
 
-/// What one row has shown.
+/// Result of one row.
 struct Measured {
     name: &'static str,
     workers: usize,
-    /// Processor time of the server for a request, in microseconds.
+    /// Processor time of the server per request, in microseconds.
     cost: Series,
-    /// Requests a second.
+    /// Requests per second.
     rate: Series,
-    /// Where all increments are of one session: of those that were answered with success, the share that is in the counter.
+    /// If all increments share a session: the share of the successful ones that the counter holds.
     kept: Option<[f64; CANDIDATES.len()]>,
 }
 
-/// A figure of each candidate, in the order of [`CANDIDATES`].
+/// Figure of each candidate, in the order of [`CANDIDATES`].
 struct Series {
     medians: Vec<f64>,
-    /// In proportion to the bare router's in the same round.
+    /// Ratio to the bare router in the same round.
     shares: Vec<Quartiles>,
 }
 
-/// Measures, on the Redis server of this URL or in memory, prints the tables, and writes the plot to `path`.
+/// Measures on the Redis server with this URL or in memory, prints the tables, and writes the plot to `path`.
 pub(crate) fn run(redis: Option<&str>, path: &str) -> Result<()> {
     let mut all = Vec::new();
     for workers in WORKERS {
@@ -118,11 +118,11 @@ fn measure(redis: Option<&str>, sent: &Sent, workers: usize) -> Result<Measured>
     Ok(Measured { name: sent.name, workers, cost: series(&costs), rate: series(&rates), kept })
 }
 
-/// A server and its client.
+/// Server and its client.
 struct Turns {
     server: Server,
     client: Client,
-    /// All requests so far.
+    /// Number of responses so far.
     answered: f64,
 }
 
@@ -130,12 +130,12 @@ impl Turns {
     fn start(redis: Option<&str>, candidate: Candidate, sent: &Sent, workers: usize) -> Result<Self> {
         let server = Server::start(redis, candidate, sent.row, workers, sent.sessions)?;
         let mut client = Client::connect(server.address(), ROWS[sent.row].path, server.cookies())?;
-        // Code is warm, and connections to a database are made, before anything is measured.
+        // A first turn warms the code and opens database connections.
         let answered = client.send(TURN)?.answered;
         Ok(Self { server, client, answered })
     }
 
-    /// What a request takes of the server, in microseconds, and how many it answers in a second.
+    /// Returns the server's processor time per request in microseconds, and the requests per second.
     fn take(&mut self) -> Result<(f64, f64)> {
         let before = self.server.processor_time()?;
         let sent = self.client.send(TURN)?;

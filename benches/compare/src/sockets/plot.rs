@@ -1,16 +1,17 @@
-//! The tables as bars, in SVG: processor time on the left, requests a second on the right. A line at the end of a bar spans
-//! the quartiles.
+//! The tables as bar charts in SVG: processor time on the left, requests per second on the right.
+//!
+//! The line at the end of a bar spans the quartiles.
 
 use std::fmt::Write;
 
 use super::{CANDIDATES, Measured, Series, name};
 
-const COLOURS: [&str; 4] = ["#9aa0a6", "#d9843b", "#8a6fb0", "#2f7fb8"];
+const COLORS: [&str; 4] = ["#9aa0a6", "#d9843b", "#8a6fb0", "#2f7fb8"];
 const BAR: usize = 13;
 const GROUP: usize = CANDIDATES.len() * BAR + 16;
 const TOP: usize = 84;
 const WIDTH: f64 = 980.0;
-/// The length of the longest bar.
+/// Length of the longest bar.
 const FULL: f64 = 290.0;
 
 struct Panel {
@@ -31,9 +32,9 @@ pub(super) fn svg(all: &[Measured]) -> String {
          font-size=\"12\">\n<rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#fff\"/>\n"
     );
     text(&mut svg, 10.0, 20, "In proportion to the bare router's, the median and the quartiles");
-    for (index, (candidate, colour)) in CANDIDATES.iter().zip(COLOURS).enumerate() {
+    for (index, (candidate, color)) in CANDIDATES.iter().zip(COLORS).enumerate() {
         let x = 210.0 + index as f64 * 130.0;
-        bar(&mut svg, x, 32, 10.0, colour);
+        bar(&mut svg, x, 32, 10.0, color);
         text(&mut svg, x + 15.0, 42, name(*candidate));
     }
     for (index, measured) in all.iter().enumerate() {
@@ -53,9 +54,9 @@ fn panel(svg: &mut String, panel: &Panel, all: &[Measured]) {
     let most = shares().flatten().map(|share| share.high).fold(1.0, f64::max);
     let length = |share: f64| share / most * FULL;
     for (index, shares) in shares().enumerate() {
-        for (place, (share, colour)) in shares.iter().zip(COLOURS).enumerate() {
+        for (place, (share, color)) in shares.iter().zip(COLORS).enumerate() {
             let y = TOP + index * GROUP + place * BAR;
-            bar(svg, panel.left, y, length(share.median), colour);
+            bar(svg, panel.left, y, length(share.median), color);
             let [low, high] = [share.low, share.high].map(|end| panel.left + length(end));
             let middle = y as f64 + 5.5;
             write!(svg, "<path d=\"M{low:.1} {middle}H{high:.1}\" stroke=\"#222\"/>").expect(WRITES);
@@ -64,11 +65,11 @@ fn panel(svg: &mut String, panel: &Panel, all: &[Measured]) {
     }
 }
 
-const WRITES: &str = "a string takes all that is written to it";
+const WRITES: &str = "writing to a string does not fail";
 
-fn bar(svg: &mut String, x: f64, y: usize, width: f64, colour: &str) {
+fn bar(svg: &mut String, x: f64, y: usize, width: f64, color: &str) {
     let height = BAR - 2;
-    writeln!(svg, "<rect x=\"{x}\" y=\"{y}\" width=\"{width:.1}\" height=\"{height}\" fill=\"{colour}\"/>")
+    writeln!(svg, "<rect x=\"{x}\" y=\"{y}\" width=\"{width:.1}\" height=\"{height}\" fill=\"{color}\"/>")
         .expect(WRITES);
 }
 

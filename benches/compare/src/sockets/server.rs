@@ -1,4 +1,4 @@
-//! A server of one candidate, in a process of its own: this program once more.
+//! A server of one candidate, as a child process of this program.
 
 use std::io::{BufRead, BufReader, Error, ErrorKind, Result, Write, stdin};
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use crate::candidate::Candidate;
 use crate::client::Client;
 use crate::workload::{ROWS, Row};
 
-/// The running process. It ends when it is dropped, and by itself when this process does.
+/// Running process. Dropping it stops the process, which also stops if its parent ends.
 pub(super) struct Server {
     process: Child,
     questions: ChildStdin,
@@ -37,8 +37,8 @@ impl Server {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
-        let questions = process.stdin.take().expect("it is piped");
-        let mut answers = BufReader::new(process.stdout.take().expect("it is piped"));
+        let questions = process.stdin.take().expect("the stream is piped");
+        let mut answers = BufReader::new(process.stdout.take().expect("the stream is piped"));
         let greeting = line(&mut answers)?;
         let mut greeting = greeting.split('\t').map(str::to_owned);
         let address = greeting.next().unwrap_or_default().parse().map_err(Error::other)?;
@@ -49,12 +49,12 @@ impl Server {
         self.address
     }
 
-    /// Those of its sessions.
+    /// Returns the cookies of the server's sessions.
     pub(super) fn cookies(&self) -> &[String] {
         &self.cookies
     }
 
-    /// The processor time that all its threads have taken so far, in the kernel and out of it.
+    /// Returns the processor time of all threads so far, in the kernel and in user space.
     pub(super) fn processor_time(&mut self) -> Result<Duration> {
         writeln!(self.questions)?;
         line(&mut self.answers)?.parse().map(Duration::from_nanos).map_err(Error::other)
@@ -74,11 +74,12 @@ fn line(answers: &mut impl BufRead) -> Result<String> {
     Ok(line.trim_end_matches('\n').to_owned())
 }
 
-/// The process itself: says where it serves and the cookies of so many sessions, and then, for each line, its processor time.
+/// Runs the server process: prints its address and the cookies of its sessions, then its processor time for each line
+/// of input.
 pub(crate) fn serve(arguments: &[String]) -> Result<()> {
     let usage = || Error::new(ErrorKind::InvalidInput, "serve CANDIDATE ROW WORKERS SESSIONS [URL]");
     let [candidate, row, workers, sessions, url @ ..] = arguments else { return Err(usage()) };
-    let candidate = Candidate::named(candidate).ok_or_else(usage)?;
+    let candidate = Candidate::from_name(candidate).ok_or_else(usage)?;
     let row = row.parse().ok().and_then(|row: usize| ROWS.get(row)).ok_or_else(usage)?;
     let workers = workers.parse().map_err(|_| usage())?;
     let sessions = sessions.parse().map_err(|_| usage())?;

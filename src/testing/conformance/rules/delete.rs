@@ -3,7 +3,7 @@
 use super::set::TRIES;
 use crate::record::{Record, Version};
 use crate::store::Expected;
-use crate::testing::conformance::probe::{Probe, next, next_for};
+use crate::testing::conformance::probe::{Probe, next};
 use crate::testing::conformance::verdict::{Checked, ensure};
 
 pub(super) async fn delete_returns_true_once(probe: &Probe<'_>) -> Checked {
@@ -36,8 +36,7 @@ pub(super) async fn delete_of_an_unknown_id_returns_false(probe: &Probe<'_>) -> 
 
 pub(super) async fn a_deleted_id_can_be_created_again(probe: &Probe<'_>) -> Checked {
     let first = probe.stored_for(&probe.owner("user:1")).await?;
-    let second = next(&first, |_| {});
-    probe.store.replace(&first, &second).await?;
+    let second = probe.replaced(&first, |_| {}).await?;
     probe.store.deletes(&second).await?;
     let anew = probe.stored(|parts| parts.id = *first.id()).await?;
     probe.store.holds(&anew).await
@@ -84,8 +83,7 @@ pub(super) async fn delete_with_an_outdated_owner_removes_the_record(probe: &Pro
     let (first, second) = (probe.owner("user:1"), probe.owner("user:2"));
     for owner in [Some(second.as_str()), None] {
         let record = probe.stored_for(&first).await?;
-        let moved = next_for(&record, owner);
-        probe.store.replace(&record, &moved).await?;
+        let moved = probe.given_to(&record, owner).await?;
         removed(probe, &moved, Some(&first)).await?;
     }
     Ok(())

@@ -58,8 +58,7 @@ pub(super) async fn a_record_written_as_expired_is_absent(probe: &Probe<'_>) -> 
 pub(super) async fn set_with_a_past_expiry_ends_a_record(probe: &Probe<'_>) -> Checked {
     let owner = probe.owner("user:1");
     let record = probe.stored_for(&owner).await?;
-    let past = next(&record, |parts| parts.expires_at = probe.now - LONG);
-    probe.store.replace(&record, &past).await?;
+    let past = probe.replaced(&record, |parts| parts.expires_at = probe.now - LONG).await?;
     probe.store.lacks(record.id()).await?;
     for version in [record.version(), past.version()] {
         probe.store.refuses(&next(&past, |parts| parts.expires_at += 2 * LONG), Expected::Version(version)).await?;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::record::{RecordParts, Version};
 use crate::store::{Expected, Touch};
-use crate::testing::conformance::probe::{Probe, at_version, next, noise, touched};
+use crate::testing::conformance::probe::{Probe, at_version, noise, touched};
 use crate::testing::conformance::verdict::{Checked, Verdict, broken};
 use crate::token::{SessionId, random};
 
@@ -62,8 +62,7 @@ pub(super) async fn any_uuid_can_be_an_id(probe: &Probe<'_>) -> Checked {
 pub(super) async fn versions_up_to_the_largest_i64_are_kept(probe: &Probe<'_>) -> Checked {
     let largest = i64::MAX.unsigned_abs();
     let record = probe.stored(|parts| parts.version = Version::new(largest - 1)).await?;
-    let last = next(&record, |_| {});
-    probe.store.replace(&record, &last).await?;
+    let last = probe.replaced(&record, |_| {}).await?;
     probe.store.holds(&last).await?;
     probe.store.touches(&last, probe.touch_after(0)).await
 }

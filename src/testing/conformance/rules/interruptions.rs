@@ -10,7 +10,7 @@ use crate::testing::conformance::connection::{Connection, differences};
 use crate::testing::conformance::probe::{Probe, next, noise, touched};
 use crate::testing::conformance::verdict::{Checked, broken, ensure};
 
-/// How often a call is polled before it is dropped, at most.
+/// Maximum number of polls before a call is dropped.
 const MAX_POLLS: usize = 8;
 
 /// Polls a call this many times, then drops it; returns whether the call was completed.

@@ -3,7 +3,7 @@
 use super::set::TRIES;
 use crate::error::StoreErrorKind;
 use crate::store::{Expected, Outcome};
-use crate::testing::conformance::probe::{LONG, Probe, Prolonged, next, next_for, touched};
+use crate::testing::conformance::probe::{LONG, Probe, Prolonged, next_for, touched};
 use crate::testing::conformance::verdict::{Checked, broken, ensure};
 
 pub(super) async fn owned_by_without_an_index_is_unsupported(probe: &Probe<'_>) -> Checked {
@@ -39,8 +39,7 @@ pub(super) async fn owned_by_lists_whole_records(probe: &Probe<'_>) -> Checked {
     let owner = probe.owner("user:1");
     let first = probe.stored_for(&owner).await?;
     probe.store.lists(&owner, [&first]).await?;
-    let second = next(&first, |parts| parts.expires_at += LONG);
-    probe.store.replace(&first, &second).await?;
+    let second = probe.replaced(&first, |parts| parts.expires_at += LONG).await?;
     probe.store.lists(&owner, [&second]).await?;
     let touch = probe.touch_after(7200);
     probe.store.touches(&second, touch).await?;
@@ -57,8 +56,7 @@ pub(super) async fn owned_by_of_an_unknown_owner_is_empty(probe: &Probe<'_>) -> 
 pub(super) async fn owned_by_lists_a_session_after_sign_in(probe: &Probe<'_>) -> Checked {
     let owner = probe.owner("user:1");
     let anonymous = probe.stored(|_| {}).await?;
-    let signed_in = next_for(&anonymous, Some(&owner));
-    probe.store.replace(&anonymous, &signed_in).await?;
+    let signed_in = probe.given_to(&anonymous, Some(&owner)).await?;
     probe.store.lists(&owner, [&signed_in]).await
 }
 
@@ -66,8 +64,7 @@ pub(super) async fn owned_by_follows_a_change_of_owner(probe: &Probe<'_>) -> Che
     let (first, second) = (probe.owner("user:1"), probe.owner("user:2"));
     let mut record = probe.stored_for(&first).await?;
     for owner in [Some(&second), None, Some(&first), Some(&second)] {
-        let moved = next_for(&record, owner.map(String::as_str));
-        probe.store.replace(&record, &moved).await?;
+        let moved = probe.given_to(&record, owner.map(String::as_str)).await?;
         for listed in [&first, &second] {
             probe.store.lists(listed, (owner == Some(listed)).then_some(&moved)).await?;
         }
@@ -80,8 +77,7 @@ pub(super) async fn owned_by_lists_a_rewritten_session_once(probe: &Probe<'_>) -
     let owner = probe.owner("user:1");
     let mut record = probe.stored_for(&owner).await?;
     for _ in 0..5 {
-        let next = next(&record, |_| {});
-        probe.store.replace(&record, &next).await?;
+        let next = probe.replaced(&record, |_| {}).await?;
         probe.store.lists(&owner, [&next]).await?;
         record = next;
     }

@@ -1,11 +1,8 @@
 //! Concurrent calls take effect one after another.
 
-use std::time::Duration;
-
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::backoff::pause;
 use crate::record::Record;
 use crate::store::{Expected, Outcome, Touch};
 use crate::testing::conformance::connection::{Connection, differences, version_of};
@@ -26,7 +23,7 @@ pub(super) async fn each_version_is_written_by_one(probe: &Probe<'_>) -> Checked
                 if store.set(&next, Expected::Version(current.version())).await? == Outcome::Written {
                     return Ok(next);
                 }
-                pause(attempt, Duration::from_millis(250)).await;
+                store.back_off(attempt).await;
             }
             broken(format!("a writer was refused {WRITERS} times, though the {} others wrote once each", WRITERS - 1))
         }

@@ -2,7 +2,7 @@
 
 use crate::store::Expected;
 use crate::testing::conformance::connection::Connection;
-use crate::testing::conformance::probe::{Probe, at_version, next, next_for};
+use crate::testing::conformance::probe::{Probe, at_version, next_for};
 use crate::testing::conformance::verdict::{Checked, ensure};
 
 /// Runs a call and counts its round trips.
@@ -16,8 +16,7 @@ async fn costs_one<T>(probe: &Probe<'_>, name: &str, call: impl Future<Output = 
 /// Calls each operation once: a store may connect and prepare its statements on the first call.
 async fn warm_up<'a>(probe: &'a Probe<'_>) -> Checked<&'a Connection> {
     let record = probe.stored(|_| {}).await?;
-    let second = next(&record, |_| {});
-    probe.store.replace(&record, &second).await?;
+    let second = probe.replaced(&record, |_| {}).await?;
     probe.store.touches(&second, probe.touch_after(1)).await?;
     probe.store.live(record.id()).await?;
     probe.store.deletes(&record).await?;

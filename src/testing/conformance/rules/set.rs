@@ -5,7 +5,7 @@ use crate::store::Expected;
 use crate::testing::conformance::probe::{LONG, Probe, Prolonged, next, noise};
 use crate::testing::conformance::verdict::Checked;
 
-/// How often a rule tries a second connection: a replica does not lag every time.
+/// Number of tries with a second connection, since a replica does not lag every time.
 pub(super) const TRIES: u64 = 10;
 
 pub(super) async fn set_absent_creates_a_record(probe: &Probe<'_>) -> Checked {
@@ -25,8 +25,7 @@ pub(super) async fn set_absent_is_refused_if_a_record_exists(probe: &Probe<'_>) 
 pub(super) async fn set_replaces_the_expected_version(probe: &Probe<'_>) -> Checked {
     let mut record = probe.stored(|_| {}).await?;
     for _ in 0..3 {
-        let next = next(&record, |_| {});
-        probe.store.replace(&record, &next).await?;
+        let next = probe.replaced(&record, |_| {}).await?;
         probe.store.holds(&next).await?;
         record = next;
     }
@@ -35,8 +34,7 @@ pub(super) async fn set_replaces_the_expected_version(probe: &Probe<'_>) -> Chec
 
 pub(super) async fn set_expecting_an_older_version_is_refused(probe: &Probe<'_>) -> Checked {
     let first = probe.stored(|_| {}).await?;
-    let second = next(&first, |_| {});
-    probe.store.replace(&first, &second).await?;
+    let second = probe.replaced(&first, |_| {}).await?;
     for late in [next(&first, |_| {}), next(&second, |_| {})] {
         probe.store.refuses(&late, Expected::Version(first.version())).await?;
         probe.store.holds(&second).await?;
@@ -116,8 +114,7 @@ pub(super) async fn records_are_independent(probe: &Probe<'_>) -> Checked {
         probe.store.create(&bystander).await?;
         probe.store.create(&other).await?;
         probe.store.holds(&bystander).await?;
-        let second = next(&other, |_| {});
-        probe.store.replace(&other, &second).await?;
+        let second = probe.replaced(&other, |_| {}).await?;
         probe.store.holds(&bystander).await?;
         probe.store.touches(&second, probe.touch_after(60)).await?;
         probe.store.holds(&bystander).await?;

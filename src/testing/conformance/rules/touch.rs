@@ -3,7 +3,7 @@
 use super::set::TRIES;
 use crate::record::Version;
 use crate::store::Touch;
-use crate::testing::conformance::probe::{LONG, Probe, Prolonged, at_version, next, next_for, touched};
+use crate::testing::conformance::probe::{LONG, Probe, Prolonged, at_version, touched};
 use crate::testing::conformance::verdict::Checked;
 
 pub(super) async fn touch_moves_only_last_seen_and_expiry(probe: &Probe<'_>) -> Checked {
@@ -59,8 +59,7 @@ pub(super) async fn touch_never_moves_last_seen_back(probe: &Probe<'_>) -> Check
 pub(super) async fn touch_leaves_the_version_for_the_next_set(probe: &Probe<'_>) -> Checked {
     let record = probe.stored(|_| {}).await?;
     probe.store.touches(&record, probe.touch_after(60)).await?;
-    let next = next(&record, |_| {});
-    probe.store.replace(&record, &next).await?;
+    let next = probe.replaced(&record, |_| {}).await?;
     probe.store.holds(&next).await
 }
 
@@ -73,8 +72,7 @@ pub(super) async fn touch_of_the_record_as_read_moves_its_times(probe: &Probe<'_
     let (first, second) = (probe.owner("user:1"), probe.owner("user:2"));
     let mut record = probe.stored_for(&first).await?;
     for (seconds, owner) in [(60, Some(&second)), (120, None), (180, Some(&first))] {
-        let moved = next_for(&record, owner.map(String::as_str));
-        probe.store.replace(&record, &moved).await?;
+        let moved = probe.given_to(&record, owner.map(String::as_str)).await?;
         let (read, touch) = (probe.store.live(record.id()).await?, probe.touch_after(seconds));
         probe.store.touches(&read, touch).await?;
         record = touched(moved, touch);
@@ -90,8 +88,7 @@ pub(super) async fn touch_after_a_change_of_owner_does_nothing(probe: &Probe<'_>
     let (first, second) = (probe.owner("user:1"), probe.owner("user:2"));
     let mut record = probe.stored_for(&first).await?;
     for owner in [Some(&second), None, Some(&first)] {
-        let moved = next_for(&record, owner.map(String::as_str));
-        probe.store.replace(&record, &moved).await?;
+        let moved = probe.given_to(&record, owner.map(String::as_str)).await?;
         let what = "a record whose owner has changed since it was read";
         probe.store.ignores_touch(&record, probe.touch_after(60), what).await?;
         probe.store.holds(&moved).await?;

@@ -1,7 +1,6 @@
-//! `MemoryStore` under a scheduler that decides which thread goes on: what two or three threads observe is what some order of
-//! their operations explains.
+//! Linearizability of `MemoryStore` under a scheduler that chooses which thread runs next.
 //!
-//! `SESSILE_SCHEDULES` says how many schedules are run, `SESSILE_SEED` runs those of one seed.
+//! `SESSILE_SCHEDULES` sets the number of schedules; `SESSILE_SEED` runs the schedules of one seed.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -15,35 +14,38 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use model::{IDS, Op, Row, Timed, Written, is_explained};
+use sessile::store::{Expected, Outcome, Record, RecordParts, Store, StoreErrorKind, Touch, Version};
 use sessile::testing::ManualClock;
 use sessile::{MemoryStore, SessionId};
-use sessile::store::{Expected, Outcome, Record, RecordParts, Store, StoreErrorKind, Touch, Version};
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner};
 use time::OffsetDateTime;
 
-/// How many schedules of one seed are run together.
+/// Number of schedules that one seed determines.
 const BATCH: usize = 250;
 
 const OWNERS: [&str; 2] = ["ada", "bob"];
 
+/// Two or three threads on two ids, each id in a shard of its own.
 #[test]
-fn what_threads_observe_is_explained_by_an_order_of_their_operations() {
+fn operations_on_two_shards_are_linearizable() {
     run(false, false);
 }
 
+/// The same with both ids in one shard.
 #[test]
-fn so_it_is_where_all_sessions_are_in_one_part_of_the_store() {
+fn operations_on_one_shard_are_linearizable() {
     run(true, false);
 }
 
+/// The same with a limit of one record: a full store evicts sessions without an owner and no others.
 #[test]
-fn so_it_is_where_the_store_is_full_and_who_has_signed_in_stays() {
+fn operations_on_a_full_store_are_linearizable() {
     run(false, true);
 }
 
-/// Runs a third of the schedules, half of them by chance and half with few, well-placed changes of thread.
+/// Runs a third of the schedules: half at random, half with three preemptions (probabilistic concurrency testing).
 fn run(same_shard: bool, bounded: bool) {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     let seeds = match number("SESSILE_SEED") {
@@ -68,10 +70,10 @@ fn run(same_shard: bool, bounded: bool) {
     }
 }
 
-/// Names the seed where its schedules panic.
+/// Prints the seed if one of its schedules panics.
 struct Report {
     seed: u64,
-    /// How many of them were begun.
+    /// Number of schedules begun.
     begun: Arc<AtomicUsize>,
 }
 
@@ -81,7 +83,7 @@ impl Drop for Report {
     }
 }
 
-/// One schedule of operations that are chosen at random.
+/// Runs one schedule of random operations and checks what they observed.
 fn observe(same_shard: bool, bounded: bool) {
     let clock = ManualClock::at(OffsetDateTime::UNIX_EPOCH);
     let mut store = MemoryStore::new().with_clock(&clock);
@@ -114,7 +116,7 @@ struct Test {
     store: MemoryStore,
     clock: ManualClock,
     same_shard: bool,
-    /// How many begins and ends there were. Locks of the standard library: no thread is stopped while it holds one.
+    /// Number of begins and ends so far. Behind a lock of std: the scheduler stops no thread that holds one.
     events: Mutex<usize>,
     histories: Mutex<Vec<Vec<Timed>>>,
 }
@@ -141,11 +143,10 @@ impl Test {
         *events
     }
 
-    /// Does something. `known` is the version of each id that this thread has last seen.
+    /// Runs one random operation. `known` is the version of each id that this thread saw last.
     fn operate(&self, version: u64, known: &mut [Option<u64>; IDS]) -> Op {
         let mut random = thread_rng();
         let id = random.gen_range(0..IDS);
-        // In steps that the index of expiries follows, and in some that it does not (a minute).
         let expires = 40 * random.gen_range(1..=6_u64);
         match random.gen_range(0..20) {
             0..=3 => {
@@ -172,7 +173,8 @@ impl Test {
             11 | 12 => {
                 let Some(version) = known[id] else { return Op::Advance(0) };
                 let touch = Touch::new(OffsetDateTime::UNIX_EPOCH, at(expires));
-                let touched = now(self.store.touch(&self.id(id), Version::new(version), touch)).unwrap();
+                let record = self.record(id, Row { version, owner: None, expires });
+                let touched = now(self.store.touch(&record, touch)).unwrap();
                 Op::Touch { id, version, expires, touched }
             }
             13 | 14 => Op::Delete(id, now(self.store.delete(&self.id(id), None)).unwrap()),
@@ -196,7 +198,7 @@ impl Test {
         }
     }
 
-    /// Afterwards the count is exact, a bound is kept, and each owner's sessions are those of the owner.
+    /// Checks that the count is exact and within the limit, and observes the final records and owners.
     fn check_counts(&self, bounded: bool) {
         let thread = self.histories.lock().unwrap().len();
         self.histories.lock().unwrap().push(Vec::new());
@@ -223,7 +225,7 @@ impl Test {
         }
     }
 
-    /// The shard is that of the last byte: the store has two of them here.
+    /// Returns an id whose last byte chooses one of the two shards.
     fn id(&self, number: usize) -> SessionId {
         let last = if self.same_shard { 0 } else { number };
         format!("{:032x}", (number + 1) << 8 | last).parse().unwrap()
@@ -251,10 +253,10 @@ fn at(seconds: u64) -> OffsetDateTime {
     OffsetDateTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-/// What a store in memory answers: at once.
+/// Returns the output of a future that is ready at its first poll.
 fn now<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(done) => done,
-        Poll::Pending => panic!("a store in memory never waits"),
+        Poll::Pending => panic!("the memory store does not wait"),
     }
 }

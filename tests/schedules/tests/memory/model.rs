@@ -1,15 +1,15 @@
-//! What a store is to do, one operation at a time, and whether an order of the operations explains what was observed.
+//! A sequential model of a store, and the check whether a concurrent history fits it (linearizability).
 
 use std::collections::HashSet;
 
-/// Ids are numbers here.
+/// Number of ids. The model knows an id by its index.
 pub const IDS: usize = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Row {
     pub version: u64,
     pub owner: Option<u8>,
-    /// Seconds of the test's clock.
+    /// Expiry time in seconds of the test's clock.
     pub expires: u64,
 }
 
@@ -29,7 +29,7 @@ pub enum Op {
         touched: bool,
     },
     Delete(usize, bool),
-    /// What was found of each id. It is no picture of one moment: each answers for itself.
+    /// The record found for each id. The store answers for one id at a time, so the list is no snapshot.
     OwnedBy(u8, [Option<Row>; IDS]),
     DeleteExpired,
     Advance(u64),
@@ -39,7 +39,7 @@ pub enum Op {
 pub enum Written {
     Yes,
     Refused,
-    /// The store was full.
+    /// Refused because the store was full.
     Full,
 }
 
@@ -50,18 +50,20 @@ pub struct Timed {
     pub ended: usize,
 }
 
+/// A state of the model store, and each thread's progress.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct State {
+struct SearchNode {
     now: u64,
     rows: [Option<Row>; IDS],
-    /// How far each thread is.
+    /// Number of operations that each thread has completed.
     at: Vec<usize>,
-    /// Which ids the operation of each thread has answered for, and whether it has made room.
+    /// The ids for which each thread's list has been answered.
     answered: Vec<[bool; IDS]>,
+    /// Whether each thread's creation has evicted a session.
     made_room: Vec<bool>,
 }
 
-impl State {
+impl SearchNode {
     fn live(&self, id: usize) -> Option<Row> {
         self.rows[id].filter(|row| self.now < row.expires)
     }
@@ -74,11 +76,12 @@ impl State {
     }
 }
 
-/// Whether some order explains it: each operation at one moment between its begin and its end. `bounded` is a store that may
-/// be full: then an operation that adds a record may end one session that nobody has signed in to.
+/// Checks whether some order explains the history, each operation at one moment between its begin and its end.
+///
+/// A `bounded` store may be full: an operation that adds a record may then evict one session without an owner.
 pub fn is_explained(threads: &[Vec<Timed>], bounded: bool) -> bool {
     let count = threads.len();
-    let start = State {
+    let start = SearchNode {
         now: 0,
         rows: [None; IDS],
         at: vec![0; count],
@@ -87,43 +90,37 @@ pub fn is_explained(threads: &[Vec<Timed>], bounded: bool) -> bool {
     };
     let mut seen = HashSet::new();
     let mut open = vec![start];
-    while let Some(state) = open.pop() {
-        let next = |thread: usize| threads[thread].get(state.at[thread]);
+    while let Some(node) = open.pop() {
+        let next = |thread: usize| threads[thread].get(node.at[thread]);
         let Some(deadline) = (0..count).filter_map(|thread| Some(next(thread)?.ended)).min() else { return true };
-        if !seen.insert(state.clone()) {
+        if !seen.insert(node.clone()) {
             continue;
         }
         for thread in 0..count {
             let Some(timed) = next(thread).filter(|timed| timed.begun < deadline) else { continue };
-            after(&state, thread, timed, (threads, bounded), &mut open);
+            expand(&node, thread, timed.op, bounded, &mut open);
         }
     }
     false
 }
 
-/// The states that the operation, taking effect now, can lead to.
-fn after(
-    state: &State,
-    thread: usize,
-    timed: &Timed,
-    (threads, bounded): (&[Vec<Timed>], bool),
-    open: &mut Vec<State>,
-) {
-    let mut changed = state.clone();
-    let agrees = match timed.op {
-        Op::Get(id, found) => found == state.live(id),
+/// Adds the nodes that follow if the thread's operation takes effect now.
+fn expand(node: &SearchNode, thread: usize, op: Op, bounded: bool, open: &mut Vec<SearchNode>) {
+    let mut changed = node.clone();
+    let agrees = match op {
+        Op::Get(id, found) => found == node.live(id),
         Op::Set { id, expected, row, written } => {
-            if bounded && expected.is_none() && !state.made_room[thread] {
+            if bounded && expected.is_none() && !node.made_room[thread] {
                 for id in 0..IDS {
-                    if state.rows[id].is_some_and(|row| row.owner.is_none()) {
-                        let mut evicted = state.clone();
+                    if node.rows[id].is_some_and(|row| row.owner.is_none()) {
+                        let mut evicted = node.clone();
                         evicted.rows[id] = None;
                         evicted.made_room[thread] = true;
                         open.push(evicted);
                     }
                 }
             }
-            let matches = state.live(id).map(|row| row.version) == expected;
+            let matches = node.live(id).map(|row| row.version) == expected;
             match written {
                 Written::Yes if matches => {
                     changed.rows[id] = Some(row);
@@ -135,7 +132,7 @@ fn after(
             }
         }
         Op::Touch { id, version, expires, touched } => {
-            let matches = state.live(id).is_some_and(|row| row.version == version);
+            let matches = node.live(id).is_some_and(|row| row.version == version);
             if let Some(row) = changed.rows[id].as_mut().filter(|_| matches) {
                 row.expires = row.expires.max(expires);
             }
@@ -143,14 +140,13 @@ fn after(
         }
         Op::Delete(id, deleted) => {
             changed.rows[id] = None;
-            deleted == state.live(id).is_some()
+            deleted == node.live(id).is_some()
         }
         Op::OwnedBy(owner, found) => {
             for id in 0..IDS {
-                let live = state.live(id).filter(|row| row.owner == Some(owner));
-                let agrees = found[id] == live || (found[id].is_none() && may_be_missed(id, timed, threads));
-                if !state.answered[thread][id] && agrees {
-                    let mut answered = state.clone();
+                let live = node.live(id).filter(|row| row.owner == Some(owner));
+                if !node.answered[thread][id] && found[id] == live {
+                    let mut answered = node.clone();
                     answered.answered[thread][id] = true;
                     let all = answered.answered[thread].iter().all(|answered| *answered);
                     open.push(if all { answered.next(thread) } else { answered });
@@ -158,7 +154,7 @@ fn after(
             }
             return;
         }
-        // How many there were is not observed: others free them in passing.
+        // The number deleted is not compared: other operations free expired records in passing.
         Op::DeleteExpired => true,
         Op::Advance(by) => {
             changed.now += by;
@@ -170,24 +166,13 @@ fn after(
     }
 }
 
-/// Whether an owner's list may be without this id: a write of it is under way, while which time passes. It looks at the clock
-/// before it adds to the list, so that what it replaces may have expired between the two.
-fn may_be_missed(id: usize, list: &Timed, threads: &[Vec<Timed>]) -> bool {
-    let overlap = |one: &Timed, other: &Timed| one.begun < other.ended && other.begun < one.ended;
-    let mut writes = threads
-        .iter()
-        .flatten()
-        .filter(|timed| matches!(timed.op, Op::Set { id: written, .. } if written == id) && overlap(timed, list));
-    let passes = |timed: &Timed| matches!(timed.op, Op::Advance(by) if by > 0);
-    writes.any(|write| threads.iter().flatten().any(|timed| passes(timed) && overlap(timed, write)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Accepts a read before a delete, and refuses a read of a deleted or an expired record.
     #[test]
-    fn the_judge_refuses_a_read_of_what_was_deleted_before() {
+    fn the_model_refuses_a_read_of_a_deleted_record() {
         let row = Row { version: 1, owner: None, expires: 100 };
         let set = Op::Set { id: 0, expected: None, row, written: Written::Yes };
         let one = |op, begun| Timed { op, begun, ended: begun + 1 };

@@ -1,9 +1,10 @@
-//! Stores that are right for one caller, on one connection, and not for several.
+//! Stores that fail only with concurrent callers or several connections.
 
-use crate::defects::{AsksTwice, Caches, InTwoHalves, ReadsThenWrites, RemembersVersions};
+use crate::defects::{Caches, InTwoHalves, ReadsFirst, ReadsThenWrites, RemembersVersions};
 
 caught! {
-    a_store_that_reads_and_compares_and_then_writes:
+    /// Each write is a read and a separate write.
+    set_reads_compares_and_writes_in_steps:
         ReadsThenWrites => [
             each_version_is_written_by_one,
             one_of_many_creators_writes,
@@ -13,7 +14,8 @@ caught! {
             touches_during_sets_undo_no_set,
         ];
 
-    a_store_that_takes_two_steps:
+    /// Each write is two writes of half a record.
+    writes_take_two_steps:
         InTwoHalves => [
             a_get_during_sets_sees_a_whole_record,
             a_dropped_set_has_happened_or_not,
@@ -21,7 +23,8 @@ caught! {
             a_dropped_delete_has_happened_or_not,
         ];
 
-    a_store_that_keeps_what_it_has_read:
+    /// Other connections do not invalidate the cache.
+    each_connection_caches_what_it_reads:
         Caches::default() => [
             another_connection_sees_a_set,
             another_connection_sees_a_touch,
@@ -29,11 +32,13 @@ caught! {
             another_connection_lists_the_owners_sessions,
         ];
 
-    a_store_that_compares_with_what_it_remembers:
+    /// Set compares with the version that this connection wrote last.
+    each_connection_remembers_versions:
         RemembersVersions::default() => [a_set_by_another_connection_counts];
 
-    a_store_that_asks_before_it_does:
-        AsksTwice => [
+    /// Each operation costs a second round trip.
+    each_operation_reads_first:
+        ReadsFirst => [
             get_costs_one_round_trip,
             set_costs_one_round_trip,
             touch_costs_one_round_trip,

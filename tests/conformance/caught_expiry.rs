@@ -1,4 +1,4 @@
-//! Stores where what has expired is not gone, or what has not is.
+//! Stores that keep expired records or lose live ones.
 
 use std::time::Duration;
 
@@ -7,7 +7,8 @@ use sessile::store::{Expected, Outcome};
 use crate::defects::{Deletes, Get, Set, Sweeps, SweepsByFirstExpiry, Touches, changed};
 
 caught! {
-    a_get_that_shows_what_has_expired:
+    /// Get ignores the expiry.
+    get_returns_expired_records:
         Get(|plain, id| plain.held(id)) => [
             a_record_is_absent_once_it_has_expired,
             a_record_written_as_expired_is_absent,
@@ -15,74 +16,87 @@ caught! {
             set_can_move_the_expiry_earlier,
         ];
 
-    a_set_that_replaces_what_has_expired:
+    /// Set with the version of an expired record writes.
+    set_replaces_an_expired_version:
         Set(|plain, record, expected| match plain.held(record.id()) {
             Some(held) if Expected::Version(held.version()) == expected => plain.put(record),
             _ => plain.set_now(record, expected),
         }) => [set_of_a_version_is_refused_after_expiry];
 
-    a_set_in_whose_way_the_expired_is:
+    /// Set with `Expected::Absent` is refused by an expired record.
+    set_is_blocked_by_an_expired_record:
         Set(|plain, record, expected| match plain.held(record.id()) {
             Some(_) if expected == Expected::Absent => Outcome::Refused,
             _ => plain.set_now(record, expected),
         }) => [set_absent_replaces_an_expired_record, a_record_written_as_expired_is_absent];
 
-    a_touch_that_revives_what_has_expired:
+    /// Touch ignores the expiry.
+    touch_revives_an_expired_record:
         Touches(|plain, record, touch| plain.map(|records| {
             let held = records.get_mut(record.id()).filter(|held| held.version() == record.version());
             held.map(|held| held.touch(touch)).is_some()
         })) => [touch_does_not_revive_an_expired_record];
 
-    a_delete_that_counts_what_has_expired:
+    /// Delete returns true for an expired record.
+    delete_counts_an_expired_record:
         Deletes(|plain, id, _| plain.remove(id).is_some()) =>
         [delete_of_an_expired_record_returns_false, a_record_written_as_expired_is_absent];
 
-    a_store_that_takes_a_time_to_live_of_nothing_for_ever:
+    /// A record with a past expiry never expires.
+    a_past_expiry_means_no_expiry:
         Set(|plain, record, expected| {
             let past = record.expires_at() <= plain.now();
             let for_ever = Duration::from_secs(86_400 * 365 * 100);
             plain.set_now(&changed(record, |parts| if past { parts.expires_at += for_ever }), expected)
         }) => [a_record_written_as_expired_is_absent, set_with_a_past_expiry_ends_a_record];
 
-    a_store_that_leaves_out_writes_into_the_past:
+    /// Set of a record with a past expiry leaves the live one.
+    a_write_with_a_past_expiry_is_skipped:
         Set(|plain, record, expected| {
             if record.expires_at() <= plain.now() { Outcome::Written } else { plain.set_now(record, expected) }
         }) => [set_with_a_past_expiry_ends_a_record];
 
-    a_sweep_that_deletes_everything:
+    /// Delete_expired deletes live records too.
+    delete_expired_deletes_everything:
         Sweeps(|plain| plain.map(std::mem::take).len() as u64) =>
         [delete_expired_keeps_live_records, delete_expired_keeps_touched_records, delete_expired_returns_the_number_deleted];
 
-    a_sweep_of_sessions_that_were_long_not_used:
+    /// Delete_expired deletes by last seen.
+    delete_expired_deletes_unused_records:
         Sweeps(|plain| {
             let long_ago = plain.now() - Duration::from_secs(86_400);
             plain.map(|records| records.retain(|_, record| record.last_seen() > long_ago));
             plain.delete_expired_now()
         }) => [delete_expired_keeps_live_records];
 
-    a_sweep_by_the_first_expiry:
+    /// Delete_expired ignores touches.
+    delete_expired_uses_the_first_expiry:
         SweepsByFirstExpiry::default() => [delete_expired_keeps_touched_records];
 
-    a_sweep_that_says_nothing:
+    /// Delete_expired deletes but returns zero.
+    delete_expired_returns_zero:
         Sweeps(|plain| {
             plain.delete_expired_now();
             0
         }) => [delete_expired_returns_the_number_deleted];
 
-    a_sweep_that_counts_the_living:
+    /// Delete_expired returns the number of live records.
+    delete_expired_counts_live_records:
         Sweeps(|plain| {
             plain.delete_expired_now();
             plain.map(|records| records.len()) as u64
         }) =>
         [delete_expired_returns_the_number_deleted, delete_expired_counts_each_record_once];
 
-    a_sweep_that_deletes_nothing:
+    /// Delete_expired counts expired records and keeps them.
+    delete_expired_deletes_nothing:
         Sweeps(|plain| {
             let now = plain.now();
             plain.map(|records| records.values().filter(|record| record.expires_at() <= now).count()) as u64
         }) => [delete_expired_counts_each_record_once];
 
-    a_store_that_is_late_by_ten_seconds:
+    /// Get returns records for ten seconds after their expiry.
+    records_expire_ten_seconds_late:
         Get(|plain, id| plain.held(id).filter(|it| plain.now() < it.expires_at() + Duration::from_secs(10))) =>
         [a_record_is_absent_once_it_has_expired];
 }

@@ -1,4 +1,4 @@
-//! Kinds of defects. Most are a function in the place of one operation; some need a memory, or a moment between.
+//! Kinds of defects. Most replace one operation by a function; others keep state or have several steps.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use tokio::task::yield_now;
 pub(crate) use crate::plain::changed;
 use crate::plain::{Answer, Defect, Plain};
 
-/// Another get.
+/// Replaces get.
 #[derive(Clone)]
 pub(crate) struct Get(pub(crate) fn(&Plain, &SessionId) -> Option<Record>);
 
@@ -22,7 +22,7 @@ impl Defect for Get {
     }
 }
 
-/// Another set.
+/// Replaces set.
 #[derive(Clone)]
 pub(crate) struct Set(pub(crate) fn(&Plain, &Record, Expected) -> Outcome);
 
@@ -32,7 +32,7 @@ impl Defect for Set {
     }
 }
 
-/// A set that writes something else than it is given.
+/// Changes each record before set writes it.
 #[derive(Clone)]
 pub(crate) struct Writes(pub(crate) fn(&mut RecordParts));
 
@@ -43,7 +43,7 @@ impl Defect for Writes {
     }
 }
 
-/// Another touch.
+/// Replaces touch.
 #[derive(Clone)]
 pub(crate) struct Touches(pub(crate) fn(&Plain, &Record, Touch) -> bool);
 
@@ -53,7 +53,7 @@ impl Defect for Touches {
     }
 }
 
-/// Another delete.
+/// Replaces delete.
 #[derive(Clone)]
 pub(crate) struct Deletes(pub(crate) fn(&Plain, &SessionId, Option<&str>) -> bool);
 
@@ -63,7 +63,7 @@ impl Defect for Deletes {
     }
 }
 
-/// Another list.
+/// Replaces owned_by.
 #[derive(Clone)]
 pub(crate) struct Lists(pub(crate) fn(&Plain, &str) -> Vec<Record>);
 
@@ -73,7 +73,7 @@ impl Defect for Lists {
     }
 }
 
-/// A list that compares owners in another way: what is stored, with what is asked for.
+/// Replaces the comparison of the stored owner with the requested one in owned_by.
 #[derive(Clone)]
 pub(crate) struct Compares(pub(crate) fn(&str, &str) -> bool);
 
@@ -85,7 +85,7 @@ impl Defect for Compares {
     }
 }
 
-/// Another sweep.
+/// Replaces delete_expired.
 #[derive(Clone)]
 pub(crate) struct Sweeps(pub(crate) fn(&Plain) -> u64);
 
@@ -95,11 +95,11 @@ impl Defect for Sweeps {
     }
 }
 
-/// A store whose key is not the id but something made from it.
+/// Changes each id before it is used as a key.
 #[derive(Clone)]
-pub(crate) struct Keys(pub(crate) fn(&mut [u8; 16]));
+pub(crate) struct ChangesIds(pub(crate) fn(&mut [u8; 16]));
 
-impl Keys {
+impl ChangesIds {
     fn key(&self, id: &SessionId) -> SessionId {
         let mut bytes = *id.as_uuid().as_bytes();
         (self.0)(&mut bytes);
@@ -107,7 +107,7 @@ impl Keys {
     }
 }
 
-impl Defect for Keys {
+impl Defect for ChangesIds {
     async fn get(&self, plain: &Plain, id: &SessionId) -> Answer<Option<Record>> {
         plain.get(&self.key(id)).await
     }
@@ -118,11 +118,11 @@ impl Defect for Keys {
     }
 }
 
-/// Asks what is there before it does anything.
+/// Reads the record before each operation.
 #[derive(Clone)]
-pub(crate) struct AsksTwice;
+pub(crate) struct ReadsFirst;
 
-impl Defect for AsksTwice {
+impl Defect for ReadsFirst {
     async fn get(&self, plain: &Plain, id: &SessionId) -> Answer<Option<Record>> {
         plain.get(id).await?;
         plain.get(id).await
@@ -172,7 +172,7 @@ impl Defect for ReadsThenWrites {
     }
 }
 
-/// Takes two steps where one would be whole.
+/// Writes in two steps, each of half a record.
 #[derive(Clone)]
 pub(crate) struct InTwoHalves;
 
@@ -213,7 +213,7 @@ impl Defect for InTwoHalves {
     }
 }
 
-/// Keeps what it has read, for each connection.
+/// Caches what each connection reads.
 #[derive(Clone, Default)]
 pub(crate) struct Caches {
     records: Arc<Mutex<HashMap<SessionId, Record>>>,
@@ -270,7 +270,7 @@ impl Defect for Caches {
     }
 }
 
-/// Compares with the version that this connection wrote last, not with what is stored.
+/// Compares with the version that this connection wrote last instead of the stored one.
 #[derive(Clone, Default)]
 pub(crate) struct RemembersVersions(Arc<Mutex<HashMap<SessionId, Version>>>);
 
@@ -292,20 +292,20 @@ impl Defect for RemembersVersions {
     }
 }
 
-/// An index of owners beside the records, kept in a way that goes wrong.
+/// Keeps a separate index of owners, updated after each set.
 #[derive(Clone)]
 pub(crate) struct Indexes {
     index: Arc<Mutex<Index>>,
     follow: Follow,
 }
 
-/// The ids of each owner.
+/// The ids of the sessions of each owner.
 pub(crate) type Index = BTreeMap<String, Vec<SessionId>>;
 
 type Follow = fn(&mut Index, &Record, Option<&Record>, Outcome);
 
 impl Indexes {
-    /// `follow` changes the index after a set: it is given what was to be written, what was there, and what came of it.
+    /// `follow` updates the index after a set: with the new record, the record before, and the outcome.
     pub(crate) fn new(follow: Follow) -> Self {
         Self { index: Arc::default(), follow }
     }
@@ -315,7 +315,7 @@ impl Defect for Indexes {
     async fn set(&self, plain: &Plain, record: &Record, expected: Expected) -> Answer<Outcome> {
         let old = plain.live(record.id());
         let outcome = plain.set(record, expected).await?;
-        // Where one writer follows closely on another, the later one comes to the index first.
+        // Of two writers in close succession, the later one reaches the index first.
         let delay = if outcome == Outcome::Written { record.version().get() % 3 * 10 } else { 0 };
         for _ in 0..delay {
             yield_now().await;
@@ -331,7 +331,7 @@ impl Defect for Indexes {
     }
 }
 
-/// Lists sessions as they were when they were last written, until somebody writes them again.
+/// Lists a copy of each session from its last set.
 #[derive(Clone, Default)]
 pub(crate) struct ListsCopies(Arc<Mutex<BTreeMap<SessionId, Record>>>);
 
@@ -352,7 +352,7 @@ impl Defect for ListsCopies {
     }
 }
 
-/// Sweeps by the expiry that a record was written with, whatever touches it has seen.
+/// Deletes records by the expiry of their last set, ignoring touches.
 #[derive(Clone, Default)]
 pub(crate) struct SweepsByFirstExpiry(Arc<Mutex<HashMap<SessionId, OffsetDateTime>>>);
 
@@ -369,7 +369,7 @@ impl Defect for SweepsByFirstExpiry {
     }
 }
 
-/// Lets no id be written again once it was deleted.
+/// Refuses to write the id of a deleted record.
 #[derive(Clone, Default)]
 pub(crate) struct Tombstones(Arc<Mutex<BTreeSet<SessionId>>>);
 
@@ -431,7 +431,7 @@ impl Defect for ListsGivenOwners {
     }
 }
 
-/// Fails where an owner has no sessions.
+/// Fails if an owner has no sessions.
 #[derive(Clone)]
 pub(crate) struct KnowsEveryOwner;
 
@@ -442,7 +442,7 @@ impl Defect for KnowsEveryOwner {
     }
 }
 
-/// Panics.
+/// Panics in get.
 #[derive(Clone)]
 pub(crate) struct Panics;
 

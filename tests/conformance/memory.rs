@@ -1,4 +1,4 @@
-//! The store in memory keeps every rule, each a test of its own.
+//! The memory store keeps every rule of the contract.
 
 use std::time::Duration;
 
@@ -44,17 +44,19 @@ sessile::conformance_tests! {
     Memory::new()
 }
 
+/// All rules pass when they run at the same time.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_memory_store_keeps_every_rule() {
     check(&Memory::new()).await.assert();
 }
 
+/// All rules pass on a runtime with one thread.
 #[tokio::test]
-async fn the_memory_store_keeps_all_rules_on_a_runtime_of_one_thread() {
+async fn the_memory_store_keeps_every_rule_on_one_thread() {
     check(&Memory::new()).await.assert();
 }
 
-/// The same by the system's clock, where time has to be waited for.
+/// The memory store with the system clock, so that the rules sleep.
 struct RealTime;
 
 impl Fixture for RealTime {
@@ -69,7 +71,8 @@ impl Fixture for RealTime {
     }
 }
 
+/// All rules pass with the system clock.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_memory_store_keeps_all_rules_by_the_systems_clock() {
+async fn the_memory_store_keeps_every_rule_in_real_time() {
     check(&RealTime).await.assert();
 }

@@ -1,11 +1,11 @@
-//! The session of tower-sessions, of either version: its Redis store fits the one before the last alone.
+//! The session type of tower-sessions, in two versions: the Redis store needs the older one.
 
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// What the handlers ask of it. Its errors are no responses: an application maps them.
+/// Session methods that the handlers need. The errors are not responses, so an application maps them.
 pub(crate) trait Session: FromRequestParts<()> + Send + Sync + 'static {
     fn get<T: DeserializeOwned>(&self, key: &str) -> impl Future<Output = Result<Option<T>, StatusCode>> + Send;
     fn insert(&self, key: &str, value: impl Serialize + Send) -> impl Future<Output = Result<(), StatusCode>> + Send;

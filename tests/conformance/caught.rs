@@ -1,4 +1,4 @@
-//! Stores that each break a rule, and the rules that catch them.
+//! Broken stores, each with the rules that catch it.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use sessile::testing::conformance::{Rule, Verdict, rules};
 use crate::defects::Lists;
 use crate::plain::{BrokenFixture, Defect};
 
-/// Each of these rules is broken by the store.
+/// Checks that each of these rules catches the store.
 async fn catches<S: Defect>(fixture: impl Fn() -> BrokenFixture<S>, names: &[&str]) {
     for name in names {
         let rule = Rule::named(name).unwrap_or_else(|| panic!("no rule is called {name}"));
@@ -18,10 +18,11 @@ async fn catches<S: Defect>(fixture: impl Fn() -> BrokenFixture<S>, names: &[&st
     }
 }
 
-/// Makes a test of each store, and the list of the rules that have caught one.
+/// Creates a test for each broken store, named by its defect, and the list of the rules that catch one.
 macro_rules! caught {
-    ($($test:ident: $defect:expr => [$($rule:ident),+ $(,)?];)+) => {
+    ($($(#[$doc:meta])+ $test:ident: $defect:expr => [$($rule:ident),+ $(,)?];)+) => {
         $(
+            $(#[$doc])+
             #[tokio::test(flavor = "multi_thread")]
             async fn $test() {
                 $crate::caught::catches(|| $crate::plain::BrokenFixture::of($defect), &[$(stringify!($rule)),+]).await;
@@ -32,7 +33,7 @@ macro_rules! caught {
     };
 }
 
-// Below the macro, which they use.
+// After the macro that these modules use.
 #[path = "caught_expiry.rs"]
 mod expiry;
 #[path = "caught_owners.rs"]
@@ -44,6 +45,7 @@ mod records;
 #[path = "caught_writes.rs"]
 mod writes;
 
+/// Every rule of the suite catches at least one broken store.
 #[test]
 fn every_rule_catches_a_broken_store() {
     let mut idle: BTreeSet<&str> = rules().iter().map(Rule::name).collect();
@@ -51,13 +53,14 @@ fn every_rule_catches_a_broken_store() {
     for caught in all.into_iter().flatten().copied().flatten() {
         idle.remove(caught);
     }
-    // This one is about a store without owners; its test is below.
+    // The test of this rule is below, as it needs a fixture without owners.
     assert!(idle.remove("owned_by_without_an_index_is_unsupported"));
-    assert!(idle.is_empty(), "no store shows what these rules are good for: {idle:?}");
+    assert!(idle.is_empty(), "no broken store is caught by these rules: {idle:?}");
 }
 
+/// A store without an index of owners returns an empty list.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_without_an_index_that_lists_nobody() {
+async fn owned_by_without_an_index_returns_an_empty_list() {
     let fixture = || BrokenFixture::of(Lists(|_, _| Vec::new())).without_owners();
     catches(fixture, &["owned_by_without_an_index_is_unsupported"]).await;
 }

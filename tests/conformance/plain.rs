@@ -1,4 +1,4 @@
-//! A plain store that keeps every rule, and the hooks by which a defect breaks one.
+//! A plain store that keeps every rule, and stores that replace some of its operations with broken ones.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,8 +14,9 @@ use tokio::task::yield_now;
 
 pub(crate) type Answer<T> = Result<T, StoreError>;
 
-/// A map, a clock and a counter of round trips. Each of its operations is one round trip: it can be dropped on the way
-/// there and on the way back, and what happens between is atomic.
+/// A store of a map, a clock and a counter of round trips.
+///
+/// Each operation is one round trip: its future can be dropped before or after an atomic step.
 #[derive(Clone)]
 pub(crate) struct Plain(Arc<Inner>);
 
@@ -46,7 +47,7 @@ impl Plain {
         work(&mut self.0.records.lock().unwrap())
     }
 
-    /// What is held under the id, expired or not.
+    /// Returns the record of an id, expired or not.
     pub(crate) fn held(&self, id: &SessionId) -> Option<Record> {
         self.map(|records| records.get(id).cloned())
     }
@@ -70,7 +71,7 @@ impl Plain {
         self.map(|records| records.remove(id))
     }
 
-    /// Changes what is held under the id.
+    /// Changes the record of an id, expired or not.
     pub(crate) fn change(&self, id: &SessionId, change: impl FnOnce(&mut RecordParts)) {
         self.map(|records| {
             if let Some(held) = records.get_mut(id) {
@@ -145,7 +146,7 @@ impl Plain {
     }
 }
 
-/// What a defect does in the place of the plain store: whatever it does not override is done as it should be.
+/// A defect of a store: the operations that it overrides; all others are those of the plain store.
 pub(crate) trait Defect: Clone + Send + Sync + 'static {
     fn get(&self, plain: &Plain, id: &SessionId) -> impl Future<Output = Answer<Option<Record>>> + Send {
         plain.get(id)
@@ -172,19 +173,19 @@ pub(crate) trait Defect: Clone + Send + Sync + 'static {
         plain.delete_expired()
     }
 
-    /// The defect of another connection.
+    /// Returns the defect of a second connection.
     fn another(&self) -> Self {
         self.clone()
     }
 }
 
-/// Breaks nothing.
+/// No defect.
 #[derive(Clone)]
 pub(crate) struct NoDefect;
 
 impl Defect for NoDefect {}
 
-/// The plain store in the hands of a defect.
+/// The plain store with a defect.
 pub(crate) struct Broken<S> {
     plain: Plain,
     defect: S,
@@ -216,7 +217,7 @@ impl<S: Defect> Store for Broken<S> {
     }
 }
 
-/// Opens stores that this defect has in hand. All of them share their data, as those of one server do.
+/// Opens stores with a defect. All of them share their data, like connections to one server.
 pub(crate) struct BrokenFixture<S> {
     plain: Plain,
     defect: S,
@@ -228,7 +229,7 @@ impl<S: Defect> BrokenFixture<S> {
         Self { plain: Plain::new(&ManualClock::new()), defect, owners: true }
     }
 
-    /// Says that the store has no index of owners.
+    /// Declares that the store has no index of owners.
     pub(crate) fn without_owners(mut self) -> Self {
         self.owners = false;
         self
@@ -263,7 +264,7 @@ impl<S: Defect> Fixture for BrokenFixture<S> {
     }
 }
 
-/// The record with a change.
+/// Returns the record with a change.
 pub(crate) fn changed(record: &Record, change: impl FnOnce(&mut RecordParts)) -> Record {
     let mut parts = record.clone().into_parts();
     change(&mut parts);

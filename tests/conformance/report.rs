@@ -1,4 +1,4 @@
-//! What the suite says of what it has found.
+//! Reports of the suite.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,9 @@ use sessile::testing::conformance::{Rule, Verdict, check, rules};
 use crate::defects::{Panics, Set};
 use crate::plain::{BrokenFixture, NoDefect};
 
+/// Each rule has a unique name in snake case and a sentence.
 #[test]
-fn each_rule_has_a_name_of_its_own_and_a_sentence() {
+fn rules_have_unique_names_and_a_sentence() {
     let names: BTreeSet<&str> = rules().iter().map(Rule::name).collect();
     assert_eq!(names.len(), rules().len());
     assert!(names.len() >= 40, "{} rules", names.len());
@@ -22,6 +23,7 @@ fn each_rule_has_a_name_of_its_own_and_a_sentence() {
     assert_eq!(Rule::named("no_such_rule"), None);
 }
 
+/// The report of a correct store has no broken rule.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_keeps_every_rule_passes() {
     let report = check(&BrokenFixture::of(NoDefect)).await;
@@ -33,8 +35,9 @@ async fn a_store_that_keeps_every_rule_passes() {
     assert!(report.to_string().ends_with(&format!("{} rules kept, 0 broken, 1 not applicable", rules().len() - 1)));
 }
 
+/// The report lists rules that do not apply, with the reason.
 #[tokio::test(flavor = "multi_thread")]
-async fn rules_that_do_not_apply_are_listed_and_not_kept() {
+async fn rules_that_do_not_apply_are_not_counted_as_kept() {
     let report = check(&crate::memory::Memory::new()).await;
     let not_applicable: Vec<_> = report.not_applicable().map(|finding| finding.rule().name()).collect();
     let due = [
@@ -50,22 +53,24 @@ async fn rules_that_do_not_apply_are_listed_and_not_kept() {
     assert!(text.ends_with("5 not applicable"), "{text}");
 }
 
+/// `Report::assert` panics with each broken rule and how the store breaks it.
 #[tokio::test(flavor = "multi_thread")]
-async fn all_broken_rules_are_told_with_name_sentence_and_what_was_seen() {
+async fn a_report_describes_every_broken_rule() {
     let report = check(&BrokenFixture::of(Set(|_, _, _| Outcome::Refused))).await;
     let panic = std::panic::catch_unwind(|| report.assert()).unwrap_err();
     let text = panic.downcast_ref::<String>().unwrap();
     for finding in report.broken() {
         assert!(text.contains(finding.rule().name()) && text.contains(finding.rule().sentence()), "{text}");
     }
-    let told = "set_absent_creates_a_record: Set with `Expected::Absent` writes if no record is stored.\n                \
+    let due = "set_absent_creates_a_record: Set with `Expected::Absent` writes if no record is stored.\n                \
                 seen: set with Absent returned Refused instead of Written";
-    assert!(text.contains(told), "{text}");
+    assert!(text.contains(due), "{text}");
     assert!(report.broken().count() > 40, "{report}");
 }
 
+/// `Rule::assert` panics with the rule and how the store breaks it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rule_alone_panics_with_name_sentence_and_what_was_seen() {
+async fn a_rule_describes_how_it_is_broken() {
     let rule = Rule::named("set_absent_creates_a_record").unwrap();
     let fixture = BrokenFixture::of(Set(|_, _, _| Outcome::Refused));
     let panic = std::panic::AssertUnwindSafe(rule.assert(&fixture)).catch_unwind().await.unwrap_err();
@@ -76,8 +81,9 @@ async fn a_rule_alone_panics_with_name_sentence_and_what_was_seen() {
     );
 }
 
+/// A panic of the store is a broken rule, and the suite goes on.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_panics_breaks_the_rule_and_not_the_suite() {
+async fn a_store_that_panics_breaks_only_the_rule() {
     let report = check(&BrokenFixture::of(Panics)).await;
     assert_eq!(report.findings().len(), rules().len());
     let rule = Rule::named("an_unknown_id_is_absent").unwrap();

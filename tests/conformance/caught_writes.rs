@@ -1,26 +1,29 @@
-//! Stores whose set, touch or delete does something else than it should.
+//! Stores with a defect in set, touch or delete.
 
 use std::time::Duration;
 
 use sessile::store::{Expected, Outcome, Touch};
 use time::OffsetDateTime;
 
-use crate::defects::{Deletes, FirstOwners, Keys, ListsGivenOwners, Set, Tombstones, Touches, changed};
+use crate::defects::{ChangesIds, Deletes, FirstOwners, ListsGivenOwners, Set, Tombstones, Touches, changed};
 
 caught! {
-    a_set_that_never_creates:
+    /// Set with `Expected::Absent` is always refused.
+    set_never_creates:
         Set(|plain, record, expected| match expected {
             Expected::Absent => Outcome::Refused,
             Expected::Version(_) => plain.set_now(record, expected),
         }) => [set_absent_creates_a_record];
 
-    a_set_that_overwrites_where_it_expects_nothing:
+    /// Set with `Expected::Absent` always writes.
+    set_absent_overwrites:
         Set(|plain, record, expected| match expected {
             Expected::Absent => plain.put(record),
             Expected::Version(_) => plain.set_now(record, expected),
         }) => [set_absent_is_refused_if_a_record_exists];
 
-    a_set_that_is_refused_and_writes:
+    /// Set returns `Refused` and writes.
+    a_refused_set_writes:
         Set(|plain, record, expected| {
             let outcome = plain.set_now(record, expected);
             let _ = plain.put(record);
@@ -33,19 +36,22 @@ caught! {
             set_of_a_version_revives_nothing,
         ];
 
-    a_set_that_replaces_nothing:
+    /// Set with an expected version is always refused.
+    set_never_replaces:
         Set(|plain, record, expected| match expected {
             Expected::Absent => plain.set_now(record, expected),
             Expected::Version(_) => Outcome::Refused,
         }) => [set_replaces_the_expected_version];
 
-    a_set_that_is_acknowledged_and_dropped:
+    /// Set with the stored version writes nothing.
+    set_acknowledges_without_writing:
         Set(|plain, record, expected| match plain.live(record.id()) {
             Some(found) if Expected::Version(found.version()) == expected => Outcome::Written,
             _ => plain.set_now(record, expected),
         }) => [set_replaces_the_expected_version];
 
-    a_set_that_ignores_what_was_expected:
+    /// Set always writes.
+    set_ignores_what_it_expects:
         Set(|plain, record, _| plain.put(record)) => [
             set_absent_is_refused_if_a_record_exists,
             set_expecting_an_older_version_is_refused,
@@ -57,19 +63,22 @@ caught! {
             each_version_is_written_by_one,
         ];
 
-    a_set_that_takes_older_versions_too:
+    /// Set writes if an older version was expected.
+    set_accepts_older_versions:
         Set(|plain, record, expected| match (plain.live(record.id()), expected) {
             (Some(found), Expected::Version(version)) if version <= found.version() => plain.put(record),
             _ => plain.set_now(record, expected),
         }) => [set_expecting_an_older_version_is_refused];
 
-    a_set_that_takes_newer_versions_too:
+    /// Set writes if a newer version was expected.
+    set_accepts_newer_versions:
         Set(|plain, record, expected| match (plain.live(record.id()), expected) {
             (Some(found), Expected::Version(version)) if version >= found.version() => plain.put(record),
             _ => plain.set_now(record, expected),
         }) => [set_expecting_a_newer_version_is_refused];
 
-    a_set_of_a_version_that_creates_what_is_not_there:
+    /// Set with an expected version creates an absent record.
+    set_of_a_version_creates:
         Set(|plain, record, expected| match plain.live(record.id()) {
             None => plain.put(record),
             Some(_) => plain.set_now(record, expected),
@@ -80,28 +89,33 @@ caught! {
             another_connection_sees_a_delete,
         ];
 
-    a_set_that_keeps_the_owner_where_none_is_given:
+    /// Set of a record without an owner keeps the stored one.
+    set_keeps_the_owner:
         Set(|plain, record, expected| {
             let old = plain.live(record.id()).and_then(|old| old.into_parts().owner);
             plain.set_now(&changed(record, |parts| parts.owner = parts.owner.take().or(old)), expected)
         }) => [set_replaces_every_field];
 
-    a_set_that_keeps_the_later_expiry:
+    /// Set never moves the expiry to an earlier time.
+    set_keeps_a_later_expiry:
         Set(|plain, record, expected| {
             let old = plain.live(record.id()).map(|old| old.expires_at());
             plain.set_now(&changed(record, |parts| parts.expires_at = old.max(Some(parts.expires_at)).unwrap()), expected)
         }) => [set_can_move_the_expiry_earlier, set_replaces_every_field];
 
-    a_set_that_leaves_the_expiry:
+    /// Set never moves the expiry.
+    set_keeps_the_expiry:
         Set(|plain, record, expected| {
             let old = plain.live(record.id()).map(|old| old.expires_at());
             plain.set_now(&changed(record, |parts| parts.expires_at = old.unwrap_or(parts.expires_at)), expected)
         }) => [set_can_move_the_expiry_later];
 
-    a_store_whose_keys_are_a_bit_short:
-        Keys(|id| id[15] &= 0xfe) => [records_are_independent];
+    /// Ids that differ in the last bit share a record.
+    ids_lose_a_bit:
+        ChangesIds(|id| id[15] &= 0xfe) => [records_are_independent];
 
-    a_touch_that_grows_the_version:
+    /// Touch writes another version.
+    touch_increments_the_version:
         Touches(|plain, record, touch| {
             let touched = plain.touch_now(record, touch);
             if touched {
@@ -110,30 +124,35 @@ caught! {
             touched
         }) => [touch_moves_only_last_seen_and_expiry, touch_leaves_the_version_for_the_next_set];
 
-    a_touch_that_rewrites_the_state:
+    /// Touch writes an empty state.
+    touch_clears_the_state:
         Touches(|plain, record, touch| {
             let touched = plain.touch_now(record, touch);
             plain.change(record.id(), |parts| parts.state = [].into());
             touched
         }) => [touch_moves_only_last_seen_and_expiry];
 
-    a_touch_that_forgets_the_owner:
+    /// Touch writes no owner.
+    touch_clears_the_owner:
         Touches(|plain, record, touch| {
             let touched = plain.touch_now(record, touch);
             plain.change(record.id(), |parts| parts.owner = None);
             touched
         }) => [touch_moves_only_last_seen_and_expiry, owned_by_lists_touched_sessions];
 
-    a_touch_that_leaves_last_seen:
+    /// Touch moves only the expiry.
+    touch_leaves_last_seen:
         Touches(|plain, record, touch| {
             plain.touch_now(record, Touch::new(OffsetDateTime::UNIX_EPOCH, touch.expires_at))
         }) => [touch_moves_only_last_seen_and_expiry, another_connection_sees_a_touch];
 
-    a_touch_that_ignores_the_version:
+    /// Touch moves the times of any version.
+    touch_ignores_the_version:
         Touches(|plain, record, touch| plain.live(record.id()).is_some_and(|live| plain.touch_now(&live, touch))) =>
         [touch_of_another_version_does_nothing];
 
-    a_touch_that_always_says_true:
+    /// Touch returns true if it does nothing.
+    touch_always_returns_true:
         Touches(|plain, record, touch| {
             plain.touch_now(record, touch);
             true
@@ -143,7 +162,8 @@ caught! {
             touch_does_not_revive_an_expired_record,
         ];
 
-    a_touch_that_creates_what_is_not_there:
+    /// Touch writes the record if it is absent.
+    touch_creates_a_record:
         Touches(|plain, record, touch| {
             let touched = plain.touch_now(record, touch);
             if plain.live(record.id()).is_none() {
@@ -152,7 +172,8 @@ caught! {
             touched
         }) => [touch_of_an_absent_record_creates_nothing, a_touch_during_a_delete_revives_nothing];
 
-    a_touch_that_moves_the_expiry_back:
+    /// Touch writes an earlier expiry.
+    touch_moves_the_expiry_back:
         Touches(|plain, record, touch| {
             let touched = plain.touch_now(record, touch);
             if touched {
@@ -161,7 +182,8 @@ caught! {
             touched
         }) => [touch_never_moves_the_expiry_back];
 
-    a_touch_that_moves_last_seen_back:
+    /// Touch writes an earlier last-seen time.
+    touch_moves_last_seen_back:
         Touches(|plain, record, touch| {
             let touched = plain.touch_now(record, touch);
             if touched {
@@ -170,7 +192,8 @@ caught! {
             touched
         }) => [touch_never_moves_last_seen_back];
 
-    a_touch_that_is_acknowledged_and_dropped:
+    /// Touch of the stored version moves nothing.
+    touch_acknowledges_without_moving:
         Touches(|plain, record, _| plain.live(record.id()).is_some_and(|live| live.version() == record.version())) => [
             touch_moves_only_last_seen_and_expiry,
             touch_keeps_a_record_past_its_first_expiry,
@@ -178,46 +201,55 @@ caught! {
             delete_expired_keeps_touched_records,
         ];
 
-    a_touch_that_ignores_version_and_owner:
+    /// Touch moves the times although the owner has changed.
+    touch_ignores_a_change_of_owner:
         Touches(|plain, record, touch| plain.live(record.id()).is_some_and(|live| plain.touch_now(&live, touch))) =>
         [touch_after_a_change_of_owner_does_nothing];
 
-    a_touch_that_writes_back_the_owner_it_is_given:
+    /// Touch of an older version restores its owner.
+    touch_writes_the_owner_it_is_given:
         Touches(|plain, record, touch| {
             plain.change(record.id(), |parts| parts.owner = record.owner().map(Into::into));
             plain.touch_now(record, touch)
         }) => [touch_after_a_change_of_owner_does_nothing];
 
-    a_touch_of_first_owners_only:
+    /// Touch does nothing after a change of owner.
+    touch_requires_the_first_owner:
         FirstOwners::default() => [touch_of_the_record_as_read_moves_its_times];
 
-    a_delete_that_refuses_to_be_given_an_owner:
+    /// Delete with an owner does nothing.
+    delete_refuses_an_owner:
         Deletes(|plain, id, owner| owner.is_none() && plain.delete_now(id)) =>
         [delete_with_the_owner_removes_the_record, delete_with_an_outdated_owner_removes_the_record];
 
-    a_delete_that_requires_an_owner:
+    /// Delete without an owner does nothing.
+    delete_requires_an_owner:
         Deletes(|plain, id, owner| owner.is_some() && plain.delete_now(id)) =>
         [delete_without_an_owner_removes_the_record, a_touch_during_a_delete_revives_nothing];
 
-    a_delete_that_compares_the_owner:
+    /// Delete with an owner other than the stored one does nothing.
+    delete_compares_the_owner:
         Deletes(|plain, id, owner| {
             plain.live(id).is_some_and(|live| owner.is_none() || live.owner() == owner) && plain.delete_now(id)
         }) => [delete_with_an_outdated_owner_removes_the_record, delete_with_a_wrong_owner_removes_the_record];
 
-    a_delete_of_all_sessions_of_the_given_owner:
+    /// Delete removes other records of the given owner.
+    delete_removes_all_sessions_of_the_owner:
         Deletes(|plain, id, owner| {
             plain.map(|records| records.retain(|_, record| owner.is_none() || record.owner() != owner));
             plain.delete_now(id) || owner.is_some()
         }) => [delete_with_the_owner_removes_the_record, delete_with_a_wrong_owner_removes_the_record];
 
-    a_delete_that_leaves_the_lists_of_other_owners:
+    /// The true owner still lists the deleted record.
+    delete_cleans_only_the_given_owners_list:
         ListsGivenOwners::default() => [
             delete_without_an_owner_removes_the_record,
             delete_with_an_outdated_owner_removes_the_record,
             delete_with_a_wrong_owner_removes_the_record,
         ];
 
-    a_delete_that_always_says_true:
+    /// Delete returns true for an absent record.
+    delete_always_returns_true:
         Deletes(|plain, id, _| {
             plain.delete_now(id);
             true
@@ -228,17 +260,21 @@ caught! {
             one_of_many_deletes_returns_true,
         ];
 
-    a_delete_that_deletes_nothing:
+    /// Delete returns true and keeps the record.
+    delete_deletes_nothing:
         Deletes(|plain, id, _| plain.live(id).is_some()) => [delete_returns_true_once, owned_by_omits_deleted_sessions];
 
-    a_delete_of_first_versions_only:
+    /// Delete does nothing to a later version.
+    delete_requires_the_first_version:
         Deletes(|plain, id, _| plain.live(id).is_some_and(|live| live.version().get() == 1) && plain.delete_now(id)) =>
         [delete_ignores_the_version];
 
-    a_delete_after_which_the_id_is_taken:
+    /// Set is refused for the id of a deleted record.
+    a_deleted_id_stays_taken:
         Tombstones::default() => [a_deleted_id_can_be_created_again];
 
-    a_delete_that_leaves_the_record_to_expire:
+    /// Delete lets the record expire a millisecond later.
+    delete_moves_the_expiry:
         Deletes(|plain, id, _| {
             let live = plain.live(id);
             let soon = plain.now() + Duration::from_millis(1);
