@@ -1,35 +1,27 @@
-//! Commits that wait for a turn, some of which are dropped on the way.
+//! Commits that wait for a turn, some of which are dropped while they wait.
 
 use std::cell::{Cell, RefCell};
-use std::future::{Future, pending, poll_fn};
+use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Wake, Waker};
+
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+use tokio::task::yield_now;
 
 use super::CommitQueue;
 use crate::token::SessionId;
-
-const SEEDS: u64 = 300;
 
 fn id(number: u128) -> SessionId {
     uuid::Uuid::from_u128(number).into()
 }
 
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % bound as u64).expect("it is below the bound")
-    }
+fn below(random: &mut TestRunner, bound: usize) -> usize {
+    (0..bound).new_tree(random).expect("a range has values").current()
 }
 
-#[derive(Default)]
 struct Flag(AtomicBool);
 
 impl Wake for Flag {
@@ -40,22 +32,21 @@ impl Wake for Flag {
 
 type Task<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-/// Polls the tasks that were woken, one at a time in an order that the seed decides, and drops up to `max_dropped` of them at
-/// any point. Panics if a task is left that no other wakes.
-fn run(random: &mut Random, tasks: Vec<Task<'_>>, mut max_dropped: usize) {
+/// Polls the woken tasks in a random order, and drops up to `max_dropped` tasks at any point.
+///
+/// Panics if a task remains and none is woken.
+fn run(random: &mut TestRunner, tasks: Vec<Task<'_>>, mut max_dropped: usize) {
     let new_flag = || Arc::new(Flag(AtomicBool::new(true)));
     let mut tasks: Vec<_> = tasks.into_iter().map(|task| (task, new_flag())).collect();
-    loop {
-        if max_dropped > 0 && !tasks.is_empty() && random.below(6) == 0 {
+    while !tasks.is_empty() {
+        if max_dropped > 0 && below(random, 6) == 0 {
             max_dropped -= 1;
-            drop(tasks.swap_remove(random.below(tasks.len())));
+            drop(tasks.swap_remove(below(random, tasks.len())));
+            continue;
         }
         let woken: Vec<usize> = (0..tasks.len()).filter(|place| tasks[*place].1.0.load(Ordering::SeqCst)).collect();
-        if woken.is_empty() {
-            assert!(tasks.is_empty(), "{} tasks are never woken", tasks.len());
-            return;
-        }
-        let place = woken[random.below(woken.len())];
+        assert!(!woken.is_empty(), "{} tasks are never woken", tasks.len());
+        let place = woken[below(random, woken.len())];
         let (task, flag) = &mut tasks[place];
         flag.0.store(false, Ordering::SeqCst);
         let waker = Waker::from(Arc::clone(flag));
@@ -65,97 +56,69 @@ fn run(random: &mut Random, tasks: Vec<Task<'_>>, mut max_dropped: usize) {
     }
 }
 
-/// Is pending so many times.
-async fn pend(times: usize) {
-    let mut left = times;
-    poll_fn(|context| {
-        if left == 0 {
-            return Poll::Ready(());
-        }
-        left -= 1;
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
+async fn yield_times(times: usize) {
+    for _ in 0..times {
+        yield_now().await;
+    }
 }
 
-/// Commits for two sessions wait in queues, and some are dropped: the others get their turns in order, one at a time.
+/// Commits of two sessions wait, and some are dropped: the others get their turns in order, one at a time.
 #[test]
-fn turns_come_in_order_and_alone_when_commits_are_dropped() {
-    for seed in 0..SEEDS {
-        let mut random = Random(seed);
-        let (queue, order) = (CommitQueue::default(), RefCell::new([const { Vec::new() }; 2]));
-        let entered = [const { Cell::new(0) }; 2];
-        let has_turn = [const { Cell::new(false) }; 2];
+#[expect(clippy::await_holding_refcell_ref, reason = "a second borrow shows that two commits have the turn")]
+fn turns_are_exclusive_and_in_order_when_commits_are_dropped() {
+    let mut random = TestRunner::deterministic();
+    for _ in 0..300 {
+        let (queue, entered) = (CommitQueue::default(), [const { Cell::new(0) }; 2]);
+        let order = [const { RefCell::new(Vec::new()) }; 2];
         let commit = |session: usize, times: usize| -> Task<'_> {
-            let (queue, order, entered, has_turn) = (&queue, &order, &entered[session], &has_turn[session]);
+            let (queue, entered, order) = (&queue, &entered[session], &order[session]);
             Box::pin(async move {
                 let number = entered.replace(entered.get() + 1);
                 let mut place = queue.enter(id(session as u128));
                 place.wait(pending::<()>, || false).await;
-                assert!(!has_turn.replace(true), "two commits have the turn");
-                // Also when the task is dropped.
-                let leave = scopeguard(|| has_turn.set(false));
-                order.borrow_mut()[session].push(number);
-                pend(times).await;
-                drop(leave);
-                drop(place);
+                let mut order = order.try_borrow_mut().expect("no other commit has the turn");
+                order.push(number);
+                yield_times(times).await;
             })
         };
-        let tasks = (0..1 + random.below(8)).map(|_| commit(random.below(2), random.below(3))).collect();
-        let max_dropped = random.below(4);
+        let tasks = (0..=below(&mut random, 8)).map(|_| commit(below(&mut random, 2), below(&mut random, 3))).collect();
+        let max_dropped = below(&mut random, 4);
         run(&mut random, tasks, max_dropped);
-        for order in order.borrow().iter() {
-            assert!(order.is_sorted(), "seed {seed}: {order:?}");
-        }
-        assert!(queue.lines().is_empty(), "seed {seed}: {queue:?}");
+        assert!(order.iter().all(|order| order.borrow().is_sorted()), "{order:?}");
+        assert!(queue.lines().is_empty(), "{queue:?}");
     }
 }
 
-/// Calls a closure when it is dropped.
-struct ScopeGuard<F: Fn()>(F);
-
-fn scopeguard<F: Fn()>(leave: F) -> ScopeGuard<F> {
-    ScopeGuard(leave)
-}
-
-impl<F: Fn()> Drop for ScopeGuard<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
-}
-
-/// A commit keeps its turn and is not polled any more: another one goes on without a turn after an idle wait.
+/// If the commit that has the turn is not polled any more, the next one continues without a turn after an idle wait.
 #[tokio::test]
 async fn a_turn_that_makes_no_progress_is_passed() {
     let queue = CommitQueue::default();
     let (mut first, mut second) = (queue.enter(id(1)), queue.enter(id(1)));
     assert!(!first.wait(pending::<()>, || false).await, "the first commit does not wait");
-    assert!(second.wait(|| pend(16), || false).await);
+    assert!(second.wait(|| yield_times(16), || false).await);
     assert!(second.turn.is_none());
     drop(first);
     second.wait(pending::<()>, || false).await;
     assert!(second.turn.is_some(), "the turn is passed on when the first commit is dropped");
 }
 
-/// A turn ended during the idle wait: the commit waits on, unless it is late.
+/// If a turn ended during the idle wait, the commit continues to wait until it is late.
 #[tokio::test]
-async fn a_wait_with_progress_goes_on_until_the_deadline() {
+async fn a_wait_with_progress_lasts_until_the_deadline() {
     for is_late in [false, true] {
         let queue = CommitQueue::default();
-        let mut places = [(); 3].map(|()| queue.enter(id(1)));
-        let [first, second, third] = &mut places;
+        let [mut first, mut second, mut third] = [(); 3].map(|()| queue.enter(id(1)));
         first.wait(pending::<()>, || false).await;
         let mut second = Box::pin(second.wait(pending::<()>, || false));
         assert!(second.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         let waits = Cell::new(0);
-        let progress = queue.lines().get(&id(1)).map(Arc::clone).expect("there are places");
+        let line = queue.lines().get(&id(1)).map(Arc::clone).expect("three places");
         let idle = || {
             waits.set(waits.get() + 1);
             if waits.get() < 3 {
-                progress.passed.fetch_add(1, Ordering::SeqCst);
+                line.passed.fetch_add(1, Ordering::SeqCst);
             }
-            pend(1)
+            yield_now()
         };
         assert!(third.wait(idle, || is_late).await);
         assert_eq!(waits.get(), if is_late { 1 } else { 3 });

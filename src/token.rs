@@ -253,24 +253,45 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
 
     /// A token of these bytes, with the version and the variant of a UUIDv7.
-    fn token(mut bytes: [u8; 32]) -> ([u8; 32], Token) {
+    fn token(mut bytes: [u8; 32]) -> Token {
         bytes[6] = bytes[6] & 0x0f | 0x70;
         bytes[8] = bytes[8] & 0x3f | 0x80;
         let (id, secret) = bytes.split_first_chunk().expect("32 bytes are more than 16");
-        (bytes, Token::new(Uuid::from_bytes(*id).into(), Secret(secret.try_into().expect("16 bytes remain"))))
+        Token::new(Uuid::from_bytes(*id).into(), Secret(secret.try_into().expect("16 bytes remain")))
+    }
+
+    pub(crate) fn any_token() -> impl Strategy<Value = Token> {
+        any::<[u8; 32]>().prop_map(token)
+    }
+
+    /// Tokens with a wrong character or a wrong length, and texts that have the length or the characters of a token.
+    pub(crate) fn near_token() -> impl Strategy<Value = Vec<u8>> {
+        let damaged = (any_token(), 0..Token::LENGTH, any::<u8>()).prop_map(|(token, place, byte)| {
+            let mut text = token.expose_secret().into_bytes();
+            text[place] = byte;
+            text
+        });
+        let cut = (any_token(), 0..60usize)
+            .prop_map(|(token, length)| token.expose_secret().repeat(2).into_bytes()[..length].to_vec());
+        let encoded = any::<[u8; 32]>().prop_map(|bytes| URL_SAFE_NO_PAD.encode(bytes).into_bytes());
+        let characters = "[A-Za-z0-9_-]{40,45}".prop_map(String::into_bytes);
+        prop_oneof![damaged, cut, encoded, characters, vec(any::<u8>(), 0..100)]
     }
 
     proptest! {
-        /// A token is the base64url of its id and its secret, and parses again.
+        #![proptest_config(ProptestConfig { failure_persistence: None, cases: 512, ..ProptestConfig::default() })]
+
+        /// The encoding is base64url of the id and the secret.
         #[test]
-        fn a_token_parses_as_it_was_written(bytes: [u8; 32]) {
-            let (bytes, token) = token(bytes);
+        fn a_token_parses_as_it_was_written(token in any_token()) {
+            let bytes = [token.id.0.as_bytes(), &token.secret.0[..]].concat();
             let text = token.expose_secret();
             prop_assert_eq!(&text, &URL_SAFE_NO_PAD.encode(bytes));
             prop_assert_eq!(text.len(), Token::LENGTH);
@@ -279,26 +300,52 @@ mod tests {
             prop_assert_eq!(parsed.secret().0, token.secret().0);
         }
 
-        /// A text with one character replaced is refused, or is the encoding of what it parses as.
+        /// A parsed text is exactly the encoding of the token, so that no token has two encodings.
         #[test]
-        fn a_token_has_one_encoding(bytes: [u8; 32], place in 0..Token::LENGTH, character: u8) {
-            let mut text = token(bytes).1.expose_secret().into_bytes();
-            text[place] = character;
-            if let Some(parsed) = Token::parse(&text) {
-                prop_assert_eq!(parsed.expose_secret().into_bytes(), text);
+        fn a_token_has_one_encoding(text in near_token()) {
+            if let Some(token) = Token::parse(&text) {
+                prop_assert_eq!(token.expose_secret().into_bytes(), text);
             }
+        }
+
+        /// An id of another version or variant is refused.
+        #[test]
+        fn a_token_holds_a_uuid_of_version_7(bytes: [u8; 32]) {
+            let is_v7 = bytes[6] >> 4 == 7 && bytes[8] >> 6 == 0b10;
+            prop_assert_eq!(Token::parse(URL_SAFE_NO_PAD.encode(bytes).as_bytes()).is_some(), is_v7);
+        }
+
+        /// Neither the token nor its secret half appears in `Debug` output.
+        #[test]
+        fn debug_output_does_not_contain_the_secret(token in any_token()) {
+            let (text, shown) = (token.expose_secret(), format!("{token:?} {token:#?}"));
+            prop_assert!(!shown.contains(&text) && !shown.contains(&text[22..]), "{}", shown);
         }
     }
 
-    /// Of the 64 characters, 16 leave the last two bits zero: another one would be a second encoding of a token.
+    /// Replaces each character by every other byte: the text is refused, or it is another token.
     #[test]
-    fn a_token_with_trailing_bits_is_refused() {
-        let mut text = token([0; 32]).1.expose_secret().into_bytes();
-        let accepted = (0..=u8::MAX).filter(|character| {
-            text[42] = *character;
-            Token::parse(&text).is_some()
-        });
-        assert_eq!(accepted.map(char::from).collect::<String>(), "048AEIMQUYcgkosw");
+    fn one_changed_character_makes_another_token_or_none() {
+        let original = token([0x5a; 32]);
+        let text = original.expose_secret().into_bytes();
+        for place in 0..Token::LENGTH {
+            let mut parsed = 0;
+            for byte in (0..=u8::MAX).filter(|byte| *byte != text[place]) {
+                let mut changed = text.clone();
+                changed[place] = byte;
+                let Some(other) = Token::parse(&changed) else { continue };
+                parsed += 1;
+                assert_eq!(other.expose_secret().into_bytes(), changed);
+                assert!(other.id() != original.id() || !other.verifier().matches(&original.verifier()));
+            }
+            // Of the six bits of a character, the version takes four, the variant two, and the last two are zero.
+            let expected = match place {
+                8 => 3,
+                10 | 42 => 15,
+                _ => 63,
+            };
+            assert_eq!(parsed, expected, "character {place}");
+        }
     }
 
     /// The verifier is a plain SHA-256, as records of earlier processes hold it.

@@ -1,4 +1,4 @@
-//! A view against a plain map: whatever is put and removed, in any order and number.
+//! A view compared with a plain map, after any sequence of changes.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ enum Step {
     Clear,
 }
 
-/// Few keys, so that most steps meet earlier ones; and enough that a view with many edits is worked in.
+/// Few enough keys that most steps meet earlier ones, and enough that edits are merged into the base.
 fn key() -> impl Strategy<Value = String> {
     prop_oneof![Just(String::new()), (0..90u8).prop_map(|n| format!("key {n}")), "\\PC{0,3}"]
 }
@@ -35,22 +35,19 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn length_of(key: &str, value: &[u8]) -> usize {
-    Frame::new(key, value).as_bytes().len()
-}
-
 fn frames_of(model: &Model) -> Vec<u8> {
     model.iter().flat_map(|(key, value)| Frame::new(key, value).as_bytes().to_vec()).collect()
 }
 
 fn model_of(data: &Data) -> Model {
     let keys = data.frames().map(|frame| frame.key());
-    keys.map(|key| (key.clone(), data.get(&key).expect("it is listed").as_bytes().to_vec())).collect()
+    keys.map(|key| (key.clone(), data.get(&key).expect("a listed key").as_bytes().to_vec())).collect()
 }
 
-fn assert_same(view: &View, model: &Model, keys: &[String]) -> Result<(), TestCaseError> {
+/// Compares the view with the model: its length, its keys, and the values of these keys and all others.
+fn assert_same(view: &View, model: &Model, key: &str) -> Result<(), TestCaseError> {
     prop_assert_eq!(view.len(), frames_of(model).len());
-    for key in keys.iter().chain(model.keys()) {
+    for key in model.keys().map(String::as_str).chain([key]) {
         let seen = view.get(key).map(|value| value.as_bytes().to_vec());
         prop_assert_eq!(seen.as_ref(), model.get(key), "{:?}", key);
     }
@@ -63,60 +60,47 @@ fn assert_same(view: &View, model: &Model, keys: &[String]) -> Result<(), TestCa
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
 
+    /// After every step the view reads as the map, and it writes what the map holds.
     #[test]
-    fn a_view_is_a_map_whatever_is_done_to_it(
+    fn a_view_equals_a_map_after_the_same_steps(
         base in btree_map(key(), value(), 0..20),
         header in vec(any::<u8>(), 0..10),
         steps in vec(step(), 0..250),
     ) {
-        let mut state = header.clone();
-        state.extend_from_slice(&frames_of(&base));
-        let mut view = View::new(Data::new(state.into(), header.len()));
-        let mut model = base;
-        let mut length = view.len();
-        assert_same(&view, &model, &[])?;
-        for (n, step) in steps.into_iter().enumerate() {
+        let state = [&header[..], &frames_of(&base)].concat();
+        let (mut view, mut model) = (View::new(Data::new(state.into(), header.len())), base);
+        assert_same(&view, &model, "")?;
+        for step in steps {
             let key = match step {
                 Step::Put(key, value) => {
-                    let frame = Frame::new(&key, &value);
-                    let before = length;
-                    length -= model.get(&key).map_or(0, |old| length_of(&key, old));
-                    length += frame.as_bytes().len();
-                    // Just too much is refused and changes nothing; just enough is taken.
-                    let refused = view.put(frame.clone(), length - 1).expect_err("it is one byte too long");
+                    let (frame, before) = (Frame::new(&key, &value), view.len());
+                    model.insert(key.clone(), value);
+                    let length = frames_of(&model).len();
+                    // A frame that is one byte too long is refused and changes nothing.
+                    let refused = view.put(frame.clone(), length - 1).expect_err("one byte too long");
                     prop_assert_eq!(refused.kind(), ErrorKind::TooLarge);
                     prop_assert_eq!(view.len(), before);
-                    view.put(frame, length).expect("it fits");
-                    model.insert(key.clone(), value);
+                    view.put(frame, length).expect("the exact length");
                     key
                 }
                 Step::Remove(key) => {
                     view.remove(&key);
-                    length -= model.remove(&key).map_or(0, |old| length_of(&key, &old));
+                    model.remove(&key);
                     key
                 }
                 Step::Clear => {
-                    view = View::empty();
-                    model.clear();
-                    length = 0;
+                    (view, model) = (View::empty(), Model::new());
                     String::new()
                 }
             };
-            if n % 32 == 0 {
-                assert_same(&view, &model, &[key])?;
-            } else {
-                let seen = view.get(&key).map(|value| value.as_bytes().to_vec());
-                prop_assert_eq!(seen.as_ref(), model.get(&key));
-                prop_assert_eq!(view.len(), length);
-            }
+            assert_same(&view, &model, &key)?;
         }
-        assert_same(&view, &model, &[])?;
         let written = filled(header.len() + view.len(), |out| {
             out.write(&header);
             view.write_to(out);
         });
         prop_assert_eq!(&written[..header.len()], header.as_slice());
-        Data::check(&written, header.len()).expect("it is whole");
+        Data::check(&written, header.len()).expect("whole frames");
         let data = Data::new(written, header.len());
         prop_assert_eq!(data.frames().count(), model.len());
         prop_assert_eq!(model_of(&data), model);

@@ -240,3 +240,89 @@ impl Secrets {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::TokenStatus::{Current, Pending, Replaced, Replayed, Retired, Unknown};
+    use super::*;
+
+    fn verifier(number: usize) -> Verifier {
+        Verifier::from_bytes(std::array::from_fn(|place| (number as u64).to_be_bytes()[place % 8]))
+    }
+
+    fn start() -> (Secrets, Timestamp) {
+        let now = Timestamp::from_milliseconds(1_000);
+        (Secrets::new(verifier(0), now), now)
+    }
+
+    /// Returns the statuses of the first `N` secrets, by their numbers.
+    fn statuses<const N: usize>(secrets: &Secrets, now: Timestamp) -> [TokenStatus; N] {
+        std::array::from_fn(|number| secrets.status(&verifier(number), now))
+    }
+
+    /// A refreshed secret works for the grace period; a rotated one does not.
+    #[test]
+    fn each_step_changes_the_status_of_the_secrets() {
+        let (mut secrets, now) = start();
+        secrets.issue_refresh(verifier(1), now);
+        assert!(!secrets.can_refresh(now) && secrets.can_refresh(now.plus(GRACE)));
+        assert_eq!(statuses(&secrets, now), [Current, Pending]);
+        secrets.confirm_refresh(&verifier(1), now);
+        assert!(secrets.csrf().matches(&verifier(0)));
+        assert_eq!(statuses(&secrets, now), [Replaced, Current]);
+        secrets.add_sibling(verifier(2), now);
+        secrets.confirm_refresh(&verifier(2), now);
+        assert_eq!(statuses(&secrets, now), [Replaced, Replaced, Current]);
+        let later = now.plus(GRACE);
+        assert_eq!(statuses(&secrets, later), [Replayed, Unknown, Current]);
+        secrets.rotate(verifier(3), later, false);
+        assert_eq!(statuses(&secrets, later), [Replayed, Unknown, Retired, Current]);
+        assert!(secrets.csrf().matches(&verifier(3)));
+        secrets.rotate(verifier(4), later, true);
+        assert_eq!(statuses(&secrets, later.plus(GRACE)), [Unknown, Unknown, Unknown, Unknown, Current]);
+    }
+
+    /// Past each bound, the oldest secrets are forgotten.
+    #[test]
+    fn the_newest_secrets_are_kept() {
+        let (mut siblings, mut now) = start();
+        let (mut rotated, mut refreshed) = (siblings.clone(), siblings.clone());
+        (1..=MAX_PENDING + 2).for_each(|number| siblings.add_sibling(verifier(number), now));
+        assert_eq!(statuses(&siblings, now), [Current, Unknown, Unknown, Pending]);
+        (1..=MAX_RETIRED + 2).for_each(|number| rotated.rotate(verifier(number), now, false));
+        assert_eq!(statuses(&rotated, now), [Unknown, Unknown, Retired]);
+        for number in 1..=MAX_REPLAYS + 2 {
+            refreshed.issue_refresh(verifier(number), now);
+            refreshed.confirm_refresh(&verifier(number), now);
+            now = now.plus(GRACE);
+        }
+        assert_eq!(statuses(&refreshed, now), [Unknown, Unknown, Replayed]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
+
+        /// Any sequence of steps keeps the bounds and the newest secrets.
+        #[test]
+        fn the_lists_of_secrets_are_bounded(steps in vec((0..60u8, prop_oneof![40 => Just(0), 1 => 1..3u32]), 0..300)) {
+            let (mut secrets, mut now) = start();
+            for (number, (kind, wait)) in (1..).zip(steps) {
+                now = now.plus(GRACE / 2 * wait);
+                let (before, new, newest) = (secrets.current, verifier(number), secrets.pending.last().cloned());
+                let expected = match (kind, newest) {
+                    (0, _) => { secrets.rotate(new, now, wait > 0); (Retired, Current) }
+                    (1..20, Some(newest)) => { secrets.confirm_refresh(&newest.verifier, now); (Replaced, Unknown) }
+                    (20..22, _) => { secrets.issue_refresh(new, now); (Current, Pending) }
+                    _ => { secrets.add_sibling(new, now); (Current, Pending) }
+                };
+                prop_assert_eq!((secrets.status(&before, now), secrets.status(&new, now)), expected);
+                let is_replay = |old: &&RetiredSecret| old.by == RetiredBy::Refresh && now.since(old.at) >= GRACE;
+                let replays = secrets.retired.iter().filter(is_replay);
+                let lengths = [secrets.pending.len(), secrets.retired.len(), replays.count()];
+                prop_assert!(lengths.iter().zip([MAX_PENDING, MAX_RETIRED, MAX_REPLAYS]).all(|(a, b)| *a <= b));
+            }
+        }
+    }
+}

@@ -94,3 +94,44 @@ impl CommitIds {
         Some(places)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The count grows by one; the mark keeps two commits of one version apart, by each of its bits.
+    #[test]
+    fn a_version_holds_a_count_and_a_mark_of_its_commit() {
+        assert_eq!((Version::NONE.count(), Version::FIRST.count()), (0, 1));
+        let mut version = Version::FIRST;
+        for (count, id) in (2..).zip([0, 1, 0xf_ffff, 0x10_0000, u64::MAX, 0x1234_5678_9abc_def0]) {
+            let next = version.next(id.to_be_bytes());
+            assert_eq!(next.count(), count);
+            for bit in 0..20 {
+                assert_ne!(next, version.next((id ^ 1 << bit).to_be_bytes()), "bit {bit} of {id:x}");
+            }
+            version = next;
+        }
+    }
+
+    /// The ids of the last eight commits are kept, and cover the versions that these commits made.
+    #[test]
+    fn commit_ids_reach_back_to_the_last_eight_commits() {
+        for count in 0..20u64 {
+            let (mut ids, mut versions) = (CommitIds::default(), vec![Version::NONE]);
+            for n in 0..40u64 {
+                versions.push(versions[versions.len() - 1].next(n.to_be_bytes()));
+            }
+            (0..count).for_each(|n| ids.push(n.to_be_bytes()));
+            for n in 0..=count {
+                assert_eq!(ids.contains(&n.to_be_bytes()), n < count && n + 8 >= count);
+            }
+            for (before, version) in (0..).zip(&versions) {
+                for (after, now) in (0u64..).zip(&versions) {
+                    let expected = after.saturating_sub(before) <= count.min(8);
+                    assert_eq!(ids.reach_back_to(*version, *now), expected, "{count} ids, {before} to {after}");
+                }
+            }
+        }
+    }
+}
