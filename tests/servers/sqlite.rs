@@ -202,7 +202,7 @@ async fn no_acknowledged_write_is_lost_while_processes_are_killed() {
     let cookie = node.begin().await;
     let start = || {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "a_process_that_is_killed_counts", "--ignored", "--nocapture"]);
+        command.args(["--exact", "sqlite::a_process_that_is_killed_counts", "--ignored", "--nocapture"]);
         command.env("SESSILE_DATABASE", url(&file)).env("SESSILE_COOKIE", &cookie);
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
