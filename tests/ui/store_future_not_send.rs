@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use sessile::SessionId;
 
-use sessile::store::{Expected, Outcome, Record, Store, StoreError, Touch, Version};
+use sessile::store::{Expected, Outcome, Record, Store, StoreError, Touch};
 
 struct Slow;
 

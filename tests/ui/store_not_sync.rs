@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use sessile::SessionId;
 
-use sessile::store::{Expected, Outcome, Record, Store, StoreError, Touch, Version};
+use sessile::store::{Expected, Outcome, Record, Store, StoreError, Touch};
 
 #[derive(Default)]
 struct MapStore(RefCell<HashMap<SessionId, Record>>);
