@@ -5,16 +5,16 @@
 use crate::pages;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use pages::{documents, read, root};
 
-/// The document without its pieces of code.
+/// Returns the document without its code blocks.
 fn prose(document: &str) -> String {
     document.split("```").step_by(2).collect()
 }
 
-/// What the links lead to: `[…](this)`, or `[…]: this` on a line of its own.
+/// Returns the targets of links: `[…](target)`, or `[…]: target` on a line.
 fn links(document: &str) -> Vec<String> {
     let prose = prose(document);
     let inline = prose.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
@@ -22,7 +22,7 @@ fn links(document: &str) -> Vec<String> {
     inline.chain(by_name.map(|(_, target)| target)).map(|target| target.trim().to_owned()).collect()
 }
 
-/// The names that are used as `[text][name]`, and those that stand for something.
+/// Returns the names in `[text][name]`, and those that have a target.
 fn names(document: &str) -> (Vec<String>, Vec<String>) {
     let prose = prose(document);
     let used = prose.split("][").skip(1).filter_map(|rest| rest.split_once(']')).map(|(name, _)| name.to_owned());
@@ -30,13 +30,13 @@ fn names(document: &str) -> (Vec<String>, Vec<String>) {
     (used.collect(), given.map(|(name, _)| name.to_owned()).collect())
 }
 
-/// What a page calls the place of this heading.
+/// Returns the anchor of a heading.
 fn anchor(heading: &str) -> String {
     let kept = heading.trim_start_matches('#').trim().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
     kept.collect::<String>().to_lowercase().replace(' ', "-")
 }
 
-/// Whether a link of this document leads somewhere. Those to other sites are not followed.
+/// Checks the target of a link. Links to other sites are not followed.
 fn leads_somewhere(from: &Path, target: &str) -> bool {
     if target.starts_with("https://") {
         return true;
@@ -74,7 +74,7 @@ fn every_link_has_a_target() {
     assert!(seen > 20, "{seen} links");
 }
 
-/// Every document that is read on its own page is linked from the README, or from a page that is.
+/// A chain of links leads from the README to every document.
 #[test]
 fn the_readme_leads_to_every_document() {
     let documents = documents();
@@ -95,7 +95,7 @@ fn the_readme_leads_to_every_document() {
     }
 }
 
-/// Every command of a document that begins with one of these words, wherever it stands: in a block or within a line.
+/// Returns the commands of a document, in blocks and in code spans.
 fn commands(document: &str) -> Vec<String> {
     let starts = |text: &str| text.split(' ').any(|word| ["cargo", "bash", "curl"].contains(&word));
     let (prose, blocks): (Vec<_>, Vec<_>) = document.split("```").enumerate().partition(|(n, _)| n % 2 == 0);
@@ -104,7 +104,7 @@ fn commands(document: &str) -> Vec<String> {
     blocks.chain(spans).filter(|text| starts(text)).map(|text| text.replace('\n', " ")).collect()
 }
 
-/// What of a command is not there.
+/// Returns the first name in a command that does not exist.
 fn missing(command: &str) -> Option<String> {
     let words: Vec<&str> = command.split_whitespace().collect();
     let after = |option: &str| words.iter().position(|word| *word == option).and_then(|at| words.get(at + 1)).copied();
@@ -119,7 +119,7 @@ fn missing(command: &str) -> Option<String> {
             return Some(format!("{option} {name}"));
         }
     }
-    // What is added to another package is this crate, or has features of its own.
+    // `cargo add` names features of other crates, except for this one.
     if !command.contains("cargo add") || words.contains(&"sessile") {
         for feature in after("--features").into_iter().flat_map(|features| features.split(',')) {
             if !manifest.lines().any(|line| line.starts_with(&format!("{feature} = "))) {
@@ -147,7 +147,7 @@ fn every_command_names_targets_that_exist() {
     assert!(seen > 10, "{seen} commands");
 }
 
-/// The guides that are pages of the crate's documentation, whose code is compiled with it.
+/// Returns the guides that are included in the crate's documentation, whose code blocks are doc tests.
 fn guides() -> Vec<String> {
     let guide = read("src/guide.rs");
     let pages = guide.lines().filter_map(|line| line.strip_prefix("page!(")?.split('"').nth(1));
@@ -183,22 +183,27 @@ fn all_code_in_documents_is_compiled() {
     assert!(seen > 20, "{seen} pieces of code");
 }
 
-/// Every `.rs` file on the page exists in `src`.
-#[test]
-fn the_architecture_page_names_existing_files() {
-    let page = read("docs/architecture.md");
-    let words = page.split(|c: char| !c.is_alphanumeric() && !"._".contains(c));
-    let named: Vec<_> = words.filter(|word| word.len() > 3 && word.ends_with(".rs")).collect();
-    let sources = sources(&root().join("src"));
-    for file in named {
-        assert!(sources.iter().any(|source| source.ends_with(file)), "there is no {file}");
-    }
-}
+/// Reports on an earlier source, which name its files.
+const REPORTS: [&str; 2] = ["measurements.md", "mutants.md"];
 
-/// Every file in a folder and its subfolders.
-fn sources(folder: &Path) -> Vec<PathBuf> {
-    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    paths.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
+/// Code spans such as `src/store` and `tests/run` name files and folders that exist.
+#[test]
+fn every_path_in_a_code_span_exists() {
+    let folders = ["src/", "tests/", "examples/", "benches/", "docs/", "fuzz/"];
+    let mut seen = 0;
+    for (file, text) in documents() {
+        if REPORTS.iter().any(|report| file.ends_with(report)) {
+            continue;
+        }
+        let prose = prose(&text);
+        let spans =
+            prose.split('`').skip(1).step_by(2).filter(|span| folders.iter().any(|folder| span.starts_with(folder)));
+        for path in spans.filter(|span| span.chars().all(|c| c.is_alphanumeric() || "/._-".contains(c))) {
+            seen += 1;
+            assert!(root().join(path).exists(), "{}: there is no {path}", file.display());
+        }
+    }
+    assert!(seen > 5, "{seen} paths");
 }
 
 /// Each example has its command in its first lines, and a document that links to it.

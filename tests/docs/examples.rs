@@ -1,4 +1,4 @@
-//! The examples as their users run them: the real programs, on real sockets. The quickstart has a file of its own.
+//! The example programs, over HTTP. `quickstart.rs` has the tests of the quickstart.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -21,8 +21,9 @@ fn credentials(name: &str, remember: bool) -> Value {
     json!({ "name": name, "password": format!("{name}'s password"), "remember": remember })
 }
 
+/// Passwords, roles, sign-out and the remembered browser of `login`.
 #[tokio::test]
-async fn login_knows_its_users_and_what_they_may() {
+async fn login_checks_users_and_roles() {
     let site = Site::start("login");
     let mut ada = site.visitor();
     assert_eq!(ada.get("/me").await.0, 401);
@@ -43,13 +44,14 @@ async fn login_knows_its_users_and_what_they_may() {
     assert_eq!(grace.get("/me").await.0, 200);
 }
 
-/// The token in the first form of a page.
+/// Returns the token in the first form of a page.
 fn form_token(page: &str) -> String {
     page.split("name=\"csrf_token\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
 }
 
+/// CSRF tokens and flash messages of `forms`.
 #[tokio::test]
-async fn forms_take_what_their_own_pages_send_and_say_what_came_of_it() {
+async fn forms_accept_their_own_pages_only() {
     let site = Site::start("forms");
     let mut ada = site.visitor();
     let (_, page) = ada.get("/").await;
@@ -84,8 +86,9 @@ async fn redirected(visitor: &mut Visitor, to: &str) -> String {
     location(&response)
 }
 
+/// Only the browser that began the flow signs in, and once.
 #[tokio::test]
-async fn oauth_signs_in_who_began_it_and_once() {
+async fn oauth_completes_a_flow_once() {
     let site = Site::start("oauth");
     let mut visitor = site.visitor();
     let to_provider = redirected(&mut visitor, "/sign-in").await;
@@ -106,8 +109,9 @@ async fn oauth_signs_in_who_began_it_and_once() {
     assert_eq!(twice.get(&back).await.0, 409, "and so is the token of before");
 }
 
+/// The socket of `websocket` writes to its session and closes with it.
 #[tokio::test]
-async fn a_websocket_writes_to_the_session_until_it_ends() {
+async fn a_websocket_writes_until_the_session_ends() {
     let site = Site::start("websocket");
     let mut ada = site.visitor();
     let url = format!("{}/ws", site.address().replace("http:", "ws:"));
@@ -143,12 +147,12 @@ async fn a_websocket_writes_to_the_session_until_it_ends() {
     assert!(frame.reason.contains("ended"), "{frame:?}");
 }
 
-/// The data of the next event; `None` at the end of the stream.
+/// Returns the data of the next event, or `None` at the end of the stream.
 async fn next_event(stream: &mut Response) -> Option<String> {
     let mut text = String::new();
     loop {
         text.push_str(std::str::from_utf8(&stream.chunk().await.unwrap()?).unwrap());
-        // What is not an event keeps the connection alive.
+        // Other lines keep the connection alive.
         if let Some(data) = text.lines().find_map(|line| line.strip_prefix("data: ")).filter(|_| text.contains("\n\n"))
         {
             return Some(data.to_owned());
@@ -156,8 +160,9 @@ async fn next_event(stream: &mut Response) -> Option<String> {
     }
 }
 
+/// The stream of `server_sent_events` follows its session.
 #[tokio::test]
-async fn server_sent_events_follow_the_session_and_end_with_it() {
+async fn server_sent_events_end_with_the_session() {
     let site = Site::start("server_sent_events");
     let mut visitor = site.visitor();
     let mut nothing = visitor.request(Method::GET, "/events", "").await;
@@ -173,8 +178,9 @@ async fn server_sent_events_follow_the_session_and_end_with_it() {
     assert_eq!(next_event(&mut events).await, None);
 }
 
+/// Each application of `several_apps` has its own cookie and session.
 #[tokio::test]
-async fn several_apps_have_sessions_of_their_own() {
+async fn several_apps_have_separate_sessions() {
     let site = Site::start("several_apps");
     let mut visitor = site.visitor();
     assert_eq!(visitor.get("/").await, ok("visit 1\n"));
@@ -187,14 +193,15 @@ async fn several_apps_have_sessions_of_their_own() {
     assert_eq!(visitor.get("/").await, ok("visit 2\n"));
 }
 
+/// The job of `background_job` writes after the response.
 #[tokio::test]
-async fn a_background_job_leaves_its_result_in_the_session() {
+async fn a_background_job_stores_its_result() {
     let site = Site::start("background_job");
     for path in ["/report", "/report/queued"] {
         let mut visitor = site.visitor();
         assert_eq!(visitor.get_json("/report").await, json!("none"));
         assert_eq!(visitor.post(path, "").await.0, 202);
-        // However long it takes, it comes; the test's own deadline is the patience of who runs it.
+        // No deadline: the duration of the job depends on the machine.
         loop {
             match visitor.get_json("/report").await {
                 working if working == json!("working") => tokio::task::yield_now().await,
@@ -207,8 +214,9 @@ async fn a_background_job_leaves_its_result_in_the_session() {
     }
 }
 
+/// `anonymous_limits` refuses further visitors and keeps members.
 #[tokio::test]
-async fn anonymous_sessions_are_bounded_and_make_room_for_members() {
+async fn anonymous_sessions_are_limited() {
     let site = Site::start_with("anonymous_limits", &[("LIMIT", "20")]);
     let mut member = site.visitor();
     assert_eq!(member.post("/sign-in", "").await.0, 200);
@@ -234,8 +242,9 @@ async fn anonymous_sessions_are_bounded_and_make_room_for_members() {
     assert_eq!(member.get_json("/cart").await, json!(["tea"]));
 }
 
+/// `metrics` counts creations, sign-ins and ends.
 #[tokio::test]
-async fn metrics_count_what_happens_to_sessions() {
+async fn metrics_count_session_events() {
     let site = Site::start("metrics");
     let mut ada = site.visitor();
     ada.get("/").await;
@@ -249,8 +258,9 @@ async fn metrics_count_what_happens_to_sessions() {
     assert!(metrics.contains("kind=\"Ended\",reason=\"SignedOut\"} 1\n"), "{metrics}");
 }
 
+/// The main routes of the remaining examples.
 #[tokio::test]
-async fn the_others_do_what_they_say() {
+async fn the_other_examples_answer() {
     let site = Site::start("typed");
     let mut visitor = site.visitor();
     assert_eq!(visitor.post("/theme/dark", "").await.0, 200);

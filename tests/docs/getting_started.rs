@@ -1,5 +1,6 @@
-//! The README and the guides "Getting started", "Testing" and "Writing a store" as a newcomer follows them: the commands are
-//! run, in an application of their own, and the programs are built and visited.
+//! The commands and programs of the README and of the guides "Getting started", "Testing" and "Writing a store".
+//!
+//! The tests run the commands in a new application, build the programs and send them requests.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -18,7 +19,7 @@ const README: &str = include_str!("../../README.md");
 const TESTING: &str = include_str!("../../docs/testing.md");
 const WRITING_A_STORE: &str = include_str!("../../docs/writing-a-store.md");
 
-/// The pieces of code in this language, with the lines that readers do not see.
+/// Returns the code blocks in this language, with their hidden lines.
 fn blocks(document: &str, language: &str) -> Vec<String> {
     let blocks = document.split("```").skip(1).step_by(2).filter_map(|block| block.split_once('\n'));
     let blocks = blocks.filter(|(told, _)| told.split(',').next() == Some(language));
@@ -26,15 +27,15 @@ fn blocks(document: &str, language: &str) -> Vec<String> {
     blocks.map(|(_, code)| code.lines().map(shown).collect()).collect()
 }
 
-/// An application that somebody has just begun.
+/// A new application in a temporary folder.
 struct Application(PathBuf);
 
 impl Application {
-    /// By the commands of "Getting started".
+    /// Runs the commands of "Getting started".
     fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        // Away from here: cargo would take it for a part of this crate's workspace.
+        // Outside this repository: cargo would add it to the workspace.
         let start = std::env::temp_dir().join(format!("sessile-new-user-{}-{number}", std::process::id()));
         let _ = fs::remove_dir_all(&start);
         fs::create_dir_all(&start).unwrap();
@@ -43,14 +44,14 @@ impl Application {
         application
     }
 
-    /// Does what these lines of a guide say.
+    /// Runs these lines of a guide.
     fn follow(&mut self, lines: &str) {
         for line in lines.lines() {
             let words: Vec<&str> = line.split(' ').collect();
             match words[..] {
                 ["cd", name] => {
                     self.0.push(name);
-                    // The versions that this crate is tested with.
+                    // The locked versions of this crate.
                     fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock"), self.0.join("Cargo.lock")).unwrap();
                 }
                 ["cargo", "add", "sessile", ref options @ ..] => {
@@ -65,9 +66,9 @@ impl Application {
     fn cargo(&self, arguments: &[&str]) {
         let mut command = Command::new(env!("CARGO"));
         command.args(arguments).current_dir(&self.0);
-        // From what this crate's own build has downloaded, into a folder that is kept.
+        // Offline, with the downloads of this crate's build.
         command.env("CARGO_NET_OFFLINE", "true").env("CARGO_TARGET_DIR", self.target());
-        // Each application is new, and built once: what would help to build it again would only pile up.
+        // Each application is built once.
         command.env("CARGO_INCREMENTAL", "0").env("CARGO_PROFILE_DEV_DEBUG", "0");
         let output = command.output().expect("cargo runs");
         assert!(output.status.success(), "cargo {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -79,7 +80,7 @@ impl Application {
         fs::write(file, text).unwrap();
     }
 
-    /// One for all applications, since they share nearly everything; the tests take turns in it.
+    /// Returns the target folder, which all applications share.
     fn target(&self) -> PathBuf {
         Path::new(env!("CARGO_TARGET_TMPDIR")).join("new-user-target")
     }
@@ -97,13 +98,13 @@ impl Drop for Application {
     }
 }
 
-/// The program on any free port, in the place of the one that may be taken here.
+/// Returns the program with any free port in place of port 3000, which may be taken.
 fn on_any_port(program: &str) -> String {
     assert_eq!(program.matches("127.0.0.1:3000").count(), 1);
     program.replace("127.0.0.1:3000", "127.0.0.1:0")
 }
 
-/// The guide's program without sessions: what axum itself asks for.
+/// The guide's program without sessions.
 const WITHOUT: &str = r#"
 use axum::{Router, routing::get};
 
@@ -120,9 +121,10 @@ async fn main() -> std::io::Result<()> {
 }
 "#;
 
+/// The guide's commands build its program and the README's; both keep sessions.
 #[tokio::test]
 #[ignore = "builds an application and its dependencies: cargo test --test docs -- --ignored"]
-async fn the_programs_of_the_guide_and_the_readme_have_working_sessions() {
+async fn programs_of_guide_and_readme_have_sessions() {
     let application = Application::new();
     application.write("src/main.rs", &on_any_port(&blocks(GUIDE, "rust")[0]));
     application.write("src/bin/readme.rs", &on_any_port(&blocks(README, "rust")[0]));
@@ -148,7 +150,7 @@ async fn the_programs_of_the_guide_and_the_readme_have_working_sessions() {
 }
 
 impl Application {
-    /// What the guide's own curl command is answered; nothing, where there is no curl.
+    /// Runs the guide's curl command and returns the response body, or `None` without curl.
     fn curl(&self, site: &Site) -> Option<String> {
         let command = GUIDE.split('`').find(|span| span.starts_with("curl ")).expect("the guide names it");
         let port = site.address().rsplit(':').next().unwrap();
@@ -159,7 +161,7 @@ impl Application {
             Ok(output) => Some(String::from_utf8(output.stdout).unwrap()),
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::NotFound);
-                // Past the test's own output, which is shown for a failure alone.
+                // The test harness hides the output of a test that passes.
                 let told = writeln!(std::io::stderr(), "there is no curl here: the guide's command was not run");
                 told.expect("somewhere to write");
                 None
@@ -168,30 +170,31 @@ impl Application {
     }
 }
 
+/// The guide's program has five lines more than one without sessions.
 #[test]
-fn a_session_takes_five_lines_besides_axums_own() {
+fn a_session_takes_five_lines() {
     let axums: Vec<&str> = WITHOUT.lines().collect();
     let guides = &blocks(GUIDE, "rust")[0];
     let ours: Vec<&str> = guides.lines().filter(|line| !axums.contains(line)).collect();
     assert_eq!(ours.len(), 5, "{ours:#?}");
 }
 
-/// Dependencies and all: nothing is needed that the guides do not say.
+/// The code of two guides builds with the dependencies that they add.
 #[test]
 #[ignore = "builds an application and its dependencies: cargo test --test docs -- --ignored"]
-fn the_guides_to_tests_and_to_stores_are_all_that_it_takes() {
+fn guides_name_every_dependency() {
     let mut application = Application::new();
     for commands in [blocks(TESTING, "sh"), blocks(WRITING_A_STORE, "sh")].concat() {
         application.follow(&commands);
     }
-    // As examples of the application: they see what is there for its tests.
+    // Examples see the development dependencies.
     let mut programs: Vec<String> = Vec::new();
     for (n, code) in blocks(TESTING, "rust").iter().enumerate() {
         programs.push(format!("testing_{n}"));
         application.write(&format!("examples/testing_{n}.rs"), code);
     }
     assert_eq!(programs.len(), 3);
-    // The store, and the suite that tries it, are one program; a line that only the documentation needs stands in for the first.
+    // The store and its tests are one program, without the line that stands in for the store in the documentation.
     let store = blocks(WRITING_A_STORE, "rust").concat();
     let stand_in = "use sessile::MemoryStore as MapStore;\n";
     assert!(store.contains(stand_in));

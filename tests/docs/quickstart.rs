@@ -1,4 +1,4 @@
-//! The quickstart example as its users run it: the real program, on a real socket, every route of it.
+//! The quickstart example, over HTTP.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -12,7 +12,7 @@ use support::client::set_cookies;
 use support::site::{Site, Visitor};
 use tokio::task::JoinSet;
 
-/// Who the site says that this is.
+/// Returns the visitor's session as the site shows it.
 async fn who(visitor: &mut Visitor) -> Option<Value> {
     let response = visitor.request(Method::GET, "/me", "").await;
     match response.status() {
@@ -28,8 +28,9 @@ fn ok(text: &str) -> (u16, String) {
     (200, text.to_owned())
 }
 
+/// Status, body and cookie of each route.
 #[tokio::test]
-async fn every_route_of_the_quickstart_does_what_it_says() {
+async fn every_quickstart_route_works() {
     let site = Site::start("quickstart");
     let mut visitor = site.visitor();
     assert_eq!(who(&mut visitor).await, None);
@@ -81,8 +82,9 @@ async fn every_route_of_the_quickstart_does_what_it_says() {
     assert_eq!(visitor.get("/").await, ok("visit 1\n"));
 }
 
+/// Fifty concurrent writes and increments are all kept.
 #[tokio::test]
-async fn fifty_requests_at_once_lose_nothing() {
+async fn fifty_concurrent_requests_lose_nothing() {
     let site = Site::start("quickstart");
     let mut visitor = site.visitor();
     visitor.get("/").await;
@@ -109,9 +111,10 @@ async fn fifty_requests_at_once_lose_nothing() {
     assert_eq!(answers, expected);
 }
 
-// Checklist 26
+/// A sign-out during slow writes leaves no session.
+// checklist: 26
 #[tokio::test]
-async fn slow_writes_and_a_sign_out_at_once_leave_no_session_behind() {
+async fn slow_writes_do_not_revive_a_session() {
     let site = Site::start("quickstart");
     for owner in [false, true] {
         let mut visitor = site.visitor();
@@ -126,7 +129,7 @@ async fn slow_writes_and_a_sign_out_at_once_leave_no_session_behind() {
             requests.spawn(async move { tab.get(&format!("/slow/key{n}?ms={}", n * 5)).await.0 });
         }
         assert_eq!(visitor.post("/sign-out", "").await, ok("signed out\n"));
-        // Those that came before the sign-out are dropped; those that came after begin sessions of their own.
+        // Writes before the sign-out are dropped; each later one creates a session.
         for status in requests.join_all().await {
             assert!([200, 409].contains(&status), "{status}");
         }

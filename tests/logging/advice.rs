@@ -1,4 +1,4 @@
-//! What the log says to mistakes that only show when a request comes.
+//! Log messages for mistakes that only a request reveals.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -20,7 +20,7 @@ use support::client::{Reply, request, send};
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// What was logged in this thread since it was made.
+/// The lines that this thread logged since `begin`.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -66,13 +66,14 @@ fn assert_says(log: &Log, level: &str, parts: &[&str]) {
     }
 }
 
-/// The client learns no more than that it is not its fault.
+/// Asserts a 500 without details.
 fn assert_refused(reply: &Reply) {
     assert_eq!((reply.status, reply.text()), (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"));
 }
 
+/// The log names the line that adds the layer.
 #[tokio::test]
-async fn a_missing_layer_is_named_with_the_line_that_adds_it() {
+async fn a_missing_layer_is_logged_with_a_remedy() {
     struct Admin;
     let (log, _guard) = Log::begin();
     let app = Router::new()
@@ -89,8 +90,9 @@ async fn a_missing_layer_is_named_with_the_line_that_adds_it() {
     assert_says(&log, "ERROR", &["Admin", "with_marker"]);
 }
 
+/// The log says that a later layer runs earlier.
 #[tokio::test]
-async fn a_layer_inside_of_the_middleware_that_uses_it_is_told_to_move_out() {
+async fn a_layer_inside_its_middleware_is_logged() {
     async fn guard(_: Session, request: axum::extract::Request, next: Next) -> Response {
         next.run(request).await
     }
@@ -106,8 +108,9 @@ async fn a_layer_inside_of_the_middleware_that_uses_it_is_told_to_move_out() {
     assert_eq!(log.take(), [""; 0]);
 }
 
+/// The log suggests two cookie names.
 #[tokio::test]
-async fn two_layers_with_one_cookie_are_told_to_take_two_names() {
+async fn two_layers_with_one_cookie_are_logged() {
     let (log, _guard) = Log::begin();
     let layer = || SessionLayer::new(MemoryStore::new());
     let app = Router::new().route("/", get(async || "here")).layer(layer()).layer(layer());
@@ -115,8 +118,9 @@ async fn two_layers_with_one_cookie_are_told_to_take_two_names() {
     assert_says(&log, "ERROR", &["__Host-id", "with_name"]);
 }
 
+/// The log says to add the session layer after the migration.
 #[tokio::test]
-async fn a_migration_outside_of_the_session_layer_is_told_to_move_in() {
+async fn a_migration_outside_its_layer_is_logged() {
     struct Old;
     impl LegacySessions for Old {
         async fn load(&self, _: &str) -> Result<Option<LegacySession>, StoreError> {
@@ -134,7 +138,7 @@ async fn a_migration_outside_of_the_session_layer_is_told_to_move_in() {
     assert_says(&log, "ERROR", &["add the SessionLayer after it"]);
 }
 
-/// A new session, begun by a request with these headers.
+/// Creates a session with a request that has these headers.
 async fn begin(app: &Router, uri: &str, headers: &[(&str, &str)]) -> Reply {
     let mut request = Request::post(uri);
     for (name, value) in headers {
@@ -150,8 +154,9 @@ fn app(secure: bool) -> Router {
     Router::new().route("/", post(async |session: Session| session.insert("n", &1))).layer(layer)
 }
 
+/// One warning for each layer, whatever the number of requests.
 #[tokio::test]
-async fn a_secure_cookie_over_plain_http_is_warned_of_once() {
+async fn a_secure_cookie_over_http_is_warned_once() {
     let (log, _guard) = Log::begin();
     for host in ["shop.example", "192.168.1.7:3000", "[2001:db8::1]:80", "localhost.example"] {
         let app = app(true);
@@ -164,8 +169,9 @@ async fn a_secure_cookie_over_plain_http_is_warned_of_once() {
     }
 }
 
+/// No warning if the browser accepts the cookie: localhost, https and proxies.
 #[tokio::test]
-async fn a_cookie_that_the_browser_accepts_is_not_warned_of() {
+async fn an_accepted_cookie_is_not_warned() {
     let (log, _guard) = Log::begin();
     let fine: [(&str, &[(&str, &str)]); 12] = [
         ("/", &[]),
@@ -189,8 +195,9 @@ async fn a_cookie_that_the_browser_accepts_is_not_warned_of() {
     assert_eq!(log.take(), [""; 0], "a cookie that is not Secure works anywhere");
 }
 
+/// A request to localhost does not use up the warning.
 #[tokio::test]
-async fn requests_to_this_machine_do_not_hide_what_comes_after() {
+async fn requests_to_localhost_do_not_hide_the_warning() {
     let (log, _guard) = Log::begin();
     let app = app(true);
     begin(&app, "/", &[("host", "localhost")]).await;

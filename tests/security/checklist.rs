@@ -1,5 +1,4 @@
-//! The checklist of `docs/security.md`, item by item, over HTTP. Each test is named after its item and is short; the table
-//! names those that go deeper.
+//! The security checklist of `docs/security.md`, item by item, over HTTP: a short test each.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -20,7 +19,7 @@ use support::client::{COOKIE_NAME, Client, Reply, Visitor, request, request_with
 use support::race::{DAY, HOUR, MINUTE, NOBODY, SECOND, World};
 use support::store::Counts;
 
-/// The client's secret: the half of a token after the name of its session.
+/// The client's secret: the half of a token after the session id.
 const SECRET: std::ops::Range<usize> = 22..43;
 
 fn builder() -> SessionLayerBuilder {
@@ -47,7 +46,7 @@ fn default_app() -> Router {
     app(SessionLayer::new(MemoryStore::new()))
 }
 
-/// A visitor of a layer of these settings, and the answer that set the cookie.
+/// Creates a session over a layer with these settings; returns its client and the response that set the cookie.
 async fn visitor_of(builder: SessionLayerBuilder) -> (Client, Reply) {
     let mut client = Client::new(&app(builder.build().unwrap()));
     let reply = client.post("/set").await;
@@ -60,7 +59,7 @@ fn assert_refused(builder: SessionLayerBuilder) {
     assert!(!error.to_string().is_empty());
 }
 
-/// A token that no server has made: a name and a secret, both made up.
+/// Returns a valid token that the server did not issue.
 fn invented(n: u8) -> String {
     let mut bytes = [n; 32];
     bytes[6] = 0x70;
@@ -70,8 +69,10 @@ fn invented(n: u8) -> String {
     text
 }
 
+/// The default name reveals no technology, and any valid name works.
+// checklist: 1
 #[tokio::test]
-async fn item_01_the_cookie_s_name_tells_nothing_and_can_be_set() {
+async fn the_cookie_name_can_be_set_and_reveals_nothing() {
     let (_, reply) = visitor_of(builder()).await;
     assert_eq!(reply.set_cookie().name, "__Host-id");
     let (_, reply) = visitor_of(builder().with_name("shop")).await;
@@ -82,8 +83,10 @@ async fn item_01_the_cookie_s_name_tells_nothing_and_can_be_set() {
     }
 }
 
+/// A secret has 128 bits, and no two tokens are equal.
+// checklist: 2
 #[tokio::test]
-async fn item_02_tokens_hold_128_bits_of_the_operating_system_s_generator() {
+async fn secrets_have_128_random_bits() {
     let app = default_app();
     let (mut ids, mut secrets) = (HashSet::new(), HashSet::new());
     let mut ones = [0_u32; 21];
@@ -100,8 +103,10 @@ async fn item_02_tokens_hold_128_bits_of_the_operating_system_s_generator() {
     assert!(ones[..20].iter().all(|count| (3_800..4_300).contains(count)), "{ones:?}");
 }
 
+/// A token reveals nothing of the session's data or owner.
+// checklist: 3
 #[tokio::test]
-async fn item_03_tokens_are_opaque_and_say_nothing_of_the_data() {
+async fn tokens_are_opaque() {
     let app = default_app();
     let (mut first, mut second) = (Client::new(&app), Client::new(&app));
     for client in [&mut first, &mut second] {
@@ -115,8 +120,10 @@ async fn item_03_tokens_are_opaque_and_say_nothing_of_the_data() {
     assert_eq!(second.get("/").await.text(), "ada None");
 }
 
+/// A session that begins under an invented token gets a new id.
+// checklist: 4
 #[tokio::test]
-async fn item_04_strict_mode_never_adopts_an_unknown_id() {
+async fn an_unknown_id_is_never_adopted() {
     let app = default_app();
     for n in 0..20 {
         let token = invented(n);
@@ -128,8 +135,10 @@ async fn item_04_strict_mode_never_adopts_an_unknown_id() {
     }
 }
 
+/// Malformed cookies neither reach the store nor appear in the response.
+// checklist: 5
 #[tokio::test]
-async fn item_05_a_hostile_id_costs_no_store_call_and_is_not_reflected() {
+async fn an_invalid_token_costs_no_store_call() {
     let world = World::new();
     let app = app(world.layer.clone());
     let live = world.begin().await;
@@ -157,8 +166,10 @@ async fn item_05_a_hostile_id_costs_no_store_call_and_is_not_reflected() {
     }
 }
 
+/// Tokens in the URL, the body and other headers are ignored.
+// checklist: 6
 #[tokio::test]
-async fn item_06_nothing_but_the_cookie_carries_a_session() {
+async fn only_the_cookie_carries_a_token() {
     let app = default_app();
     let mut client = Client::new(&app);
     client.post("/set").await;
@@ -178,8 +189,10 @@ async fn item_06_nothing_but_the_cookie_carries_a_session() {
     assert_eq!(client.get("/").await.text(), "nobody Some(1)");
 }
 
+/// `HttpOnly` is set, and no body or other header has the token.
+// checklist: 7
 #[tokio::test]
-async fn item_07_scripts_cannot_read_the_cookie_and_the_token_is_nowhere_else() {
+async fn the_token_is_only_in_an_http_only_cookie() {
     let mut client = Client::new(&default_app());
     for path in ["/set", "/", "/sign-in", "/", "/rotate", "/set"] {
         let reply = client.post(path).await;
@@ -195,8 +208,10 @@ async fn item_07_scripts_cannot_read_the_cookie_and_the_token_is_nowhere_else() 
     }
 }
 
+/// `Secure` is set unless the application turns it off.
+// checklist: 8
 #[tokio::test]
-async fn item_08_the_cookie_is_secure_unless_switched_off_in_so_many_words() {
+async fn the_cookie_is_secure_by_default() {
     let (_, reply) = visitor_of(builder()).await;
     assert!(reply.set_cookie().has("Secure"));
     let (_, reply) = visitor_of(builder().with_secure(false)).await;
@@ -207,8 +222,10 @@ async fn item_08_the_cookie_is_secure_unless_switched_off_in_so_many_words() {
     assert!(send(&default_app(), plain).await.set_cookie().has("Secure"));
 }
 
+/// `SameSite` is in every cookie; `None` requires `Secure`.
+// checklist: 9
 #[tokio::test]
-async fn item_09_same_site_is_always_said_and_none_needs_secure() {
+async fn same_site_is_always_set() {
     let (_, reply) = visitor_of(builder()).await;
     assert_eq!(reply.set_cookie().attribute("SameSite"), Some("Lax"));
     for (same_site, said) in [(SameSite::Strict, "Strict"), (SameSite::Lax, "Lax"), (SameSite::None, "None")] {
@@ -218,8 +235,10 @@ async fn item_09_same_site_is_always_said_and_none_needs_secure() {
     assert_refused(builder().with_same_site(SameSite::None).with_secure(false));
 }
 
+/// The attributes decide between `__Host-`, `__Secure-` and no prefix.
+// checklist: 10
 #[tokio::test]
-async fn item_10_the_name_has_the_strongest_prefix_that_the_attributes_allow() {
+async fn the_name_has_the_strongest_prefix_possible() {
     for (builder, name) in [
         (builder(), "__Host-id"),
         (builder().with_domain("example.com"), "__Secure-id"),
@@ -236,8 +255,10 @@ async fn item_10_the_name_has_the_strongest_prefix_that_the_attributes_allow() {
     }
 }
 
+/// `with_http_prefix` selects `__Http-` or `__Host-Http-`, and requires their attributes.
+// checklist: 11
 #[tokio::test]
-async fn item_11_the_http_prefixes_are_there_for_those_who_want_them() {
+async fn http_prefixes_are_available() {
     let (_, reply) = visitor_of(builder().with_http_prefix(true)).await;
     assert_eq!(reply.set_cookie().name, "__Host-Http-id");
     let (_, reply) = visitor_of(builder().with_http_prefix(true).with_path("/app")).await;
@@ -246,16 +267,20 @@ async fn item_11_the_http_prefixes_are_there_for_those_who_want_them() {
     assert_refused(builder().with_http_prefix(true).with_secure(false));
 }
 
+/// The cookie has no `Domain`, and a path only as configured.
+// checklist: 12
 #[tokio::test]
-async fn item_12_the_cookie_goes_to_its_host_alone_and_to_a_narrower_path_if_told() {
+async fn the_cookie_is_for_its_host_by_default() {
     let (_, reply) = visitor_of(builder()).await;
     assert_eq!((reply.set_cookie().attribute("Domain"), reply.set_cookie().attribute("Path")), (None, Some("/")));
     let (_, reply) = visitor_of(builder().with_path("/app")).await;
     assert_eq!(reply.set_cookie().attribute("Path"), Some("/app"));
 }
 
+/// The name is a token of RFC 9110, the value has cookie octets only.
+// checklist: 13
 #[tokio::test]
-async fn item_13_the_name_is_a_token_and_the_value_is_of_cookie_octets() {
+async fn cookie_name_and_value_follow_the_grammar() {
     for name in ["", "a b", "a;b", "a=b", "a\"b", "a,b", "ä", "a\n", "a(b"] {
         assert_refused(builder().with_name(name));
     }
@@ -266,8 +291,10 @@ async fn item_13_the_name_is_a_token_and_the_value_is_of_cookie_octets() {
     }
 }
 
+/// The builder refuses cookies that browsers would drop.
+// checklist: 14
 #[tokio::test]
-async fn item_14_a_cookie_that_browsers_would_drop_is_refused_when_the_layer_is_built() {
+async fn an_oversized_cookie_is_refused_at_build() {
     let prefix = "__Host-".len();
     let longest = 4096 - Token::LENGTH - prefix;
     let (_, reply) = visitor_of(builder().with_name("n".repeat(longest))).await;
@@ -278,8 +305,10 @@ async fn item_14_a_cookie_that_browsers_would_drop_is_refused_when_the_layer_is_
     assert_refused(builder().with_path(format!("/{}", "p".repeat(1024))));
 }
 
+/// A longer session is sent its cookie again.
+// checklist: 15
 #[tokio::test]
-async fn item_15_a_cookie_lasts_400_days_at_most_and_is_sent_again_where_the_session_lasts_longer() {
+async fn max_age_is_at_most_400_days() {
     assert_refused(builder().with_max_age(401 * DAY));
     let lifetime =
         Lifetime::new().with_idle_timeout(500 * DAY).with_absolute_timeout(1000 * DAY).with_max_age(400 * DAY);
@@ -293,8 +322,10 @@ async fn item_15_a_cookie_lasts_400_days_at_most_and_is_sent_again_where_the_ses
     }
 }
 
+/// The cookie lasts for the browser session; the server enforces lifetimes.
+// checklist: 16
 #[tokio::test]
-async fn item_16_the_cookie_is_for_the_browser_s_session_and_its_expiry_enforces_nothing() {
+async fn the_cookie_expiry_enforces_nothing() {
     let (_, reply) = visitor_of(builder()).await;
     assert!(!reply.set_cookie().has("Max-Age") && !reply.set_cookie().has("Expires"));
     // A client that keeps the cookie beyond its session has nothing.
@@ -305,8 +336,10 @@ async fn item_16_the_cookie_is_for_the_browser_s_session_and_its_expiry_enforces
     assert_eq!(client.get("/").await.text(), "nobody None");
 }
 
+/// Each response has one `Set-Cookie` for the session, no attribute twice.
+// checklist: 17
 #[tokio::test]
-async fn item_17_one_response_sets_the_cookie_once_with_no_attribute_twice() {
+async fn a_response_sets_the_cookie_once() {
     async fn much(session: Session) -> Result<(), Error> {
         session.insert("n", &1)?;
         session.sign_in("ada")?;
@@ -332,8 +365,10 @@ async fn item_17_one_response_sets_the_cookie_once_with_no_attribute_twice() {
     assert!(visitor.jar.is_empty());
 }
 
+/// The session cookie can be in any `Cookie` header.
+// checklist: 18
 #[tokio::test]
-async fn item_18_a_cookie_is_found_in_any_of_several_headers() {
+async fn a_cookie_is_found_in_several_headers() {
     let app = default_app();
     let mut client = Client::new(&app);
     client.post("/set").await;
@@ -350,8 +385,10 @@ async fn item_18_a_cookie_is_found_in_any_of_several_headers() {
     }
 }
 
+/// Duplicates of the session cookie are handled alike in every order.
+// checklist: 19
 #[tokio::test]
-async fn item_19_the_order_of_cookies_of_one_name_decides_nothing() {
+async fn the_order_of_cookies_decides_nothing() {
     let app = default_app();
     let mut client = Client::new(&app);
     client.post("/set").await;
@@ -368,8 +405,10 @@ async fn item_19_the_order_of_cookies_of_one_name_decides_nothing() {
     }
 }
 
+/// `Partitioned` requires `Secure`, and the removal repeats the identifying attributes.
+// checklist: 20
 #[tokio::test]
-async fn item_20_partitioned_needs_secure_and_the_removal_repeats_what_names_the_cookie() {
+async fn partitioned_needs_secure() {
     assert_refused(builder().with_partitioned(true).with_secure(false));
     let settings = builder().with_partitioned(true).with_domain("example.com").with_path("/app");
     let (mut client, reply) = visitor_of(settings).await;
@@ -383,8 +422,10 @@ async fn item_20_partitioned_needs_secure_and_the_removal_repeats_what_names_the
     }
 }
 
+/// A client whose browser evicted the cookie is a new visitor.
+// checklist: 21
 #[tokio::test]
-async fn item_21_a_cookie_that_the_browser_evicted_is_no_error() {
+async fn a_missing_cookie_is_no_error() {
     let (mut client, _) = visitor_of(builder()).await;
     client.jar.clear();
     let reply = client.get("/").await;
@@ -394,8 +435,10 @@ async fn item_21_a_cookie_that_the_browser_evicted_is_no_error() {
     assert_eq!(client.post("/sign-out").await.status, StatusCode::OK);
 }
 
+/// The old token opens nothing after a sign-in or a rotation.
+// checklist: 22
 #[tokio::test]
-async fn item_22_a_sign_in_and_a_change_of_privilege_give_a_new_token_and_end_the_old_one() {
+async fn sign_in_and_rotation_replace_the_token() {
     let app = default_app();
     let mut client = Client::new(&app);
     client.post("/set").await;
@@ -413,8 +456,10 @@ async fn item_22_a_sign_in_and_a_change_of_privilege_give_a_new_token_and_end_th
     }
 }
 
+/// The idle timeout ends an unused session; use extends it.
+// checklist: 23
 #[tokio::test]
-async fn item_23_an_idle_session_ends_on_the_server_and_use_keeps_it_alive() {
+async fn an_idle_session_ends_on_the_server() {
     let world = World::new();
     let mut client = Client::new(&app(world.layer.clone()));
     client.post("/set").await;
@@ -426,8 +471,10 @@ async fn item_23_an_idle_session_ends_on_the_server_and_use_keeps_it_alive() {
     assert_eq!(client.get("/").await.text(), "nobody None");
 }
 
+/// No use extends the absolute timeout.
+// checklist: 24
 #[tokio::test]
-async fn item_24_the_absolute_lifetime_ends_a_session_however_busy_it_is() {
+async fn the_absolute_timeout_ends_a_busy_session() {
     let world = World::new();
     let mut client = Client::new(&app(world.layer.clone()));
     client.post("/sign-in").await;
@@ -441,8 +488,10 @@ async fn item_24_the_absolute_lifetime_ends_a_session_however_busy_it_is() {
     assert_eq!(client.get("/members").await.status, StatusCode::UNAUTHORIZED);
 }
 
+/// Concurrent requests keep working while the token is refreshed.
+// checklist: 25
 #[tokio::test]
-async fn item_25_a_token_can_be_renewed_every_so_often_while_requests_run_in_parallel() {
+async fn tokens_refresh_while_requests_run() {
     let world = World::with(|layer| layer.with_lifetime(Lifetime::new().with_refresh_interval(MINUTE)));
     let app = app(world.layer.clone());
     let mut client = Client::new(&app);
@@ -467,8 +516,10 @@ async fn item_25_a_token_can_be_renewed_every_so_often_while_requests_run_in_par
     assert_eq!(before.clone().get("/").await.text(), "nobody None");
 }
 
+/// No slow concurrent request brings the data back.
+// checklist: 26
 #[tokio::test]
-async fn item_26_a_sign_out_destroys_the_data_and_no_slow_request_brings_it_back() {
+async fn a_sign_out_deletes_the_session() {
     let world = World::new();
     let token = world.begin_signed_in("ada").await;
     let slow = world
@@ -485,8 +536,10 @@ async fn item_26_a_sign_out_destroys_the_data_and_no_slow_request_brings_it_back
     assert!(!world.is_live(&token).await);
 }
 
+/// One, all others or all sessions of an owner can be ended.
+// checklist: 27
 #[tokio::test]
-async fn item_27_an_owner_s_sessions_are_listed_and_ended_one_by_one_all_others_or_all() {
+async fn sessions_of_an_owner_are_listed_and_ended() {
     let layer = SessionLayer::new(MemoryStore::new());
     let (app, sessions) = (app(layer.clone()), layer.sessions());
     let mut jars = Vec::new();
@@ -514,8 +567,10 @@ async fn item_27_an_owner_s_sessions_are_listed_and_ended_one_by_one_all_others_
     alive([false; 4]).await;
 }
 
+/// The owner limit ends the session with the oldest sign-in.
+// checklist: 28
 #[tokio::test]
-async fn item_28_the_sign_in_beyond_the_limit_ends_the_oldest() {
+async fn a_sign_in_beyond_the_limit_ends_the_oldest() {
     let world = World::with(|layer| layer.with_owner_limit(3));
     let app = app(world.layer.clone());
     let mut clients = Vec::new();
@@ -532,8 +587,10 @@ async fn item_28_the_sign_in_beyond_the_limit_ends_the_oldest() {
     assert_eq!(answers, [401, 200, 200, 200]);
 }
 
+/// A recent authentication is required, and another one renews it.
+// checklist: 29
 #[tokio::test]
-async fn item_29_a_stale_proof_is_refused_until_there_is_another() {
+async fn a_stale_authentication_is_refused() {
     let world = World::new();
     let app = Router::new()
         .route("/sign-in", post(async |session: Session| session.sign_in("ada")))
@@ -551,8 +608,10 @@ async fn item_29_a_stale_proof_is_refused_until_there_is_another() {
     assert_eq!(behind.clone().post("/pay").await.status, StatusCode::UNAUTHORIZED);
 }
 
+/// Reading creates no record, and a session can take a provider's lifetime.
+// checklist: 30
 #[tokio::test]
-async fn item_30_a_mere_visit_begins_no_session_and_a_provider_s_lifetime_can_be_taken_over() {
+async fn a_visit_creates_no_session() {
     let world = World::new();
     let app = app(world.layer.clone());
     for method in [Method::GET, Method::POST] {
@@ -574,8 +633,10 @@ async fn item_30_a_mere_visit_begins_no_session_and_a_provider_s_lifetime_can_be
     assert!(!world.is_live(&token).await);
 }
 
+/// CSRF tokens of another session, or from before the sign-in, are invalid.
+// checklist: 31
 #[tokio::test]
-async fn item_31_a_csrf_token_of_another_session_or_of_before_the_sign_in_is_refused() {
+async fn a_foreign_or_old_csrf_token_is_refused() {
     let guarded = Router::new().route("/change", post(async || "done")).layer(CsrfLayer::new());
     let shown = async |session: Session| session.csrf_token().await.map(|token| token.to_string());
     let app = Router::new()
@@ -598,8 +659,10 @@ async fn item_31_a_csrf_token_of_another_session_or_of_before_the_sign_in_is_ref
     assert_eq!(change(&mut client, &own).await, StatusCode::FORBIDDEN);
 }
 
+/// Responses that set the cookie are `no-store`, those that read it `private`.
+// checklist: 32
 #[tokio::test]
-async fn item_32_an_answer_that_sets_the_cookie_is_never_stored_and_one_from_a_session_is_private() {
+async fn responses_with_session_data_are_not_cached() {
     let mut client = Client::new(&default_app());
     for path in ["/set", "/sign-in", "/rotate"] {
         let reply = client.post(path).await;
@@ -612,8 +675,10 @@ async fn item_32_an_answer_that_sets_the_cookie_is_never_stored_and_one_from_a_s
     assert_eq!(reply.header("cache-control"), Some("no-store"));
 }
 
+/// Every event has the session's public id and no token.
+// checklist: 33
 #[tokio::test]
-async fn item_33_the_life_of_a_session_is_told_by_its_id() {
+async fn events_name_the_session_by_its_id() {
     let world = World::new();
     let mut client = Client::new(&app(world.layer.clone()));
     for path in ["/set", "/sign-in", "/rotate", "/sign-out"] {
@@ -625,8 +690,10 @@ async fn item_33_the_life_of_a_session_is_told_by_its_id() {
     assert_eq!(told, kinds.map(|kind| (kind, Some(id))));
 }
 
+/// A hundred unknown tokens raise a hundred events.
+// checklist: 34
 #[tokio::test]
-async fn item_34_a_hundred_guesses_are_a_hundred_events() {
+async fn each_guess_is_an_event() {
     let world = World::new();
     let app = app(world.layer.clone());
     let mut victim = Client::new(&app);
@@ -648,8 +715,10 @@ async fn item_34_a_hundred_guesses_are_a_hundred_events() {
     assert_eq!(world.events.take(), [(EventKind::Unknown, Some(session_of(&token))); 100]);
 }
 
+/// Nothing that is stored opens a session.
+// checklist: 36
 #[tokio::test]
-async fn item_36_what_the_store_holds_is_no_cookie() {
+async fn the_stored_record_is_no_cookie() {
     let store = MemoryStore::new();
     let app = app(SessionLayer::new(store.clone()));
     let mut client = Client::new(&app);
@@ -663,8 +732,10 @@ async fn item_36_what_the_store_holds_is_no_cookie() {
     }
 }
 
+/// Deserialization is typed, and concurrent writers both count.
+// checklist: 37
 #[tokio::test]
-async fn item_37_a_value_of_another_type_is_an_error_and_two_writers_both_count() {
+async fn a_value_of_another_type_is_an_error() {
     let world = World::new();
     let token = world.begin().await;
     world
@@ -689,8 +760,10 @@ async fn item_37_a_value_of_another_type_is_an_error_and_two_writers_both_count(
     assert_eq!(world.read::<u32>(&token, "n").await, Some(2));
 }
 
+/// The application sets the timeouts and offers the sign-out.
+// checklist: 38
 #[tokio::test]
-async fn item_38_timeouts_are_the_application_s_to_set_and_a_sign_out_can_be_shown() {
+async fn timeouts_and_sign_out_are_configurable() {
     let world = World::with(|layer| {
         layer.with_lifetime(Lifetime::new().with_idle_timeout(15 * MINUTE).with_absolute_timeout(12 * HOUR))
     });
