@@ -182,7 +182,7 @@ async fn nothing_acknowledged_is_lost_while_processes_that_share_the_file_are_ki
     let cookie = node.begin().await;
     let start = || {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "a_process_that_is_killed_counts", "--ignored", "--nocapture"]);
+        command.args(["--exact", "sqlite::a_process_that_is_killed_counts", "--ignored", "--nocapture"]);
         command.env("SESSILE_DATABASE", url(&file)).env("SESSILE_COOKIE", &cookie);
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
