@@ -70,6 +70,7 @@ fn assert_ended(world: &World, answer: &Answer, context: Write) {
     assert_eq!(world.events.count(EventKind::Ended), 1, "{context:?}");
 }
 
+// guarantee: 2
 #[tokio::test]
 async fn a_sign_in_given_up_and_then_ended_leaves_nobody_signed_in() {
     for write in Write::ALL {
@@ -180,6 +181,7 @@ async fn a_session_that_is_ended_while_its_commit_is_under_way_is_removed_with_i
 }
 
 /// Before ours was written.
+// guarantee: 14
 #[tokio::test]
 async fn a_session_that_another_request_signed_in_is_not_ended() {
     for owner in ["ada", "bob"] {

@@ -71,6 +71,7 @@ async fn begin(world: &World) -> String {
     token
 }
 
+// guarantee: 12
 #[tokio::test]
 async fn a_write_that_is_dropped_anywhere_is_made_whole_or_not_at_all() {
     let work: Work = |session| {
@@ -128,6 +129,7 @@ async fn a_sign_out_that_is_dropped_anywhere_ends_the_session_or_does_not() {
     .await;
 }
 
+// guarantee: 12
 #[tokio::test]
 async fn a_sign_in_that_is_dropped_anywhere_takes_place_or_does_not() {
     let work: Work = |session| {
@@ -172,6 +174,7 @@ async fn a_touch_that_is_dropped_anywhere_harms_nothing() {
     }
 }
 
+// guarantee: 12
 #[tokio::test]
 async fn a_creation_that_is_dropped_anywhere_leaves_one_session_at_most() {
     for polls in 0..ENOUGH {
@@ -424,6 +427,7 @@ async fn a_commit_that_is_given_up_and_whose_answer_is_lost_takes_effect_once() 
 }
 
 /// It came with a token that the other rotation has retired.
+// guarantee: 3
 #[tokio::test]
 async fn a_rotation_after_a_commit_that_was_given_up_does_not_undo_one_that_came_between() {
     for polls in 1..40 {

@@ -47,6 +47,7 @@ async fn all(requests: Vec<JoinHandle<Answer>>) -> Vec<Answer> {
     answers
 }
 
+// guarantee: 1
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn fifty_requests_that_each_set_their_own_key_all_find_it_there() {
     for _ in 0..ROUNDS {
@@ -67,6 +68,8 @@ async fn fifty_requests_that_each_set_their_own_key_all_find_it_there() {
     }
 }
 
+// guarantee: 1
+// checklist: 37
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn fifty_increments_count_to_fifty_and_answer_fifty_numbers() {
     for _ in 0..ROUNDS {
@@ -147,6 +150,7 @@ async fn of_many_inserts_of_one_key_the_last_to_be_committed_stays() {
     }
 }
 
+// guarantee: 1
 #[tokio::test]
 async fn the_later_of_two_inserts_of_one_key_stays() {
     let world = World::new();

@@ -63,6 +63,7 @@ async fn a_set_that_fails_before_it_is_applied_is_repeated() {
     assert!(world.saw(EventKind::StoreFailed));
 }
 
+// guarantee: 13
 #[tokio::test]
 async fn a_set_that_fails_after_it_was_applied_is_not_repeated() {
     let world = World::new();
@@ -74,6 +75,7 @@ async fn a_set_that_fails_after_it_was_applied_is_not_repeated() {
     assert_eq!(world.read::<u32>(&token, "n").await, Some(1));
 }
 
+// guarantee: 13
 #[tokio::test]
 async fn a_set_that_arrives_after_it_was_given_up_takes_effect_once() {
     let world = World::new();
@@ -107,6 +109,7 @@ async fn what_an_update_answers_is_of_the_run_that_was_stored_though_that_arrive
     assert_eq!(world.read::<u32>(&token, "ticket").await, Some(answered));
 }
 
+// guarantee: 6
 #[tokio::test]
 async fn a_set_that_never_succeeds_is_a_503_without_a_cookie() {
     let world = World::new();
@@ -153,6 +156,7 @@ async fn a_store_that_goes_away_in_the_middle_of_a_commit_is_a_503() {
     }
 }
 
+// guarantee: 6
 #[tokio::test]
 async fn a_session_that_could_not_be_created_sends_no_cookie_and_leaves_no_record() {
     let world = World::new();
@@ -195,6 +199,7 @@ async fn a_rotation_or_a_sign_in_whose_answer_is_lost_still_gives_its_token() {
     }
 }
 
+// guarantee: 6
 #[tokio::test]
 async fn a_sign_in_of_which_nobody_can_tell_whether_it_took_effect_is_a_503() {
     for fault in [Fault::Before, Fault::After, Fault::Late] {
@@ -212,6 +217,7 @@ async fn a_sign_in_of_which_nobody_can_tell_whether_it_took_effect_is_a_503() {
     }
 }
 
+// guarantee: 6
 #[tokio::test]
 async fn a_touch_that_fails_is_an_event_and_nothing_to_the_client() {
     for fault in [Fault::Before, Fault::After] {
@@ -316,6 +322,7 @@ async fn in_doubt(fault: Fault, others: u32) -> (StatusCode, u32) {
     (answer.status, world.read::<u32>(&token, "n").await.unwrap_or(0))
 }
 
+// guarantee: 13
 #[tokio::test]
 async fn a_commit_in_doubt_takes_effect_once_while_the_names_reach_back_and_is_not_repeated_when_they_do_not() {
     for others in 0..=7 {
@@ -329,6 +336,7 @@ async fn a_commit_in_doubt_takes_effect_once_while_the_names_reach_back_and_is_n
     }
 }
 
+// guarantee: 6
 #[tokio::test]
 async fn a_handler_that_ignores_a_commit_that_failed_does_not_make_it_a_success() {
     let world = World::new();
@@ -381,6 +389,7 @@ async fn a_session_that_was_stored_is_announced_though_a_later_write_of_the_requ
     assert_eq!(world.opens(&answer.token()).await.unwrap().keys, ["first"]);
 }
 
+// guarantee: 13
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn under_random_faults_and_contention_every_acknowledged_increment_counts_once() {
     let mut seed = u64::from(std::process::id());

@@ -10,6 +10,7 @@ use sessile::{Session, Token};
 use support::race::{MINUTE, NOBODY, World};
 use support::store::{Counts, Fault, Op};
 
+// guarantee: 5
 #[tokio::test]
 async fn a_request_that_does_not_use_the_session_costs_nothing_and_works_while_the_store_is_down() {
     let world = World::new();
@@ -26,6 +27,7 @@ async fn a_request_that_does_not_use_the_session_costs_nothing_and_works_while_t
     }
 }
 
+// guarantee: 9
 #[tokio::test]
 async fn a_visitor_without_a_cookie_who_writes_nothing_costs_nothing() {
     let world = World::new();
@@ -43,6 +45,7 @@ async fn a_visitor_without_a_cookie_who_writes_nothing_costs_nothing() {
     assert!(world.memory.is_empty());
 }
 
+// guarantee: 5
 #[tokio::test]
 async fn reading_costs_one_get_however_often_it_is_done() {
     let world = World::new();
@@ -101,6 +104,7 @@ async fn what_is_no_token_costs_nothing() {
     }
 }
 
+// guarantee: 5
 #[tokio::test]
 async fn writing_costs_one_set_more_however_much_is_written() {
     let world = World::new();
@@ -139,6 +143,7 @@ async fn signing_in_costs_one_get_and_one_set() {
     assert_eq!(counts, Counts::gets(1).and_sets(1));
 }
 
+// guarantee: 5
 #[tokio::test]
 async fn a_conflict_costs_one_get_and_one_set_more() {
     let world = World::new();
@@ -172,6 +177,7 @@ async fn ending_an_anonymous_session_costs_one_set_more() {
     assert_eq!(counts, Counts::gets(1).and_sets(1).and_deletes(1));
 }
 
+// guarantee: 7
 #[tokio::test]
 async fn a_use_is_noted_once_in_a_tenth_of_the_idle_time() {
     let world = World::new();

@@ -74,6 +74,7 @@ async fn a_request_that_does_not_use_the_session_never_asks_the_store() {
 }
 
 // Checklist 30
+// guarantee: 9
 #[tokio::test]
 async fn a_visitor_without_a_session_who_writes_nothing_never_asks_the_store() {
     let app = app(Untouchable);

@@ -91,6 +91,7 @@ async fn vary_of(client: &mut Client, path: &str, asked: &[&str]) -> Vec<String>
 }
 
 // Checklist 32
+// checklist: 32
 #[tokio::test]
 async fn an_answer_that_sets_the_cookie_is_never_stored() {
     let asked = ["public, max-age=60", "max-age=31536000, immutable", "s-maxage=60", "private", "no-cache"];
@@ -115,6 +116,7 @@ async fn an_answer_that_sets_the_cookie_is_never_stored_however_many_headers_say
     assert_eq!(reply.all("cache-control"), ["no-store"]);
 }
 
+// checklist: 32
 #[tokio::test]
 async fn what_was_read_from_a_session_varies_by_cookie() {
     let mut client = visitor().await;
@@ -144,6 +146,7 @@ async fn a_vary_by_everything_stays() {
     assert_eq!(vary_of(&mut client, "/read", &["accept", "*"]).await, ["accept", "*"]);
 }
 
+// checklist: 32
 #[tokio::test]
 async fn what_was_read_from_a_session_is_private() {
     let mut client = visitor().await;

@@ -36,6 +36,7 @@ fn app(data: &[SiteData]) -> Router {
         .layer(layer)
 }
 
+// checklist: 32
 #[tokio::test]
 async fn the_response_that_ends_the_session_says_what_to_remove() {
     let app = app(&[SiteData::Cache, SiteData::Cookies, SiteData::Storage, SiteData::ExecutionContexts]);

@@ -77,6 +77,7 @@ async fn each_attribute_is_sent_as_configured() {
 }
 
 // Checklist 8
+// checklist: 8
 #[tokio::test]
 async fn secure_goes_only_when_it_is_switched_off_in_so_many_words() {
     let cookie = cookie_of(builder().with_secure(false)).await;
@@ -85,6 +86,7 @@ async fn secure_goes_only_when_it_is_switched_off_in_so_many_words() {
 }
 
 // Checklist 9
+// checklist: 9
 #[tokio::test]
 async fn same_site_is_always_said() {
     for (same_site, text) in [(SameSite::Strict, "Strict"), (SameSite::Lax, "Lax"), (SameSite::None, "None")] {
@@ -99,6 +101,7 @@ async fn same_site_is_always_said() {
 }
 
 // Checklist 10, 11, 12
+// checklist: 10
 #[tokio::test]
 async fn the_prefix_is_the_strongest_that_the_attributes_allow() {
     // secure, path, domain, http prefix, and what comes of it
@@ -130,6 +133,7 @@ async fn the_prefix_is_the_strongest_that_the_attributes_allow() {
 }
 
 // Checklist 11
+// checklist: 11
 #[test]
 fn the_http_prefix_needs_http_only_and_secure() {
     assert_refused(builder().with_http_prefix(true).with_http_only(false), "HttpOnly");
@@ -145,6 +149,7 @@ fn what_needs_secure_is_refused_without_it() {
 }
 
 // Checklist 13
+// checklist: 13
 #[test]
 fn a_name_that_is_no_token_is_refused() {
     let names = [
@@ -224,6 +229,7 @@ fn a_path_that_would_break_out_of_its_attribute_is_refused() {
 }
 
 // Checklist 14
+// checklist: 14
 #[tokio::test]
 async fn a_cookie_of_4096_bytes_is_accepted_and_one_of_4097_refused() {
     for (name, prefix, secure) in [(4096 - 43 - 7, "__Host-", true), (4096 - 43, "", false)] {

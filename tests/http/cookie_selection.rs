@@ -115,6 +115,7 @@ fn encode(bytes: &[u8]) -> String {
 }
 
 // Checklist 18
+// checklist: 18
 #[tokio::test]
 async fn the_cookie_is_found_wherever_it_stands() {
     let site = Site::new();
@@ -224,6 +225,7 @@ fn encode_with_id_of(token: &str) -> String {
 }
 
 // Checklist 19
+// checklist: 19
 #[tokio::test]
 async fn two_live_sessions_in_one_request_are_none_and_an_event() {
     let site = Site::new();
@@ -251,6 +253,7 @@ async fn a_write_between_two_live_sessions_goes_into_neither() {
     Site::assert_seen(&site.ask(&[pair(&eve).as_bytes()]).await, "eve", Counts::gets(1));
 }
 
+// guarantee: 11
 #[tokio::test]
 async fn any_number_of_tokens_costs_at_most_four_gets() {
     let site = Site::new();
@@ -264,6 +267,8 @@ async fn any_number_of_tokens_costs_at_most_four_gets() {
 }
 
 // Checklist 4
+// guarantee: 4
+// checklist: 4
 #[tokio::test]
 async fn an_invented_token_is_never_adopted() {
     let site = Site::new();
@@ -278,6 +283,8 @@ async fn an_invented_token_is_never_adopted() {
 }
 
 // Checklist 4
+// guarantee: 4
+// checklist: 4
 #[tokio::test]
 async fn the_token_of_an_ended_session_is_never_adopted() {
     let site = Site::new();
@@ -289,6 +296,7 @@ async fn the_token_of_an_ended_session_is_never_adopted() {
 }
 
 // Checklist 5
+// checklist: 5
 #[tokio::test]
 async fn a_malformed_token_costs_no_store_call_and_is_not_reflected() {
     let site = Site::new();
@@ -412,6 +420,7 @@ async fn a_name_that_only_looks_like_ours_is_another_name() {
 }
 
 // Checklist 6
+// checklist: 6
 #[tokio::test]
 async fn nothing_but_the_cookie_carries_a_session() {
     let site = Site::new();

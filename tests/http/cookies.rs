@@ -79,6 +79,7 @@ async fn a_max_age_is_cut_to_what_is_left_of_the_absolute_lifetime() {
 }
 
 // Checklist 20
+// checklist: 20
 #[tokio::test]
 async fn the_removal_repeats_every_attribute_that_names_the_cookie() {
     let builders = [
@@ -103,6 +104,7 @@ async fn the_removal_repeats_every_attribute_that_names_the_cookie() {
 }
 
 // Checklist 17
+// checklist: 17
 #[tokio::test]
 async fn sign_in_rotation_and_sign_out_in_one_request_send_one_cookie() {
     let app = app(SessionLayer::new(MemoryStore::new()));
@@ -145,6 +147,7 @@ async fn signing_in_twice_in_one_request_sends_the_last_token_alone() {
 }
 
 // Checklist 30
+// checklist: 30
 #[tokio::test]
 async fn a_visitor_who_writes_nothing_gets_no_cookie_and_no_record() {
     let store = MemoryStore::new();

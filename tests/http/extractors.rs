@@ -72,6 +72,7 @@ async fn a_session_is_there_for_everyone_and_stored_once_it_is_written_to() {
 }
 
 // Checklist 21
+// checklist: 21
 #[tokio::test]
 async fn an_optional_session_is_none_without_a_live_one() {
     let app = app();

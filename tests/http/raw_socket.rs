@@ -143,6 +143,7 @@ async fn a_request_that_comes_byte_by_byte_is_a_request_like_any_other() {
     assert_eq!(served.store.counts(), Counts::gets(1).and_sets(1));
 }
 
+// guarantee: 11
 #[tokio::test]
 async fn a_hundred_session_cookies_cost_four_look_ups() {
     let served = Served::start().await;
@@ -162,6 +163,7 @@ async fn a_hundred_session_cookies_cost_four_look_ups() {
     served.assert_well().await;
 }
 
+// guarantee: 11
 #[tokio::test]
 async fn a_huge_cookie_header_is_refused_or_answered_and_harms_nobody() {
     let served = Served::start().await;
@@ -214,6 +216,7 @@ async fn requests_in_one_go_on_several_connections_are_each_made_once() {
     assert_eq!(counts, (1..=80).collect::<Vec<_>>());
 }
 
+// guarantee: 11
 #[tokio::test]
 async fn a_client_that_is_cut_off_at_any_byte_has_made_its_request_or_not() {
     let served = Served::start().await;

@@ -105,6 +105,7 @@ fn forged(cookie: &str) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
+// guarantee: 11
 #[tokio::test]
 async fn however_many_protected_cookies_come_sixteen_are_looked_at() {
     for way in WAYS {

@@ -47,6 +47,7 @@ fn try_one(seed: u64, is_shown: bool) -> u64 {
     history.requests.len() as u64
 }
 
+// guarantee: 1, 2, 3, 12, 13
 #[test]
 fn what_requests_at_once_are_told_is_what_some_order_of_them_explains() {
     if let Some(seed) = setting("SESSILE_SEED") {

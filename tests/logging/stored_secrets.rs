@@ -127,6 +127,8 @@ async fn look_around(session: Session, dump: Dump) -> Result<(), Error> {
     Ok(())
 }
 
+// guarantee: 8
+// checklist: 7
 #[tokio::test]
 async fn no_secret_is_in_the_store_the_log_a_debug_or_an_error() {
     let dump = Dump::default();
@@ -228,6 +230,8 @@ async fn no_secret_is_in_the_store_the_log_a_debug_or_an_error() {
     }
 }
 
+// guarantee: 8
+// checklist: 36
 #[tokio::test]
 async fn what_a_store_holds_opens_nothing() {
     let world = World::new();

@@ -94,6 +94,8 @@ fn assert_hidden(text: &str, tokens: &[String]) {
 }
 
 // Checklist 7, 33
+// guarantee: 8
+// checklist: 33
 #[tokio::test]
 async fn a_flow_that_is_logged_at_the_finest_level_shows_no_token() {
     log_everything();

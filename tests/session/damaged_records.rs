@@ -41,6 +41,8 @@ async fn plant(store: &MemoryStore, token: &str, key: &str, value: &[u8]) {
 }
 
 // Checklist 37
+// guarantee: 11
+// checklist: 37
 #[tokio::test]
 async fn a_value_nested_100_000_deep_is_an_error_and_not_a_crash() {
     let store = MemoryStore::new();

@@ -78,6 +78,7 @@ async fn a_write_that_is_on_its_way_to_the_store_when_the_session_ends_revives_n
     }
 }
 
+// guarantee: 2
 #[tokio::test]
 async fn a_touch_that_is_on_its_way_to_the_store_when_the_session_ends_revives_nothing() {
     for signed_in in [false, true] {
@@ -258,6 +259,8 @@ async fn of_many_sign_outs_at_once_one_removes_the_cookie() {
     }
 }
 
+// guarantee: 2
+// checklist: 26
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whatever_runs_at_once_with_a_sign_out_the_session_is_gone_after_it() {
     for round in 0..ROUNDS {
@@ -406,6 +409,7 @@ async fn a_write_after_the_head_of_the_response_is_refused() {
 }
 
 /// Its record is still there for a moment, marked as ended, and holds the name of that commit.
+// guarantee: 2
 #[tokio::test]
 async fn a_request_whose_commit_was_found_in_a_session_that_has_ended_since_does_not_revive_it() {
     let world = World::new();

@@ -17,6 +17,7 @@ fn kinds(world: &World) -> Vec<EventKind> {
     world.events.take().into_iter().map(|(kind, _)| kind).collect()
 }
 
+// checklist: 33
 #[tokio::test]
 async fn the_life_of_a_session_is_told_from_its_creation_to_its_end() {
     let world = World::new();

@@ -33,6 +33,8 @@ async fn lives_for(world: &World, token: &str, step: Duration, most: Duration) -
     panic!("it lives on after {most:?}");
 }
 
+// guarantee: 7
+// checklist: 23
 #[tokio::test]
 async fn an_idle_session_ends_on_the_millisecond() {
     let world = world(Lifetime::new().with_idle_timeout(10 * MINUTE));
@@ -44,6 +46,7 @@ async fn an_idle_session_ends_on_the_millisecond() {
     assert!(!world.is_live(&token).await);
 }
 
+// guarantee: 7
 #[tokio::test]
 async fn reading_is_a_use_and_so_is_writing() {
     let world = world(Lifetime::new().with_idle_timeout(10 * MINUTE).with_absolute_timeout(DAY));
@@ -104,6 +107,8 @@ async fn a_handler_that_loads_no_session_does_not_keep_it_alive() {
     assert!(!world.is_live(&token).await);
 }
 
+// guarantee: 7
+// checklist: 24
 #[tokio::test]
 async fn the_absolute_lifetime_ends_a_session_however_busy_it_is() {
     let world = world(Lifetime::new().with_idle_timeout(10 * MINUTE).with_absolute_timeout(3 * HOUR));
@@ -163,6 +168,8 @@ async fn the_presets_are_those_of_the_standard() {
     absolute(Lifetime::aal3(), 10 * MINUTE, 12 * HOUR).await;
 }
 
+// guarantee: 7
+// checklist: 16
 #[tokio::test]
 async fn a_cookie_that_outlives_its_session_opens_nothing() {
     let world = world(Lifetime::new().with_idle_timeout(HOUR).with_absolute_timeout(2 * HOUR).with_max_age(30 * DAY));
@@ -357,6 +364,7 @@ async fn browser_keeps_it(lifetime: Lifetime, step: Duration, total: Duration) -
     true
 }
 
+// checklist: 15
 #[tokio::test]
 async fn a_session_that_outlives_its_max_age_is_kept_by_a_browser_that_uses_it() {
     let year = Lifetime::new()

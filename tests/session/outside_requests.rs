@@ -180,6 +180,7 @@ async fn deleting_ends_a_session_at_once_for_everybody() {
 }
 
 // Checklist 27
+// checklist: 27
 #[tokio::test]
 async fn an_owner_s_sessions_are_listed_oldest_first_and_end_together_or_but_one() {
     let layer = SessionLayer::new(MemoryStore::new());
@@ -336,6 +337,7 @@ async fn a_store_that_fails_is_said_so() {
 }
 
 // Checklist 2
+// checklist: 2
 #[tokio::test]
 async fn no_two_ids_tokens_or_secrets_are_the_same() {
     let sessions = sessions();
@@ -363,6 +365,7 @@ async fn no_two_ids_tokens_or_secrets_are_the_same() {
 }
 
 // Checklist 36
+// checklist: 36
 #[tokio::test]
 async fn nothing_that_is_stored_opens_a_session() {
     let store = MemoryStore::new();

@@ -23,6 +23,7 @@ async fn live(world: &World, tokens: &[String]) -> Vec<bool> {
     join_all(tokens.iter().map(|token| world.is_live(token))).await
 }
 
+// checklist: 28
 #[tokio::test]
 async fn the_sign_in_that_exceeds_the_limit_ends_the_oldest_by_its_sign_in() {
     let world = limited(2);
@@ -48,6 +49,7 @@ async fn the_limit_of_one_owner_is_nothing_to_another_and_nothing_to_anonymous_s
     assert_eq!(live(&world, &tokens).await, [true; 3]);
 }
 
+// checklist: 28
 #[tokio::test]
 async fn twenty_sign_ins_at_once_leave_as_many_as_are_allowed() {
     for _ in 0..20 {

@@ -124,6 +124,7 @@ async fn the_new_token_takes_over_when_it_is_seen_and_the_old_one_has_a_grace() 
     assert!(world.is_live(&new).await);
 }
 
+// checklist: 34
 #[tokio::test]
 async fn a_replaced_token_that_comes_back_is_a_replay_each_time() {
     let world = world();
@@ -254,6 +255,7 @@ async fn of_many_requests_at_the_time_it_is_due_one_issues_a_token() {
     }
 }
 
+// checklist: 25
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_requests_that_show_the_new_token_at_once_all_work() {
     for _ in 0..30 {

@@ -355,6 +355,7 @@ impl Model {
     }
 }
 
+// guarantee: 3, 14
 #[tokio::test]
 async fn whatever_a_browser_and_its_attacker_do_is_what_the_model_says() {
     // The same runs each time, and a few that nobody has seen yet.

@@ -19,6 +19,7 @@ async fn rotate(world: &World, token: &str) -> Answer {
     world.send(token, |session| async move { session.rotate() }).await
 }
 
+// guarantee: 3
 #[tokio::test]
 async fn a_rotation_keeps_the_session_and_kills_the_old_token() {
     let world = World::new();
@@ -54,6 +55,7 @@ async fn what_is_written_in_the_request_that_rotates_goes_along() {
     assert_eq!(world.opens(&answer.token()).await.unwrap().keys, ["start", "before", "after"]);
 }
 
+// guarantee: 3
 #[tokio::test]
 async fn a_slow_writer_across_a_rotation_commits_into_the_same_session_and_sets_no_cookie() {
     let world = World::new();
@@ -246,6 +248,7 @@ async fn of_two_rotations_at_once_the_one_that_comes_second_is_dropped() {
     assert_eq!(world.events.count(EventKind::Rotated), 1);
 }
 
+// guarantee: 3
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_rotations_at_once_one_sets_a_cookie_and_its_token_works() {
     for _ in 0..ROUNDS {

@@ -131,6 +131,8 @@ async fn in_flight(world: &World, work: &'static str) -> (Answer, String) {
     (slow.finish().await, new)
 }
 
+// guarantee: 14
+// checklist: 22
 #[tokio::test]
 async fn whatever_was_begun_before_a_sign_in_never_lands_after() {
     let works = [
@@ -159,6 +161,7 @@ async fn whatever_was_begun_before_a_sign_in_never_lands_after() {
     }
 }
 
+// guarantee: 14
 #[tokio::test]
 async fn a_slow_reader_across_a_sign_in_sees_nothing_that_came_after() {
     let world = World::new();
@@ -295,6 +298,7 @@ async fn of_sign_ins_at_once_every_token_works_and_goes_on_working_while_the_oth
     assert!(!world.saw(EventKind::Replayed), "none of them was stolen");
 }
 
+// guarantee: 3
 #[tokio::test]
 async fn of_sign_ins_at_once_a_token_that_was_not_used_for_thirty_seconds_goes_when_another_is() {
     for (waited, works) in [(30 * SECOND - Duration::from_millis(1), true), (30 * SECOND, false)] {
@@ -407,6 +411,7 @@ async fn the_pending_token_that_a_periodic_rotation_gave_an_attacker_dies_with_t
     assert!(!world.saw(EventKind::Replayed), "nothing of an earlier epoch is a replay");
 }
 
+// guarantee: 14
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whatever_an_attacker_does_at_once_with_a_sign_in_on_a_planted_session_gives_it_nothing() {
     for round in 0..ROUNDS {

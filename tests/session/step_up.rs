@@ -20,6 +20,7 @@ async fn is_recent(world: &World, token: &str) -> StatusCode {
     world.send(token, |session| async move { session.require_recent(5 * MINUTE) }).await.status
 }
 
+// checklist: 29
 #[tokio::test]
 async fn an_authentication_is_recent_up_to_its_age_and_again_after_another() {
     let world = World::new();
@@ -44,6 +45,7 @@ async fn it_replaces_the_token_and_keeps_the_session() {
     assert_eq!(world.opens(&new).await.unwrap().owner.as_deref(), Some("ada"));
 }
 
+// checklist: 29
 #[tokio::test]
 async fn it_restarts_both_lifetimes() {
     let lifetime = Lifetime::new().with_idle_timeout(HOUR).with_absolute_timeout(2 * HOUR);
@@ -129,6 +131,7 @@ async fn the_extractor_answers_401_until_the_owner_has_proved_it_again() {
     );
 }
 
+// checklist: 29
 #[tokio::test]
 async fn one_in_a_session_that_is_ended_meanwhile_begins_no_other() {
     for again in [true, false] {

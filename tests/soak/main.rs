@@ -47,6 +47,7 @@ fn seed() -> u64 {
 }
 
 /// One store after the other, since memory is the process's.
+// guarantee: 1, 2, 10
 #[test]
 fn after_a_long_time_nothing_is_lost_revived_or_leaked() {
     let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

@@ -40,6 +40,7 @@ async fn after_a_rush(sessions: usize, owned: bool) -> (World, String) {
     (world, token)
 }
 
+// guarantee: 10
 #[tokio::test]
 async fn reading_one_session_frees_all_that_have_expired() {
     for owned in [false, true] {
@@ -61,6 +62,7 @@ async fn writing_to_one_session_frees_all_that_have_expired() {
     assert_eq!(world.memory.len(), 1);
 }
 
+// guarantee: 10
 #[tokio::test]
 async fn requests_under_a_token_that_opens_nothing_free_what_has_expired_too() {
     let (world, _) = after_a_rush(3_000, false).await;
@@ -307,6 +309,7 @@ fn of_many_threads_that_create_one_record_one_does_and_of_those_that_delete_it_o
     }
 }
 
+// guarantee: 2
 #[test]
 fn a_set_in_many_threads_never_revives_what_one_of_them_deletes() {
     let clock = ManualClock::new();

@@ -94,6 +94,7 @@ async fn refusal(store: &SealedStore<MemoryStore>, id: &SessionId) -> StoreError
     store.get(id).await.unwrap_err().kind()
 }
 
+// checklist: 36
 #[tokio::test]
 async fn what_is_stored_shows_no_value_and_reads_back_whole() {
     let (store, memory, id) = sealed(&KeyRing::new(NEW).unwrap()).await;
@@ -118,6 +119,7 @@ async fn the_same_record_is_never_sealed_alike() {
     assert_eq!(store.get(&id).await.unwrap().unwrap(), record);
 }
 
+// checklist: 36
 #[tokio::test]
 async fn a_state_that_was_moved_to_another_session_is_refused() {
     let (store, memory, one) = sealed(&KeyRing::new(NEW).unwrap()).await;

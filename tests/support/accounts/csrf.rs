@@ -172,6 +172,7 @@ pub async fn what_is_no_token_is_refused_and_changes_nothing(over: &Over) {
     assert!(over.events.count(EventKind::CsrfRefused) > 10);
 }
 
+// checklist: 31
 pub async fn a_token_of_another_session_is_refused(over: &Over) {
     let app = app(over.layer());
     let (mut victim, good) = visitor(&app).await;
@@ -230,6 +231,7 @@ pub async fn a_token_is_shown_of_what_the_same_request_makes(over: &Over) {
     assert_taken(&change(&mut client, &token).await);
 }
 
+// checklist: 31
 pub async fn a_token_survives_a_periodic_rotation(over: &Over) {
     let minute = Duration::from_secs(60);
     let app = app(over.builder().with_lifetime(Lifetime::new().with_refresh_interval(minute)).build().unwrap());
@@ -257,6 +259,7 @@ pub async fn a_token_survives_a_periodic_rotation(over: &Over) {
     assert_taken(&change(&mut client, &token).await);
 }
 
+// checklist: 31
 pub async fn each_token_is_masked_anew(over: &Over) {
     let app = app(over.layer());
     let (mut client, _) = visitor(&app).await;
