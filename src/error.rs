@@ -48,7 +48,7 @@ pub enum ErrorKind {
     /// The owner authenticated too long ago. 401.
     ReauthenticationRequired,
     /// The request has no CSRF token of its session. 403.
-    Csrf,
+    CsrfRefused,
     /// The body is not a form. 415.
     UnsupportedMediaType,
     /// The body exceeds the limit. 413.
@@ -121,7 +121,7 @@ impl ErrorKind {
             Self::InvalidBody => StatusCode::BAD_REQUEST,
             Self::InvalidForm => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NotSignedIn | Self::ReauthenticationRequired => StatusCode::UNAUTHORIZED,
-            Self::Csrf => StatusCode::FORBIDDEN,
+            Self::CsrfRefused => StatusCode::FORBIDDEN,
             Self::Serialize
             | Self::TypeMismatch
             | Self::ResponseSent
@@ -148,7 +148,7 @@ impl fmt::Display for ErrorKind {
             Self::MissingLayer => "no session layer is around the handler",
             Self::NotSignedIn => "the session is not signed in",
             Self::ReauthenticationRequired => "the last authentication was too long ago",
-            Self::Csrf => "the request has no CSRF token of its session",
+            Self::CsrfRefused => "the request has no CSRF token of its session",
             Self::UnsupportedMediaType => "the body is not application/x-www-form-urlencoded",
             Self::BodyTooLarge => "the body exceeds the limit",
             Self::InvalidBody => "the body could not be read",
@@ -216,11 +216,17 @@ impl StoreError {
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
-            StoreErrorKind::Unavailable => "the store is unavailable",
-            StoreErrorKind::Corrupt => "the stored record cannot be read",
-            StoreErrorKind::Unsupported => "the store does not support this",
-            StoreErrorKind::Other => "the store failed",
+        self.kind.fmt(f)
+    }
+}
+
+impl fmt::Display for StoreErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unavailable => "the store is unavailable",
+            Self::Corrupt => "the stored record cannot be read",
+            Self::Unsupported => "the store does not support this",
+            Self::Other => "the store failed",
         })
     }
 }

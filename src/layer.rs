@@ -142,6 +142,7 @@ impl<M> fmt::Debug for SessionLayer<M> {
 }
 
 /// Settings of a [`SessionLayer`]. [`build`](SessionLayerBuilder::build) refuses invalid ones.
+#[derive(Clone)]
 #[must_use]
 pub struct SessionLayerBuilder {
     config: Config,

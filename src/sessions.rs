@@ -42,7 +42,7 @@ use crate::token::{SessionId, Token};
 ///
 /// #[derive(Serialize)]
 /// struct Change { visits: u32 }
-/// assert!(sessions.update(&id, &Change { visits: 2 }).await?);
+/// assert!(sessions.merge(&id, &Change { visits: 2 }).await?);
 /// assert!(sessions.end(&id).await?);
 /// assert!(sessions.find_by_token(&token).await?.is_none());
 /// # Ok(()) }
@@ -128,7 +128,7 @@ impl Sessions {
     ///
     /// Those of [`create`](Sessions::create), and [`Superseded`](ErrorKind::Superseded) if the session changes hands
     /// meanwhile.
-    pub async fn update<T: Serialize + ?Sized>(&self, id: &SessionId, data: &T) -> Result<bool, Error> {
+    pub async fn merge<T: Serialize + ?Sized>(&self, id: &SessionId, data: &T) -> Result<bool, Error> {
         let frames = frames_of(data)?;
         let Some(session) = self.open_for_write(id).await? else { return Ok(false) };
         for frame in frames {

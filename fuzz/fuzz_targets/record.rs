@@ -41,7 +41,7 @@ fuzz_target!(|input: &[u8]| {
         let _ = found.get::<serde_json::Value>(&key);
     }
     // A write is stored or refused.
-    if now(sessions.update(&id, &serde_json::json!({ "written": 7 }))).is_ok_and(|done| done) {
+    if now(sessions.merge(&id, &serde_json::json!({ "written": 7 }))).is_ok_and(|done| done) {
         let found = now(sessions.find_by_id(&id)).unwrap().expect("the record was just written");
         assert_eq!(found.get::<u32>("written").unwrap(), Some(7));
     }

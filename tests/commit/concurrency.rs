@@ -382,7 +382,7 @@ async fn commit_deadline_starts_at_the_first_failed_attempt() {
         let begun = Instant::now();
         if !fails {
             // Written directly, since the faulty store blocks the first write.
-            world.quiet().update(&session_of(&token), &BTreeMap::from([("quick", 1)])).await.unwrap();
+            world.quiet().merge(&session_of(&token), &BTreeMap::from([("quick", 1)])).await.unwrap();
         }
         while begun.elapsed() <= DEADLINE {
             tokio::task::yield_now().await;

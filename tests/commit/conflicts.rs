@@ -31,7 +31,7 @@ async fn update_closure_reruns_after_a_concurrent_commit() {
     let (sessions, id) = (world.sessions(), session_of(&token));
     let session = sessions.open_for_write(&id).await.unwrap().unwrap();
     session.insert("mine", &1).unwrap();
-    sessions.update(&id, &BTreeMap::from([("concurrent", 7)])).await.unwrap();
+    sessions.merge(&id, &BTreeMap::from([("concurrent", 7)])).await.unwrap();
     let (during, committed) = (session.clone(), Arc::new(AtomicBool::new(false)));
     let update = move |n: &mut u32| {
         *n += 1;

@@ -27,11 +27,11 @@ async fn commit_after_a_rollback_keeps_acknowledged_writes() {
     let sessions = Sessions::new(store.clone());
     let (id, _) = sessions.create(&json!({ "first": 1 })).await.unwrap();
     let durable = store.get(&id).await.unwrap().unwrap();
-    assert!(sessions.update(&id, &json!({ "lost": 1 })).await.unwrap());
+    assert!(sessions.merge(&id, &json!({ "lost": 1 })).await.unwrap());
     let session = sessions.open_for_write(&id).await.unwrap().unwrap();
     session.insert("own", &1).unwrap();
     roll_back(&store, &durable).await;
-    assert!(sessions.update(&id, &json!({ "acknowledged": 1 })).await.unwrap());
+    assert!(sessions.merge(&id, &json!({ "acknowledged": 1 })).await.unwrap());
 
     session.commit().await.unwrap();
     assert_eq!(keys(&sessions, &id).await, ["acknowledged", "first", "own"]);
@@ -44,10 +44,10 @@ async fn versions_differ_after_a_rollback() {
     let sessions = Sessions::new(store.clone());
     let (id, _) = sessions.create(&json!({ "first": 1 })).await.unwrap();
     let durable = store.get(&id).await.unwrap().unwrap();
-    sessions.update(&id, &json!({ "lost": 1 })).await.unwrap();
+    sessions.merge(&id, &json!({ "lost": 1 })).await.unwrap();
     let lost = store.get(&id).await.unwrap().unwrap();
     roll_back(&store, &durable).await;
-    sessions.update(&id, &json!({ "acknowledged": 1 })).await.unwrap();
+    sessions.merge(&id, &json!({ "acknowledged": 1 })).await.unwrap();
     let stored = store.get(&id).await.unwrap().unwrap();
     assert_ne!(lost.version(), stored.version(), "two writes made one version");
 }

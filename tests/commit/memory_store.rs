@@ -43,7 +43,7 @@ async fn conflicting_commit_is_retried_and_raises_events_once() {
                 counted.fetch_add(1, Ordering::SeqCst);
                 *n += 1;
             })?;
-            beside.update(&session.id().unwrap(), &BTreeMap::from([("beside", 1)])).await?;
+            beside.merge(&session.id().unwrap(), &BTreeMap::from([("beside", 1)])).await?;
             Ok::<_, Error>("done")
         })
         .await;
@@ -193,6 +193,6 @@ async fn replay_in_a_race_with_a_write_is_reported_once() {
 
 /// Writes to a session synchronously, which works because a memory store never waits.
 fn write(sessions: &Sessions, id: &SessionId) {
-    let written = sessions.update(id, &BTreeMap::from([("beside", 1)])).now_or_never();
+    let written = sessions.merge(id, &BTreeMap::from([("beside", 1)])).now_or_never();
     written.expect("a memory store never waits").expect("the session exists");
 }

@@ -481,7 +481,7 @@ async fn commit_after_refused_commit_is_independent() {
     let reply = visitor.visit(async move |session: Session| {
         session.get::<u32>("n")?;
         let id = session.id().expect("the session is stored");
-        sessions.update(&id, &std::collections::BTreeMap::from([("n", 2)])).await?;
+        sessions.merge(&id, &std::collections::BTreeMap::from([("n", 2)])).await?;
         session.insert("n", &3)?;
         assert_eq!(session.commit().await.unwrap_err().kind(), ErrorKind::Conflict);
         session.insert("another", &4)?;

@@ -108,16 +108,16 @@ async fn token_with_wrong_secret_finds_no_session() {
 async fn update_merges_keys_and_returns_false_if_not_found() {
     let sessions = sessions();
     let (id, _) = sessions.create(&preferences()).await.unwrap();
-    assert!(sessions.update(&id, &json!({ "visits": 2, "new": [1, 2] })).await.unwrap());
+    assert!(sessions.merge(&id, &json!({ "visits": 2, "new": [1, 2] })).await.unwrap());
     let found = sessions.find_by_id(&id).await.unwrap().unwrap();
     assert_eq!(found.to::<Preferences>().unwrap(), Preferences { visits: 2, ..preferences() });
     assert_eq!(found.get::<Vec<u8>>("new").unwrap(), Some(vec![1, 2]));
 
     assert!(sessions.end(&id).await.unwrap());
-    assert!(!sessions.update(&id, &json!({ "visits": 3 })).await.unwrap());
+    assert!(!sessions.merge(&id, &json!({ "visits": 3 })).await.unwrap());
     assert!(sessions.find_by_id(&id).await.unwrap().is_none());
     let unknown: SessionId = "0199f3a0-0000-7000-8000-000000000000".parse().unwrap();
-    assert!(!sessions.update(&unknown, &json!({ "visits": 3 })).await.unwrap());
+    assert!(!sessions.merge(&unknown, &json!({ "visits": 3 })).await.unwrap());
     assert!(sessions.find_by_id(&unknown).await.unwrap().is_none());
 }
 
@@ -127,15 +127,15 @@ async fn refused_update_changes_no_key() {
     let layer = SessionLayer::builder(MemoryStore::new()).with_size_limit(200).build().unwrap();
     let sessions = layer.sessions();
     let (id, _) = sessions.create(&preferences()).await.unwrap();
-    let error = sessions.update(&id, &json!({ "visits": 9, "big": "x".repeat(300) })).await.unwrap_err();
+    let error = sessions.merge(&id, &json!({ "visits": 9, "big": "x".repeat(300) })).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
-    assert_eq!(sessions.update(&id, &[1]).await.unwrap_err().kind(), ErrorKind::Serialize);
+    assert_eq!(sessions.merge(&id, &[1]).await.unwrap_err().kind(), ErrorKind::Serialize);
     assert_eq!(sessions.find_by_id(&id).await.unwrap().unwrap().to::<Preferences>().unwrap(), preferences());
     let error = sessions.create(&json!({ "big": "x".repeat(300) })).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
 }
 
-/// `Sessions::update` changes a key during a request; the request's closure counts on from the new value.
+/// `Sessions::merge` changes a key during a request; the request's closure counts on from the new value.
 #[tokio::test]
 async fn update_outside_a_request_merges_with_its_commit() {
     let layer = SessionLayer::new(MemoryStore::new());
@@ -146,7 +146,7 @@ async fn update_outside_a_request_merges_with_its_commit() {
     let reply = visitor.visit(async move |session: Session| {
         session.update("n", |n: &mut u32| *n += 1)?;
         session.insert("inside", &1)?;
-        assert!(outside.update(&id, &json!({ "n": 10, "outside": 1 })).await?);
+        assert!(outside.merge(&id, &json!({ "n": 10, "outside": 1 })).await?);
         Ok::<_, Error>(())
     });
     assert_eq!(reply.await.status, StatusCode::OK);
@@ -320,7 +320,7 @@ async fn expired_sessions_are_not_found_and_can_be_deleted() {
     for (id, token) in &ids {
         assert!(sessions.find_by_id(id).await.unwrap().is_none());
         assert!(sessions.find_by_token(token).await.unwrap().is_none());
-        assert!(!sessions.update(id, &preferences()).await.unwrap());
+        assert!(!sessions.merge(id, &preferences()).await.unwrap());
     }
     sessions.delete_expired().await.unwrap();
     assert!(store.is_empty());
@@ -339,7 +339,7 @@ async fn store_failures_are_unavailable_errors_with_a_source() {
     let errors = [
         sessions.find_by_id(&id).await.unwrap_err(),
         sessions.find_by_token(&token).await.unwrap_err(),
-        sessions.update(&id, &preferences()).await.unwrap_err(),
+        sessions.merge(&id, &preferences()).await.unwrap_err(),
         sessions.end(&id).await.unwrap_err(),
         sessions.create(&preferences()).await.unwrap_err(),
     ];

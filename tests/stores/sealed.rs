@@ -176,7 +176,7 @@ async fn the_first_key_writes_and_every_key_reads() {
     let new = SealedStore::new(memory.clone(), &KeyRing::new(NEW).unwrap()).unwrap();
     assert_eq!(refusal(&new, &id).await, StoreErrorKind::Unsupported, "an unknown key ends sessions");
     let sessions = Sessions::new(both.clone());
-    assert!(sessions.update(&id, &values("n", "1")).await.unwrap());
+    assert!(sessions.merge(&id, &values("n", "1")).await.unwrap());
     assert!(new.get(&id).await.unwrap().is_some());
     assert_eq!(refusal(&old, &id).await, StoreErrorKind::Unsupported);
 }
@@ -191,7 +191,7 @@ async fn plain_records_are_read_if_allowed_and_sealed_when_written() {
     let moving = store.clone().with_dangerous_plain_records(true);
     assert!(moving.get(&id).await.unwrap().is_some());
     let sessions = Sessions::new(moving);
-    assert!(sessions.update(&id, &values("n", "1")).await.unwrap());
+    assert!(sessions.merge(&id, &values("n", "1")).await.unwrap());
     assert!(store.get(&id).await.unwrap().is_some());
 }
 

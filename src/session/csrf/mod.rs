@@ -139,7 +139,7 @@ impl<M> Session<M> {
             return Ok(());
         }
         self.request().config().events.raise(EventKind::CsrfRefused, self.id());
-        Err(Error::new(ErrorKind::Csrf))
+        Err(Error::new(ErrorKind::CsrfRefused))
     }
 }
 
