@@ -28,8 +28,8 @@ pin_project! {
     enum State<F, B> {
         /// The inner service is running.
         Inner { #[pin] inner: F, session: OpenSession, waited: bool },
-        /// It has answered, and the session is being committed. The response is boxed to keep this future small.
-        Finish { finish: Finish, response: Option<Box<Response<B>>>, session: OpenSession },
+        /// It has answered, and the session is being committed.
+        Finish { finish: Finish, response: Option<Response<B>>, session: OpenSession },
         /// Two layers use one cookie or header.
         Misconfigured { cookie: Box<str> },
         Done,
@@ -80,12 +80,12 @@ where
                     let shared = Arc::clone(&session);
                     let finish: Finish = Box::pin(async move { shared.finish(commits, claims_success).await });
                     let session = OpenSession { session, open: false };
-                    state.set(State::Finish { finish, response: Some(Box::new(response)), session });
+                    state.set(State::Finish { finish, response: Some(response), session });
                 }
                 StateProjection::Finish { finish, response, session: open } => {
                     let (finished, update) = ready!(finish.as_mut().poll(context));
                     let response = match finished {
-                        Ok(()) => *response.take().expect("a future is not polled after it is ready"),
+                        Ok(()) => response.take().expect("a future is not polled after it is ready"),
                         Err(error) => empty_response(error.status()),
                     };
                     let response = apply(response, &open.session, update);
