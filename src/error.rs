@@ -257,7 +257,7 @@ pub enum ConfigErrorKind {
     Lifetime,
     /// A limit, or two settings that exclude each other.
     Setting,
-    /// A key of a [`KeyRing`](crate::config::KeyRing).
+    /// A key of a `KeyRing`.
     Key,
     /// The name of a table or of a key prefix in a store.
     Store,

@@ -8,7 +8,6 @@ use crate::record::LoadedRecord;
 use crate::token::SessionId;
 
 /// The result of a look-up by id.
-#[expect(clippy::large_enum_variant, reason = "a box would cost every load an allocation")]
 pub(crate) enum Found {
     /// A live session, and when it was read.
     Live(LoadedRecord, Timestamp),

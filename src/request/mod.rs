@@ -259,7 +259,7 @@ impl RequestSession {
 
     /// Refuses writes from now on, and returns what is left to do before the head of the response is sent.
     ///
-    /// If the handler has not `waited`, what is due is decided by the time of the load: reading the clock takes as long as a
+    /// If the handler has not `waited`, the time of the load decides about a refresh or a touch: reading the clock takes as long as a
     /// hash, and the time has hardly changed.
     pub(crate) fn begin_response(&self, commit_changes: bool, waited: bool) -> ResponseStep {
         self.close();

@@ -402,7 +402,7 @@ impl<M> Session<M> {
 
     /// Ends the session, with all its values, and removes the client's cookie.
     ///
-    /// Nothing revives an ended session: what other requests still write to it is dropped. The response ends it, whatever its
+    /// Nothing revives an ended session: later writes of other requests are dropped. The response ends it, whatever its
     /// status; [`commit`](Session::commit) ends it at once. If a service inside the layer fails instead of answering, as some
     /// timeout layers do, there is no response, and the session stays. A write after this call starts a new session.
     ///

@@ -477,7 +477,7 @@ fn the_store_holds_what_was_last_set() {
             }
             5..7 => {
                 let touch = Touch::new(clock.now(), clock.now() + lives);
-                assert!(now(store.touch(&known, touch)).unwrap());
+                assert!(now(store.touch(known, touch)).unwrap());
                 known.touch(touch);
             }
             _ => {
