@@ -41,7 +41,7 @@ pub fn app(layer: SessionLayer) -> Router {
             .map(|n| n.to_string())
     }
 
-    async fn form(session: Session, CsrfForm(form, ..): CsrfForm<Rename>) -> Result<String, Error> {
+    async fn form(session: Session, CsrfForm(form): CsrfForm<Rename>) -> Result<String, Error> {
         session.insert("name", &form.name)?;
         Ok(form.name)
     }
