@@ -23,7 +23,7 @@ use crate::queue::CommitQueue;
 use crate::store::{AnyStore, Store};
 use crate::transport::Transport;
 
-/// Number of times that other tasks run before a commit passes one that makes no progress.
+/// Number of yields before a waiting commit continues without its turn.
 const MAX_IDLE_YIELDS: u32 = 16;
 
 /// The settings of a layer, and what its services share.
@@ -70,7 +70,7 @@ impl Config {
             clear_site_data: Vec::new(),
             commit_deadline: Self::COMMIT_DEADLINE,
             queue: Arc::default(),
-            commit_on: CommitOn::default(),
+            commit_on: Arc::new(|status| !status.is_server_error()),
             events: Events::default(),
             transport: Transport::default(),
             plain_http: Arc::default(),
@@ -133,28 +133,7 @@ impl fmt::Debug for Config {
 }
 
 /// Decides by the status of a response whether its changes are committed.
-#[derive(Clone)]
-pub(crate) struct CommitOn(Option<Arc<dyn Fn(StatusCode) -> bool + Send + Sync>>);
-
-impl CommitOn {
-    pub(crate) fn new(predicate: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(predicate)))
-    }
-
-    pub(crate) fn allows(&self, status: StatusCode) -> bool {
-        match &self.0 {
-            Some(predicate) => predicate(status),
-            None => !status.is_server_error(),
-        }
-    }
-}
-
-impl Default for CommitOn {
-    /// Commits with every status but 5xx.
-    fn default() -> Self {
-        Self(None)
-    }
-}
+pub(crate) type CommitOn = Arc<dyn Fn(StatusCode) -> bool + Send + Sync>;
 
 /// The reaction to a replayed token: one that a refresh replaced more than 30 seconds ago.
 ///

@@ -23,7 +23,7 @@ pub struct Error {
 pub enum ErrorKind {
     /// The store failed or did not answer, or its record has a newer format. 503.
     Unavailable,
-    /// The session changed hands, or its token was replaced, during this request. 409.
+    /// Another request signed the session in, or replaced its token, during this request. 409.
     Superseded,
     /// The session was ended during this request. 409.
     Ended,
@@ -47,7 +47,7 @@ pub enum ErrorKind {
     NotSignedIn,
     /// The owner authenticated too long ago. 401.
     ReauthenticationRequired,
-    /// The request has no CSRF token of its session. 403.
+    /// The CSRF token is missing or belongs to another session. 403.
     CsrfRefused,
     /// The body is not a form. 415.
     UnsupportedMediaType,
@@ -136,7 +136,7 @@ impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unavailable => "the session store is unavailable",
-            Self::Superseded => "the session changed hands, or its token was replaced, during the request",
+            Self::Superseded => "another request signed the session in or replaced its token",
             Self::Ended => "the session was ended during the request",
             Self::Conflict => "another request changed a value that was read before it was written",
             Self::TooLarge => "the session would exceed its size limit",

@@ -60,13 +60,13 @@ pub enum EventKind {
     Conflict,
     /// A session was ended during a request that changed it; the changes were dropped.
     Dropped,
-    /// A session changed hands during a request that changed it; the changes were refused.
+    /// Another request signed the session in during a request that changed it; the changes were refused.
     Superseded,
     /// A request had the tokens of two live sessions; neither was used.
     Ambiguous,
     /// A well-formed token opened nothing: it is invented, or the session has ended or rotated it.
     ///
-    /// If the event has a session, the id exists and the secret is wrong. Many of these from one client are a search.
+    /// If the event has a session, the id exists and the secret is wrong. Many of these from one client suggest guessing.
     Unknown,
     /// A request was refused because it had no CSRF token of its session.
     CsrfRefused,

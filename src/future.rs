@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::header::{CACHE_CONTROL, Entry, HeaderMap, HeaderName, HeaderValue, VARY};
+use http::header::{CACHE_CONTROL, Entry, HeaderMap, HeaderValue, VARY};
 use http::{Response, StatusCode};
 use pin_project_lite::pin_project;
 
@@ -40,7 +40,7 @@ type Finish = Pin<Box<dyn Future<Output = (Result<(), Error>, ResponseUpdate)> +
 
 impl<F, B> ResponseFuture<F, B> {
     pub(crate) fn new(inner: F, session: Arc<RequestSession>) -> Self {
-        Self { state: State::Inner { inner, session: OpenSession { session, open: true }, waited: false } }
+        Self { state: State::Inner { inner, session: OpenSession(session), waited: false } }
     }
 
     pub(crate) fn misconfigured(cookie: &str) -> Self {
@@ -65,11 +65,9 @@ where
                         return Poll::Pending;
                     };
                     let response = response?;
-                    let session = &open.session;
+                    let session = &open.0;
                     let status = response.status();
-                    let commits = session.config().commit_on.allows(status);
-                    // A write after the head is sent would be lost.
-                    open.open = false;
+                    let commits = (session.config().commit_on)(status);
                     match session.begin_response(commits, *waited) {
                         ResponseStep::Unused => return Poll::Ready(Ok(response)),
                         ResponseStep::Update(update) => return Poll::Ready(Ok(apply(response, session, update))),
@@ -79,7 +77,7 @@ where
                     let session = Arc::clone(session);
                     let shared = Arc::clone(&session);
                     let finish: Finish = Box::pin(async move { shared.finish(commits, claims_success).await });
-                    let session = OpenSession { session, open: false };
+                    let session = OpenSession(session);
                     state.set(State::Finish { finish, response: Some(response), session });
                 }
                 StateProjection::Finish { finish, response, session: open } => {
@@ -88,7 +86,7 @@ where
                         Ok(()) => response.take().expect("a future is not polled after it is ready"),
                         Err(error) => empty_response(error.status()),
                     };
-                    let response = apply(response, &open.session, update);
+                    let response = apply(response, &open.0, update);
                     state.set(State::Done);
                     return Poll::Ready(Ok(response));
                 }
@@ -111,16 +109,11 @@ impl<F, B> fmt::Debug for ResponseFuture<F, B> {
 
 /// A session that closes with its response, also if the client disconnects before there is one: a task that still runs then
 /// gets an error instead of losing its changes.
-struct OpenSession {
-    session: Arc<RequestSession>,
-    open: bool,
-}
+struct OpenSession(Arc<RequestSession>);
 
 impl Drop for OpenSession {
     fn drop(&mut self) {
-        if self.open {
-            self.session.close();
-        }
+        self.0.close();
     }
 }
 
@@ -147,7 +140,7 @@ fn apply<B>(mut response: Response<B>, session: &RequestSession, update: Respons
         }
         CookieUpdate::Clear => transport.clear(headers, location),
     }
-    if update.ended_clients {
+    if update.ended_client_session {
         let starts_another = matches!(update.cookie, CookieUpdate::Set { .. });
         clear_site_data(headers, &session.config().clear_site_data, starts_another);
     }
@@ -177,11 +170,6 @@ fn vary_by(headers: &mut HeaderMap, header: &str) {
     }
 }
 
-/// Checks for a header by scanning the few of a response, which takes less time than hashing the name.
-fn has(headers: &HeaderMap, name: &HeaderName) -> bool {
-    headers.keys().any(|present| present == name)
-}
-
 /// Asks the browser to remove data of an ended session, but not the cookie of one that starts.
 fn clear_site_data(headers: &mut HeaderMap, data: &[SiteData], starts_another: bool) {
     let kept = |data: &&SiteData| !(starts_another && **data == SiteData::Cookies);
@@ -201,7 +189,7 @@ fn forbid_storing(headers: &mut HeaderMap) {
 
 /// Replaces `public` and `s-maxage` by `private`, since the response was made from a session. Other directives stay.
 fn make_private(headers: &mut HeaderMap) {
-    if !has(headers, &CACHE_CONTROL) {
+    if !headers.contains_key(CACHE_CONTROL) {
         return;
     }
     let is_shared = |directive: &&[u8]| {

@@ -11,7 +11,7 @@ use tower_layer::Layer;
 #[cfg(feature = "testing")]
 use crate::clock::Clock;
 use crate::config::SameSite;
-use crate::config::{CommitOn, Config, ReplayPolicy, SiteData};
+use crate::config::{Config, ReplayPolicy, SiteData};
 use crate::error::ConfigError;
 use crate::event::{Event, Events};
 #[cfg(any(feature = "signed", feature = "private"))]
@@ -334,7 +334,7 @@ impl SessionLayerBuilder {
     ///
     /// A session that the handler ended ends with every status, and what `commit` and the `_now` calls wrote stays.
     pub fn with_commit_on(mut self, predicate: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Self {
-        self.config.commit_on = CommitOn::new(predicate);
+        self.config.commit_on = Arc::new(predicate);
         self
     }
 

@@ -1,4 +1,4 @@
-//! Queues of commits, one per session that commits of this process have lost races for.
+//! Per-session queues of the commits of this process that lost a race.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

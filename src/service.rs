@@ -43,7 +43,7 @@ where
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
         let candidates = self.config.transport.candidates(request.headers());
         let outer = innermost(request.extensions());
-        if let Some(name) = outer.as_ref().and_then(|outer| outer.conflict(&self.config.transport)) {
+        if let Some(name) = outer.as_ref().and_then(|outer| outer.shared_name(&self.config.transport)) {
             return ResponseFuture::misconfigured(name);
         }
         let scheme = self.config.plain_http.check(request.uri(), request.headers());

@@ -440,10 +440,10 @@ fn frames_of<T: Serialize + ?Sized>(data: &T) -> Result<Vec<Frame>, Error> {
     let entries = match value {
         rmpv::Value::Map(entries) => entries,
         rmpv::Value::Nil => Vec::new(),
-        _ => return Err(refused("a session's data is a struct or a map")),
+        _ => return Err(refused("session data must be a struct or a map")),
     };
     let frame = |(key, value): (rmpv::Value, rmpv::Value)| {
-        let key = key.as_str().ok_or_else(|| refused("the keys of a session's data are strings"))?;
+        let key = key.as_str().ok_or_else(|| refused("the keys of session data must be strings"))?;
         encode(key, &value)
     };
     entries.into_iter().map(frame).collect()

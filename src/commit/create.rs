@@ -9,7 +9,7 @@ use crate::record::{CommitId, Draft, Header, LoadedRecord, TokenStatus, Version}
 use crate::store::{Expected, Outcome};
 use crate::token::{Token, Verifier};
 
-/// Most ids that a new session is tried under. One collision of 74 random bits is luck; three are a fault.
+/// Maximum number of ids that are tried. Three collisions of 74 random bits indicate a faulty store.
 const MAX_IDS: u32 = 3;
 
 /// Stores a session that does not exist yet.

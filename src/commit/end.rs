@@ -35,7 +35,7 @@ impl SessionEnd {
     /// A session with an owner never changes hands again, so it can be deleted. An anonymous one may have been signed in
     /// since, and work that began before the sign-in must not take effect after it: it is marked first.
     pub(crate) fn new(loaded: LoadedRecord, reason: EndReason) -> Self {
-        let (id, clears_cookie) = (*loaded.record.id(), loaded.is_clients);
+        let (id, clears_cookie) = (*loaded.record.id(), loaded.is_from_client);
         let owner = loaded.record.owner_shared().cloned();
         let mark =
             owner.is_none().then(|| Box::new(PendingCommit::new(SessionSource::Loaded(loaded), ChangeSet::end())));
@@ -49,14 +49,14 @@ impl SessionEnd {
 
     /// Ends a session that another request has yet to store. It must still be the promised one when it is found.
     pub(crate) fn from_promised(promised: PromisedSession, reason: EndReason) -> Self {
-        let id = promised.id;
+        let (id, owner) = (promised.id, promised.owner.clone());
         let mark = Some(Box::new(PendingCommit::new(SessionSource::Promised(promised), ChangeSet::end())));
-        Self { mark, ..Self::without_mark(id, reason) }
+        Self { owner, mark, ..Self::without_mark(id, reason) }
     }
 
     /// Ends a session that may have been stored, and that no client knows.
-    pub(crate) fn from_unknown(id: SessionId) -> Self {
-        Self { in_doubt: true, ..Self::without_mark(id, EndReason::SignedOut) }
+    pub(crate) fn from_unknown(id: SessionId, owner: Option<Arc<str>>) -> Self {
+        Self { owner, in_doubt: true, ..Self::without_mark(id, EndReason::SignedOut) }
     }
 
     const fn without_mark(id: SessionId, reason: EndReason) -> Self {

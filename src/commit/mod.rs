@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorKind};
 use crate::record::{CommitId, LoadedRecord, Version, new_commit_id};
 use crate::token::{Secret, SessionId, Token, Verifier};
 
-/// A change set on its way to the store, and what stays the same from one attempt to the next.
+/// A change set, with the ids and the secret that every attempt reuses.
 #[derive(Debug)]
 pub(crate) struct PendingCommit {
     pub(crate) source: SessionSource,
@@ -34,7 +34,7 @@ pub(crate) struct PendingCommit {
     pub(crate) new_session: Option<SessionId>,
     /// The secret that it issues, if it issues one, and its verifier.
     secret: Option<(Secret, Verifier)>,
-    /// The version over which an attempt may have been written whose answer is unknown.
+    /// Expected version of a write whose outcome is unknown.
     in_doubt: Option<Version>,
 }
 

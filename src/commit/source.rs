@@ -14,7 +14,7 @@ pub(crate) enum SessionSource {
     Retired,
     /// A stored session.
     Loaded(LoadedRecord),
-    /// A session that the request will store from which this one was detached.
+    /// A session that the request of this detached one has yet to store.
     Promised(PromisedSession),
 }
 

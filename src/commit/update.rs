@@ -75,7 +75,7 @@ impl CompareAndSwap<'_> {
             }
             let base = newer.as_ref().unwrap_or(&self.loaded);
             let version = base.record.version();
-            // On the same version the same record is tried again: the first attempt may yet arrive.
+            // If the version is unchanged, the same record is written again: the first write may still arrive.
             let draft = match tried.take() {
                 Some(draft) if self.commit.in_doubt == Some(version) => draft,
                 _ => match self.draft(base)? {
@@ -162,15 +162,15 @@ impl CompareAndSwap<'_> {
         let lifetime = header.lifetime.unwrap_or(self.config.lifetime);
         let mut expires_at = if changes.end { now.plus(GRACE) } else { lifetime.expires_at(header.started_at, now) };
         let is_unconfirmed = || base.is_unconfirmed(self.config.lifetime, self.config.unconfirmed);
-        if owner.is_none() && !loaded.is_clients && is_unconfirmed() {
+        if owner.is_none() && !loaded.is_from_client && is_unconfirmed() {
             // The request that created the session writes again; the client has yet to present its token.
             expires_at = expires_at.min(base.record.expiry());
         }
         self.check_reads(base)?;
-        let is_first_attempt = base.record.version() == loaded.record.version();
+        let is_loaded_version = base.record.version() == loaded.record.version();
         let applied;
         let view = match &self.commit.result {
-            Some(view) if is_first_attempt => view,
+            Some(view) if is_loaded_version => view,
             _ if changes.end => {
                 applied = View::empty();
                 &applied

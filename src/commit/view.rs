@@ -73,7 +73,7 @@ impl View {
 
     /// Returns the view without any value: only the notes stay.
     pub(crate) fn cleared(&self) -> Self {
-        // A missing value is this request's doing, not what was loaded.
+        // A removed value counts as written by this request.
         let mut cleared = Self { origin: Origin::Own, ..Self::empty() };
         if let Some(notes) = self.get(NOTES_KEY) {
             let frame = Frame::new(NOTES_KEY, notes.as_bytes());

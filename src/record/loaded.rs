@@ -23,7 +23,7 @@ pub(crate) struct LoadedRecord {
     /// The token that the client presented, or was given since.
     pub(crate) token: Option<(Token, Verifier)>,
     /// The client presented a token of this session, rather than being given one by this request.
-    pub(crate) is_clients: bool,
+    pub(crate) is_from_client: bool,
     /// When this request loaded the record; `None` once it has committed a newer one.
     pub(crate) loaded_at: Option<Timestamp>,
 }
@@ -76,10 +76,10 @@ impl LoadedRecord {
     }
 
     const fn new(contents: Arc<Contents>) -> Self {
-        Self { contents, status: TokenStatus::Current, token: None, is_clients: false, loaded_at: None }
+        Self { contents, status: TokenStatus::Current, token: None, is_from_client: false, loaded_at: None }
     }
 
-    /// Sets the token that opened the session.
+    /// Sets the client's token and its status; `None` if no client has presented or received one.
     pub(crate) fn with_token(self, status: TokenStatus, token: Option<(Token, Verifier)>) -> Self {
         Self { status, token, ..self }
     }
@@ -90,7 +90,7 @@ impl LoadedRecord {
         self.header.secrets.current.matches(verifier).then_some(token)
     }
 
-    /// Returns what a client's token is to this newer record, for a request whose session it has opened.
+    /// Returns the status of the request's token in this newer record.
     ///
     /// If the token was replaced meanwhile, the request goes on, but can no longer change the token.
     pub(crate) fn status_of_earlier(&self, token: Option<&(Token, Verifier)>, now: Timestamp) -> TokenStatus {
@@ -116,7 +116,7 @@ impl LoadedRecord {
         unconfirmed.is_some() && self.record.owner().is_none() && self.record.expiry() < self.lifetime_end(default)
     }
 
-    /// Checks whether the store should be told that the session was used.
+    /// Checks whether a touch is due.
     pub(crate) fn is_use_unnoted(&self, lifetime: Lifetime, now: Timestamp) -> bool {
         now.since(self.record.last_seen_timestamp()) >= lifetime.touch_interval()
     }

@@ -171,7 +171,7 @@ impl Secrets {
         self.prune(now);
     }
 
-    /// Removes the secrets that no longer make a difference, oldest first.
+    /// Removes secrets past the grace period, then the oldest beyond each limit.
     fn prune(&mut self, now: Timestamp) {
         let replays = self.retired.iter().filter(|retired| retired.by == RetiredBy::Refresh).count();
         let mut surplus = replays.saturating_sub(MAX_REPLAYS);

@@ -1,4 +1,4 @@
-//! A commit or an end on its way to the store, and what the request makes of the outcome.
+//! Running one commit or end of a request, and applying the outcome to its state.
 
 use std::sync::Arc;
 
@@ -34,8 +34,8 @@ impl<'a> CommitGuard<'a> {
         if let Some(end) = state.ends.pop() {
             return guard(Task::End(end));
         }
-        if let Some(stalled) = state.stalled.take() {
-            return guard(Task::Commit(stalled));
+        if let Some(interrupted) = state.interrupted.take() {
+            return guard(Task::Commit(interrupted));
         }
         let changes = ChangeSet { refresh, ..std::mem::take(&mut state.changes) };
         if changes.has_nothing_to_write() {
@@ -92,7 +92,7 @@ impl<'a> CommitGuard<'a> {
             // The same request ended the session meanwhile.
             return state.end_created(&commit);
         }
-        state.is_use_noted = true;
+        state.is_touched = true;
         let lifetime = loaded.lifetime(config.lifetime);
         let now = loaded.record.last_seen_timestamp();
         let renews_cookie = commit.changes.lifetime.is_some()
@@ -116,7 +116,7 @@ impl<'a> CommitGuard<'a> {
             self.session.config().events.raise_end(end.id, end.reason);
             let mut state = self.session.state();
             if end.clears_cookie {
-                state.ended_clients = true;
+                state.ended_client_session = true;
                 if matches!(state.cookie, CookieUpdate::Keep) {
                     state.cookie = CookieUpdate::Clear;
                 }
@@ -164,7 +164,7 @@ impl Drop for CommitGuard<'_> {
         let mut state = self.session.state();
         match task {
             Task::Commit(commit) if state.generation != self.generation => state.end_created(&commit),
-            Task::Commit(commit) => state.stalled = Some(commit),
+            Task::Commit(commit) => state.interrupted = Some(commit),
             Task::End(end) => state.ends.push(end),
         }
     }

@@ -40,7 +40,7 @@ pub(super) async fn load(
             TokenStatus::Current | TokenStatus::Pending | TokenStatus::Replaced => {
                 is_ambiguous |= live.is_some();
                 let mut loaded = found.with_token(status, best);
-                loaded.is_clients = true;
+                loaded.is_from_client = true;
                 loaded.loaded_at = Some(now);
                 live = Some(loaded);
             }

@@ -4,6 +4,7 @@ mod guard;
 mod load;
 mod reads;
 mod state;
+mod turn;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -12,6 +13,7 @@ pub(crate) use self::state::{CookieUpdate, RequestState};
 
 use self::guard::CommitGuard;
 use self::load::load;
+use self::turn::TurnLock;
 use crate::clock::Timestamp;
 use crate::commit::{Refresh, end_replayed};
 use crate::config::Config;
@@ -36,7 +38,7 @@ pub(crate) struct RequestSession {
     /// The lock is held for a few instructions at a time: never while a closure of the application runs, nor across an await.
     state: OnceLock<Mutex<Box<RequestState>>>,
     /// Held by the task of this request that loads or commits.
-    turn: tokio::sync::Mutex<()>,
+    turn: TurnLock,
     /// The head of the response is sent: no write from then on. Set before the state is locked, read under its lock.
     is_closed: AtomicBool,
 }
@@ -49,7 +51,7 @@ pub(crate) type StateGuard<'a> = MutexGuard<'a, Box<RequestState>>;
 pub(crate) struct ResponseUpdate {
     pub(crate) cookie: CookieUpdate,
     /// The request has ended the session of the client's own cookie.
-    pub(crate) ended_clients: bool,
+    pub(crate) ended_client_session: bool,
 }
 
 /// The next step after the handler has answered.
@@ -85,7 +87,7 @@ impl RequestSession {
             outer,
             is_detached: false,
             state: OnceLock::new(),
-            turn: tokio::sync::Mutex::default(),
+            turn: TurnLock::default(),
             is_closed: AtomicBool::new(false),
         }
     }
@@ -123,12 +125,12 @@ impl RequestSession {
     }
 
     /// Returns the cookie or header name that this layer, or one around it, shares with another transport.
-    pub(crate) fn conflict(&self, transport: &Transport) -> Option<&str> {
-        let outer = || self.outer.as_ref().and_then(|outer| outer.conflict(transport));
-        self.config.transport.conflict(transport).or_else(outer)
+    pub(crate) fn shared_name(&self, transport: &Transport) -> Option<&str> {
+        let outer = || self.outer.as_ref().and_then(|outer| outer.shared_name(transport));
+        self.config.transport.shared_name(transport).or_else(outer)
     }
 
-    /// Returns where the client's token was found, which is where it is answered.
+    /// Returns where the client sent its token. The response uses the same place.
     pub(crate) const fn token_location(&self) -> TokenLocation {
         self.candidates.location()
     }
@@ -142,7 +144,7 @@ impl RequestSession {
     /// Loads the session, once for the request.
     pub(crate) async fn load(&self) -> Result<(), Error> {
         if !self.is_loaded() {
-            let _turn = self.turn.lock().await;
+            let _turn = self.turn.take().await;
             self.load_in_turn().await?;
         }
         Ok(())
@@ -179,7 +181,7 @@ impl RequestSession {
         if self.token_location() == TokenLocation::Header {
             return Ok(false);
         }
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn.take().await;
         let Some(found) = find(&self.config, &token.id()).await? else { return Ok(false) };
         let now = self.config.clock.now();
         let verifier = token.verifier();
@@ -189,16 +191,16 @@ impl RequestSession {
         }
         let max_age = found.lifetime(self.config.lifetime).cookie_max_age(found.header.started_at, now);
         let mut loaded = found.with_token(status, Some((token.clone(), verifier)));
-        loaded.is_clients = true;
+        loaded.is_from_client = true;
         let mut adopted = RequestState::new(SessionSource::Loaded(loaded));
         adopted.cookie = CookieUpdate::Set { token, max_age };
         // Another task of the request may have loaded it already, and found nothing.
         self.load_in_turn().await?;
         let mut state = self.state();
-        if !matches!(state.source, SessionSource::New) || state.edits != 0 {
+        if !matches!(state.source, SessionSource::New) || state.revision != 0 {
             return Ok(false);
         }
-        adopted.edits = 1;
+        adopted.revision = 1;
         **state = adopted;
         Ok(true)
     }
@@ -212,23 +214,23 @@ impl RequestSession {
 
     /// Locks the state for a write.
     pub(crate) fn state_for_write(&self) -> Result<StateGuard<'_>, Error> {
-        let state = self.state_for_end()?;
+        let state = self.state_if_open()?;
         state.check_writable()?;
         Ok(state)
     }
 
-    /// Locks the state for a change of the token.
+    /// Locks the state for a change of the token. Does not check that the session is writable.
     pub(crate) fn state_for_rotation(&self) -> Result<StateGuard<'_>, Error> {
         if self.is_detached {
             return Err(Error::new(ErrorKind::Detached));
         }
-        let state = self.state_for_end()?;
+        let state = self.state_if_open()?;
         state.check_may_rotate()?;
         Ok(state)
     }
 
-    /// Locks the state for the end of the session, or a commit.
-    pub(crate) fn state_for_end(&self) -> Result<StateGuard<'_>, Error> {
+    /// Locks the state, unless the head of the response was sent.
+    pub(crate) fn state_if_open(&self) -> Result<StateGuard<'_>, Error> {
         let state = self.state();
         if self.is_closed.load(Ordering::SeqCst) { Err(Error::new(ErrorKind::ResponseSent)) } else { Ok(state) }
     }
@@ -241,10 +243,10 @@ impl RequestSession {
     /// Commits the changes of the request so far.
     pub(crate) async fn commit(&self) -> Result<(), Error> {
         let failures = self.state().failures;
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn.take().await;
         // During the wait the response may have been sent, or a commit failed that dropped these changes.
         let mut guard = {
-            let mut state = self.state_for_end()?;
+            let mut state = self.state_if_open()?;
             if let Some(kind) = state.dropped.filter(|_| state.failures != failures) {
                 return Err(Error::new(kind));
             }
@@ -259,30 +261,30 @@ impl RequestSession {
 
     /// Refuses writes from now on, and returns what is left to do before the head of the response is sent.
     ///
-    /// If the handler has not `waited`, the time of the load decides about a refresh or a touch: reading the clock takes as long as a
-    /// hash, and the time has hardly changed.
+    /// Unless the handler has `waited`, the time of the load replaces a look at the clock, which takes as long as a hash.
     pub(crate) fn begin_response(&self, commit_changes: bool, waited: bool) -> ResponseStep {
         self.close();
         if !self.is_loaded() {
             return ResponseStep::Unused;
         }
         // Held until the decision, so that no other task of this request begins to commit.
-        let turn = self.turn.try_lock();
+        let turn = self.turn.try_take();
         let mut state = self.state();
         if !commit_changes {
             state.discard();
         }
-        if turn.is_err() || self.needs_finish(&state, commit_changes, waited) {
+        if turn.is_none() || self.needs_finish(&state, commit_changes, waited) {
             ResponseStep::Finish
         } else {
             ResponseStep::Update(state.response_update())
         }
     }
 
+    /// Checks whether the response must wait for the store.
     fn needs_finish(&self, state: &RequestState, commit_changes: bool, waited: bool) -> bool {
         if !state.ends.is_empty()
             || state.failed.is_some()
-            || (commit_changes && (state.stalled.is_some() || !state.changes.is_empty()))
+            || (commit_changes && (state.interrupted.is_some() || !state.changes.is_empty()))
         {
             return true;
         }
@@ -300,7 +302,7 @@ impl RequestSession {
         commit_changes: bool,
         claims_success: bool,
     ) -> (Result<(), Error>, ResponseUpdate) {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn.take().await;
         if !commit_changes {
             self.state().discard();
         }
@@ -335,7 +337,7 @@ impl RequestSession {
             }
             _ => {}
         }
-        let used = state.source.loaded().filter(|_| !state.is_use_noted).map(|loaded| (loaded, now()));
+        let used = state.source.loaded().filter(|_| !state.is_touched).map(|loaded| (loaded, now()));
         if let Some((loaded, now)) = used.filter(|(_, now)| self.is_touch_due(&state, *now)) {
             let lifetime = state.lifetime(self.config.lifetime);
             let expires_at = lifetime.expires_at(loaded.header.started_at, now);
@@ -350,7 +352,7 @@ impl RequestSession {
         match self.config.store.touch(record, touch).await {
             Ok(is_touched) => {
                 let mut state = self.state();
-                state.is_use_noted = true;
+                state.is_touched = true;
                 if is_touched {
                     self.renew_cookie(&mut state, lifetime);
                 }
@@ -377,12 +379,12 @@ impl RequestSession {
         }
     }
 
-    /// Checks whether the store must be told of the use, or the client must be sent its cookie again.
+    /// Checks whether a touch or a renewal of the cookie is due.
     fn is_touch_due(&self, state: &RequestState, now: Timestamp) -> bool {
-        let Some(loaded) = state.source.loaded().filter(|_| !state.is_use_noted) else { return false };
+        let Some(loaded) = state.source.loaded().filter(|_| !state.is_touched) else { return false };
         let Config { lifetime: default, unconfirmed, .. } = &*self.config;
         loaded.is_use_unnoted(state.lifetime(*default), now)
-            || (loaded.is_clients && loaded.is_unconfirmed(*default, *unconfirmed))
+            || (loaded.is_from_client && loaded.is_unconfirmed(*default, *unconfirmed))
             || self.has_outdated_cookie(loaded)
     }
 

@@ -22,16 +22,16 @@ pub(crate) struct RequestState {
     /// Changes that were not committed yet.
     pub(crate) changes: ChangeSet,
     /// A commit that was interrupted; whether it took effect is unknown.
-    pub(crate) stalled: Option<Box<PendingCommit>>,
-    /// Why no more can be written.
+    pub(crate) interrupted: Option<Box<PendingCommit>>,
+    /// The error of every later write.
     pub(crate) failed: Option<ErrorKind>,
-    /// The id that a new session will have, if a detached one has been told it.
+    /// The id that `detach` has reserved for the new session.
     pub(crate) new_id: Option<SessionId>,
-    /// Number of edits, so that a closure runs again if the view has changed meanwhile.
-    pub(crate) edits: u64,
+    /// Grows with every change of the view, so that a closure runs again if the view has changed meanwhile.
+    pub(crate) revision: u64,
     /// The view is the source with exactly `changes` applied, so that the first attempt of a commit need not apply them.
     pub(super) view_is_exact: bool,
-    /// The last commit that signs the session in, from its start on: it may take effect even if this request gives it up.
+    /// The latest commit that signs the session in. It may take effect even if this request abandons it.
     pub(super) sign_in_commit: Option<CommitId>,
     /// Sessions that this request has ended and the store still has.
     pub(super) ends: Vec<SessionEnd>,
@@ -39,12 +39,13 @@ pub(crate) struct RequestState {
     pub(super) generation: u32,
     pub(super) cookie: CookieUpdate,
     /// The request has ended the session of the client's own cookie.
-    pub(super) ended_clients: bool,
-    /// Number of failed commits, and the last failure: earlier changes were dropped.
+    pub(super) ended_client_session: bool,
+    /// Number of failed commits. Each dropped the changes before it.
     pub(super) failures: u32,
+    /// The error of the last failed commit.
     pub(super) dropped: Option<ErrorKind>,
     /// A commit or a touch has noted the use of the session.
-    pub(super) is_use_noted: bool,
+    pub(super) is_touched: bool,
     reads: ReadSet,
 }
 
@@ -70,19 +71,19 @@ impl RequestState {
             owner,
             authenticated_at,
             changes: ChangeSet::default(),
-            stalled: None,
+            interrupted: None,
             failed: None,
             new_id: None,
-            edits: 0,
+            revision: 0,
             view_is_exact: true,
             sign_in_commit: None,
             ends: Vec::new(),
             generation: 0,
             cookie: CookieUpdate::Keep,
-            ended_clients: false,
+            ended_client_session: false,
             failures: 0,
             dropped: None,
-            is_use_noted: false,
+            is_touched: false,
             reads: ReadSet::default(),
         }
     }
@@ -113,8 +114,8 @@ impl RequestState {
 
     /// Writes a value.
     pub(crate) fn put(&mut self, frame: Frame, limit: usize) -> Result<(), Error> {
-        let read = self.reads.remove(frame.key());
         self.view.put(frame.clone(), limit)?;
+        let read = self.reads.remove(frame.key());
         self.record(Change::Put { frame, read });
         Ok(())
     }
@@ -128,7 +129,7 @@ impl RequestState {
 
     /// Adds a change that the view already shows.
     pub(crate) fn record(&mut self, change: Change) {
-        self.edits += 1;
+        self.revision += 1;
         match &change {
             Change::Put { .. } | Change::Create => {}
             Change::Remove(key) | Change::Update { key, .. } => {
@@ -150,13 +151,13 @@ impl RequestState {
         self.authenticated_at = Some(now);
         self.changes.rotate = false;
         self.changes.sign_in = Some(SignIn { owner, at: now, after: self.changes.values.len(), again: false });
-        self.edits += 1;
+        self.revision += 1;
     }
 
     /// Signs in again as the present owner.
     pub(crate) fn reauthenticate(&mut self, now: Timestamp) -> Result<(), Error> {
         let owner = self.owner.clone().ok_or_else(|| Error::new(ErrorKind::NotSignedIn))?;
-        // After a sign-in of this request it is still that sign-in.
+        // If this request also signed in, a new session may still start.
         let again = self.changes.sign_in.is_none();
         self.sign_in(&owner, now);
         if let Some(sign_in) = &mut self.changes.sign_in {
@@ -170,14 +171,14 @@ impl RequestState {
         let next =
             if matches!(self.source, SessionSource::Retired) { SessionSource::Retired } else { SessionSource::New };
         let ended = std::mem::replace(self, Self::new(next));
-        self.edits = ended.edits + 1;
+        self.revision = ended.revision + 1;
         self.generation = ended.generation + 1;
         self.failed = ended.failed;
         self.failures = ended.failures;
         self.dropped = ended.dropped;
         self.ends = ended.ends;
-        self.ended_clients = ended.ended_clients;
-        if self.ended_clients {
+        self.ended_client_session = ended.ended_client_session;
+        if self.ended_client_session {
             self.cookie = CookieUpdate::Clear;
         }
         match ended.source {
@@ -187,38 +188,39 @@ impl RequestState {
             SessionSource::Promised(promised) => self.ends.push(SessionEnd::from_promised(promised, reason)),
             SessionSource::New | SessionSource::Retired => {}
         }
-        // Run before that one, which may belong to another request by now.
-        if let Some(stalled) = ended.stalled {
-            self.end_created(&stalled);
+        // Pushed last and so run first: it must not depend on the other end, which may fail.
+        if let Some(interrupted) = ended.interrupted {
+            self.end_created(&interrupted);
         }
     }
 
-    /// Ends a session that a commit has created, or may have, and that no client will be told of.
+    /// Ends a session that a commit may have created, whose token no client will receive.
     pub(super) fn end_created(&mut self, commit: &PendingCommit) {
         if let Some(id) = commit.may_have_created() {
-            self.ends.push(SessionEnd::from_unknown(id));
+            let owner = commit.changes.sign_in.as_ref().map(|sign_in| Arc::clone(&sign_in.owner));
+            self.ends.push(SessionEnd::from_unknown(id, owner));
         }
     }
 
     /// Drops what was not committed.
     pub(crate) fn discard(&mut self) {
         self.changes = ChangeSet::default();
-        self.stalled = None;
+        self.interrupted = None;
         (self.view, self.owner, self.authenticated_at) = values_of(&self.source);
         self.view_is_exact = true;
-        self.edits += 1;
+        self.revision += 1;
     }
 
     /// Continues from a newer record of the session.
     pub(super) fn rebase(&mut self, mut loaded: LoadedRecord) {
         if let Some(before) = self.source.loaded() {
             self.reads.mark_outdated(&before.data, &loaded.data);
-            loaded.is_clients = before.is_clients && before.record.id() == loaded.record.id();
+            loaded.is_from_client = before.is_from_client && before.record.id() == loaded.record.id();
         }
         self.source = SessionSource::Loaded(loaded);
         // The id belongs to this session and to none that follows it.
         self.new_id = None;
-        self.edits += 1;
+        self.revision += 1;
         if self.changes.is_empty() {
             (self.view, self.owner, self.authenticated_at) = values_of(&self.source);
             self.view_is_exact = true;
@@ -228,7 +230,7 @@ impl RequestState {
     }
 
     pub(super) fn response_update(&self) -> ResponseUpdate {
-        ResponseUpdate { cookie: self.cookie.clone(), ended_clients: self.ended_clients }
+        ResponseUpdate { cookie: self.cookie.clone(), ended_client_session: self.ended_client_session }
     }
 
     /// Returns the lifetime of the session: set by this request, stored, or the default.

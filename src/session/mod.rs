@@ -31,7 +31,7 @@ use crate::record::{NOTES_KEY, decode, encode};
 use crate::request::{RequestSession, RequestState};
 use crate::token::SessionId;
 
-/// Most runs of a closure that changes the session that it runs on, which would otherwise never end.
+/// Maximum number of runs of one closure: one that changes its own session would never end.
 const MAX_CLOSURE_RUNS: usize = 100;
 
 /// Most notes of a session.
@@ -98,7 +98,7 @@ impl<M> Session<M> {
         value.map(|value| decode(key, value.as_bytes())).transpose()
     }
 
-    /// Writes a value. Of two writes of one key the later stays.
+    /// Writes a value. The last write to a key wins.
     ///
     /// To change a value depending on what it was, use [`update`](Session::update): an `insert` of a value that this request has
     /// read overwrites what another request has written in between. The layer reports that as an event, and refuses it under
@@ -118,6 +118,9 @@ impl<M> Session<M> {
     }
 
     /// Removes a value; returns whether there was one.
+    ///
+    /// If the key has no value in this session as loaded, nothing is written: a value that another request inserts meanwhile
+    /// stays.
     ///
     /// # Errors
     ///
@@ -212,7 +215,7 @@ impl<M> Session<M> {
 
     /// Removes a value, [commits](Session::commit), and returns the value.
     ///
-    /// Of several requests one gets the value. If there was none when the session was loaded, nothing is written. The call also
+    /// Exactly one of several concurrent requests gets the value. If there was none when the session was loaded, nothing is written. The call also
     /// commits everything that was written before; the status of the response does not undo it.
     ///
     /// # Errors
@@ -237,13 +240,13 @@ impl<M> Session<M> {
     fn apply(&self, change: Change) -> Result<(), Error> {
         let limit = self.request.config().size_limit;
         for _ in 0..MAX_CLOSURE_RUNS {
-            let (mut view, edits) = {
+            let (mut view, revision) = {
                 let state = self.request.state_for_write()?;
-                (state.view.clone(), state.edits)
+                (state.view.clone(), state.revision)
             };
             change.apply(&mut view, limit)?;
             let mut state = self.request.state_for_write()?;
-            if state.edits == edits {
+            if state.revision == revision {
                 state.view = view;
                 state.record(change);
                 return Ok(());
@@ -302,7 +305,7 @@ impl<M> Session<M> {
         }
     }
 
-    /// Checks whether the client sent no live session and this request has committed none.
+    /// Checks whether the session is not stored yet.
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.id().is_none()
@@ -410,7 +413,7 @@ impl<M> Session<M> {
     ///
     /// [`ResponseSent`](ErrorKind::ResponseSent) after the head of the response was sent.
     pub fn end(&self) -> Result<(), Error> {
-        self.request.state_for_end()?.end(EndReason::SignedOut);
+        self.request.state_if_open()?.end(EndReason::SignedOut);
         Ok(())
     }
 
@@ -429,7 +432,7 @@ impl<M> Session<M> {
         state.check_writable()?;
         if state.source.loaded().is_some() && state.changes.sign_in.is_none() {
             state.changes.rotate = true;
-            state.edits += 1;
+            state.revision += 1;
         }
         Ok(())
     }
@@ -444,7 +447,7 @@ impl<M> Session<M> {
         lifetime.check().map_err(|error| Error::with_source(ErrorKind::InvalidLifetime, error))?;
         let mut state = self.request.state_for_write()?;
         state.changes.lifetime = Some(Box::new(lifetime));
-        state.edits += 1;
+        state.revision += 1;
         Ok(())
     }
 }
@@ -468,7 +471,7 @@ impl<M> Session<M> {
     ///   another request has written meanwhile.
     /// - [`Detached`](ErrorKind::Detached): a detached session cannot create a session.
     pub async fn commit(&self) -> Result<(), Error> {
-        if let Some(kind) = self.request.state_for_end()?.failed {
+        if let Some(kind) = self.request.state_if_open()?.failed {
             return Err(Error::new(kind));
         }
         self.request.commit().await?;
@@ -503,7 +506,7 @@ impl<M> Session<M> {
         let mut state = self.request.state();
         let signs_in = state.changes.sign_in.is_some();
         let source = match &state.source {
-            SessionSource::Loaded(loaded) if !state.changes.is_empty() || state.stalled.is_some() => {
+            SessionSource::Loaded(loaded) if !state.changes.is_empty() || state.interrupted.is_some() => {
                 let epoch = loaded.header.epoch + u64::from(signs_in && loaded.record.owner().is_none());
                 let id = *loaded.record.id();
                 SessionSource::Promised(PromisedSession { id, epoch, owner: state.owner.clone() })
@@ -530,7 +533,7 @@ impl<M> Session<M> {
     /// [`Ended`](ErrorKind::Ended) if the session was ended, [`Superseded`](ErrorKind::Superseded) if it changed hands, and
     /// those of [`commit`](Session::commit).
     pub async fn reload(&self) -> Result<(), Error> {
-        drop(self.request.state_for_end()?);
+        drop(self.request.state_if_open()?);
         self.request.commit().await?;
         let promised = match &self.request.state().source {
             SessionSource::Loaded(loaded) => PromisedSession::from(loaded),

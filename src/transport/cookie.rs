@@ -54,32 +54,20 @@ impl CookieOptions {
         self.check_scope()?;
         let insecure = !self.secure;
         if insecure && self.same_site == SameSite::None {
-            return Err(ConfigError::new(
-                ConfigErrorKind::Cookie,
-                "SameSite=None requires Secure: user agents reject the cookie without it",
-            ));
+            return refused("SameSite=None requires Secure: user agents reject the cookie without it");
         }
         if insecure && self.partitioned {
-            return Err(ConfigError::new(
-                ConfigErrorKind::Cookie,
-                "Partitioned requires Secure: user agents reject the cookie without it",
-            ));
+            return refused("Partitioned requires Secure: user agents reject the cookie without it");
         }
         if self.http_prefix && (insecure || !self.http_only) {
-            return Err(ConfigError::new(
-                ConfigErrorKind::Cookie,
-                "the Http prefix requires Secure and HttpOnly: user agents reject the cookie without them",
-            ));
+            return refused("the Http prefix requires Secure and HttpOnly: user agents reject the cookie without them");
         }
         let mut template = self.render();
         if let Some(keys) = self.keys {
             template.cipher = Some(keys.build(&template.name)?);
         }
         if template.name.len() + template.value_length() > MAX_COOKIE_LENGTH {
-            return Err(ConfigError::new(
-                ConfigErrorKind::Cookie,
-                "cookie name and value exceed 4,096 bytes; choose a shorter name (RFC 6265bis §5.6)",
-            ));
+            return refused("cookie name and value exceed 4,096 bytes; choose a shorter name (RFC 6265bis §5.6)");
         }
         Ok(template)
     }
@@ -87,19 +75,13 @@ impl CookieOptions {
     fn check_name(&self) -> Result<(), ConfigError> {
         let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         if self.name.is_empty() || !self.name.bytes().all(is_token) {
-            return Err(ConfigError::new(
-                ConfigErrorKind::Cookie,
-                format!("cookie name {:?} is not a token (RFC 9110 §5.6.2)", self.name),
-            ));
+            return refused(format!("cookie name {:?} is not a token (RFC 9110 §5.6.2)", self.name));
         }
         let lower = self.name.to_ascii_lowercase();
         if ["__host-", "__secure-", "__http-", "__host-http-"].iter().any(|prefix| lower.starts_with(prefix)) {
-            return Err(ConfigError::new(
-                ConfigErrorKind::Cookie,
-                format!(
-                    "cookie name {:?} has a prefix; leave it out, the layer adds the one that the attributes allow",
-                    self.name
-                ),
+            return refused(format!(
+                "cookie name {:?} has a prefix; leave it out, the layer adds the one that the attributes allow",
+                self.name
             ));
         }
         Ok(())
@@ -108,27 +90,18 @@ impl CookieOptions {
     fn check_scope(&self) -> Result<(), ConfigError> {
         let is_printable = |byte: u8| (0x20..0x7f).contains(&byte) && byte != b';';
         if !self.path.starts_with('/') || !self.path.bytes().all(is_printable) {
-            return Err(ConfigError::new(
-                ConfigErrorKind::Cookie,
-                format!(
-                    "cookie path {:?} must start with a slash and contain neither semicolons nor control characters",
-                    self.path
-                ),
+            return refused(format!(
+                "cookie path {:?} must start with a slash and contain neither semicolons nor control characters",
+                self.path
             ));
         }
         let is_host = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
         let domain = self.domain.as_deref();
         if domain.is_some_and(|domain| domain.is_empty() || !domain.bytes().all(is_host)) {
-            return Err(ConfigError::new(
-                ConfigErrorKind::Cookie,
-                format!("cookie domain {:?} is not a host name", self.domain),
-            ));
+            return refused(format!("cookie domain {:?} is not a host name", self.domain));
         }
         if self.path.len() > MAX_ATTRIBUTE_LENGTH || domain.is_some_and(|domain| domain.len() > MAX_ATTRIBUTE_LENGTH) {
-            return Err(ConfigError::new(
-                ConfigErrorKind::Cookie,
-                "cookie attribute exceeds 1,024 bytes; user agents ignore it",
-            ));
+            return refused("cookie attribute exceeds 1,024 bytes; user agents ignore it");
         }
         Ok(())
     }
@@ -162,6 +135,10 @@ impl CookieOptions {
         let removal = header_value(cookie.to_string());
         CookieTemplate { name, attributes, removal, cipher: None }
     }
+}
+
+fn refused<T>(reason: impl Into<Box<str>>) -> Result<T, ConfigError> {
+    Err(ConfigError::new(ConfigErrorKind::Cookie, reason))
 }
 
 /// The session cookie, except for its value and `Max-Age`.

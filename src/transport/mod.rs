@@ -45,7 +45,7 @@ impl Transport {
     }
 
     /// Returns the cookie or header name that both layers use, if they share one.
-    pub(crate) fn conflict<'a>(&'a self, other: &Self) -> Option<&'a str> {
+    pub(crate) fn shared_name<'a>(&'a self, other: &Self) -> Option<&'a str> {
         let cookie = self.cookie.name();
         if !self.without_cookie && !other.without_cookie && cookie == other.cookie.name() {
             return Some(cookie);

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
+use futures_util::StreamExt;
 use http::StatusCode;
 use sessile::Session;
 use support::race::{Answer, World};
@@ -156,4 +157,26 @@ async fn tasks_of_a_request_commit_when_others_are_dropped() {
         let stored = world.read::<u32>(&token, "n").await;
         assert_eq!(stored, Some(started.load(Ordering::SeqCst)), "seed {seed}");
     }
+}
+
+/// Of two concurrent commits one is no longer polled while it waits; the handler's next commit does not wait for it.
+#[tokio::test]
+async fn unpolled_commit_does_not_block_its_request() {
+    let world = World::new();
+    let token = world.begin().await;
+    world.faults.pend(2);
+    let handler = |session: Session| async move {
+        let counts = futures_util::stream::iter(0..6).map(|_| session.update_now("n", |n: &mut u32| *n += 1));
+        let mut counts = counts.buffer_unordered(2);
+        while let Some(counted) = counts.next().await {
+            counted?;
+            // Here the stream is not polled, and one of its commits may be waiting for its turn.
+            session.insert("last", &1)?;
+            session.commit().await?;
+        }
+        Ok(())
+    };
+    world.send(&token, handler).await.assert_silent(StatusCode::OK);
+    world.faults.heal();
+    assert_eq!(world.read::<u32>(&token, "n").await, Some(6));
 }

@@ -5,6 +5,7 @@
 use crate::support;
 
 use http::StatusCode;
+use sessile::ErrorKind;
 use sessile::event::EventKind;
 use support::race::{Answer, World};
 use support::store::Gate;
@@ -237,4 +238,26 @@ async fn reading_a_key_after_clear_is_no_stale_read() {
     slow.assert_silent(StatusCode::OK);
     assert_eq!(world.events.count(EventKind::Conflict), 0);
     assert_eq!(world.read::<String>(&token, "theme").await.as_deref(), Some("slow"));
+}
+
+/// An insert that exceeds the size limit fails; a smaller one of the same stale value is still a conflict.
+#[tokio::test]
+async fn strict_writes_refuse_a_stale_insert_after_a_failed_one() {
+    let world = World::with(|layer| layer.with_strict_writes(true).with_size_limit(1_000));
+    let token = world.begin().await;
+    world.insert(&token, "theme", "old").await.assert_ok();
+    let gate = Gate::new();
+    let handler_gate = gate.clone();
+    let slow = world.spawn(&token, move |session| async move {
+        session.get::<String>("theme")?;
+        let refused = session.insert("theme", &"x".repeat(2_000)).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::TooLarge);
+        handler_gate.wait().await;
+        session.insert("theme", "slow")
+    });
+    gate.reached().await;
+    world.insert(&token, "theme", "quick").await.assert_ok();
+    gate.release();
+    slow.await.unwrap().assert_silent(StatusCode::CONFLICT);
+    assert_eq!(world.read::<String>(&token, "theme").await.as_deref(), Some("quick"));
 }

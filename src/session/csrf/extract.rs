@@ -13,7 +13,7 @@ use crate::session::extract::handle;
 /// The header in which a script sends a token.
 const HEADER: &str = "x-csrf-token";
 
-/// The session of a request whose header `X-CSRF-Token` has a token of it. Derefs to [`Session`].
+/// A session whose request has a valid `X-CSRF-Token` header. Derefs to [`Session`].
 ///
 /// For handlers that scripts call. Rejects with 403 if the token is missing or belongs to another session, and otherwise as
 /// [`Session`] does. [`CsrfForm`](super::CsrfForm) takes the token of a form, and [`CsrfLayer`](super::CsrfLayer) protects all

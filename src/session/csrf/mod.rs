@@ -114,7 +114,7 @@ impl<M> Session<M> {
         state.check_writable()?;
         match &state.source {
             SessionSource::Loaded(_) => {
-                Ok(state.changes.rotate || state.changes.sign_in.is_some() || state.stalled.is_some())
+                Ok(state.changes.rotate || state.changes.sign_in.is_some() || state.interrupted.is_some())
             }
             SessionSource::Promised(_) => Err(Error::new(ErrorKind::Detached)),
             SessionSource::New | SessionSource::Retired => {
