@@ -143,15 +143,16 @@ impl RequestSession {
 
     /// Loads the session, once for the request.
     pub(crate) async fn load(&self) -> Result<(), Error> {
-        if !self.is_loaded() {
-            let _turn = self.turn.take().await;
-            self.load_in_turn().await?;
+        if self.is_loaded() {
+            return Ok(());
         }
-        Ok(())
+        match self.turn.take_unless(|| self.is_loaded()).await {
+            Some(_turn) => self.load_in_turn().await,
+            None => Ok(()),
+        }
     }
 
     async fn load_in_turn(&self) -> Result<(), Error> {
-        // Another task of the request may have loaded it during the wait for the turn.
         if self.is_loaded() {
             return Ok(());
         }

@@ -22,12 +22,20 @@ pub(super) struct Turn<'a>(&'a TurnLock);
 impl TurnLock {
     /// Waits until no other task of the request has the turn.
     pub(super) async fn take(&self) -> Turn<'_> {
+        self.take_unless(|| false).await.expect("the turn is taken at the end")
+    }
+
+    /// Waits for the turn; `None` once `is_done`, even if another task has the turn.
+    pub(super) async fn take_unless(&self, is_done: impl Fn() -> bool) -> Option<Turn<'_>> {
         loop {
-            // Registered before the check, so that a release in between is not missed.
+            // Registered before the checks, so that a release in between is not missed.
             let mut released = pin!(self.released.notified());
             released.as_mut().enable();
+            if is_done() {
+                return None;
+            }
             if let Some(turn) = self.try_take() {
-                return turn;
+                return Some(turn);
             }
             released.await;
         }
@@ -35,7 +43,8 @@ impl TurnLock {
 
     /// Takes the turn if no other task of the request has it.
     pub(super) fn try_take(&self) -> Option<Turn<'_>> {
-        (!self.is_taken.swap(true, Ordering::SeqCst)).then_some(Turn(self))
+        // Lazily: a turn that is created and dropped releases that of another task.
+        (!self.is_taken.swap(true, Ordering::SeqCst)).then(|| Turn(self))
     }
 }
 
