@@ -13,21 +13,11 @@ use super::fixture::{Fixture, Task};
 /// A fixture with the store that it opened for one rule.
 pub(super) struct Opened<'a, F: Fixture> {
     pub(super) fixture: &'a F,
-    store: Arc<F::Store>,
-}
-
-impl<'a, F: Fixture> Opened<'a, F> {
-    pub(super) async fn open(fixture: &'a F) -> Self {
-        Self { fixture, store: Arc::new(fixture.open().await) }
-    }
-
-    pub(super) fn store(&self) -> Connection {
-        Connection::new(Arc::clone(&self.store), self.fixture.has_owners())
-    }
+    pub(super) store: Arc<F::Store>,
 }
 
 /// Object-safe twin of [`Fixture`], so that the rules are compiled once for all stores.
-pub(super) trait ErasedFixture: Sync {
+pub(super) trait ErasedFixture: Send + Sync {
     fn another(&self) -> BoxFuture<'_, Connection>;
     fn spawn(&self, task: Task);
     fn advance(&self, by: Duration) -> BoxFuture<'_, ()>;

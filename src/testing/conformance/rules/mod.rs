@@ -1,4 +1,4 @@
-//! The rules of the contract. Each is a function of its name, in the module that the [list] gives.
+//! The rules of the contract. Each is a function in the module that the [list] gives.
 
 mod delete;
 mod expiry;
@@ -20,9 +20,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::RwLock;
 
 use super::fixture::Fixture;
-use super::opened::Opened;
 use super::probe::Probe;
-use super::verdict::{Checked, Verdict};
+use super::verdict::{Checked, Failed, Verdict};
 
 /// One rule of the contract of a [`Store`](crate::store::Store).
 #[derive(Clone, Copy)]
@@ -83,8 +82,7 @@ impl Rule {
         } else {
             _read = ALONE.read().await;
         }
-        let opened = Opened::open(fixture).await;
-        let probe = Probe::new(&opened).await;
+        let probe = Probe::open(fixture).await;
         if let Some(reason) = self.needs.missing(&probe) {
             return Verdict::NotApplicable(reason.into());
         }
@@ -92,7 +90,7 @@ impl Rule {
         let _ = AssertUnwindSafe(probe.clean_up()).catch_unwind().await;
         match checked {
             Ok(Ok(())) => Verdict::Kept,
-            Ok(Err(verdict)) => verdict,
+            Ok(Err(Failed(verdict))) => verdict,
             Err(payload) => {
                 let text = payload.downcast_ref::<String>().map(String::as_str);
                 let text = text.or_else(|| payload.downcast_ref::<&str>().copied());

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use crate::record::Record;
 use crate::store::{Expected, Outcome, Touch};
 use crate::testing::conformance::connection::{Connection, differences, version_of};
-use crate::testing::conformance::probe::{LONG, Probe, next};
+use crate::testing::conformance::probe::{LONG, Probe, changed, next};
 use crate::testing::conformance::verdict::{Checked, broken, ensure};
 
 pub(super) async fn each_version_is_written_by_one(probe: &Probe<'_>) -> Checked {
@@ -62,11 +62,11 @@ pub(super) async fn one_of_many_creators_writes(probe: &Probe<'_>) -> Checked {
 pub(super) async fn one_of_many_deletes_returns_true(probe: &Probe<'_>) -> Checked {
     let connections = [probe.store.clone(), probe.another().await];
     for _ in 0..5 {
-        let record = probe.stored_for(&probe.owner("user:1")).await?;
+        let record = probe.owned().await?;
         let deletes = (0..20).map(|delete| {
             let (store, record) = (connections[delete % 2].clone(), record.clone());
             // Some callers know the owner, and some do not.
-            async move { store.delete(record.id(), record.owner().filter(|_| delete % 3 > 0)).await }
+            async move { Ok(store.delete(record.id(), record.owner().filter(|_| delete % 3 > 0)).await?) }
         });
         let answers = probe.at_once(deletes).await?;
         let deleted = answers.iter().filter(|deleted| **deleted).count();
@@ -91,7 +91,7 @@ where
     let calls = records.iter().enumerate().flat_map(|(place, record)| {
         let (store, id) = (there.clone(), *record.id());
         let call: Call<bool> = call(probe.store.clone(), record.clone()).map(|done| done.map(|()| true)).boxed();
-        let delete: Call<bool> = async move { store.delete(&id, None).await }.boxed();
+        let delete: Call<bool> = async move { Ok(store.delete(&id, None).await?) }.boxed();
         // The call that starts first has an advantage, so the order alternates.
         if place % 2 == 0 { [call, delete] } else { [delete, call] }
     });
@@ -107,14 +107,19 @@ where
 pub(super) async fn a_set_during_a_delete_revives_nothing(probe: &Probe<'_>) -> Checked {
     let set = |store: Connection, record: Record| async move {
         // Written before the delete or refused after it: both are right.
-        store.set(&next(&record, |_| {}), Expected::Version(record.version())).await.map(|_| ())
+        let _ = store.set(&next(&record, |_| {}), Expected::Version(record.version())).await?;
+        Ok(())
     };
     during_a_delete(probe, set).await
 }
 
 pub(super) async fn a_touch_during_a_delete_revives_nothing(probe: &Probe<'_>) -> Checked {
     let touch = probe.touch_after(60);
-    during_a_delete(probe, move |store, record| async move { store.touch(&record, touch).await.map(|_| ()) }).await
+    let touch = move |store: Connection, record: Record| async move {
+        store.touch(&record, touch).await?;
+        Ok(())
+    };
+    during_a_delete(probe, touch).await
 }
 
 /// Rounds of a few calls each. All calls of a round start together, so that they meet however threads are scheduled.
@@ -173,7 +178,7 @@ pub(super) async fn touches_during_sets_undo_no_set(probe: &Probe<'_>) -> Checke
 }
 
 pub(super) async fn a_get_during_sets_sees_a_whole_record(probe: &Probe<'_>) -> Checked {
-    let (there, owner) = (probe.another().await, probe.owner("user"));
+    let (there, owner) = (probe.another().await, probe.owner.clone());
     let mut record = whole(&probe.record(|_| {}), &owner);
     probe.store.create(&record).await?;
     for _ in 0..ROUNDS {
@@ -200,8 +205,8 @@ pub(super) async fn a_get_during_sets_sees_a_whole_record(probe: &Probe<'_>) -> 
 /// Returns the record with an owner and a state that follow from its version.
 fn whole(record: &Record, owner: &str) -> Record {
     let version = version_of(record);
-    let mut parts = record.clone().into_parts();
-    parts.owner = Some(format!("{owner}:{version}").into());
-    parts.state = version.to_be_bytes().repeat(500 + usize::from(version.to_le_bytes()[0])).into();
-    Record::from_parts(parts)
+    changed(record, |parts| {
+        parts.owner = Some(format!("{owner}:{version}").into());
+        parts.state = version.to_be_bytes().repeat(500 + usize::from(version.to_le_bytes()[0])).into();
+    })
 }
