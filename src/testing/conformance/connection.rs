@@ -97,19 +97,12 @@ impl Connection {
         let mut due: Vec<&Record> = due.into_iter().collect();
         due.sort_unstable_by_key(|record| *record.id());
         let seen = self.owned_by(owner).await?;
-        if !seen.iter().map(Record::id).eq(due.iter().map(|record| record.id())) {
-            let missing = due.iter().filter(|due| !seen.iter().any(|seen| seen.id() == due.id())).count();
-            let extra = seen.iter().filter(|seen| !due.iter().any(|due| seen.id() == due.id())).count();
-            let order = if missing + extra == 0 { ", in the wrong order or repeated" } else { "" };
-            let (listed, due) = (seen.len(), due.len());
-            return broken(format!(
-                "owned_by listed {listed} sessions instead of {due}: {missing} missing, {extra} unexpected{order}"
-            ));
-        }
-        for (seen, due) in seen.iter().zip(due) {
-            ensure(seen == due, || format!("owned_by listed a different record: {}", differences(seen, due)))?;
-        }
-        Ok(())
+        let right = seen.iter().zip(&due).take_while(|(seen, due)| seen == *due).count();
+        ensure(right == seen.len() && right == due.len(), || {
+            let wrong = seen.get(right).zip(due.get(right)).map(|(seen, due)| differences(seen, due));
+            let (listed, due, wrong) = (seen.len(), due.len(), wrong.unwrap_or_default());
+            format!("owned_by listed {listed} sessions instead of {due}, the first {right} of them right; {wrong}")
+        })
     }
 }
 

@@ -85,7 +85,6 @@
 
 mod connection;
 mod fixture;
-mod opened;
 mod probe;
 mod report;
 mod rules;

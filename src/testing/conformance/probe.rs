@@ -7,8 +7,7 @@ use time::OffsetDateTime;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::connection::{Connection, version_of};
-use super::fixture::Fixture;
-use super::opened::{ErasedFixture, Opened};
+use super::fixture::{ErasedFixture, Fixture, Opened};
 use super::verdict::{Checked, broken, ensure};
 use crate::clock::Timestamp;
 use crate::record::{Record, RecordParts, Version};
@@ -26,7 +25,7 @@ const MARGIN: Duration = Duration::from_millis(250);
 
 /// The store and surroundings of one rule.
 pub(super) struct Probe<'a> {
-    fixture: Box<dyn ErasedFixture + 'a>,
+    pub(super) fixture: Box<dyn ErasedFixture + 'a>,
     pub(super) store: Connection,
     /// Start of the rule by the store's clock, to the millisecond.
     pub(super) now: OffsetDateTime,
@@ -55,15 +54,6 @@ impl<'a> Probe<'a> {
             largest_state: fixture.largest_state(),
             ids: Mutex::default(),
         }
-    }
-
-    /// Opens a second connection to the store's data.
-    pub(super) async fn another(&self) -> Connection {
-        self.fixture.another().await
-    }
-
-    pub(super) fn round_trips(&self) -> Option<u64> {
-        self.fixture.round_trips()
     }
 
     /// Returns a new record with a long life.

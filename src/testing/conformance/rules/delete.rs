@@ -93,7 +93,7 @@ pub(super) async fn delete_with_a_wrong_owner_removes_the_record(probe: &Probe<'
 }
 
 pub(super) async fn another_connection_sees_a_delete(probe: &Probe<'_>) -> Checked {
-    let (here, there) = (&probe.store, probe.another().await);
+    let (here, there) = (&probe.store, probe.fixture.another().await);
     for _ in 0..TRIES {
         let record = probe.stored(|_| {}).await?;
         there.holds(&record).await?;

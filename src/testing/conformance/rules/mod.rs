@@ -125,7 +125,9 @@ impl Needs {
             Self::Owners => (!probe.has_owners, "the store has no index of owners"),
             Self::NoOwners => (probe.has_owners, "the store has an index of owners"),
             Self::Sweeps => (!probe.sweeps, "the store expires records by itself"),
-            Self::RoundTrips => (probe.round_trips().is_none(), "the fixture cannot count the store's round trips"),
+            Self::RoundTrips => {
+                (probe.fixture.round_trips().is_none(), "the fixture cannot count the store's round trips")
+            }
         };
         missing.then_some(reason)
     }

@@ -172,7 +172,7 @@ pub(super) async fn owned_by_is_exact_after_concurrent_sets(probe: &Probe<'_>) -
 }
 
 pub(super) async fn another_connection_lists_the_owners_sessions(probe: &Probe<'_>) -> Checked {
-    let (here, there) = (&probe.store, probe.another().await);
+    let (here, there) = (&probe.store, probe.fixture.another().await);
     let owner = &probe.owner;
     for _ in 0..TRIES {
         there.lists(owner, []).await?;

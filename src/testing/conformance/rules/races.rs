@@ -12,7 +12,7 @@ use crate::testing::conformance::verdict::{Checked, broken, ensure};
 pub(super) async fn each_version_is_written_by_one(probe: &Probe<'_>) -> Checked {
     const WRITERS: u32 = 200;
     let record = probe.stored(|_| {}).await?;
-    let connections = [probe.store.clone(), probe.another().await];
+    let connections = [probe.store.clone(), probe.fixture.another().await];
     let writers = (0..WRITERS).map(|writer| {
         let (store, id) = (connections[usize::from(writer % 2 == 1)].clone(), *record.id());
         async move {
@@ -43,7 +43,7 @@ pub(super) async fn each_version_is_written_by_one(probe: &Probe<'_>) -> Checked
 }
 
 pub(super) async fn one_of_many_creators_writes(probe: &Probe<'_>) -> Checked {
-    let connections = [probe.store.clone(), probe.another().await];
+    let connections = [probe.store.clone(), probe.fixture.another().await];
     for _ in 0..3 {
         let record = probe.record(|_| {});
         let creators = (0..50).map(|creator| {
@@ -60,7 +60,7 @@ pub(super) async fn one_of_many_creators_writes(probe: &Probe<'_>) -> Checked {
 }
 
 pub(super) async fn one_of_many_deletes_returns_true(probe: &Probe<'_>) -> Checked {
-    let connections = [probe.store.clone(), probe.another().await];
+    let connections = [probe.store.clone(), probe.fixture.another().await];
     for _ in 0..5 {
         let record = probe.owned().await?;
         let deletes = (0..20).map(|delete| {
@@ -83,7 +83,7 @@ async fn during_a_delete<C>(probe: &Probe<'_>, call: impl Fn(Connection, Record)
 where
     C: Future<Output = Checked> + Send + 'static,
 {
-    let there = probe.another().await;
+    let there = probe.fixture.another().await;
     let mut records = Vec::new();
     for _ in 0..40 {
         records.push(probe.stored(|_| {}).await?);
@@ -154,7 +154,7 @@ where
 }
 
 pub(super) async fn touches_during_sets_undo_no_set(probe: &Probe<'_>) -> Checked {
-    let there = probe.another().await;
+    let there = probe.fixture.another().await;
     let mut record = probe.stored(|_| {}).await?;
     for _ in 0..ROUNDS {
         let touches = |mut current: Record| {
@@ -178,7 +178,7 @@ pub(super) async fn touches_during_sets_undo_no_set(probe: &Probe<'_>) -> Checke
 }
 
 pub(super) async fn a_get_during_sets_sees_a_whole_record(probe: &Probe<'_>) -> Checked {
-    let (there, owner) = (probe.another().await, probe.owner.clone());
+    let (there, owner) = (probe.fixture.another().await, probe.owner.clone());
     let mut record = whole(&probe.record(|_| {}), &owner);
     probe.store.create(&record).await?;
     for _ in 0..ROUNDS {

@@ -10,9 +10,9 @@ async fn costs_one<T, E>(probe: &Probe<'_>, name: &str, call: impl Future<Output
 where
     Failed: From<E>,
 {
-    let before = probe.round_trips();
+    let before = probe.fixture.round_trips();
     call.await?;
-    let cost = probe.round_trips().zip(before).map(|(after, before)| after - before);
+    let cost = probe.fixture.round_trips().zip(before).map(|(after, before)| after - before);
     ensure(cost == Some(1), || format!("{name} cost {cost:?} round trips"))
 }
 

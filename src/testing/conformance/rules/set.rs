@@ -125,7 +125,7 @@ pub(super) async fn records_are_independent(probe: &Probe<'_>) -> Checked {
 }
 
 pub(super) async fn another_connection_sees_a_set(probe: &Probe<'_>) -> Checked {
-    let (here, there) = (&probe.store, probe.another().await);
+    let (here, there) = (&probe.store, probe.fixture.another().await);
     let mut record = probe.stored(|_| {}).await?;
     there.holds(&record).await?;
     for _ in 0..TRIES {
@@ -138,7 +138,7 @@ pub(super) async fn another_connection_sees_a_set(probe: &Probe<'_>) -> Checked 
 }
 
 pub(super) async fn a_set_by_another_connection_counts(probe: &Probe<'_>) -> Checked {
-    let (here, there) = (&probe.store, probe.another().await);
+    let (here, there) = (&probe.store, probe.fixture.another().await);
     let mut record = probe.stored(|_| {}).await?;
     there.refuses(&record, Expected::Absent).await?;
     for _ in 0..TRIES {

@@ -95,7 +95,7 @@ pub(super) async fn touch_after_a_change_of_owner_does_nothing(probe: &Probe<'_>
 }
 
 pub(super) async fn another_connection_sees_a_touch(probe: &Probe<'_>) -> Checked {
-    let (here, there) = (&probe.store, probe.another().await);
+    let (here, there) = (&probe.store, probe.fixture.another().await);
     let mut record = probe.stored(|_| {}).await?;
     there.holds(&record).await?;
     for number in 1..=TRIES {
