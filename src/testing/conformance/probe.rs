@@ -78,6 +78,11 @@ impl<'a> Probe<'a> {
         Ok(record)
     }
 
+    /// Writes a new record of this owner.
+    pub(super) async fn stored_for(&self, owner: &str) -> Checked<Record> {
+        self.stored(|parts| parts.owner = Some(owner.into())).await
+    }
+
     /// Writes a new record of the rule's owner.
     pub(super) async fn owned(&self) -> Checked<Record> {
         self.stored_for(&self.owner).await
@@ -86,11 +91,6 @@ impl<'a> Probe<'a> {
     /// Checks that the rule's owner has exactly these sessions.
     pub(super) async fn lists<'r>(&self, due: impl IntoIterator<Item = &'r Record>) -> Checked {
         self.store.lists(&self.owner, due).await
-    }
-
-    /// Writes a new record of this owner.
-    pub(super) async fn stored_for(&self, owner: &str) -> Checked<Record> {
-        self.stored(|parts| parts.owner = Some(owner.into())).await
     }
 
     /// Writes the [next] version over a stored record.
@@ -103,6 +103,14 @@ impl<'a> Probe<'a> {
     /// Writes the next version over a stored record, with another owner.
     pub(super) async fn given_to(&self, record: &Record, owner: Option<&str>) -> Checked<Record> {
         self.replaced(record, |parts| parts.owner = owner.map(Into::into)).await
+    }
+
+    /// Touches a live record; then exactly the record with these times must be stored.
+    pub(super) async fn touched(&self, record: &Record, touch: Touch) -> Checked<Record> {
+        self.store.touches(record, touch).await?;
+        let touched = touched(record, touch);
+        self.store.holds(&touched).await?;
+        Ok(touched)
     }
 
     /// Checks that this owner of the rule's two owners lists the record, and the other lists nothing.
@@ -170,7 +178,7 @@ impl<'a> Probe<'a> {
                 Prolonged::Touch => {
                     let touch = Touch::new(record.last_seen(), first + LONG);
                     let done = self.store.touch(&record, touch).await?;
-                    (touched(record, touch), done)
+                    (touched(&record, touch), done)
                 }
                 Prolonged::Set => {
                     let next = next(&record, |parts| parts.expires_at = first + LONG);
@@ -244,7 +252,7 @@ pub(super) enum Prolonged {
     Set,
 }
 
-/// Lives of a record that must not expire before the next call: each is tried if the one before was too short for the machine.
+/// Lives of a record that must not expire before the next call. If it does, the next life is tried.
 fn growing_lives() -> impl Iterator<Item = Duration> {
     (0..9).map(|doublings| SHORT * (1 << doublings))
 }
@@ -283,9 +291,10 @@ pub(super) fn at_version(record: &Record, number: u64) -> Record {
 }
 
 /// Returns the record after a touch.
-pub(super) fn touched(mut record: Record, touch: Touch) -> Record {
-    record.touch(touch);
-    record
+pub(super) fn touched(record: &Record, touch: Touch) -> Record {
+    let mut touched = record.clone();
+    touched.touch(touch);
+    touched
 }
 
 /// Returns random bytes, which neither compression nor a text column keeps by chance.

@@ -63,7 +63,7 @@ pub(super) async fn a_dropped_touch_has_happened_or_not(probe: &Probe<'_>) -> Ch
     let touch = probe.touch_after(60);
     for polls in 1..=MAX_POLLS {
         let before = probe.stored(|_| {}).await?;
-        let after = touched(before.clone(), touch);
+        let after = touched(&before, touch);
         if dropped_after(polls, probe.store.touches(&before, touch)).await? {
             probe.store.holds(&after).await?;
         }
@@ -73,7 +73,6 @@ pub(super) async fn a_dropped_touch_has_happened_or_not(probe: &Probe<'_>) -> Ch
 }
 
 pub(super) async fn a_dropped_delete_has_happened_or_not(probe: &Probe<'_>) -> Checked {
-    let owner = &probe.owner;
     for polls in 1..=MAX_POLLS {
         let record = probe.owned().await?;
         if dropped_after(polls, probe.store.deletes(&record)).await? {
@@ -83,7 +82,7 @@ pub(super) async fn a_dropped_delete_has_happened_or_not(probe: &Probe<'_>) -> C
             ensure(seen == record, || format!("get returned half a record: {}", differences(&seen, &record)))?;
         }
         // Returns false if the dropped delete took effect.
-        probe.store.delete(record.id(), Some(owner)).await?;
+        probe.store.delete(record.id(), Some(&probe.owner)).await?;
         probe.store.lacks(record.id()).await?;
         probe.lists([]).await?;
     }

@@ -1,4 +1,4 @@
-//! The list of the rules: `name: "sentence";` for a function of that name, with `=> function(data)` if several rules share one.
+//! The list of the rules. A rule is the function of its name, or with `=> function(data)` a call that rules share.
 
 /// Creates a test for each [rule](crate::testing::conformance::Rule) of the contract of a store.
 ///

@@ -120,16 +120,15 @@ impl Rule {
 impl Needs {
     /// Returns why a rule does not apply to this store; `None` if it applies.
     fn missing(self, probe: &Probe<'_>) -> Option<&'static str> {
-        let (missing, reason) = match self {
-            Self::Nothing => (false, ""),
-            Self::Owners => (!probe.has_owners, "the store has no index of owners"),
-            Self::NoOwners => (probe.has_owners, "the store has an index of owners"),
-            Self::Sweeps => (!probe.sweeps, "the store expires records by itself"),
-            Self::RoundTrips => {
-                (probe.fixture.round_trips().is_none(), "the fixture cannot count the store's round trips")
+        match self {
+            Self::Owners if !probe.has_owners => Some("the store has no index of owners"),
+            Self::NoOwners if probe.has_owners => Some("the store has an index of owners"),
+            Self::Sweeps if !probe.sweeps => Some("the store expires records by itself"),
+            Self::RoundTrips if probe.fixture.round_trips().is_none() => {
+                Some("the fixture cannot count the store's round trips")
             }
-        };
-        missing.then_some(reason)
+            _ => None,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::set::TRIES;
 use crate::error::StoreErrorKind;
 use crate::record::RecordParts;
 use crate::store::{Expected, Outcome};
-use crate::testing::conformance::probe::{LONG, Probe, Prolonged, next_for, touched};
+use crate::testing::conformance::probe::{LONG, Probe, Prolonged, next_for};
 use crate::testing::conformance::verdict::{Checked, broken, ensure};
 
 pub(super) async fn owned_by_without_an_index_is_unsupported(probe: &Probe<'_>) -> Checked {
@@ -40,9 +40,8 @@ pub(super) async fn owned_by_lists_whole_records(probe: &Probe<'_>) -> Checked {
     probe.lists([&first]).await?;
     let second = probe.replaced(&first, |parts| parts.expires_at += LONG).await?;
     probe.lists([&second]).await?;
-    let touch = probe.touch_after(7200);
-    probe.store.touches(&second, touch).await?;
-    probe.lists([&touched(second, touch)]).await
+    let touched = probe.touched(&second, probe.touch_after(7200)).await?;
+    probe.lists([&touched]).await
 }
 
 pub(super) async fn owned_by_of_an_unknown_owner_is_empty(probe: &Probe<'_>) -> Checked {

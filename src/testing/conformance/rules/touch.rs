@@ -9,10 +9,7 @@ use crate::testing::conformance::verdict::Checked;
 pub(super) async fn touch_moves_only_last_seen_and_expiry(probe: &Probe<'_>) -> Checked {
     let mut record = probe.owned().await?;
     for seconds in [60, 120] {
-        let touch = probe.touch_after(seconds);
-        probe.store.touches(&record, touch).await?;
-        record.touch(touch);
-        probe.store.holds(&record).await?;
+        record = probe.touched(&record, probe.touch_after(seconds)).await?;
     }
     Ok(())
 }
@@ -41,9 +38,7 @@ pub(super) async fn touch_never_moves_the_expiry_back(probe: &Probe<'_>) -> Chec
     // The second touch has an expiry in the past.
     for earlier in [LONG / 2, LONG * 2] {
         let touch = Touch::new(record.last_seen(), record.expires_at() - earlier);
-        probe.store.touches(&record, touch).await?;
-        record.touch(touch);
-        probe.store.holds(&record).await?;
+        record = probe.touched(&record, touch).await?;
     }
     Ok(())
 }
@@ -51,8 +46,8 @@ pub(super) async fn touch_never_moves_the_expiry_back(probe: &Probe<'_>) -> Chec
 pub(super) async fn touch_never_moves_last_seen_back(probe: &Probe<'_>) -> Checked {
     let record = probe.stored(|_| {}).await?;
     let touch = Touch::new(record.last_seen() - LONG, record.expires_at() + LONG);
-    probe.store.touches(&record, touch).await?;
-    probe.store.holds(&touched(record, touch)).await
+    probe.touched(&record, touch).await?;
+    Ok(())
 }
 
 pub(super) async fn touch_leaves_the_version_for_the_next_set(probe: &Probe<'_>) -> Checked {
@@ -74,7 +69,7 @@ pub(super) async fn touch_of_the_record_as_read_moves_its_times(probe: &Probe<'_
         let moved = probe.given_to(&record, owner).await?;
         let (read, touch) = (probe.store.live(record.id()).await?, probe.touch_after(seconds));
         probe.store.touches(&read, touch).await?;
-        record = touched(moved, touch);
+        record = touched(&moved, touch);
         probe.store.holds(&record).await?;
         probe.listed_only_by(owner, &record).await?;
     }
