@@ -18,16 +18,25 @@ macro_rules! conformance_tests {
                 => states_are_kept(&[b""]);
             every_byte_value_is_kept: "A state is kept as bytes, of all 256 values, and not as text.";
             bytes_at_both_ends_of_a_state_are_kept: "A state is neither trimmed nor padded."
-                => states_are_kept(&[&[0], &[0; 64], b"\0\0state\0\0", b"  state  ", b"\r\nstate\r\n\n", b"\xef\xbb\xbfstate\x1a"]);
+                => states_are_kept(&[
+                    &[0], &[0; 64], b"\0\0state\0\0", b"  state  ",
+                    b"\r\nstate\r\n\n", b"\xef\xbb\xbfstate\x1a",
+                ]);
             a_state_of_1_mib_is_kept: "A state of 1 MiB is kept whole."
                 => a_large_state_is_kept(1 << 20);
             a_state_of_16_mib_is_kept: "A state of 16 MiB is kept whole."
                 => a_large_state_is_kept(16 << 20);
             a_missing_and_an_empty_owner_are_distinct: "A missing owner stays missing, and an empty owner stays empty.";
             owners_in_every_script_are_kept: "An owner can be any text, combining characters and emoji included."
-                => owners_are_kept(&["Ἀθηνᾶ", "محمد‏", "東京 さん", "é e\u{301}", "👩‍👩‍👧‍👦 𝔘𝔰𝔢𝔯", "\u{feff}user\u{200b}", "ﬁ ß İ ı"]);
+                => owners_are_kept(&[
+                    "Ἀθηνᾶ", "محمد‏", "東京 さん", "é e\u{301}", "👩‍👩‍👧‍👦 𝔘𝔰𝔢𝔯",
+                    "\u{feff}user\u{200b}", "ﬁ ß İ ı",
+                ]);
             owners_with_quotes_are_kept: "Quotes, backslashes and SQL in an owner are text like any other."
-                => owners_are_kept(&["' or ''='", "\"user\"", "`user`", "\\' \\n \\", "'; drop table sessions; --", "{$1} %s ?1 :a\r\n*1\t"]);
+                => owners_are_kept(&[
+                    "' or ''='", "\"user\"", "`user`", "\\' \\n \\", "'; drop table sessions; --",
+                    "{$1} %s ?1 :a\r\n*1\t",
+                ]);
             owners_of_300_characters_are_kept: "An owner of 300 characters of four bytes is kept whole."
                 => owners_are_kept(&[&"u".repeat(300), &"𝔲".repeat(300)]);
             an_owner_with_a_nul_is_kept_or_refused: "An owner with a NUL is kept or refused with an error, never cut off.";
@@ -112,7 +121,10 @@ macro_rules! conformance_tests {
                 => owners_are_distinct(&["User:1", "user:1", "USER:1", "ΣΣ", "σς"]);
             owners_differ_by_spaces: "Spaces at either end of an owner are significant.";
             owners_differ_by_accents_and_composition: "Owners are compared byte by byte, without Unicode normalization."
-                => owners_are_distinct(&["renee", "renée", "rene\u{301}e", "strasse", "straße", "ﬁ", "fi", "i", "ı", "a\u{200b}", "a"]);
+                => owners_are_distinct(&[
+                    "renee", "renée", "rene\u{301}e", "strasse", "straße",
+                    "ﬁ", "fi", "i", "ı", "a\u{200b}", "a",
+                ]);
             wildcards_in_an_owner_match_only_themselves: "`%`, `_`, `*`, `?` and `[a-z]` in an owner match only themselves."
                 => owners_are_distinct(&["user", "%", "_ser", "u%", "*", "u*", "?ser", "[a-z]ser", "u.*", "us\\er"]);
             long_owners_differ_by_their_last_character: "Owners of 300 characters are compared up to the last one.";
