@@ -443,7 +443,7 @@ impl Defect for KnowsEveryOwner {
     }
 }
 
-/// Takes two seconds for a set, counts the record's life from then on, and frees expired records: slow, but correct.
+/// A slow but correct store: each set frees expired records, takes two seconds, and starts the record's life then.
 #[derive(Clone)]
 pub(crate) struct Slow;
 

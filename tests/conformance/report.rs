@@ -35,7 +35,7 @@ async fn a_store_that_keeps_every_rule_passes() {
     assert!(report.to_string().ends_with(&format!("{} rules kept, 0 broken, 1 not applicable", rules().len() - 1)));
 }
 
-/// Rules that let a record expire, or prolong it before it does, pass on a machine that takes seconds for a write.
+/// The rules about expiry pass on a store that takes seconds for a set.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_store_keeps_the_rules_about_expiry() {
     let names = [

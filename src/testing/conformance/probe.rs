@@ -105,7 +105,7 @@ impl<'a> Probe<'a> {
         self.replaced(record, |parts| parts.owner = owner.map(Into::into)).await
     }
 
-    /// Touches a live record; then exactly the record with these times must be stored.
+    /// Touches a live record and checks that only its times have moved.
     pub(super) async fn touched(&self, record: &Record, touch: Touch) -> Checked<Record> {
         self.store.touches(record, touch).await?;
         let touched = touched(record, touch);
@@ -113,7 +113,7 @@ impl<'a> Probe<'a> {
         Ok(touched)
     }
 
-    /// Checks that this owner of the rule's two owners lists the record, and the other lists nothing.
+    /// Checks that only this one of the rule's owners lists the record.
     pub(super) async fn listed_only_by(&self, owner: Option<&str>, record: &Record) -> Checked {
         for listed in [&self.owner, &self.other_owner] {
             self.store.lists(listed, (owner == Some(listed)).then_some(record)).await?;
@@ -129,7 +129,7 @@ impl<'a> Probe<'a> {
         }
     }
 
-    /// Returns a touch so many seconds after the start of the rule, which also prolongs a long life.
+    /// Returns a touch at this many seconds after the rule's start, which prolongs a long life.
     pub(super) fn touch_after(&self, seconds: u64) -> Touch {
         let at = self.now + Duration::from_secs(seconds);
         Touch::new(at, at + 2 * LONG)
@@ -140,7 +140,7 @@ impl<'a> Probe<'a> {
         milliseconds(self.fixture.now().await) + life
     }
 
-    /// Waits until all records with this life that were written before have expired.
+    /// Waits until every record written so far with this life has expired.
     pub(super) async fn pass(&self, life: Duration) -> Checked {
         // A store may count a record's life from the arrival of the write, however late that was.
         let due = self.fixture.now().await + life + MARGIN;
@@ -169,7 +169,7 @@ impl<'a> Probe<'a> {
         self.stored(change).await
     }
 
-    /// Writes a record, prolongs its life, and waits until its first expiry has passed.
+    /// Writes a record, prolongs its life, and waits out its first expiry.
     pub(super) async fn prolonged(&self, by: Prolonged, owner: Option<&str>) -> Checked<Record> {
         for life in growing_lives() {
             let first = self.expiry_after(life).await;
@@ -196,7 +196,7 @@ impl<'a> Probe<'a> {
         broken(TOO_SLOW)
     }
 
-    /// Leaves one live record and four expired ones, every second of them with an owner.
+    /// Leaves one live record and four expired ones, two of these owned.
     pub(super) async fn leave_four_expired(&self) -> Checked {
         for life in growing_lives() {
             self.store.delete_expired().await?;
@@ -215,7 +215,7 @@ impl<'a> Probe<'a> {
         broken(TOO_SLOW)
     }
 
-    /// Runs all calls at the same time, as tasks of the fixture; returns their outputs in the order of the calls.
+    /// Runs all calls at once, as tasks of the fixture. Returns their outputs in the order of the calls.
     pub(super) async fn at_once<T, C>(&self, calls: impl IntoIterator<Item = C>) -> Checked<Vec<T>>
     where
         T: Send + 'static,
@@ -236,10 +236,10 @@ impl<'a> Probe<'a> {
         gate.close();
         let mut outputs = Vec::with_capacity(answers.len());
         for answer in answers {
-            match answer.await {
-                Ok(output) => outputs.push(output?),
-                Err(_) => return broken("a call panicked, or `spawn` of the fixture did not run it to its end"),
-            }
+            let Ok(output) = answer.await else {
+                return broken("a call panicked, or `spawn` of the fixture did not run it to its end");
+            };
+            outputs.push(output?);
         }
         Ok(outputs)
     }

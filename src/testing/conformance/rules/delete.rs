@@ -36,7 +36,7 @@ pub(super) async fn a_deleted_id_can_be_created_again(probe: &Probe<'_>) -> Chec
     probe.store.holds(&anew).await
 }
 
-/// Deletes `record` with `given` as its owner; then neither the record nor an entry of a list is left.
+/// Checks that a delete with the `given` owner leaves no record and no list entry.
 async fn removed(probe: &Probe<'_>, record: &Record, given: Option<&str>) -> Checked {
     let deleted = probe.store.delete(record.id(), given).await?;
     ensure(deleted, || format!("delete of a live record of {:?} with {given:?} returned false", record.owner()))?;
@@ -48,7 +48,7 @@ async fn removed(probe: &Probe<'_>, record: &Record, given: Option<&str>) -> Che
     probe.store.deletes(&anew).await
 }
 
-/// Checks that neither the owner of a deleted record nor the owner given to delete lists the record.
+/// Checks that neither the record's owner nor the given one lists it.
 async fn unlisted(probe: &Probe<'_>, record: &Record, given: Option<&str>) -> Checked {
     for owner in [record.owner(), given].into_iter().flatten().filter(|_| probe.has_owners) {
         let listed = probe.store.owned_by(owner).await?;
@@ -67,7 +67,7 @@ pub(super) async fn delete_without_an_owner_removes_the_record(probe: &Probe<'_>
     removes_one_of_two(probe, None).await
 }
 
-/// Deletes one of an owner's two records, with `given` as its owner; the other stays.
+/// Checks that a delete with the `given` owner removes one of two records.
 async fn removes_one_of_two(probe: &Probe<'_>, given: Option<&str>) -> Checked {
     let (deleted, other) = (probe.owned().await?, probe.owned().await?);
     removed(probe, &deleted, given).await?;

@@ -94,7 +94,7 @@ pub(super) async fn a_missing_and_an_empty_owner_are_distinct(probe: &Probe<'_>)
     kept(probe, |parts| parts.owner = Some("".into())).await
 }
 
-/// Writes a record for each owner, after a unique prefix, and reads it back.
+/// Writes and reads a record for each owner, after a unique prefix.
 pub(super) async fn owners_are_kept(probe: &Probe<'_>, owners: &[&str]) -> Checked {
     for owner in owners {
         kept(probe, |parts| parts.owner = Some(unique(owner).into())).await?;
@@ -112,7 +112,7 @@ pub(super) async fn an_owner_with_a_nul_is_kept_or_refused(probe: &Probe<'_>) ->
     probe.store.lists(cut_off, []).await
 }
 
-/// Writes a record with these times, touches another to them, and reads both back.
+/// Checks that set and touch keep these times.
 async fn times_kept(probe: &Probe<'_>, last_seen: OffsetDateTime, expires_at: OffsetDateTime) -> Checked {
     let change = |parts: &mut RecordParts| {
         parts.last_seen = last_seen;

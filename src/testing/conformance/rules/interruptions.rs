@@ -27,7 +27,7 @@ async fn dropped_after(polls: usize, call: impl Future<Output = Checked>) -> Che
     .await
 }
 
-/// Writes over whichever of the two records is stored; no other may be.
+/// Writes over the stored record, which must be one of these two.
 async fn write_over(store: &Connection, before: &Record, after: &Record) -> Checked {
     for _ in 0..2 {
         let seen = store.live(before.id()).await?;

@@ -183,7 +183,7 @@ pub(super) async fn another_connection_lists_the_owners_sessions(probe: &Probe<'
     Ok(())
 }
 
-/// Writes a session for each owner; each owner must have exactly that session.
+/// Checks that each owner has only the session that is written for it.
 async fn distinct(probe: &Probe<'_>, owners: &[String]) -> Checked {
     let mut records = Vec::new();
     for owner in owners {

@@ -77,7 +77,7 @@ pub(super) async fn one_of_many_deletes_returns_true(probe: &Probe<'_>) -> Check
     Ok(())
 }
 
-/// Runs a call and a delete on each of 40 records at the same time. No record is left, and each delete returns true.
+/// Runs a call beside a delete, on each of 40 records. Each delete returns true, and no record is left.
 async fn during_a_delete<C>(probe: &Probe<'_>, call: impl Fn(Connection, Record) -> C) -> Checked
 where
     C: Future<Output = Checked> + Send + 'static,
@@ -122,8 +122,7 @@ pub(super) async fn a_touch_during_a_delete_revives_nothing(probe: &Probe<'_>) -
 /// Rounds of a few calls each. All calls of a round start together, so that they meet however threads are scheduled.
 const ROUNDS: usize = 30;
 
-/// Runs three sets in a row, each to the `next` of the record before, and three other calls at the same time. Returns the
-/// record that was written last.
+/// Runs three successive sets beside three other calls. Each set writes the `next` of the record before. Returns the last.
 async fn round<C>(
     probe: &Probe<'_>,
     first: &Record,
