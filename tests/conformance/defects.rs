@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use sessile::SessionId;
 
@@ -439,6 +440,34 @@ impl Defect for KnowsEveryOwner {
     async fn owned_by(&self, plain: &Plain, owner: &str) -> Answer<Vec<Record>> {
         let listed = plain.owned_by(owner).await?;
         if listed.is_empty() { Err(StoreError::new(StoreErrorKind::Other)) } else { Ok(listed) }
+    }
+}
+
+/// A slow but correct store: each set frees expired records, takes two seconds, and starts the record's life then.
+#[derive(Clone)]
+pub(crate) struct Slow;
+
+const DELAY: Duration = Duration::from_secs(2);
+
+impl Defect for Slow {
+    async fn get(&self, plain: &Plain, id: &SessionId) -> Answer<Option<Record>> {
+        let found = plain.get(id).await?;
+        Ok(found.map(|found| changed(&found, |parts| parts.expires_at -= DELAY)))
+    }
+
+    async fn set(&self, plain: &Plain, record: &Record, expected: Expected) -> Answer<Outcome> {
+        plain.delete_expired().await?;
+        plain.advance(DELAY);
+        plain.set(&changed(record, |parts| parts.expires_at += DELAY), expected).await
+    }
+
+    async fn touch(&self, plain: &Plain, record: &Record, touch: Touch) -> Answer<bool> {
+        plain.touch(record, Touch::new(touch.last_seen, touch.expires_at + DELAY)).await
+    }
+
+    async fn owned_by(&self, plain: &Plain, owner: &str) -> Answer<Vec<Record>> {
+        let listed = plain.owned_by(owner).await?;
+        Ok(listed.iter().map(|record| changed(record, |parts| parts.expires_at -= DELAY)).collect())
     }
 }
 

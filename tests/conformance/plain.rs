@@ -43,6 +43,10 @@ impl Plain {
         self.0.clock.now()
     }
 
+    pub(crate) fn advance(&self, by: Duration) {
+        self.0.clock.advance(by);
+    }
+
     pub(crate) fn map<T>(&self, work: impl FnOnce(&mut BTreeMap<SessionId, Record>) -> T) -> T {
         work(&mut self.0.records.lock().unwrap())
     }
@@ -252,7 +256,7 @@ impl<S: Defect> Fixture for BrokenFixture<S> {
     }
 
     async fn advance(&self, by: Duration) {
-        self.plain.0.clock.advance(by);
+        self.plain.advance(by);
     }
 
     fn has_owners(&self) -> bool {

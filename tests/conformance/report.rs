@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use sessile::store::Outcome;
 use sessile::testing::conformance::{Rule, Verdict, check, rules};
 
-use crate::defects::{Panics, Set};
+use crate::defects::{Panics, Set, Slow};
 use crate::plain::{BrokenFixture, NoDefect};
 
 /// Each rule has a unique name in snake case and a sentence.
@@ -33,6 +33,32 @@ async fn a_store_that_keeps_every_rule_passes() {
     let not_applicable: Vec<_> = report.not_applicable().map(|finding| finding.rule().name()).collect();
     assert_eq!(not_applicable, ["owned_by_without_an_index_is_unsupported"]);
     assert!(report.to_string().ends_with(&format!("{} rules kept, 0 broken, 1 not applicable", rules().len() - 1)));
+}
+
+/// The rules about expiry pass on a store that takes seconds for a set.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_store_keeps_the_rules_about_expiry() {
+    let names = [
+        "a_record_is_absent_once_it_has_expired",
+        "set_of_a_version_is_refused_after_expiry",
+        "set_absent_replaces_an_expired_record",
+        "touch_does_not_revive_an_expired_record",
+        "delete_of_an_expired_record_returns_false",
+        "delete_expired_keeps_live_records",
+        "delete_expired_keeps_touched_records",
+        "delete_expired_returns_the_number_deleted",
+        "delete_expired_counts_each_record_once",
+        "set_can_move_the_expiry_earlier",
+        "set_can_move_the_expiry_later",
+        "touch_keeps_a_record_past_its_first_expiry",
+        "owned_by_omits_expired_sessions",
+        "owned_by_omits_an_expired_id_that_was_replaced",
+        "owned_by_lists_touched_sessions",
+    ];
+    for name in names {
+        let rule = Rule::named(name).unwrap();
+        assert_eq!(rule.check(&BrokenFixture::of(Slow)).await, Verdict::Kept, "{rule}");
+    }
 }
 
 /// The report lists rules that do not apply, with the reason.

@@ -1,58 +1,30 @@
 //! The store's operations, with checks of what they return.
 
-use std::error::Error;
-use std::fmt::Write;
+use std::ops::Deref;
 
-use super::verdict::{Checked, Verdict, broken, ensure};
-use crate::error::{StoreError, StoreErrorKind};
+use super::verdict::{Checked, broken, ensure};
 use crate::record::Record;
 use crate::store::{AnyStore, Expected, Outcome, Store, Touch};
 use crate::token::SessionId;
 
-/// A connection to the store under test. An error of the store breaks the rule.
+/// A connection to the store under test: its operations, and checks of what they return.
 #[derive(Clone)]
 pub(super) struct Connection {
     store: AnyStore,
     has_owners: bool,
 }
 
+impl Deref for Connection {
+    type Target = AnyStore;
+
+    fn deref(&self) -> &AnyStore {
+        &self.store
+    }
+}
+
 impl Connection {
     pub(super) fn new(store: impl Store, has_owners: bool) -> Self {
         Self { store: AnyStore::new(store), has_owners }
-    }
-
-    /// The store itself, for a rule that expects an error.
-    pub(super) fn store(&self) -> &AnyStore {
-        &self.store
-    }
-
-    pub(super) async fn get(&self, id: &SessionId) -> Checked<Option<Record>> {
-        self.store.get(id).await.map_err(|error| failed("get", &error))
-    }
-
-    pub(super) async fn set(&self, record: &Record, expected: Expected) -> Checked<Outcome> {
-        self.store.set(record, expected).await.map_err(|error| failed("set", &error))
-    }
-
-    pub(super) async fn touch(&self, record: &Record, touch: Touch) -> Checked<bool> {
-        self.store.touch(record, touch).await.map_err(|error| failed("touch", &error))
-    }
-
-    pub(super) async fn delete(&self, id: &SessionId, owner: Option<&str>) -> Checked<bool> {
-        self.store.delete(id, owner).await.map_err(|error| failed("delete", &error))
-    }
-
-    pub(super) async fn owned_by(&self, owner: &str) -> Checked<Vec<Record>> {
-        self.store.owned_by(owner).await.map_err(|error| failed("owned_by", &error))
-    }
-
-    pub(super) async fn delete_expired(&self) -> Checked<u64> {
-        self.store.delete_expired().await.map_err(|error| failed("delete_expired", &error))
-    }
-
-    /// Waits between two attempts of a write.
-    pub(super) async fn back_off(&self, attempt: u32) {
-        self.store.back_off(attempt).await;
     }
 
     /// Writes a record whose id is free.
@@ -81,10 +53,10 @@ impl Connection {
         ensure(touched, || format!("touch of a live record at version {} returned false", version_of(record)))
     }
 
-    /// Checks that a touch of this record, described by `what`, returns false.
-    pub(super) async fn ignores_touch(&self, record: &Record, touch: Touch, what: &str) -> Checked {
+    /// Checks that a touch returns false.
+    pub(super) async fn ignores_touch(&self, record: &Record, touch: Touch) -> Checked {
         let touched = self.touch(record, touch).await?;
-        ensure(!touched, || format!("touch of {what} returned true"))
+        ensure(!touched, || format!("touch of version {} returned true instead of false", version_of(record)))
     }
 
     /// Deletes a live record, which must return true.
@@ -93,18 +65,16 @@ impl Connection {
         ensure(deleted, || "delete of a live record returned false".into())
     }
 
-    /// Checks that a delete of this record, described by `what`, returns false.
-    pub(super) async fn ignores_delete(&self, record: &Record, what: &str) -> Checked {
+    /// Checks that a delete returns false.
+    pub(super) async fn ignores_delete(&self, record: &Record) -> Checked {
         let deleted = self.delete(record.id(), record.owner()).await?;
-        ensure(!deleted, || format!("delete of {what} returned true"))
+        ensure(!deleted, || "delete of an absent record returned true".into())
     }
 
     /// Returns the live record of this id.
     pub(super) async fn live(&self, id: &SessionId) -> Checked<Record> {
-        match self.get(id).await? {
-            Some(seen) => Ok(seen),
-            None => broken("get returned nothing for a live record"),
-        }
+        let seen = self.get(id).await?;
+        seen.map_or_else(|| broken("get returned nothing for a live record"), Ok)
     }
 
     /// Checks that exactly this record is stored.
@@ -127,19 +97,12 @@ impl Connection {
         let mut due: Vec<&Record> = due.into_iter().collect();
         due.sort_unstable_by_key(|record| *record.id());
         let seen = self.owned_by(owner).await?;
-        if !seen.iter().map(Record::id).eq(due.iter().map(|record| record.id())) {
-            let missing = due.iter().filter(|due| !seen.iter().any(|seen| seen.id() == due.id())).count();
-            let extra = seen.iter().filter(|seen| !due.iter().any(|due| seen.id() == due.id())).count();
-            let order = if missing + extra == 0 { ", in the wrong order or repeated" } else { "" };
-            let (listed, due) = (seen.len(), due.len());
-            return broken(format!(
-                "owned_by listed {listed} sessions instead of {due}: {missing} missing, {extra} unexpected{order}"
-            ));
-        }
-        for (seen, due) in seen.iter().zip(due) {
-            ensure(seen == due, || format!("owned_by listed a different record: {}", differences(seen, due)))?;
-        }
-        Ok(())
+        let right = seen.iter().zip(&due).take_while(|(seen, due)| seen == *due).count();
+        ensure(right == seen.len() && right == due.len(), || {
+            let wrong = seen.get(right).zip(due.get(right)).map(|(seen, due)| differences(seen, due));
+            let (listed, due, wrong) = (seen.len(), due.len(), wrong.unwrap_or_default());
+            format!("owned_by listed {listed} sessions instead of {due}, the first {right} of them right; {wrong}")
+        })
     }
 }
 
@@ -149,41 +112,22 @@ pub(super) fn version_of(record: &Record) -> u64 {
 
 /// Describes the fields in which two records differ.
 pub(super) fn differences(seen: &Record, due: &Record) -> String {
-    let mut differences = Vec::new();
-    let mut compare = |field: &str, seen: String, due: String| {
-        if seen != due {
-            differences.push(format!("{field} was {seen} instead of {due}"));
-        }
+    let fields = |record: &Record| {
+        [
+            ("id", record.id().to_string()),
+            ("version", version_of(record).to_string()),
+            ("owner", format!("{:?}", record.owner())),
+            ("last seen", record.last_seen().to_string()),
+            ("expiry", record.expires_at().to_string()),
+        ]
     };
-    compare("id", seen.id().to_string(), due.id().to_string());
-    compare("version", version_of(seen).to_string(), version_of(due).to_string());
-    compare("owner", short(seen.owner()), short(due.owner()));
-    compare("last seen", seen.last_seen().to_string(), due.last_seen().to_string());
-    compare("expiry", seen.expires_at().to_string(), due.expires_at().to_string());
+    let pairs = fields(seen).into_iter().zip(fields(due)).filter(|(seen, due)| seen != due);
+    let mut differences: Vec<_> =
+        pairs.map(|((field, seen), (_, due))| format!("{field} was {seen} instead of {due}")).collect();
     if seen.state() != due.state() {
         let (length, due_length) = (seen.state().len(), due.state().len());
         let same = seen.state().iter().zip(due.state()).take_while(|(seen, due)| seen == due).count();
         differences.push(format!("state has {length} bytes instead of {due_length}, the first {same} of them equal"));
     }
     differences.join("; ")
-}
-
-fn short(owner: Option<&str>) -> String {
-    match owner {
-        Some(owner) if owner.len() > 80 => format!("an owner of {} bytes", owner.len()),
-        owner => format!("{owner:?}"),
-    }
-}
-
-fn failed(operation: &str, error: &StoreError) -> Verdict {
-    let mut seen = format!("{operation} failed: {error}");
-    let mut source = error.source();
-    while let Some(error) = source {
-        let _ = write!(seen, ": {error}");
-        source = error.source();
-    }
-    if error.kind() == StoreErrorKind::Unsupported && operation == "owned_by" {
-        seen.push_str("; if the store has no index of owners, return false from `Fixture::has_owners`");
-    }
-    Verdict::Broken(seen)
 }

@@ -85,7 +85,6 @@
 
 mod connection;
 mod fixture;
-mod opened;
 mod probe;
 mod report;
 mod rules;
@@ -102,12 +101,12 @@ pub use self::verdict::Verdict;
 ///
 /// Rules that must run alone run first, one after another, and then all other rules at the same time.
 pub async fn check<F: Fixture>(fixture: &F) -> Report {
-    let find = async |rule: Rule| Finding::new(rule, rule.check(fixture).await);
+    let find = async |rule: Rule| Finding { rule, verdict: rule.check(fixture).await };
     let (alone, others): (Vec<Rule>, Vec<Rule>) = rules().iter().partition(|rule| rule.is_alone());
     let mut findings = Vec::with_capacity(rules().len());
     for rule in alone {
         findings.push(find(rule).await);
     }
     findings.extend(join_all(others.into_iter().map(find)).await);
-    Report::new(findings)
+    Report(findings)
 }

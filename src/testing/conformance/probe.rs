@@ -7,29 +7,32 @@ use time::OffsetDateTime;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::connection::{Connection, version_of};
-use super::fixture::Fixture;
-use super::opened::{ErasedFixture, Opened};
+use super::fixture::{ErasedFixture, Fixture, Opened};
 use super::verdict::{Checked, broken, ensure};
 use crate::clock::Timestamp;
 use crate::record::{Record, RecordParts, Version};
 use crate::store::{Expected, Outcome, Touch};
 use crate::token::{SessionId, random};
 
-/// Lifetime of a record that must not expire during its rule. Rules that share a clock move it by far less.
-pub(super) const LONG: Duration = Duration::from_secs(3600);
+/// Life of a record that must not expire during its rule. Rules that share a clock move it by far less.
+pub(super) const LONG: Duration = Duration::from_secs(6 * 3600);
 
-/// Lifetime of a record that is to expire. With a real clock, all rules wait for it at the same time.
+/// Life of a record that is to expire. With a real clock, all rules wait for it at the same time.
 pub(super) const SHORT: Duration = Duration::from_secs(1);
 
-/// Maximum delay between the expiry of a record and its absence.
+/// Maximum difference between the clocks of the fixture and of the store.
 const MARGIN: Duration = Duration::from_millis(250);
 
 /// The store and surroundings of one rule.
 pub(super) struct Probe<'a> {
-    fixture: &'a dyn ErasedFixture,
+    pub(super) fixture: Box<dyn ErasedFixture + 'a>,
     pub(super) store: Connection,
     /// Start of the rule by the store's clock, to the millisecond.
     pub(super) now: OffsetDateTime,
+    /// An owner that no other rule uses.
+    pub(super) owner: String,
+    /// A second owner that no other rule uses.
+    pub(super) other_owner: String,
     pub(super) has_owners: bool,
     pub(super) sweeps: bool,
     pub(super) largest_state: usize,
@@ -37,25 +40,20 @@ pub(super) struct Probe<'a> {
 }
 
 impl<'a> Probe<'a> {
-    pub(super) async fn new<F: Fixture>(opened: &'a Opened<'_, F>) -> Self {
+    /// Opens a store for one rule.
+    pub(super) async fn open<F: Fixture>(fixture: &'a F) -> Self {
+        let store = Arc::new(fixture.open().await);
         Self {
-            fixture: opened,
-            store: opened.store(),
-            now: milliseconds(opened.now().await),
-            has_owners: opened.fixture.has_owners(),
-            sweeps: opened.fixture.sweeps(),
-            largest_state: opened.fixture.largest_state(),
+            store: Connection::new(Arc::clone(&store), fixture.has_owners()),
+            fixture: Box::new(Opened { fixture, store }),
+            now: milliseconds(fixture.now().await),
+            owner: unique("user:1"),
+            other_owner: unique("user:2"),
+            has_owners: fixture.has_owners(),
+            sweeps: fixture.sweeps(),
+            largest_state: fixture.largest_state(),
             ids: Mutex::default(),
         }
-    }
-
-    /// Opens a second connection to the store's data.
-    pub(super) async fn another(&self) -> Connection {
-        self.fixture.another().await
-    }
-
-    pub(super) fn round_trips(&self) -> Option<u64> {
-        self.fixture.round_trips()
     }
 
     /// Returns a new record with a long life.
@@ -85,6 +83,16 @@ impl<'a> Probe<'a> {
         self.stored(|parts| parts.owner = Some(owner.into())).await
     }
 
+    /// Writes a new record of the rule's owner.
+    pub(super) async fn owned(&self) -> Checked<Record> {
+        self.stored_for(&self.owner).await
+    }
+
+    /// Checks that the rule's owner has exactly these sessions.
+    pub(super) async fn lists<'r>(&self, due: impl IntoIterator<Item = &'r Record>) -> Checked {
+        self.store.lists(&self.owner, due).await
+    }
+
     /// Writes the [next] version over a stored record.
     pub(super) async fn replaced(&self, record: &Record, change: impl FnOnce(&mut RecordParts)) -> Checked<Record> {
         let next = next(record, change);
@@ -97,6 +105,22 @@ impl<'a> Probe<'a> {
         self.replaced(record, |parts| parts.owner = owner.map(Into::into)).await
     }
 
+    /// Touches a live record and checks that only its times have moved.
+    pub(super) async fn touched(&self, record: &Record, touch: Touch) -> Checked<Record> {
+        self.store.touches(record, touch).await?;
+        let touched = touched(record, touch);
+        self.store.holds(&touched).await?;
+        Ok(touched)
+    }
+
+    /// Checks that only this one of the rule's owners lists the record.
+    pub(super) async fn listed_only_by(&self, owner: Option<&str>, record: &Record) -> Checked {
+        for listed in [&self.owner, &self.other_owner] {
+            self.store.lists(listed, (owner == Some(listed)).then_some(record)).await?;
+        }
+        Ok(())
+    }
+
     /// Deletes all records of the rule, as far as the store can.
     pub(super) async fn clean_up(&self) {
         let ids = std::mem::take(&mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner));
@@ -105,25 +129,21 @@ impl<'a> Probe<'a> {
         }
     }
 
-    /// Returns an owner that no other rule uses.
-    pub(super) fn owner(&self, name: &str) -> String {
-        format!("{}{name}", u64::from_be_bytes(random()))
-    }
-
-    /// Returns a touch so many seconds after the start of the rule.
+    /// Returns a touch at this many seconds after the rule's start, which prolongs a long life.
     pub(super) fn touch_after(&self, seconds: u64) -> Touch {
         let at = self.now + Duration::from_secs(seconds);
-        Touch::new(at, at + LONG)
+        Touch::new(at, at + 2 * LONG)
     }
 
-    /// Returns an expiry soon from now.
-    pub(super) async fn soon(&self) -> OffsetDateTime {
-        milliseconds(self.fixture.now().await) + SHORT
+    /// Returns the expiry of a record with this life that is written now.
+    pub(super) async fn expiry_after(&self, life: Duration) -> OffsetDateTime {
+        milliseconds(self.fixture.now().await) + life
     }
 
-    /// Waits until this instant has certainly passed for the store.
-    pub(super) async fn pass(&self, instant: OffsetDateTime) -> Checked {
-        let due = instant + MARGIN;
+    /// Waits until every record written so far with this life has expired.
+    pub(super) async fn pass(&self, life: Duration) -> Checked {
+        // A store may count a record's life from the arrival of the write, however late that was.
+        let due = self.fixture.now().await + life + MARGIN;
         for _ in 0..100 {
             let now = self.fixture.now().await;
             if now > due {
@@ -136,50 +156,66 @@ impl<'a> Probe<'a> {
 
     /// Writes a record and waits until it has expired.
     pub(super) async fn expired(&self, owner: Option<&str>) -> Checked<Record> {
-        let expires_at = self.soon().await;
-        let record = self.stored(|parts| {
-            parts.expires_at = expires_at;
-            parts.owner = owner.map(Into::into);
-        });
-        let record = record.await?;
-        self.pass(expires_at).await?;
+        let record = self.stored_until(self.expiry_after(SHORT).await, owner).await?;
+        self.pass(SHORT).await?;
         Ok(record)
     }
 
-    /// Writes a record, prolongs its life, and waits until its first expiry has passed.
+    async fn stored_until(&self, expires_at: OffsetDateTime, owner: Option<&str>) -> Checked<Record> {
+        let change = |parts: &mut RecordParts| {
+            parts.expires_at = expires_at;
+            parts.owner = owner.map(Into::into);
+        };
+        self.stored(change).await
+    }
+
+    /// Writes a record, prolongs its life, and waits out its first expiry.
     pub(super) async fn prolonged(&self, by: Prolonged, owner: Option<&str>) -> Checked<Record> {
-        // On a slow machine the record may expire before it is prolonged: then the next one lives longer.
-        for doublings in 0..7 {
-            let first = self.soon().await + SHORT * ((1 << doublings) - 1);
-            let record = self.stored(|parts| {
-                parts.expires_at = first;
-                parts.owner = owner.map(Into::into);
-            });
-            let mut record = record.await?;
-            let done = match by {
+        for life in growing_lives() {
+            let first = self.expiry_after(life).await;
+            let record = self.stored_until(first, owner).await?;
+            let (prolonged, done) = match by {
                 Prolonged::Touch => {
                     let touch = Touch::new(record.last_seen(), first + LONG);
                     let done = self.store.touch(&record, touch).await?;
-                    record.touch(touch);
-                    done
+                    (touched(&record, touch), done)
                 }
                 Prolonged::Set => {
-                    let expected = Expected::Version(record.version());
-                    record = next(&record, |parts| parts.expires_at = first + LONG);
-                    self.store.set(&record, expected).await? == Outcome::Written
+                    let next = next(&record, |parts| parts.expires_at = first + LONG);
+                    let outcome = self.store.set(&next, Expected::Version(record.version())).await?;
+                    (next, outcome == Outcome::Written)
                 }
             };
             if done {
-                self.pass(first).await?;
-                return Ok(record);
+                self.pass(life).await?;
+                return Ok(prolonged);
             }
             let now = self.fixture.now().await;
             ensure(now >= first, || format!("{by:?} of a live record did nothing, {} before its expiry", first - now))?;
         }
-        broken("the store is so slow that a record with a life of a minute expired between two calls")
+        broken(TOO_SLOW)
     }
 
-    /// Runs all calls at the same time, as tasks of the fixture; returns their outputs in the order of the calls.
+    /// Leaves one live record and four expired ones, two of these owned.
+    pub(super) async fn leave_four_expired(&self) -> Checked {
+        for life in growing_lives() {
+            self.store.delete_expired().await?;
+            self.stored(|_| {}).await?;
+            let expires_at = self.expiry_after(life).await;
+            for owner in [None, Some(self.owner.as_str()), None, Some(&self.owner)] {
+                self.stored_until(expires_at, owner).await?;
+            }
+            let in_time = self.fixture.now().await < expires_at;
+            self.pass(life).await?;
+            // A store may free an expired record when it writes another, so none may expire before the last write.
+            if in_time {
+                return Ok(());
+            }
+        }
+        broken(TOO_SLOW)
+    }
+
+    /// Runs all calls at once, as tasks of the fixture. Returns their outputs in the order of the calls.
     pub(super) async fn at_once<T, C>(&self, calls: impl IntoIterator<Item = C>) -> Checked<Vec<T>>
     where
         T: Send + 'static,
@@ -200,10 +236,10 @@ impl<'a> Probe<'a> {
         gate.close();
         let mut outputs = Vec::with_capacity(answers.len());
         for answer in answers {
-            match answer.await {
-                Ok(output) => outputs.push(output?),
-                Err(_) => return broken("a call panicked, or `spawn` of the fixture did not run it to its end"),
-            }
+            let Ok(output) = answer.await else {
+                return broken("a call panicked, or `spawn` of the fixture did not run it to its end");
+            };
+            outputs.push(output?);
         }
         Ok(outputs)
     }
@@ -216,13 +252,32 @@ pub(super) enum Prolonged {
     Set,
 }
 
-/// Returns the next version of a record, with another state.
-pub(super) fn next(record: &Record, change: impl FnOnce(&mut RecordParts)) -> Record {
+/// Lives of a record that must not expire before the next call. If it does, the next life is tried.
+fn growing_lives() -> impl Iterator<Item = Duration> {
+    (0..9).map(|doublings| SHORT * (1 << doublings))
+}
+
+const TOO_SLOW: &str = "the store is so slow that a record with a life of minutes expired between two calls";
+
+/// Returns an owner that no other rule uses.
+pub(super) fn unique(name: &str) -> String {
+    format!("{}{name}", u64::from_be_bytes(random()))
+}
+
+/// Returns the record with a change.
+pub(super) fn changed(record: &Record, change: impl FnOnce(&mut RecordParts)) -> Record {
     let mut parts = record.clone().into_parts();
-    parts.version = Version::new(version_of(record) + 1);
-    parts.state = noise(80);
     change(&mut parts);
     Record::from_parts(parts)
+}
+
+/// Returns the next version of a record, with another state.
+pub(super) fn next(record: &Record, change: impl FnOnce(&mut RecordParts)) -> Record {
+    changed(record, |parts| {
+        parts.version = Version::new(version_of(record) + 1);
+        parts.state = noise(80);
+        change(parts);
+    })
 }
 
 /// Returns the next version of a record, with another owner.
@@ -232,15 +287,14 @@ pub(super) fn next_for(record: &Record, owner: Option<&str>) -> Record {
 
 /// Returns the record with another version.
 pub(super) fn at_version(record: &Record, number: u64) -> Record {
-    let mut parts = record.clone().into_parts();
-    parts.version = Version::new(number);
-    Record::from_parts(parts)
+    changed(record, |parts| parts.version = Version::new(number))
 }
 
 /// Returns the record after a touch.
-pub(super) fn touched(mut record: Record, touch: Touch) -> Record {
-    record.touch(touch);
-    record
+pub(super) fn touched(record: &Record, touch: Touch) -> Record {
+    let mut touched = record.clone();
+    touched.touch(touch);
+    touched
 }
 
 /// Returns random bytes, which neither compression nor a text column keeps by chance.

@@ -8,20 +8,16 @@ use super::verdict::Verdict;
 /// Results of all rules on a store. Prints as a list that ends with totals.
 #[derive(Clone, Debug)]
 #[must_use = "a report has no effect unless it is read; call `assert` to fail on broken rules"]
-pub struct Report(Vec<Finding>);
+pub struct Report(pub(super) Vec<Finding>);
 
 /// Result of one rule on a store.
 #[derive(Clone, Debug)]
 pub struct Finding {
-    rule: Rule,
-    verdict: Verdict,
+    pub(super) rule: Rule,
+    pub(super) verdict: Verdict,
 }
 
 impl Report {
-    pub(super) fn new(findings: Vec<Finding>) -> Self {
-        Self(findings)
-    }
-
     /// Returns the results of all rules.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {
@@ -65,10 +61,6 @@ impl fmt::Display for Report {
 }
 
 impl Finding {
-    pub(super) fn new(rule: Rule, verdict: Verdict) -> Self {
-        Self { rule, verdict }
-    }
-
     /// Returns the rule.
     #[must_use]
     pub const fn rule(&self) -> Rule {

@@ -1,5 +1,9 @@
 //! The result of checking a rule.
 
+use std::error::Error;
+
+use crate::error::{StoreError, StoreErrorKind};
+
 /// Result of checking a rule on a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -14,10 +18,25 @@ pub enum Verdict {
 }
 
 /// Result of one step of a rule. Its error is the verdict on the whole rule.
-pub(super) type Checked<T = ()> = Result<T, Verdict>;
+pub(super) type Checked<T = ()> = Result<T, Failed>;
+
+/// The verdict on a rule of which one step failed.
+pub(super) struct Failed(pub(super) Verdict);
+
+/// An error of the store breaks the rule.
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        let causes = std::iter::successors(error.source(), |error| (*error).source());
+        let mut seen = causes.fold(error.to_string(), |seen, cause| format!("{seen}: {cause}"));
+        if error.kind() == StoreErrorKind::Unsupported {
+            seen.push_str("; if the store has no index of owners, return false from `Fixture::has_owners`");
+        }
+        Self(Verdict::Broken(seen))
+    }
+}
 
 pub(super) fn broken<T>(seen: impl Into<String>) -> Checked<T> {
-    Err(Verdict::Broken(seen.into()))
+    Err(Failed(Verdict::Broken(seen.into())))
 }
 
 /// Breaks the rule with this description unless the condition holds.

@@ -27,7 +27,7 @@ async fn dropped_after(polls: usize, call: impl Future<Output = Checked>) -> Che
     .await
 }
 
-/// Writes over whichever of the two records is stored; no other may be.
+/// Writes over the stored record, which must be one of these two.
 async fn write_over(store: &Connection, before: &Record, after: &Record) -> Checked {
     for _ in 0..2 {
         let seen = store.live(before.id()).await?;
@@ -46,9 +46,9 @@ async fn write_over(store: &Connection, before: &Record, after: &Record) -> Chec
 
 pub(super) async fn a_dropped_set_has_happened_or_not(probe: &Probe<'_>) -> Checked {
     for polls in 1..=MAX_POLLS {
-        let before = probe.stored_for(&probe.owner("user:1")).await?;
+        let before = probe.owned().await?;
         let after = next(&before, |parts| {
-            parts.owner = Some(probe.owner("user:2").into());
+            parts.owner = Some(probe.other_owner.as_str().into());
             parts.state = noise(10_000);
         });
         if dropped_after(polls, probe.store.replace(&before, &after)).await? {
@@ -63,7 +63,7 @@ pub(super) async fn a_dropped_touch_has_happened_or_not(probe: &Probe<'_>) -> Ch
     let touch = probe.touch_after(60);
     for polls in 1..=MAX_POLLS {
         let before = probe.stored(|_| {}).await?;
-        let after = touched(before.clone(), touch);
+        let after = touched(&before, touch);
         if dropped_after(polls, probe.store.touches(&before, touch)).await? {
             probe.store.holds(&after).await?;
         }
@@ -73,9 +73,8 @@ pub(super) async fn a_dropped_touch_has_happened_or_not(probe: &Probe<'_>) -> Ch
 }
 
 pub(super) async fn a_dropped_delete_has_happened_or_not(probe: &Probe<'_>) -> Checked {
-    let owner = probe.owner("user:1");
     for polls in 1..=MAX_POLLS {
-        let record = probe.stored_for(&owner).await?;
+        let record = probe.owned().await?;
         if dropped_after(polls, probe.store.deletes(&record)).await? {
             probe.store.lacks(record.id()).await?;
         }
@@ -83,9 +82,9 @@ pub(super) async fn a_dropped_delete_has_happened_or_not(probe: &Probe<'_>) -> C
             ensure(seen == record, || format!("get returned half a record: {}", differences(&seen, &record)))?;
         }
         // Returns false if the dropped delete took effect.
-        probe.store.delete(record.id(), Some(&owner)).await?;
+        probe.store.delete(record.id(), Some(&probe.owner)).await?;
         probe.store.lacks(record.id()).await?;
-        probe.store.lists(&owner, []).await?;
+        probe.lists([]).await?;
     }
     Ok(())
 }

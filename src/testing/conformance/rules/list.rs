@@ -1,4 +1,4 @@
-//! The list of the rules.
+//! The list of the rules. A rule is the function of its name, or with `=> function(data)` a call that rules share.
 
 /// Creates a test for each [rule](crate::testing::conformance::Rule) of the contract of a store.
 ///
@@ -14,21 +14,40 @@ macro_rules! conformance_tests {
             any_uuid_can_be_an_id: "An id can be any UUID, not only a time-ordered one.";
             versions_up_to_the_largest_i64_are_kept: "Versions of up to 2^63 - 1 are kept.";
             large_versions_that_differ_by_one_are_distinct: "Versions are compared as integers, also above 2^53.";
-            an_empty_state_is_kept: "A state of zero bytes is a valid state.";
+            an_empty_state_is_kept: "A state of zero bytes is a valid state."
+                => states_are_kept(&[b""]);
             every_byte_value_is_kept: "A state is kept as bytes, of all 256 values, and not as text.";
-            bytes_at_both_ends_of_a_state_are_kept: "A state is neither trimmed nor padded.";
-            a_state_of_1_mib_is_kept: "A state of 1 MiB is kept whole.";
-            a_state_of_16_mib_is_kept: "A state of 16 MiB is kept whole.";
+            bytes_at_both_ends_of_a_state_are_kept: "A state is neither trimmed nor padded."
+                => states_are_kept(&[
+                    &[0], &[0; 64], b"\0\0state\0\0", b"  state  ",
+                    b"\r\nstate\r\n\n", b"\xef\xbb\xbfstate\x1a",
+                ]);
+            a_state_of_1_mib_is_kept: "A state of 1 MiB is kept whole."
+                => a_large_state_is_kept(1 << 20);
+            a_state_of_16_mib_is_kept: "A state of 16 MiB is kept whole."
+                => a_large_state_is_kept(16 << 20);
             a_missing_and_an_empty_owner_are_distinct: "A missing owner stays missing, and an empty owner stays empty.";
-            owners_in_every_script_are_kept: "An owner can be any text, combining characters and emoji included.";
-            owners_with_quotes_are_kept: "Quotes, backslashes and SQL in an owner are text like any other.";
-            owners_of_300_characters_are_kept: "An owner of 300 characters of four bytes is kept whole.";
+            owners_in_every_script_are_kept: "An owner can be any text, combining characters and emoji included."
+                => owners_are_kept(&[
+                    "Ἀθηνᾶ", "محمد‏", "東京 さん", "é e\u{301}", "👩‍👩‍👧‍👦 𝔘𝔰𝔢𝔯",
+                    "\u{feff}user\u{200b}", "ﬁ ß İ ı",
+                ]);
+            owners_with_quotes_are_kept: "Quotes, backslashes and SQL in an owner are text like any other."
+                => owners_are_kept(&[
+                    "' or ''='", "\"user\"", "`user`", "\\' \\n \\", "'; drop table sessions; --",
+                    "{$1} %s ?1 :a\r\n*1\t",
+                ]);
+            owners_of_300_characters_are_kept: "An owner of 300 characters of four bytes is kept whole."
+                => owners_are_kept(&[&"u".repeat(300), &"𝔲".repeat(300)]);
             an_owner_with_a_nul_is_kept_or_refused: "An owner with a NUL is kept or refused with an error, never cut off.";
             milliseconds_are_kept: "Last seen and expiry are kept to the millisecond.";
             times_of_every_utc_offset_are_kept: "A time with another UTC offset is kept as the same instant.";
-            times_before_1970_are_kept: "A last-seen time before 1970 is kept.";
-            times_after_2038_are_kept: "An expiry beyond the range of a 32-bit count of seconds is kept.";
-            the_end_of_the_year_9999_is_kept: "Set and touch keep the latest possible expiry.";
+            times_before_1970_are_kept: "A last-seen time before 1970 is kept."
+                => last_seen_times_are_kept(&[-1, -1_500, -2_160_000_000_123]);
+            times_after_2038_are_kept: "An expiry beyond the range of a 32-bit count of seconds is kept."
+                => expiries_are_kept(&[(1 << 31) * 1_000 + 789, (1 << 32) * 1_000 + 789, 16_730_000_000_789]);
+            the_end_of_the_year_9999_is_kept: "Set and touch keep the latest possible expiry."
+                => expiries_are_kept(&[253_402_300_799_999]);
         }
         set Nothing {
             set_absent_creates_a_record: "Set with `Expected::Absent` writes if no record is stored.";
@@ -98,12 +117,19 @@ macro_rules! conformance_tests {
             owned_by_omits_sessions_without_an_owner: "Sessions without an owner are not those of the empty owner.";
             owned_by_lists_300_sessions: "Owned_by lists all of 300 sessions, each once, in order.";
             owned_by_is_exact_after_concurrent_sets: "After concurrent changes of owner, only the last owner has the session.";
-            owners_differ_by_case: "`User:1` and `user:1` are two owners.";
+            owners_differ_by_case: "`User:1` and `user:1` are two owners."
+                => owners_are_distinct(&["User:1", "user:1", "USER:1", "ΣΣ", "σς"]);
             owners_differ_by_spaces: "Spaces at either end of an owner are significant.";
-            owners_differ_by_accents_and_composition: "Owners are compared byte by byte, without Unicode normalization.";
-            wildcards_in_an_owner_match_only_themselves: "`%`, `_`, `*`, `?` and `[a-z]` in an owner match only themselves.";
+            owners_differ_by_accents_and_composition: "Owners are compared byte by byte, without Unicode normalization."
+                => owners_are_distinct(&[
+                    "renee", "renée", "rene\u{301}e", "strasse", "straße",
+                    "ﬁ", "fi", "i", "ı", "a\u{200b}", "a",
+                ]);
+            wildcards_in_an_owner_match_only_themselves: "`%`, `_`, `*`, `?` and `[a-z]` in an owner match only themselves."
+                => owners_are_distinct(&["user", "%", "_ser", "u%", "*", "u*", "?ser", "[a-z]ser", "u.*", "us\\er"]);
             long_owners_differ_by_their_last_character: "Owners of 300 characters are compared up to the last one.";
-            a_prefix_of_an_owner_is_another_owner: "`user:1` has no session of `user:12` or of `user:1:admin`.";
+            a_prefix_of_an_owner_is_another_owner: "`user:1` has no session of `user:12` or of `user:1:admin`."
+                => owners_are_distinct(&["user:1", "user:12", "user:1:admin", "user:1:", "user:1\u{1}"]);
         }
         races Nothing {
             each_version_is_written_by_one: "Of 200 concurrent writers each writes one version, and none is lost.";
@@ -139,15 +165,23 @@ macro_rules! conformance_tests {
             delete_costs_one_round_trip: "A delete costs one round trip, whether or not it finds a record.";
         }
     } };
-    (@each [@rules] $($module:ident $needs:ident { $($name:ident: $sentence:literal;)+ })+) => {
+    (@each [@rules] $($module:ident $needs:ident {
+        $($name:ident: $sentence:literal $(=> $check:ident($data:expr))?;)+
+    })+) => {
         &[$($(Rule {
             name: stringify!($name),
             sentence: $sentence,
             needs: Needs::$needs,
-            run: |probe| $module::$name(probe).boxed(),
+            run: $crate::conformance_tests! { @run $module $name $($check $data)? },
         }),+),+]
     };
-    (@each [@tests $attributes:tt $fixture:tt] $($module:ident $needs:ident { $($name:ident: $sentence:literal;)+ })+) => {
+    (@run $module:ident $name:ident) => { |probe| $module::$name(probe).boxed() };
+    (@run $module:ident $name:ident $check:ident $data:expr) => {
+        |probe| async move { $module::$check(probe, $data).await }.boxed()
+    };
+    (@each [@tests $attributes:tt $fixture:tt] $($module:ident $needs:ident {
+        $($name:ident: $sentence:literal $(=> $check:ident($data:expr))?;)+
+    })+) => {
         $($($crate::conformance_tests! { @test $attributes $fixture $name $sentence })+)+
     };
     (@test [$($attribute:tt)+] [$fixture:expr] $name:ident $sentence:literal) => {

@@ -1,4 +1,4 @@
-//! The rules of the contract. Each is a function of its name, in the module that the [list] gives.
+//! The rules of the contract. Each is a function in the module that the [list] gives.
 
 mod delete;
 mod expiry;
@@ -20,9 +20,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::RwLock;
 
 use super::fixture::Fixture;
-use super::opened::Opened;
 use super::probe::Probe;
-use super::verdict::{Checked, Verdict};
+use super::verdict::{Checked, Failed, Verdict};
 
 /// One rule of the contract of a [`Store`](crate::store::Store).
 #[derive(Clone, Copy)]
@@ -83,8 +82,7 @@ impl Rule {
         } else {
             _read = ALONE.read().await;
         }
-        let opened = Opened::open(fixture).await;
-        let probe = Probe::new(&opened).await;
+        let probe = Probe::open(fixture).await;
         if let Some(reason) = self.needs.missing(&probe) {
             return Verdict::NotApplicable(reason.into());
         }
@@ -92,7 +90,7 @@ impl Rule {
         let _ = AssertUnwindSafe(probe.clean_up()).catch_unwind().await;
         match checked {
             Ok(Ok(())) => Verdict::Kept,
-            Ok(Err(verdict)) => verdict,
+            Ok(Err(Failed(verdict))) => verdict,
             Err(payload) => {
                 let text = payload.downcast_ref::<String>().map(String::as_str);
                 let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
@@ -122,14 +120,15 @@ impl Rule {
 impl Needs {
     /// Returns why a rule does not apply to this store; `None` if it applies.
     fn missing(self, probe: &Probe<'_>) -> Option<&'static str> {
-        let (missing, reason) = match self {
-            Self::Nothing => (false, ""),
-            Self::Owners => (!probe.has_owners, "the store has no index of owners"),
-            Self::NoOwners => (probe.has_owners, "the store has an index of owners"),
-            Self::Sweeps => (!probe.sweeps, "the store expires records by itself"),
-            Self::RoundTrips => (probe.round_trips().is_none(), "the fixture cannot count the store's round trips"),
-        };
-        missing.then_some(reason)
+        match self {
+            Self::Owners if !probe.has_owners => Some("the store has no index of owners"),
+            Self::NoOwners if probe.has_owners => Some("the store has an index of owners"),
+            Self::Sweeps if !probe.sweeps => Some("the store expires records by itself"),
+            Self::RoundTrips if probe.fixture.round_trips().is_none() => {
+                Some("the fixture cannot count the store's round trips")
+            }
+            _ => None,
+        }
     }
 }
 

@@ -2,133 +2,119 @@
 
 use super::set::TRIES;
 use crate::error::StoreErrorKind;
+use crate::record::RecordParts;
 use crate::store::{Expected, Outcome};
-use crate::testing::conformance::probe::{LONG, Probe, Prolonged, next_for, touched};
+use crate::testing::conformance::probe::{LONG, Probe, Prolonged, next_for};
 use crate::testing::conformance::verdict::{Checked, broken, ensure};
 
 pub(super) async fn owned_by_without_an_index_is_unsupported(probe: &Probe<'_>) -> Checked {
-    match probe.store.store().owned_by(&probe.owner("user:1")).await {
+    match probe.store.owned_by(&probe.owner).await {
         Err(error) if error.kind() == StoreErrorKind::Unsupported => Ok(()),
         answer => broken(format!("owned_by returned {answer:?}")),
     }
 }
 
 pub(super) async fn owned_by_lists_the_owners_sessions(probe: &Probe<'_>) -> Checked {
-    let (ours, theirs) = (probe.owner("user:1"), probe.owner("user:2"));
-    let first = probe.stored_for(&ours).await?;
-    let other = probe.stored_for(&theirs).await?;
+    let theirs = &probe.other_owner;
+    let first = probe.owned().await?;
+    let other = probe.stored_for(theirs).await?;
     probe.stored(|_| {}).await?;
-    let second = probe.stored_for(&ours).await?;
-    probe.store.lists(&ours, [&first, &second]).await?;
-    probe.store.lists(&theirs, [&other]).await
+    let second = probe.owned().await?;
+    probe.lists([&first, &second]).await?;
+    probe.store.lists(theirs, [&other]).await
 }
 
 pub(super) async fn owned_by_lists_the_oldest_first(probe: &Probe<'_>) -> Checked {
-    let owner = probe.owner("user:1");
-    let mut records: Vec<_> =
-        (0..20).map(|_| probe.record(|parts| parts.owner = Some(owner.as_str().into()))).collect();
+    let ours = || probe.record(|parts| parts.owner = Some(probe.owner.as_str().into()));
+    let mut records: Vec<_> = std::iter::repeat_with(ours).take(20).collect();
     records.sort_unstable_by_key(|record| *record.id());
     // Every third record, in rounds: neither first to last nor last to first.
     for place in 0..records.len() {
         probe.store.create(&records[place * 3 % records.len()]).await?;
     }
-    probe.store.lists(&owner, &records).await
+    probe.lists(&records).await
 }
 
 pub(super) async fn owned_by_lists_whole_records(probe: &Probe<'_>) -> Checked {
-    let owner = probe.owner("user:1");
-    let first = probe.stored_for(&owner).await?;
-    probe.store.lists(&owner, [&first]).await?;
+    let first = probe.owned().await?;
+    probe.lists([&first]).await?;
     let second = probe.replaced(&first, |parts| parts.expires_at += LONG).await?;
-    probe.store.lists(&owner, [&second]).await?;
-    let touch = probe.touch_after(7200);
-    probe.store.touches(&second, touch).await?;
-    probe.store.lists(&owner, [&touched(second, touch)]).await
+    probe.lists([&second]).await?;
+    let touched = probe.touched(&second, probe.touch_after(7200)).await?;
+    probe.lists([&touched]).await
 }
 
 pub(super) async fn owned_by_of_an_unknown_owner_is_empty(probe: &Probe<'_>) -> Checked {
     // Sessions that a wrong answer could list.
     probe.stored(|_| {}).await?;
-    probe.stored_for(&probe.owner("user:1")).await?;
-    probe.store.lists(&probe.owner("unknown"), []).await
+    probe.owned().await?;
+    probe.store.lists(&probe.other_owner, []).await
 }
 
 pub(super) async fn owned_by_lists_a_session_after_sign_in(probe: &Probe<'_>) -> Checked {
-    let owner = probe.owner("user:1");
     let anonymous = probe.stored(|_| {}).await?;
-    let signed_in = probe.given_to(&anonymous, Some(&owner)).await?;
-    probe.store.lists(&owner, [&signed_in]).await
+    let signed_in = probe.given_to(&anonymous, Some(&probe.owner)).await?;
+    probe.lists([&signed_in]).await
 }
 
 pub(super) async fn owned_by_follows_a_change_of_owner(probe: &Probe<'_>) -> Checked {
-    let (first, second) = (probe.owner("user:1"), probe.owner("user:2"));
-    let mut record = probe.stored_for(&first).await?;
-    for owner in [Some(&second), None, Some(&first), Some(&second)] {
-        let moved = probe.given_to(&record, owner.map(String::as_str)).await?;
-        for listed in [&first, &second] {
-            probe.store.lists(listed, (owner == Some(listed)).then_some(&moved)).await?;
-        }
-        record = moved;
+    let (first, second) = (probe.owner.as_str(), probe.other_owner.as_str());
+    let mut record = probe.owned().await?;
+    for owner in [Some(second), None, Some(first), Some(second)] {
+        record = probe.given_to(&record, owner).await?;
+        probe.listed_only_by(owner, &record).await?;
     }
     Ok(())
 }
 
 pub(super) async fn owned_by_lists_a_rewritten_session_once(probe: &Probe<'_>) -> Checked {
-    let owner = probe.owner("user:1");
-    let mut record = probe.stored_for(&owner).await?;
+    let mut record = probe.owned().await?;
     for _ in 0..5 {
         let next = probe.replaced(&record, |_| {}).await?;
-        probe.store.lists(&owner, [&next]).await?;
+        probe.lists([&next]).await?;
         record = next;
     }
     Ok(())
 }
 
 pub(super) async fn owned_by_omits_deleted_sessions(probe: &Probe<'_>) -> Checked {
-    let owner = probe.owner("user:1");
-    let (kept, deleted) = (probe.stored_for(&owner).await?, probe.stored_for(&owner).await?);
+    let (kept, deleted) = (probe.owned().await?, probe.owned().await?);
     probe.store.deletes(&deleted).await?;
-    probe.store.lists(&owner, [&kept]).await?;
+    probe.lists([&kept]).await?;
     // A new session with this id has no owner.
     probe.stored(|parts| parts.id = *deleted.id()).await?;
-    probe.store.lists(&owner, [&kept]).await?;
+    probe.lists([&kept]).await?;
     probe.store.deletes(&kept).await?;
-    probe.store.lists(&owner, []).await
+    probe.lists([]).await
 }
 
 pub(super) async fn owned_by_omits_expired_sessions(probe: &Probe<'_>) -> Checked {
-    let owner = probe.owner("user:1");
-    let live = probe.stored_for(&owner).await?;
-    probe.expired(Some(&owner)).await?;
-    probe.store.lists(&owner, [&live]).await
+    let live = probe.owned().await?;
+    probe.expired(Some(&probe.owner)).await?;
+    probe.lists([&live]).await
 }
 
 pub(super) async fn owned_by_omits_an_expired_id_that_was_replaced(probe: &Probe<'_>) -> Checked {
-    let (first, second) = (probe.owner("user:1"), probe.owner("user:2"));
-    let expired = probe.expired(Some(&first)).await?;
-    let anew = probe.record(|parts| {
+    let expired = probe.expired(Some(&probe.owner)).await?;
+    let change = |parts: &mut RecordParts| {
         parts.id = *expired.id();
-        parts.owner = Some(second.as_str().into());
-    });
-    probe.store.create(&anew).await?;
-    probe.store.lists(&first, []).await?;
-    probe.store.lists(&second, [&anew]).await
+        parts.owner = Some(probe.other_owner.as_str().into());
+    };
+    let anew = probe.stored(change).await?;
+    probe.listed_only_by(anew.owner(), &anew).await
 }
 
 pub(super) async fn owned_by_lists_touched_sessions(probe: &Probe<'_>) -> Checked {
-    let owner = probe.owner("user:1");
-    let touched = probe.prolonged(Prolonged::Touch, Some(&owner)).await?;
-    probe.store.lists(&owner, [&touched]).await
+    let touched = probe.prolonged(Prolonged::Touch, Some(&probe.owner)).await?;
+    probe.lists([&touched]).await
 }
 
 pub(super) async fn a_refused_set_changes_no_list(probe: &Probe<'_>) -> Checked {
-    let (ours, theirs) = (probe.owner("user:1"), probe.owner("user:2"));
-    let record = probe.stored_for(&ours).await?;
-    let taken = next_for(&record, Some(&theirs));
+    let record = probe.owned().await?;
+    let taken = next_for(&record, Some(&probe.other_owner));
     probe.store.refuses(&taken, Expected::Version(taken.version())).await?;
     probe.store.refuses(&taken, Expected::Absent).await?;
-    probe.store.lists(&theirs, []).await?;
-    probe.store.lists(&ours, [&record]).await
+    probe.listed_only_by(record.owner(), &record).await
 }
 
 pub(super) async fn owned_by_omits_sessions_without_an_owner(probe: &Probe<'_>) -> Checked {
@@ -143,17 +129,16 @@ pub(super) async fn owned_by_omits_sessions_without_an_owner(probe: &Probe<'_>) 
 }
 
 pub(super) async fn owned_by_lists_300_sessions(probe: &Probe<'_>) -> Checked {
-    let owner = probe.owner("user:1");
     let mut records = Vec::new();
     for _ in 0..300 {
-        records.push(probe.stored_for(&owner).await?);
+        records.push(probe.owned().await?);
     }
-    probe.store.lists(&owner, &records).await
+    probe.lists(&records).await
 }
 
 pub(super) async fn owned_by_is_exact_after_concurrent_sets(probe: &Probe<'_>) -> Checked {
     const WRITERS: usize = 3;
-    let owners = [probe.owner("user:1"), probe.owner("user:2")];
+    let owners = [probe.owner.clone(), probe.other_owner.clone()];
     let mut sessions = Vec::new();
     for _ in 0..12 {
         sessions.push(probe.stored(|_| {}).await?);
@@ -186,54 +171,44 @@ pub(super) async fn owned_by_is_exact_after_concurrent_sets(probe: &Probe<'_>) -
 }
 
 pub(super) async fn another_connection_lists_the_owners_sessions(probe: &Probe<'_>) -> Checked {
-    let (here, there) = (&probe.store, probe.another().await);
-    let owner = probe.owner("user:1");
+    let (here, there) = (&probe.store, probe.fixture.another().await);
+    let owner = &probe.owner;
     for _ in 0..TRIES {
-        there.lists(&owner, []).await?;
-        let record = probe.stored_for(&owner).await?;
-        there.lists(&owner, [&record]).await?;
+        there.lists(owner, []).await?;
+        let record = probe.owned().await?;
+        there.lists(owner, [&record]).await?;
         there.replace(&record, &next_for(&record, None)).await?;
-        here.lists(&owner, []).await?;
+        here.lists(owner, []).await?;
     }
     Ok(())
 }
 
-/// Writes a session for each owner; each owner must have exactly that session.
-async fn distinct<'a>(probe: &Probe<'_>, name: &str, forms: impl IntoIterator<Item = &'a str>) -> Checked {
+/// Checks that each owner has only the session that is written for it.
+async fn distinct(probe: &Probe<'_>, owners: &[String]) -> Checked {
     let mut records = Vec::new();
-    for form in forms {
-        records.push(probe.stored_for(&format!("{name}{form}")).await?);
+    for owner in owners {
+        records.push(probe.stored_for(owner).await?);
     }
-    for record in &records {
-        probe.store.lists(record.owner().unwrap_or_default(), [record]).await?;
+    for (owner, record) in owners.iter().zip(&records) {
+        probe.store.lists(owner, [record]).await?;
     }
     Ok(())
 }
 
-pub(super) async fn owners_differ_by_case(probe: &Probe<'_>) -> Checked {
-    distinct(probe, &probe.owner(""), ["User:1", "user:1", "USER:1", "ΣΣ", "σς"]).await
+/// Checks that these owners, after one unique prefix, have one session each.
+pub(super) async fn owners_are_distinct(probe: &Probe<'_>, owners: &[&str]) -> Checked {
+    let owners: Vec<_> = owners.iter().map(|owner| format!("{}{owner}", probe.owner)).collect();
+    distinct(probe, &owners).await
 }
 
 pub(super) async fn owners_differ_by_spaces(probe: &Probe<'_>) -> Checked {
-    let name = probe.owner("user");
-    distinct(probe, &name, ["", " ", "  ", "\t", "\u{a0}"]).await?;
-    distinct(probe, "", [format!(" {name}"), format!("\t{name}")].iter().map(String::as_str)).await
-}
-
-pub(super) async fn owners_differ_by_accents_and_composition(probe: &Probe<'_>) -> Checked {
-    let forms = ["renee", "renée", "rene\u{301}e", "strasse", "straße", "ﬁ", "fi", "i", "ı", "a\u{200b}", "a"];
-    distinct(probe, &probe.owner(""), forms).await
-}
-
-pub(super) async fn wildcards_in_an_owner_match_only_themselves(probe: &Probe<'_>) -> Checked {
-    let forms = ["user", "%", "_ser", "u%", "*", "u*", "?ser", "[a-z]ser", "u.*", "us\\er"];
-    distinct(probe, &probe.owner(""), forms).await
+    let name = &probe.owner;
+    let after = ["", " ", "  ", "\t", "\u{a0}"].map(|space| format!("{name}{space}"));
+    let before = [" ", "\t"].map(|space| format!("{space}{name}"));
+    distinct(probe, &[&after[..], &before].concat()).await
 }
 
 pub(super) async fn long_owners_differ_by_their_last_character(probe: &Probe<'_>) -> Checked {
-    distinct(probe, &probe.owner(&"u".repeat(300)), ["1", "2", "", "22"]).await
-}
-
-pub(super) async fn a_prefix_of_an_owner_is_another_owner(probe: &Probe<'_>) -> Checked {
-    distinct(probe, &probe.owner("user:1"), ["", "2", ":admin", ":", "\u{1}"]).await
+    let name = format!("{}{}", probe.owner, "u".repeat(300));
+    distinct(probe, &["1", "2", "", "22"].map(|last| format!("{name}{last}"))).await
 }

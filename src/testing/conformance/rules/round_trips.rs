@@ -3,13 +3,16 @@
 use crate::store::Expected;
 use crate::testing::conformance::connection::Connection;
 use crate::testing::conformance::probe::{Probe, at_version, next_for};
-use crate::testing::conformance::verdict::{Checked, ensure};
+use crate::testing::conformance::verdict::{Checked, Failed, ensure};
 
 /// Runs a call and counts its round trips.
-async fn costs_one<T>(probe: &Probe<'_>, name: &str, call: impl Future<Output = Checked<T>>) -> Checked {
-    let before = probe.round_trips();
+async fn costs_one<T, E>(probe: &Probe<'_>, name: &str, call: impl Future<Output = Result<T, E>>) -> Checked
+where
+    Failed: From<E>,
+{
+    let before = probe.fixture.round_trips();
     call.await?;
-    let cost = probe.round_trips().zip(before).map(|(after, before)| after - before);
+    let cost = probe.fixture.round_trips().zip(before).map(|(after, before)| after - before);
     ensure(cost == Some(1), || format!("{name} cost {cost:?} round trips"))
 }
 
@@ -32,8 +35,8 @@ pub(super) async fn get_costs_one_round_trip(probe: &Probe<'_>) -> Checked {
 
 pub(super) async fn set_costs_one_round_trip(probe: &Probe<'_>) -> Checked {
     let store = warm_up(probe).await?;
-    let record = probe.record(|parts| parts.owner = Some(probe.owner("user:1").into()));
-    let second = next_for(&record, Some(&probe.owner("user:2")));
+    let record = probe.record(|parts| parts.owner = Some(probe.owner.as_str().into()));
+    let second = next_for(&record, Some(&probe.other_owner));
     costs_one(probe, "set that creates", store.create(&record)).await?;
     costs_one(probe, "set that is refused by a record", store.refuses(&second, Expected::Absent)).await?;
     costs_one(probe, "set that replaces", store.replace(&record, &second)).await?;
@@ -53,9 +56,8 @@ pub(super) async fn touch_costs_one_round_trip(probe: &Probe<'_>) -> Checked {
 
 pub(super) async fn delete_costs_one_round_trip(probe: &Probe<'_>) -> Checked {
     let store = warm_up(probe).await?;
-    let owner = probe.owner("user:1");
-    for given in [Some(owner.as_str()), None] {
-        let record = probe.stored_for(&owner).await?;
+    for given in [Some(probe.owner.as_str()), None] {
+        let record = probe.owned().await?;
         costs_one(probe, "delete of a record", store.delete(record.id(), given)).await?;
         store.lacks(record.id()).await?;
     }

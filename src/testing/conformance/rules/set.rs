@@ -1,8 +1,8 @@
 //! Set writes a whole record over the expected version, or nothing.
 
-use crate::record::Version;
+use crate::record::{RecordParts, Version};
 use crate::store::Expected;
-use crate::testing::conformance::probe::{LONG, Probe, Prolonged, next, noise};
+use crate::testing::conformance::probe::{LONG, Probe, Prolonged, SHORT, next, noise};
 use crate::testing::conformance::verdict::Checked;
 
 /// Number of tries with a second connection, since a replica does not lag every time.
@@ -66,34 +66,33 @@ pub(super) async fn set_of_a_version_revives_nothing(probe: &Probe<'_>) -> Check
 }
 
 pub(super) async fn set_replaces_every_field(probe: &Probe<'_>) -> Checked {
-    let owner = probe.owner("user:1");
-    let change = |parts: &mut crate::record::RecordParts| {
-        parts.owner = Some(owner.into());
+    let change = |parts: &mut RecordParts| {
+        parts.owner = Some(probe.owner.as_str().into());
         parts.state = noise(5_000);
     };
     let first = probe.stored(change).await?;
-    let second = next(&first, |parts| {
+    let change = |parts: &mut RecordParts| {
         parts.owner = None;
         parts.last_seen -= LONG;
         parts.expires_at -= LONG / 2;
         parts.state = noise(3);
-    });
-    probe.store.replace(&first, &second).await?;
+    };
+    let second = probe.replaced(&first, change).await?;
     probe.store.holds(&second).await?;
-    let third = next(&second, |parts| {
-        parts.owner = Some(probe.owner("user:2").into());
+    let change = |parts: &mut RecordParts| {
+        parts.owner = Some(probe.other_owner.as_str().into());
         parts.expires_at += LONG;
         parts.state = noise(7_000);
-    });
-    probe.store.replace(&second, &third).await?;
+    };
+    let third = probe.replaced(&second, change).await?;
     probe.store.holds(&third).await
 }
 
 pub(super) async fn set_can_move_the_expiry_earlier(probe: &Probe<'_>) -> Checked {
     let first = probe.stored(|_| {}).await?;
-    let expires_at = probe.soon().await;
-    probe.store.replace(&first, &next(&first, |parts| parts.expires_at = expires_at)).await?;
-    probe.pass(expires_at).await?;
+    let expires_at = probe.expiry_after(SHORT).await;
+    probe.replaced(&first, |parts| parts.expires_at = expires_at).await?;
+    probe.pass(SHORT).await?;
     probe.store.lacks(first.id()).await
 }
 
@@ -126,7 +125,7 @@ pub(super) async fn records_are_independent(probe: &Probe<'_>) -> Checked {
 }
 
 pub(super) async fn another_connection_sees_a_set(probe: &Probe<'_>) -> Checked {
-    let (here, there) = (&probe.store, probe.another().await);
+    let (here, there) = (&probe.store, probe.fixture.another().await);
     let mut record = probe.stored(|_| {}).await?;
     there.holds(&record).await?;
     for _ in 0..TRIES {
@@ -139,7 +138,7 @@ pub(super) async fn another_connection_sees_a_set(probe: &Probe<'_>) -> Checked 
 }
 
 pub(super) async fn a_set_by_another_connection_counts(probe: &Probe<'_>) -> Checked {
-    let (here, there) = (&probe.store, probe.another().await);
+    let (here, there) = (&probe.store, probe.fixture.another().await);
     let mut record = probe.stored(|_| {}).await?;
     there.refuses(&record, Expected::Absent).await?;
     for _ in 0..TRIES {

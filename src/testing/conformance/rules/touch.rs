@@ -7,12 +7,9 @@ use crate::testing::conformance::probe::{LONG, Probe, Prolonged, at_version, tou
 use crate::testing::conformance::verdict::Checked;
 
 pub(super) async fn touch_moves_only_last_seen_and_expiry(probe: &Probe<'_>) -> Checked {
-    let mut record = probe.stored_for(&probe.owner("user:1")).await?;
+    let mut record = probe.owned().await?;
     for seconds in [60, 120] {
-        let touch = probe.touch_after(seconds);
-        probe.store.touches(&record, touch).await?;
-        record.touch(touch);
-        probe.store.holds(&record).await?;
+        record = probe.touched(&record, probe.touch_after(seconds)).await?;
     }
     Ok(())
 }
@@ -20,8 +17,7 @@ pub(super) async fn touch_moves_only_last_seen_and_expiry(probe: &Probe<'_>) -> 
 pub(super) async fn touch_of_another_version_does_nothing(probe: &Probe<'_>) -> Checked {
     let record = probe.stored(|parts| parts.version = Version::new(5)).await?;
     for version in [0, 1, 4, 6] {
-        let what = format!("version {version} of a record at version 5");
-        probe.store.ignores_touch(&at_version(&record, version), probe.touch_after(60), &what).await?;
+        probe.store.ignores_touch(&at_version(&record, version), probe.touch_after(60)).await?;
         probe.store.holds(&record).await?;
     }
     Ok(())
@@ -31,7 +27,7 @@ pub(super) async fn touch_of_an_absent_record_creates_nothing(probe: &Probe<'_>)
     let (unknown, deleted) = (probe.record(|_| {}), probe.stored(|_| {}).await?);
     probe.store.deletes(&deleted).await?;
     for absent in [unknown, deleted] {
-        probe.store.ignores_touch(&absent, probe.touch_after(60), "an absent record").await?;
+        probe.store.ignores_touch(&absent, probe.touch_after(60)).await?;
         probe.store.lacks(absent.id()).await?;
     }
     Ok(())
@@ -42,9 +38,7 @@ pub(super) async fn touch_never_moves_the_expiry_back(probe: &Probe<'_>) -> Chec
     // The second touch has an expiry in the past.
     for earlier in [LONG / 2, LONG * 2] {
         let touch = Touch::new(record.last_seen(), record.expires_at() - earlier);
-        probe.store.touches(&record, touch).await?;
-        record.touch(touch);
-        probe.store.holds(&record).await?;
+        record = probe.touched(&record, touch).await?;
     }
     Ok(())
 }
@@ -52,8 +46,8 @@ pub(super) async fn touch_never_moves_the_expiry_back(probe: &Probe<'_>) -> Chec
 pub(super) async fn touch_never_moves_last_seen_back(probe: &Probe<'_>) -> Checked {
     let record = probe.stored(|_| {}).await?;
     let touch = Touch::new(record.last_seen() - LONG, record.expires_at() + LONG);
-    probe.store.touches(&record, touch).await?;
-    probe.store.holds(&touched(record, touch)).await
+    probe.touched(&record, touch).await?;
+    Ok(())
 }
 
 pub(super) async fn touch_leaves_the_version_for_the_next_set(probe: &Probe<'_>) -> Checked {
@@ -69,39 +63,34 @@ pub(super) async fn touch_keeps_a_record_past_its_first_expiry(probe: &Probe<'_>
 }
 
 pub(super) async fn touch_of_the_record_as_read_moves_its_times(probe: &Probe<'_>) -> Checked {
-    let (first, second) = (probe.owner("user:1"), probe.owner("user:2"));
-    let mut record = probe.stored_for(&first).await?;
-    for (seconds, owner) in [(60, Some(&second)), (120, None), (180, Some(&first))] {
-        let moved = probe.given_to(&record, owner.map(String::as_str)).await?;
+    let (first, second) = (probe.owner.as_str(), probe.other_owner.as_str());
+    let mut record = probe.stored_for(first).await?;
+    for (seconds, owner) in [(60, Some(second)), (120, None), (180, Some(first))] {
+        let moved = probe.given_to(&record, owner).await?;
         let (read, touch) = (probe.store.live(record.id()).await?, probe.touch_after(seconds));
         probe.store.touches(&read, touch).await?;
-        record = touched(moved, touch);
+        record = touched(&moved, touch);
         probe.store.holds(&record).await?;
-        for listed in [&first, &second] {
-            probe.store.lists(listed, (owner == Some(listed)).then_some(&record)).await?;
-        }
+        probe.listed_only_by(owner, &record).await?;
     }
     Ok(())
 }
 
 pub(super) async fn touch_after_a_change_of_owner_does_nothing(probe: &Probe<'_>) -> Checked {
-    let (first, second) = (probe.owner("user:1"), probe.owner("user:2"));
-    let mut record = probe.stored_for(&first).await?;
-    for owner in [Some(&second), None, Some(&first)] {
-        let moved = probe.given_to(&record, owner.map(String::as_str)).await?;
-        let what = "a record whose owner has changed since it was read";
-        probe.store.ignores_touch(&record, probe.touch_after(60), what).await?;
+    let (first, second) = (probe.owner.as_str(), probe.other_owner.as_str());
+    let mut record = probe.stored_for(first).await?;
+    for owner in [Some(second), None, Some(first)] {
+        let moved = probe.given_to(&record, owner).await?;
+        probe.store.ignores_touch(&record, probe.touch_after(60)).await?;
         probe.store.holds(&moved).await?;
-        for listed in [&first, &second] {
-            probe.store.lists(listed, (owner == Some(listed)).then_some(&moved)).await?;
-        }
+        probe.listed_only_by(owner, &moved).await?;
         record = moved;
     }
     Ok(())
 }
 
 pub(super) async fn another_connection_sees_a_touch(probe: &Probe<'_>) -> Checked {
-    let (here, there) = (&probe.store, probe.another().await);
+    let (here, there) = (&probe.store, probe.fixture.another().await);
     let mut record = probe.stored(|_| {}).await?;
     there.holds(&record).await?;
     for number in 1..=TRIES {
