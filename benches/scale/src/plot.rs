@@ -78,12 +78,12 @@ fn panel(svg: &mut String, top: f64, title: &str, series: &[(&str, &str, Vec<(f6
         x(4.5),
         top + BOTTOM + 36.0
     ));
-    for (place, (name, colour, points)) in series.iter().enumerate() {
+    for (place, (name, color, points)) in series.iter().enumerate() {
         let path: Vec<String> = points.iter().map(|(at, value)| format!("{:.1} {:.1}", x(*at), y(*value))).collect();
-        line(format_args!("<path d=\"M{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>", path.join("L")));
+        line(format_args!("<path d=\"M{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"2\"/>", path.join("L")));
         let at = top + TOP + 16.0 * place as f64;
         line(format_args!(
-            "<path d=\"M{:.1} {:.1}h18\" stroke=\"{colour}\" stroke-width=\"2\"/><text x=\"{:.1}\" y=\"{:.1}\">{name}</text>",
+            "<path d=\"M{:.1} {:.1}h18\" stroke=\"{color}\" stroke-width=\"2\"/><text x=\"{:.1}\" y=\"{:.1}\">{name}</text>",
             x(MAX_POWER) + 16.0,
             at,
             x(MAX_POWER) + 40.0,

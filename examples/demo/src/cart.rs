@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::{self, Tea};
+use crate::catalog::{self, Tea};
 
 /// Maximum number of packets of one tea.
 const MAX_PACKETS: u32 = 99;
@@ -29,7 +29,7 @@ impl Cart {
 
     /// Returns teas and their packets, without teas that are no longer sold.
     pub fn lines(&self) -> impl Iterator<Item = (&'static Tea, u32)> {
-        self.0.iter().filter_map(|(code, packets)| Some((catalogue::find(code)?, *packets)))
+        self.0.iter().filter_map(|(code, packets)| Some((catalog::find(code)?, *packets)))
     }
 
     /// Returns the number of packets.
@@ -49,7 +49,7 @@ mod tests {
     /// Adding and taking change the count and the total, within the bounds.
     #[test]
     fn adding_and_taking_change_the_count() {
-        let (assam, sencha) = (catalogue::find("assam").expect("sold"), catalogue::find("sencha").expect("sold"));
+        let (assam, sencha) = (catalog::find("assam").expect("sold"), catalog::find("sencha").expect("sold"));
         let mut cart = Cart::default();
         for _ in 0..2 {
             cart.add(assam);

@@ -138,13 +138,13 @@ pub fn notice(title: &str, text: &str, ways_on: &Markup) -> Markup {
 }
 
 /// Returns the drawing of a cup of tea. The color is an attribute, since the page's policy forbids inline styles.
-pub fn cup(colour: &str) -> Markup {
+pub fn cup(color: &str) -> Markup {
     html! {
         svg .cup viewBox="0 0 64 48" aria-hidden="true" {
             path .steam d="M26 3c-3 4 3 6 0 10M38 3c-3 4 3 6 0 10" {}
             path .handle d="M48 22h4a6 6 0 0 1 0 12h-6" {}
             path .china d="M12 18h38v10a16 16 0 0 1-16 16h-6a16 16 0 0 1-16-16z" {}
-            ellipse cx="31" cy="19" rx="18" ry="4.5" fill=(colour) {}
+            ellipse cx="31" cy="19" rx="18" ry="4.5" fill=(color) {}
         }
     }
 }

@@ -20,7 +20,7 @@
 mod assets;
 mod authenticate;
 mod cart;
-mod catalogue;
+mod catalog;
 mod change_password;
 mod confirm;
 mod database;

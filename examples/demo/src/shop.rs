@@ -12,7 +12,7 @@ use sessile::csrf::CsrfToken;
 use sessile::flash::FlashLevel;
 
 use crate::cart::Cart;
-use crate::catalogue::{self, TEAS, Tea, price};
+use crate::catalog::{self, TEAS, Tea, price};
 use crate::failure::Failure;
 use crate::form::csrf_field;
 use crate::layout::{cup, notice};
@@ -41,7 +41,7 @@ pub async fn teas(visitor: Visitor) -> Result<Response, Failure> {
 
 fn card(tea: &Tea) -> Markup {
     html! {
-        (cup(tea.colour))
+        (cup(tea.color))
         h2 { (tea.name) }
         p .note { (tea.note) }
         form .add method="post" action="/cart/add" {
@@ -62,7 +62,7 @@ pub struct Add {
 /// The form has no CSRF token, since a token would create a session for every visitor who looks at the teas. A layer
 /// refuses cross-site requests by the headers that browsers send.
 pub async fn add(visitor: Visitor, headers: HeaderMap, Form(add): Form<Add>) -> Result<Response, Failure> {
-    let tea = catalogue::find(&add.tea).ok_or(Failure::NotFound)?;
+    let tea = catalog::find(&add.tea).ok_or(Failure::NotFound)?;
     if headers.get(ACCEPT).is_some_and(|accept| accept == "application/json") {
         // The count is part of the answer, so it must be the one that is stored.
         let count = visitor.session.update_now(CART, |cart| {
@@ -114,7 +114,7 @@ pub async fn cart(visitor: Visitor) -> Result<Response, Failure> {
 
 fn line(tea: &Tea, packets: u32, token: &CsrfToken) -> Markup {
     html! {
-        (cup(tea.colour))
+        (cup(tea.color))
         div .what {
             strong { (tea.name) }
             span .note { (price(tea.cents)) " each" }
@@ -135,13 +135,13 @@ fn line(tea: &Tea, packets: u32, token: &CsrfToken) -> Markup {
 }
 
 pub async fn more(visitor: Visitor, Path(code): Path<String>) -> Result<Redirect, Failure> {
-    let tea = catalogue::find(&code).ok_or(Failure::NotFound)?;
+    let tea = catalog::find(&code).ok_or(Failure::NotFound)?;
     visitor.session.update(CART, |cart| cart.add(tea))?;
     Ok(Redirect::to("/cart"))
 }
 
 pub async fn less(visitor: Visitor, Path(code): Path<String>) -> Result<Redirect, Failure> {
-    let tea = catalogue::find(&code).ok_or(Failure::NotFound)?;
+    let tea = catalog::find(&code).ok_or(Failure::NotFound)?;
     visitor.session.update(CART, |cart| cart.take(tea))?;
     Ok(Redirect::to("/cart"))
 }

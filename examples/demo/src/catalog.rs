@@ -1,4 +1,4 @@
-//! The catalogue of teas.
+//! The catalog of teas.
 
 pub struct Tea {
     /// Code of the tea in forms and carts.
@@ -7,7 +7,7 @@ pub struct Tea {
     pub note: &'static str,
     pub cents: u32,
     /// Color in the cup.
-    pub colour: &'static str,
+    pub color: &'static str,
 }
 
 pub const TEAS: [Tea; 12] = [
@@ -35,6 +35,6 @@ pub fn price(cents: u32) -> String {
     format!("€{}.{:02}", cents / 100, cents % 100)
 }
 
-const fn tea(code: &'static str, name: &'static str, note: &'static str, cents: u32, colour: &'static str) -> Tea {
-    Tea { code, name, note, cents, colour }
+const fn tea(code: &'static str, name: &'static str, note: &'static str, cents: u32, color: &'static str) -> Tea {
+    Tea { code, name, note, cents, color }
 }
