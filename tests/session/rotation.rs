@@ -43,6 +43,26 @@ async fn rotation_of_an_empty_new_session_does_nothing() {
     assert!(world.memory.is_empty());
 }
 
+// guarantee: 3
+/// A request that has committed a rotation or a sign-in rotates again: only its last token opens the session.
+#[tokio::test]
+async fn a_request_rotates_again_after_it_has_committed() {
+    for signs_in in [false, true] {
+        let world = World::new();
+        let old = world.begin().await;
+        let answer = world
+            .send(&old, move |session| async move {
+                if signs_in { session.sign_in("ada") } else { session.rotate() }?;
+                session.commit().await?;
+                session.rotate()
+            })
+            .await;
+        let new = answer.assert_ok().token();
+        assert!(world.is_live(&new).await && !world.is_live(&old).await);
+        assert_eq!(world.events.count(EventKind::Rotated), 2);
+    }
+}
+
 /// A request that writes, rotates and writes again commits both keys under the new token.
 #[tokio::test]
 async fn writes_before_and_after_a_rotation_are_committed() {
