@@ -7,6 +7,8 @@
 use crate::support;
 
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
@@ -115,4 +117,55 @@ async fn dropped_commit_lets_the_next_one_proceed() {
     next.await.unwrap();
     // One refused set, half a round trip in the queue, and a get and a set for the retry.
     assert_eq!(started.elapsed(), ROUND_TRIP * 7 / 2);
+}
+
+/// A remote store whose sets other nodes win, so many of them.
+#[derive(Clone)]
+struct ContestedStore {
+    inner: MemoryStore,
+    races: Arc<AtomicU32>,
+}
+
+impl Store for ContestedStore {
+    async fn get(&self, id: &SessionId) -> Result<Option<Record>, StoreError> {
+        self.inner.get(id).await
+    }
+
+    async fn set(&self, record: &Record, expected: Expected) -> Result<Outcome, StoreError> {
+        let one_less = |races: u32| races.checked_sub(1);
+        let is_lost = expected != Expected::Absent
+            && self.races.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok();
+        if is_lost { Ok(Outcome::Refused) } else { self.inner.set(record, expected).await }
+    }
+
+    async fn touch(&self, record: &Record, touch: Touch) -> Result<bool, StoreError> {
+        self.inner.touch(record, touch).await
+    }
+
+    async fn delete(&self, id: &SessionId, owner: Option<&str>) -> Result<bool, StoreError> {
+        self.inner.delete(id, owner).await
+    }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
+}
+
+/// A commit loses 60 races on a remote store: each pause is at most 4 ms per attempt so far, and they are not all zero.
+#[tokio::test(start_paused = true)]
+async fn retries_on_a_remote_store_pause_longer_each_time() {
+    const RACES: u32 = 60;
+    let store = ContestedStore { inner: MemoryStore::new(), races: Arc::default() };
+    let sessions = Sessions::new(store.clone());
+    let (id, _) = sessions.create(&json!({})).await.unwrap();
+    let session = sessions.open_for_write(&id).await.unwrap().unwrap();
+    store.races.store(RACES, Ordering::SeqCst);
+    session.insert("key", &1).unwrap();
+    let started = tokio::time::Instant::now();
+    session.commit().await.unwrap();
+    // The paused clock wakes a timer up to a millisecond late.
+    let longest: Duration = (1..=RACES).map(|attempt| Duration::from_millis(u64::from(attempt) * 4 + 1)).sum();
+    let one_step_each = Duration::from_millis(5) * RACES;
+    assert!(started.elapsed() <= longest, "{:?}", started.elapsed());
+    assert!(started.elapsed() > one_step_each, "{:?}: the pauses do not grow", started.elapsed());
 }
