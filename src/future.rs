@@ -19,13 +19,13 @@ pin_project! {
     /// The response future of a [`SessionService`](crate::service::SessionService).
     pub struct ResponseFuture<F, B> {
         #[pin]
-        state: State<F, B>,
+        state: ResponseState<F, B>,
     }
 }
 
 pin_project! {
-    #[project = StateProjection]
-    enum State<F, B> {
+    #[project = ResponseStateProjection]
+    enum ResponseState<F, B> {
         /// The inner service is running.
         Inner { #[pin] inner: F, session: OpenSession, waited: bool },
         /// It has answered, and the session is being committed.
@@ -40,11 +40,11 @@ type Finish = Pin<Box<dyn Future<Output = (Result<(), Error>, ResponseUpdate)> +
 
 impl<F, B> ResponseFuture<F, B> {
     pub(crate) fn new(inner: F, session: Arc<RequestSession>) -> Self {
-        Self { state: State::Inner { inner, session: OpenSession(session), waited: false } }
+        Self { state: ResponseState::Inner { inner, session: OpenSession(session), waited: false } }
     }
 
     pub(crate) fn misconfigured(cookie: &str) -> Self {
-        Self { state: State::Misconfigured { cookie: cookie.into() } }
+        Self { state: ResponseState::Misconfigured { cookie: cookie.into() } }
     }
 }
 
@@ -59,7 +59,7 @@ where
         let mut state = self.project().state;
         loop {
             match state.as_mut().project() {
-                StateProjection::Inner { inner, session: open, waited } => {
+                ResponseStateProjection::Inner { inner, session: open, waited } => {
                     let Poll::Ready(response) = inner.poll(context) else {
                         *waited = true;
                         return Poll::Pending;
@@ -78,24 +78,24 @@ where
                     let shared = Arc::clone(&session);
                     let finish: Finish = Box::pin(async move { shared.finish(commits, claims_success).await });
                     let session = OpenSession(session);
-                    state.set(State::Finish { finish, response: Some(response), session });
+                    state.set(ResponseState::Finish { finish, response: Some(response), session });
                 }
-                StateProjection::Finish { finish, response, session: open } => {
+                ResponseStateProjection::Finish { finish, response, session: open } => {
                     let (finished, update) = ready!(finish.as_mut().poll(context));
                     let response = match finished {
                         Ok(()) => response.take().expect("a future is not polled after it is ready"),
                         Err(error) => empty_response(error.status()),
                     };
                     let response = apply(response, &open.0, update);
-                    state.set(State::Done);
+                    state.set(ResponseState::Done);
                     return Poll::Ready(Ok(response));
                 }
-                StateProjection::Misconfigured { cookie } => {
+                ResponseStateProjection::Misconfigured { cookie } => {
                     log_misconfiguration(cookie);
-                    state.set(State::Done);
+                    state.set(ResponseState::Done);
                     return Poll::Ready(Ok(empty_response(StatusCode::INTERNAL_SERVER_ERROR)));
                 }
-                StateProjection::Done => panic!("a response future was polled after it was ready"),
+                ResponseStateProjection::Done => panic!("a response future was polled after it was ready"),
             }
         }
     }

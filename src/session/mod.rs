@@ -106,6 +106,18 @@ impl<M> Session<M> {
     ///
     /// A [`Field<String>`](Field) also takes a `&str`, and a `Field<Vec<T>>` a `&[T]`.
     ///
+    /// ```
+    /// # use sessile::{Error, Field, Session};
+    /// # async fn handler(session: Session) -> Result<(), Error> {
+    /// const NAME: Field<String> = Field::new("name");
+    /// const TAGS: Field<Vec<u32>> = Field::new("tags");
+    /// session.insert(NAME, "Ada")?;
+    /// session.insert(TAGS, [1, 2].as_slice())?;
+    /// session.insert(TAGS, &Vec::new())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// - [`Serialize`](ErrorKind::Serialize) if the value cannot be serialized; the old value stays.

@@ -119,7 +119,7 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         if is_safe(request.method()) {
-            return CsrfFuture { state: State::Safe { inner: self.inner.call(request) } };
+            return CsrfFuture { state: CsrfState::Safe { inner: self.inner.call(request) } };
         }
         // The clone that is ready must serve the request.
         let spare = self.inner.clone();
@@ -130,7 +130,7 @@ where
                 Err(status) => Ok(empty_response(status)),
             }
         };
-        CsrfFuture { state: State::Checked { checked: Box::pin(checked) } }
+        CsrfFuture { state: CsrfState::Checked { checked: Box::pin(checked) } }
     }
 }
 
@@ -150,13 +150,13 @@ pin_project! {
     /// The response future of a [`CsrfService`].
     pub struct CsrfFuture<F, B, E> {
         #[pin]
-        state: State<F, B, E>,
+        state: CsrfState<F, B, E>,
     }
 }
 
 pin_project! {
-    #[project = StateProjection]
-    enum State<F, B, E> {
+    #[project = CsrfStateProjection]
+    enum CsrfState<F, B, E> {
         Safe { #[pin] inner: F },
         Checked { checked: Pin<Box<dyn Future<Output = Result<Response<B>, E>> + Send>> },
     }
@@ -170,8 +170,8 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            StateProjection::Safe { inner } => inner.poll(context),
-            StateProjection::Checked { checked } => checked.as_mut().poll(context),
+            CsrfStateProjection::Safe { inner } => inner.poll(context),
+            CsrfStateProjection::Checked { checked } => checked.as_mut().poll(context),
         }
     }
 }
