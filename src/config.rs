@@ -77,11 +77,6 @@ impl Config {
         }
     }
 
-    /// Waits before the next attempt of a commit; `attempt` counts from 1.
-    pub(crate) async fn pause(&self, attempt: u32) {
-        self.store.back_off(attempt).await;
-    }
-
     /// Waits as long as another commit may keep its turn without progress.
     pub(crate) async fn idle(&self) {
         if self.store.is_remote() {

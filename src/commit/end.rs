@@ -120,7 +120,7 @@ pub(crate) async fn delete(
                 if attempts >= MAX_ATTEMPTS {
                     return Err(error);
                 }
-                config.pause(attempts).await;
+                config.store.back_off(attempts).await;
             }
         }
     }

@@ -309,7 +309,7 @@ impl CompareAndSwap<'_> {
         }
         self.attempts += 1;
         if !has_waited {
-            config.pause(self.attempts).await;
+            config.store.back_off(self.attempts).await;
         }
         Ok(())
     }

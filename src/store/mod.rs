@@ -112,7 +112,7 @@ pub trait Store: Send + Sync + 'static {
         std::future::ready(Ok(0))
     }
 
-    /// Returns whether calls cross a network, to a server that other processes share.
+    /// Returns whether other processes share the store: a server across a network, or a database file.
     ///
     /// Before a commit tries again on such a store, it pauses for a random time of at most 250 milliseconds, by the timer of a
     /// tokio runtime. The provided method returns `false`: a commit only lets other tasks run.

@@ -1,6 +1,8 @@
 //! The extractors that require a CSRF token in a form.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
 use axum_core::extract::{FromRequest, Request};
 use http::StatusCode;
@@ -72,7 +74,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for CsrfForm<T> {
 /// ```
 pub struct CsrfFormFor<M, T> {
     form: T,
-    marker: std::marker::PhantomData<fn() -> M>,
+    marker: PhantomData<fn() -> M>,
 }
 
 impl<M, T> CsrfFormFor<M, T> {
@@ -83,8 +85,8 @@ impl<M, T> CsrfFormFor<M, T> {
     }
 }
 
-impl<M, T: std::fmt::Debug> std::fmt::Debug for CsrfFormFor<M, T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl<M, T: fmt::Debug> fmt::Debug for CsrfFormFor<M, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("CsrfFormFor").field(&self.form).finish()
     }
 }
@@ -94,7 +96,7 @@ impl<S: Send + Sync, M: 'static, T: DeserializeOwned> FromRequest<S> for CsrfFor
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
         let form = read_form::<S, T, M>(request, state).await?;
-        Ok(Self { form, marker: std::marker::PhantomData })
+        Ok(Self { form, marker: PhantomData })
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Connections<D: Database> {
     pool: Pool<D>,
     /// One permit for each connection that the store may keep.
     permits: Arc<Semaphore>,
-    /// Whether the store may keep all connections of the pool.
+    /// True if the store may keep all connections of the pool.
     is_exclusive: bool,
     idle: Mutex<IdleConnections<D>>,
 }
@@ -30,7 +30,7 @@ pub(super) struct Connections<D: Database> {
 struct IdleConnections<D: Database> {
     /// In the order of last use; the next operation takes the last.
     connections: VecDeque<IdleConnection<D>>,
-    /// Whether a task runs that returns idle connections to the pool.
+    /// True while a task runs that returns idle connections to the pool.
     has_task: bool,
 }
 

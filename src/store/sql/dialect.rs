@@ -23,13 +23,13 @@ pub(in crate::store) trait Dialect: Database {
     const NOW: &'static str;
     /// Function that returns the greater of two numbers.
     const GREATEST: &'static str = "greatest";
-    /// Whether a parameter is `$1` (with its number) instead of `?`.
+    /// True if a parameter is `$1` (with its number) instead of `?`.
     const HAS_NUMBERED_PARAMETERS: bool = true;
     /// Types of the columns id, version, owner, last seen, expiry and state, as the catalog names them.
     const COLUMN_TYPES: [&'static str; 6];
     /// Longest owner in bytes.
     const MAX_OWNER_LENGTH: usize = usize::MAX;
-    /// Whether one connection writes at a time and writers wait in no fair order; the store then queues its own writers.
+    /// True if one connection writes at a time and writers wait in no fair order; the store then queues its own writers.
     const HAS_SINGLE_WRITER: bool = false;
 
     /// Connects a pool of the store's own.
