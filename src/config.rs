@@ -31,6 +31,8 @@ const MAX_IDLE_YIELDS: u32 = 16;
 pub(crate) struct Config {
     pub(crate) store: AnyStore,
     pub(crate) clock: Clock,
+    /// The realm of the sessions: a record of another realm opens none.
+    pub(crate) realm: Arc<str>,
     pub(crate) lifetime: Lifetime,
     /// Most bytes of encoded keys and values.
     pub(crate) size_limit: usize,
@@ -54,6 +56,10 @@ pub(crate) struct Config {
 
 impl Config {
     pub(crate) const SIZE_LIMIT: usize = 1024 * 1024;
+    /// Realm of a layer that has no cookie and sets none, and of sessions outside a layer.
+    pub(crate) const REALM: &str = "id";
+    /// Most bytes of a realm.
+    pub(crate) const MAX_REALM_LENGTH: usize = 255;
     pub(crate) const COMMIT_DEADLINE: Duration = Duration::from_secs(5);
 
     /// Creates the default configuration for a store.
@@ -61,6 +67,7 @@ impl Config {
         Self {
             store: AnyStore::new(store),
             clock: Clock::system(),
+            realm: Self::REALM.into(),
             lifetime: Lifetime::new(),
             size_limit: Self::SIZE_LIMIT,
             strict_writes: false,
@@ -71,10 +78,16 @@ impl Config {
             commit_deadline: Self::COMMIT_DEADLINE,
             queue: Arc::default(),
             commit_on: Arc::new(|status| !status.is_server_error()),
-            events: Events::default(),
+            events: Events::new(Self::REALM.into()),
             transport: Transport::default(),
             plain_http: Arc::default(),
         }
+    }
+
+    /// Sets the realm of the sessions and of their events.
+    pub(crate) fn set_realm(&mut self, realm: Arc<str>) {
+        self.events.set_realm(Arc::clone(&realm));
+        self.realm = realm;
     }
 
     /// Waits as long as another commit may keep its turn without progress.
@@ -107,13 +120,25 @@ impl Config {
                 "no carrier of tokens is left; give a header with with_token_header, or leave out without_cookie",
             ));
         }
+        check_realm(&self.realm)?;
         self.lifetime.check()
     }
+}
+
+/// Checks that a realm is a short text without spaces and control characters, as a store's column or field takes it.
+pub(crate) fn check_realm(realm: &str) -> Result<(), ConfigError> {
+    if (1..=Config::MAX_REALM_LENGTH).contains(&realm.len()) && realm.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    let max = Config::MAX_REALM_LENGTH;
+    let reason = format!("realm {realm:?} is invalid; use 1 to {max} visible ASCII characters");
+    Err(ConfigError::new(ConfigErrorKind::Setting, reason))
 }
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
+            .field("realm", &self.realm)
             .field("lifetime", &self.lifetime)
             .field("size_limit", &self.size_limit)
             .field("strict_writes", &self.strict_writes)

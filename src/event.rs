@@ -12,10 +12,14 @@ use crate::token::SessionId;
 pub struct Event<'a> {
     /// The kind of the event.
     pub kind: EventKind,
+    /// The realm of the layer that raised it.
+    pub realm: &'a str,
     /// The session, if the store has it.
     pub session: Option<SessionId>,
     /// Why the session ended, if the kind is [`Ended`](EventKind::Ended).
     pub reason: Option<EndReason>,
+    /// The realm of the record, if the kind is [`OtherRealm`](EventKind::OtherRealm).
+    pub other_realm: Option<&'a str>,
     /// The error of the store, if there was one.
     pub error: Option<&'a StoreError>,
 }
@@ -68,6 +72,11 @@ pub enum EventKind {
     ///
     /// If the event has a session, the id exists and the secret is wrong. Many of these from one client suggest guessing.
     Unknown,
+    /// A client presented a session of another layer's realm, which opens nothing here.
+    ///
+    /// Either two applications share a store and a cookie name and need a [realm](crate::SessionLayerBuilder::with_realm) each,
+    /// or a client tries a token of one layer on another.
+    OtherRealm,
     /// A request was refused because it had no CSRF token of its session.
     CsrfRefused,
     /// The stored value of a session is not a record.
@@ -82,36 +91,65 @@ impl EventKind {
     /// Checks whether an operator should act on the event.
     #[cfg_attr(not(feature = "tracing"), allow(dead_code))]
     const fn is_warning(self) -> bool {
-        matches!(self, Self::Replayed | Self::Corrupt | Self::UpkeepFailed | Self::StoreFailed)
+        matches!(
+            self,
+            Self::Ambiguous
+                | Self::Replayed
+                | Self::OtherRealm
+                | Self::Corrupt
+                | Self::UpkeepFailed
+                | Self::StoreFailed
+        )
     }
 }
 
 type Hook = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
 
 /// Sends events to the application's callback and to the log.
-#[derive(Clone, Default)]
-pub(crate) struct Events(Option<Hook>);
+#[derive(Clone)]
+pub(crate) struct Events {
+    hook: Option<Hook>,
+    realm: Arc<str>,
+}
 
 impl Events {
-    pub(crate) fn new(hook: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(hook)))
+    pub(crate) fn new(realm: Arc<str>) -> Self {
+        Self { hook: None, realm }
+    }
+
+    /// Sets the application's callback.
+    pub(crate) fn set_hook(&mut self, hook: impl Fn(&Event<'_>) + Send + Sync + 'static) {
+        self.hook = Some(Arc::new(hook));
+    }
+
+    /// Sets the realm that the events name.
+    pub(crate) fn set_realm(&mut self, realm: Arc<str>) {
+        self.realm = realm;
     }
 
     pub(crate) fn raise(&self, kind: EventKind, session: impl Into<Option<SessionId>>) {
-        self.send(&Event { kind, session: session.into(), reason: None, error: None });
+        self.send(&self.event(kind, session.into()));
     }
 
     pub(crate) fn raise_end(&self, session: SessionId, reason: EndReason) {
-        self.send(&Event { kind: EventKind::Ended, session: Some(session), reason: Some(reason), error: None });
+        self.send(&Event { reason: Some(reason), ..self.event(EventKind::Ended, Some(session)) });
     }
 
     pub(crate) fn raise_failure(&self, kind: EventKind, session: impl Into<Option<SessionId>>, error: &StoreError) {
-        self.send(&Event { kind, session: session.into(), reason: None, error: Some(error) });
+        self.send(&Event { error: Some(error), ..self.event(kind, session.into()) });
+    }
+
+    pub(crate) fn raise_other_realm(&self, session: SessionId, other: &str) {
+        self.send(&Event { other_realm: Some(other), ..self.event(EventKind::OtherRealm, Some(session)) });
+    }
+
+    fn event(&self, kind: EventKind, session: Option<SessionId>) -> Event<'_> {
+        Event { kind, realm: &self.realm, session, reason: None, other_realm: None, error: None }
     }
 
     fn send(&self, event: &Event<'_>) {
         log(event);
-        if let Some(hook) = &self.0 {
+        if let Some(hook) = &self.hook {
             hook(event);
         }
     }
@@ -119,7 +157,7 @@ impl Events {
 
 impl fmt::Debug for Events {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Events(hook)" } else { "Events" })
+        f.write_str(if self.hook.is_some() { "Events(hook)" } else { "Events" })
     }
 }
 
@@ -128,10 +166,11 @@ fn log(event: &Event<'_>) {
     let session = event.session.map(tracing::field::display);
     let reason = event.reason.map(tracing::field::debug);
     let error = event.error.map(|error| error as &dyn std::error::Error);
+    let (realm, other_realm) = (event.realm, event.other_realm);
     if event.kind.is_warning() {
-        tracing::warn!(session, reason, error, "session event: {:?}", event.kind);
+        tracing::warn!(realm, session, reason, other_realm, error, "session event: {:?}", event.kind);
     } else {
-        tracing::debug!(session, reason, error, "session event: {:?}", event.kind);
+        tracing::debug!(realm, session, reason, other_realm, error, "session event: {:?}", event.kind);
     }
 }
 

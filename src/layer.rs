@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::SameSite;
 use crate::config::{Config, ReplayPolicy, SiteData};
 use crate::error::ConfigError;
-use crate::event::{Event, Events};
+use crate::event::Event;
 #[cfg(any(feature = "signed", feature = "private"))]
 use crate::keys::KeyRing;
 use crate::lifetime::Lifetime;
@@ -75,7 +75,7 @@ impl SessionLayer {
 
     /// Creates a builder, for other settings than the defaults.
     pub fn builder(store: impl Store) -> SessionLayerBuilder {
-        SessionLayerBuilder { config: Config::new(store), cookie: CookieOptions::default() }
+        SessionLayerBuilder { config: Config::new(store), cookie: CookieOptions::default(), realm: None }
     }
 }
 
@@ -147,6 +147,7 @@ impl<M> fmt::Debug for SessionLayer<M> {
 pub struct SessionLayerBuilder {
     config: Config,
     cookie: CookieOptions,
+    realm: Option<Arc<str>>,
 }
 
 /// # The cookie
@@ -268,6 +269,16 @@ impl SessionLayerBuilder {
 
 /// # Sessions
 impl SessionLayerBuilder {
+    /// Sets the realm: the sessions of this layer open under no other realm, also in the same store. Default: the cookie's name
+    /// without its prefix, or `id` without a cookie.
+    ///
+    /// It has 1 to 255 visible ASCII characters. Two services that share a store and a cookie name need a realm each. A layer whose
+    /// cookie is renamed keeps its sessions if the realm is set to the old name.
+    pub fn with_realm(mut self, realm: &str) -> Self {
+        self.realm = Some(realm.into());
+        self
+    }
+
     /// Sets the lifetime of sessions. Default: [`Lifetime::new`], one hour idle and 24 hours absolute.
     pub fn with_lifetime(mut self, lifetime: Lifetime) -> Self {
         self.config.lifetime = lifetime;
@@ -348,7 +359,7 @@ impl SessionLayerBuilder {
     ///
     /// With the feature `tracing` events are also logged.
     pub fn with_event_hook(mut self, hook: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
-        self.config.events = Events::new(hook);
+        self.config.events.set_hook(hook);
         self
     }
 
@@ -365,6 +376,8 @@ impl SessionLayerBuilder {
     ///
     /// A cookie that user agents would reject, a lifetime under which no session can live, and settings that exclude each other.
     pub fn build(mut self) -> Result<SessionLayer, ConfigError> {
+        let realm = self.realm.or_else(|| (!self.config.transport.without_cookie).then(|| (&*self.cookie.name).into()));
+        self.config.set_realm(realm.unwrap_or_else(|| Config::REALM.into()));
         self.config.check()?;
         self.config.transport.cookie = self.cookie.build()?;
         Ok(SessionLayer { config: Arc::new(self.config), marker: PhantomData })

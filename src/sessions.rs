@@ -13,7 +13,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::clock::Timestamp;
 use crate::commit::{SessionSource, delete, find, owned_by};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, check_realm};
 use crate::error::{Error, ErrorKind};
 use crate::event::{EndReason, EventKind};
 use crate::lifetime::Lifetime;
@@ -74,6 +74,20 @@ impl Sessions {
     pub fn with_lifetime(self, lifetime: Lifetime) -> Result<Self, ConfigError> {
         lifetime.check()?;
         Ok(Self::from_config(Arc::new(Config { lifetime, ..Config::clone(&self.config) })))
+    }
+
+    /// Sets the realm of the sessions, as the layer that they belong to. Default: `id`.
+    ///
+    /// [`SessionLayer::sessions`](crate::SessionLayer::sessions) has the realm of its layer.
+    ///
+    /// # Errors
+    ///
+    /// A realm that is empty, longer than 255 bytes, or not of visible ASCII characters.
+    pub fn with_realm(self, realm: &str) -> Result<Self, ConfigError> {
+        check_realm(realm)?;
+        let mut config = Config::clone(&self.config);
+        config.set_realm(realm.into());
+        Ok(Self::from_config(Arc::new(config)))
     }
 
     /// Creates a session with the fields of a struct, or the entries of a map, as its values.
@@ -186,24 +200,36 @@ impl Sessions {
         Ok(owned_by(&self.config, owner).await?.into_iter().map(StoredSession::from).collect())
     }
 
-    /// Ends all sessions of an owner; returns their number (OWASP ASVS 5.0 V7.4.2).
+    /// Ends all sessions of an owner in this realm; returns their ids (OWASP ASVS 5.0 V7.4.2).
     ///
-    /// It may miss a sign-in that is committed while it runs.
+    /// The stores of this crate do it in one step, so that a dropped future ends all or none; in a Redis Cluster, session by
+    /// session, the newest first. It may miss a sign-in that is committed while it runs.
     ///
     /// # Errors
     ///
     /// [`Unavailable`](ErrorKind::Unavailable) if the store fails; some may have been ended by then.
-    pub async fn end_all_of(&self, owner: &str) -> Result<u64, Error> {
-        self.end_each_of(owner, None).await
+    pub async fn end_all_of(&self, owner: &str) -> Result<Vec<SessionId>, Error> {
+        self.end_each_of(owner, Some(&self.config.realm), None).await
     }
 
-    /// Ends all sessions of an owner but one; returns their number (OWASP ASVS 5.0 V7.4.3).
+    /// Ends all sessions of an owner in every realm; returns their ids.
+    ///
+    /// Use it after a password was changed: the owner may be signed in to other layers and services on the same store.
     ///
     /// # Errors
     ///
     /// Those of [`end_all_of`](Sessions::end_all_of).
-    pub async fn end_others_of(&self, owner: &str, keep: &SessionId) -> Result<u64, Error> {
-        self.end_each_of(owner, Some(keep)).await
+    pub async fn end_all_of_in_every_realm(&self, owner: &str) -> Result<Vec<SessionId>, Error> {
+        self.end_each_of(owner, None, None).await
+    }
+
+    /// Ends all sessions of an owner in this realm but one; returns their ids (OWASP ASVS 5.0 V7.4.3).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`end_all_of`](Sessions::end_all_of).
+    pub async fn end_others_of(&self, owner: &str, keep: &SessionId) -> Result<Vec<SessionId>, Error> {
+        self.end_each_of(owner, Some(&self.config.realm), Some(keep)).await
     }
 
     /// Deletes expired records, by the clock of the store; returns their number.
@@ -275,12 +301,15 @@ impl Sessions {
         Ok(is_deleted)
     }
 
-    async fn end_each_of(&self, owner: &str, keep: Option<&SessionId>) -> Result<u64, Error> {
-        let mut ended = 0;
-        for record in self.config.store.owned_by(owner).await? {
-            if Some(record.id()) != keep && self.end_with(record.id(), Some(owner)).await? {
-                ended += 1;
-            }
+    async fn end_each_of(
+        &self,
+        owner: &str,
+        realm: Option<&str>,
+        keep: Option<&SessionId>,
+    ) -> Result<Vec<SessionId>, Error> {
+        let ended = self.config.store.delete_owned_by(owner, realm, keep).await?;
+        for id in &ended {
+            self.config.events.raise_end(*id, EndReason::Revoked);
         }
         Ok(ended)
     }

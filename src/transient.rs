@@ -14,6 +14,8 @@ use crate::token::{SessionId, Verifier};
 
 /// Most attempts of a write against concurrent ones of the same key.
 const MAX_ATTEMPTS: u32 = 1_000;
+/// Realm of the records. No cookie has this name, so no layer has this realm by default.
+const REALM: &str = "sessile:transient";
 /// Name of the value in its record. It is not the key, which read access to the store must not reveal.
 const VALUE: &str = "value";
 
@@ -122,13 +124,13 @@ impl Transient {
             header.write_to(out);
             out.write(frame.as_bytes());
         });
-        Record::new(id, version, None, (now, now.plus(time_to_live)), state)
+        Record::new(id, version, REALM.into(), None, (now, now.plus(time_to_live)), state)
     }
 
     async fn find(&self, key: &str) -> Result<Option<Data>, Error> {
         let Some(record) = self.store.get(&SessionId::from_string_key(key)).await? else { return Ok(None) };
         let now: Timestamp = self.clock.now();
-        if now >= record.expiry() {
+        if now >= record.expiry() || record.realm() != REALM {
             return Ok(None);
         }
         let start = record.open(&mut Header::blank())?;

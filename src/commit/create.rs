@@ -1,5 +1,7 @@
 //! Storing a new session.
 
+use std::sync::Arc;
+
 use super::{Committed, PendingCommit, View, apply};
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -69,7 +71,14 @@ fn draft(
     if let (None, Some(unconfirmed)) = (&owner, config.unconfirmed) {
         expires_at = expires_at.min(now.plus(unconfirmed));
     }
-    let draft = Draft { id: token.id(), version: Version::FIRST, owner, last_seen: now, expires_at };
+    let draft = Draft {
+        id: token.id(),
+        version: Version::FIRST,
+        realm: Arc::clone(&config.realm),
+        owner,
+        last_seen: now,
+        expires_at,
+    };
     Ok(LoadedRecord::draft(draft, header, view.len(), |out| view.write_to(out)))
 }
 

@@ -40,7 +40,7 @@ pub(crate) async fn find_timed(config: &Config, id: &SessionId) -> Result<Found,
             return Err(error.into());
         }
     };
-    if loaded.record.id() != id || loaded.header.ended {
+    if !is_of_realm(config, &loaded) || loaded.record.id() != id || loaded.header.ended {
         return Ok(Found::NotLive);
     }
     if !loaded.is_live(config.lifetime, now) {
@@ -48,4 +48,13 @@ pub(crate) async fn find_timed(config: &Config, id: &SessionId) -> Result<Found,
         return Ok(Found::NotLive);
     }
     Ok(Found::Live(loaded, now))
+}
+
+/// Checks that a record belongs to this layer; raises an event if it is another's.
+pub(crate) fn is_of_realm(config: &Config, loaded: &LoadedRecord) -> bool {
+    let realm = loaded.record.realm();
+    if realm != &*config.realm {
+        config.events.raise_other_realm(*loaded.record.id(), realm);
+    }
+    realm == &*config.realm
 }

@@ -43,6 +43,8 @@ pub(crate) async fn owned_by(config: &Config, owner: &str) -> Result<Vec<LoadedR
     for record in config.store.owned_by(owner).await? {
         let id = *record.id();
         match LoadedRecord::read(record) {
+            // Another layer's sessions of the owner are not listed, and raise no event.
+            Ok(found) if found.record.realm() != &*config.realm => {}
             Ok(found) if found.is_live(config.lifetime, now) => sessions.push(found),
             Ok(_) => {}
             Err(error) => config.events.raise_failure(EventKind::Corrupt, id, &error),

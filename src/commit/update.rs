@@ -1,5 +1,6 @@
 //! The compare-and-swap loop: committing a change set to a stored session.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Change, Committed, PendingCommit, ReadState, View, apply};
@@ -180,7 +181,8 @@ impl CompareAndSwap<'_> {
                 &applied
             }
         };
-        let draft = Draft { id: *base.record.id(), version, owner, last_seen: now, expires_at };
+        let realm = Arc::clone(&self.config.realm);
+        let draft = Draft { id: *base.record.id(), version, realm, owner, last_seen: now, expires_at };
         Ok(Some(LoadedRecord::draft(draft, header, view.len(), |out| view.write_to(out))))
     }
 

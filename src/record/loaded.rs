@@ -41,6 +41,7 @@ pub(crate) struct Contents {
 pub(crate) struct Draft {
     pub(crate) id: SessionId,
     pub(crate) version: Version,
+    pub(crate) realm: Arc<str>,
     pub(crate) owner: Option<Arc<str>>,
     pub(crate) last_seen: Timestamp,
     pub(crate) expires_at: Timestamp,
@@ -70,8 +71,8 @@ impl LoadedRecord {
             write_data(out);
         });
         let data = Data::new(Arc::clone(&state), start);
-        let Draft { id, version, owner, last_seen, expires_at } = draft;
-        let record = Record::new(id, version, owner, (last_seen, expires_at), state).assume_valid();
+        let Draft { id, version, realm, owner, last_seen, expires_at } = draft;
+        let record = Record::new(id, version, realm, owner, (last_seen, expires_at), state).assume_valid();
         Self::new(Arc::new(Contents { record, header, data }))
     }
 

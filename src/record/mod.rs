@@ -52,6 +52,7 @@ pub struct Record {
 pub(crate) struct RecordFields {
     pub(crate) id: SessionId,
     pub(crate) version: Version,
+    pub(crate) realm: Arc<str>,
     pub(crate) owner: Option<Arc<str>>,
     pub(crate) last_seen: Timestamp,
     pub(crate) expires_at: Timestamp,
@@ -67,6 +68,8 @@ pub struct RecordParts {
     pub id: SessionId,
     /// The version.
     pub version: Version,
+    /// The realm: the layer that the session belongs to, by the name of its cookie or as configured.
+    pub realm: Arc<str>,
     /// The owner of the session, if it was signed in.
     pub owner: Option<Arc<str>>,
     /// When the session was last used.
@@ -82,15 +85,15 @@ impl Record {
     #[must_use]
     pub fn from_parts(parts: RecordParts) -> Self {
         let times = (parts.last_seen.into(), parts.expires_at.into());
-        Self::new(parts.id, parts.version, parts.owner, times, parts.state)
+        Self::new(parts.id, parts.version, parts.realm, parts.owner, times, parts.state)
     }
 
     /// Returns the parts of the record.
     #[must_use]
     pub fn into_parts(self) -> RecordParts {
-        let RecordFields { id, version, owner, last_seen, expires_at, .. } = self.fields;
+        let RecordFields { id, version, realm, owner, last_seen, expires_at, .. } = self.fields;
         let (last_seen, expires_at) = (last_seen.into(), expires_at.into());
-        RecordParts { id, version, owner, last_seen, expires_at, state: self.state }
+        RecordParts { id, version, realm, owner, last_seen, expires_at, state: self.state }
     }
 
     /// Returns the session id: the primary key.
@@ -103,6 +106,12 @@ impl Record {
     #[must_use]
     pub const fn version(&self) -> Version {
         self.fields.version
+    }
+
+    /// Returns the realm: a record of another layer's realm opens no session.
+    #[must_use]
+    pub fn realm(&self) -> &str {
+        &self.fields.realm
     }
 
     /// Returns the owner, if the session was signed in.
@@ -129,6 +138,12 @@ impl Record {
         &self.state
     }
 
+    /// Takes both times from the stored record, as [`Expected::VersionKeepingTimes`](crate::store::Expected) demands.
+    pub fn keep_times_of(&mut self, stored: &Self) {
+        self.fields.last_seen = stored.fields.last_seen;
+        self.fields.expires_at = stored.fields.expires_at;
+    }
+
     /// Moves both times as [`Store::touch`](crate::store::Store::touch) must: never to an earlier instant.
     pub fn touch(&mut self, touch: Touch) {
         self.fields.touch(touch);
@@ -138,13 +153,16 @@ impl Record {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let owner = self.fields.owner.as_deref().unwrap_or_default();
-        let mut bytes = Vec::with_capacity(self.state.len() + owner.len() + 64);
+        let realm = self.realm();
+        let mut bytes = Vec::with_capacity(self.state.len() + owner.len() + realm.len() + 64);
         let mut out = Writer(&mut bytes);
         out.byte(Self::FORMAT);
         out.bytes(self.fields.id.as_uuid().as_bytes());
         out.varint(self.fields.version.get());
         out.timestamp(self.fields.last_seen);
         out.timestamp(self.fields.expires_at);
+        out.varint(realm.len() as u64);
+        out.bytes(realm.as_bytes());
         out.byte(u8::from(self.fields.owner.is_some()));
         if self.fields.owner.is_some() {
             out.varint(owner.len() as u64);
@@ -171,12 +189,13 @@ impl Record {
         let version = Version::new(input.varint()?);
         let last_seen = input.timestamp()?;
         let expires_at = input.timestamp()?;
+        let realm = input.text()?.into();
         let owner = match input.byte()? {
             0 => None,
             1 => Some(input.text()?.into()),
             _ => return Err(StoreError::corrupt("invalid owner flag")),
         };
-        Ok(Self::new(id, version, owner, (last_seen, expires_at), input.rest().into()))
+        Ok(Self::new(id, version, realm, owner, (last_seen, expires_at), input.rest().into()))
     }
 
     const FORMAT: u8 = 1;
@@ -186,11 +205,12 @@ impl Record {
     pub(crate) fn new(
         id: SessionId,
         version: Version,
+        realm: Arc<str>,
         owner: Option<Arc<str>>,
         (last_seen, expires_at): (Timestamp, Timestamp),
         state: Arc<[u8]>,
     ) -> Self {
-        let fields = RecordFields { id, version, owner, last_seen, expires_at, is_valid: false };
+        let fields = RecordFields { id, version, realm, owner, last_seen, expires_at, is_valid: false };
         Self::from_fields(fields, state)
     }
 
@@ -251,6 +271,7 @@ impl PartialEq for Record {
     fn eq(&self, other: &Self) -> bool {
         self.fields.id == other.fields.id
             && self.fields.version == other.fields.version
+            && self.fields.realm == other.fields.realm
             && self.fields.owner == other.fields.owner
             && self.fields.last_seen == other.fields.last_seen
             && self.fields.expires_at == other.fields.expires_at
@@ -265,6 +286,7 @@ impl fmt::Debug for Record {
         f.debug_struct("Record")
             .field("id", &self.fields.id)
             .field("version", &self.fields.version)
+            .field("realm", &self.fields.realm)
             .field("owner", &self.fields.owner)
             .field("last_seen", &self.last_seen())
             .field("expires_at", &self.expires_at())

@@ -97,6 +97,18 @@ impl AnyStore {
         }
     }
 
+    pub(crate) async fn delete_owned_by(
+        &self,
+        owner: &str,
+        realm: Option<&str>,
+        keep: Option<&SessionId>,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        match self {
+            Self::Memory(store) => Store::delete_owned_by(store, owner, realm, keep).await,
+            Self::Other(store) => store.delete_owned_by(owner, realm, keep).await,
+        }
+    }
+
     pub(crate) async fn delete_expired(&self) -> Result<u64, StoreError> {
         match self {
             Self::Memory(store) => Store::delete_expired(store).await,
@@ -123,6 +135,12 @@ pub(crate) trait ErasedStore: Send + Sync + 'static {
     fn touch<'a>(&'a self, record: &'a Record, touch: Touch) -> Answer<'a, Result<bool, StoreError>>;
     fn delete<'a>(&'a self, id: &'a SessionId, owner: Option<&'a str>) -> Answer<'a, Result<bool, StoreError>>;
     fn owned_by<'a>(&'a self, owner: &'a str) -> Answer<'a, Result<Vec<Record>, StoreError>>;
+    fn delete_owned_by<'a>(
+        &'a self,
+        owner: &'a str,
+        realm: Option<&'a str>,
+        keep: Option<&'a SessionId>,
+    ) -> Answer<'a, Result<Vec<SessionId>, StoreError>>;
     fn delete_expired(&self) -> Answer<'_, Result<u64, StoreError>>;
     fn is_remote(&self) -> bool;
 }
@@ -146,6 +164,15 @@ impl<S: Store> ErasedStore for S {
 
     fn owned_by<'a>(&'a self, owner: &'a str) -> Answer<'a, Result<Vec<Record>, StoreError>> {
         Box::pin(Store::owned_by(self, owner))
+    }
+
+    fn delete_owned_by<'a>(
+        &'a self,
+        owner: &'a str,
+        realm: Option<&'a str>,
+        keep: Option<&'a SessionId>,
+    ) -> Answer<'a, Result<Vec<SessionId>, StoreError>> {
+        Box::pin(Store::delete_owned_by(self, owner, realm, keep))
     }
 
     fn delete_expired(&self) -> Answer<'_, Result<u64, StoreError>> {

@@ -60,6 +60,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Writes the whole `record` if the stored one is as `expected`.
     ///
+    /// Under [`Expected::VersionKeepingTimes`] the stored times stay, whatever the times of `record` are.
+    ///
     /// The store returns [`Outcome::Refused`] only if this call certainly wrote nothing. It writes an expired record like
     /// any other; the record is then absent.
     ///
@@ -101,6 +103,34 @@ pub trait Store: Send + Sync + 'static {
         std::future::ready(Err(StoreError::new(StoreErrorKind::Unsupported)))
     }
 
+    /// Deletes the live records of this owner, except `keep`, and returns the ids of those that this call deleted.
+    ///
+    /// With a `realm` it deletes the records of that realm only. A store that can should delete all of them in one step, without
+    /// reading states: an owner may have thousands of sessions, and a dropped future must not leave some of them. The provided
+    /// method reads [`owned_by`](Store::owned_by) and deletes one record after another, the newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](crate::store::StoreErrorKind::Unsupported) if the store has no index of owners. After another error the
+    /// caller does not know which records were deleted.
+    fn delete_owned_by(
+        &self,
+        owner: &str,
+        realm: Option<&str>,
+        keep: Option<&SessionId>,
+    ) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send {
+        async move {
+            let mut deleted = Vec::new();
+            for record in self.owned_by(owner).await?.iter().rev() {
+                let is_meant = realm.is_none_or(|realm| realm == record.realm()) && keep != Some(record.id());
+                if is_meant && self.delete(record.id(), Some(owner)).await? {
+                    deleted.push(*record.id());
+                }
+            }
+            Ok(deleted)
+        }
+    }
+
     /// Deletes records that have expired by the store's own clock, and returns their number.
     ///
     /// The provided method is for stores that delete expired records by themselves: it does nothing and returns 0.
@@ -129,6 +159,21 @@ pub enum Expected {
     Absent,
     /// A record of this version.
     Version(Version),
+    /// A record of this version, whose last-seen and expiry times stay as they are stored.
+    ///
+    /// For a write that is no use of the session: a touch may have moved the times since the record was read.
+    VersionKeepingTimes(Version),
+}
+
+impl Expected {
+    /// Returns the version that the stored record must have; `None` if there must be no record.
+    #[must_use]
+    pub const fn version(self) -> Option<Version> {
+        match self {
+            Self::Absent => None,
+            Self::Version(version) | Self::VersionKeepingTimes(version) => Some(version),
+        }
+    }
 }
 
 /// The result of a [`Store::set`].
@@ -161,6 +206,15 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn owned_by(&self, owner: &str) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send {
         (**self).owned_by(owner)
+    }
+
+    fn delete_owned_by(
+        &self,
+        owner: &str,
+        realm: Option<&str>,
+        keep: Option<&SessionId>,
+    ) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send {
+        (**self).delete_owned_by(owner, realm, keep)
     }
 
     fn delete_expired(&self) -> impl Future<Output = Result<u64, StoreError>> + Send {

@@ -40,7 +40,7 @@ const UNCHANGED: u64 = 1;
 /// # The table
 ///
 /// `sessile_sessions` has the columns `id binary(16)`, `version`, `last_seen` and `expires_at` (`bigint`, instants in
-/// milliseconds since the Unix epoch), `owner blob` (the owner in UTF-8; a binary type compares bytes, trailing spaces
+/// milliseconds since the Unix epoch), `realm varbinary(255)`, `owner blob` (the owner in UTF-8; a binary type compares bytes, trailing spaces
 /// included) and `state longblob`.
 pub type MySqlStore = SqlStore<MySql>;
 
@@ -49,7 +49,8 @@ impl Dialect for MySql {
     // `utc_timestamp` does not depend on the connection's time zone.
     const NOW: &'static str = "(timestampdiff(MICROSECOND, '1970-01-01 00:00:00', utc_timestamp(3)) DIV 1000)";
     const HAS_NUMBERED_PARAMETERS: bool = false;
-    const COLUMN_TYPES: [&'static str; 6] = ["binary(16)", "bigint", "blob", "bigint", "bigint", "longblob"];
+    const COLUMN_TYPES: [&'static str; 7] =
+        ["binary(16)", "bigint", "varbinary(255)", "blob", "bigint", "bigint", "longblob"];
     const MAX_OWNER_LENGTH: usize = 65_535;
 
     async fn columns(pool: &MySqlPool, table: &Table) -> Result<Vec<(String, String)>, sqlx::Error> {
@@ -79,9 +80,10 @@ impl Dialect for MySql {
         let now = Self::NOW;
         // An assignment sees the ones before it, so the expiry, on which the others depend, is last.
         let unless_live = |column: &str| format!("{column} = if(expires_at <= {now}, values({column}), {column})");
-        let rest = ["owner", "last_seen", "state", "expires_at"].map(unless_live).join(", ");
+        let rest = ["realm", "owner", "last_seen", "state", "expires_at"].map(unless_live).join(", ");
         format!(
-            "INSERT INTO {table} (version, owner, last_seen, expires_at, state, id) VALUES ($1, $2, $3, $4, $5, $6) \
+            "INSERT INTO {table} (version, realm, owner, last_seen, expires_at, state, id) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) \
              ON DUPLICATE KEY UPDATE version = if(last_insert_id(if(expires_at <= {now}, {REPLACED}, {UNCHANGED})) \
              = {REPLACED}, values(version), version), {rest}"
         )
@@ -90,6 +92,12 @@ impl Dialect for MySql {
     /// Reads the last insert id: the number of rows is the same for an insert and for a row that was left unchanged.
     fn has_inserted(result: &MySqlQueryResult) -> bool {
         matches!(result.last_insert_id(), 0 | REPLACED)
+    }
+
+    /// MariaDB returns deleted rows; MySQL does not.
+    async fn has_returning(pool: &MySqlPool) -> Result<bool, sqlx::Error> {
+        let version = sqlx::query_scalar("SELECT CAST(version() AS BINARY)").fetch_one(pool).await;
+        version.map(|version: Vec<u8>| version.windows(7).any(|part| part.eq_ignore_ascii_case(b"MariaDB")))
     }
 
     fn sweep(table: &str) -> String {

@@ -27,7 +27,7 @@ use super::sql::{Dialect, SWEEP_BATCH_SIZE, SqlFailure, SqlStore, Table};
 /// # The table
 ///
 /// `sessile_sessions` has the columns `id uuid`, `version`, `last_seen` and `expires_at` (`bigint`, instants in
-/// milliseconds since the Unix epoch), `owner bytea` (the owner in UTF-8; a binary type compares bytes, whatever the
+/// milliseconds since the Unix epoch), `realm bytea`, `owner bytea` (the owner in UTF-8; a binary type compares bytes, whatever the
 /// database's collation and encoding) and `state bytea`.
 ///
 /// ```sql
@@ -38,7 +38,7 @@ pub type PostgresStore = SqlStore<Postgres>;
 impl Dialect for Postgres {
     // The time is constant during a statement, so that the index on the expiry can be used.
     const NOW: &'static str = "(extract(epoch FROM statement_timestamp()) * 1000)::bigint";
-    const COLUMN_TYPES: [&'static str; 6] = ["uuid", "bigint", "bytea", "bigint", "bigint", "bytea"];
+    const COLUMN_TYPES: [&'static str; 7] = ["uuid", "bigint", "bytea", "bytea", "bigint", "bigint", "bytea"];
 
     async fn columns(pool: &PgPool, table: &Table) -> Result<Vec<(String, String)>, sqlx::Error> {
         let columns = "SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute \

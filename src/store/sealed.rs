@@ -17,10 +17,10 @@ use crate::token::{SessionId, random};
 ///
 /// Read access to the database, a backup or the disk does not reveal session values, and write access does not allow an
 /// attacker to forge them. Each state is sealed with XChaCha20-Poly1305 under the first key of the ring, and bound to the
-/// session's id, version and owner. A state that was copied to another session, truncated, or written without a key is
+/// session's id, version, realm and owner. A state that was copied to another session, truncated, or written without a key is
 /// [`Corrupt`](crate::store::StoreErrorKind::Corrupt) and opens no session.
 ///
-/// Id, version, owner and times stay readable, because the database needs them. An attacker with write access can change
+/// Id, version, realm, owner and times stay readable, because the database needs them. An attacker with write access can change
 /// the times, and can replace a record with an older one of the same session.
 ///
 /// A state that was sealed under a key missing from the ring is
@@ -40,6 +40,7 @@ use crate::token::{SessionId, random};
 pub struct SealedStore<S> {
     inner: S,
     keys: Arc<[Sealer]>,
+    context: Arc<str>,
     reads_plain: bool,
 }
 
@@ -54,7 +55,16 @@ impl<S> SealedStore<S> {
         let keys = keys.derive::<32>("sealed record", b"")?;
         let keys =
             ids.into_iter().zip(keys).map(|(id, key)| Sealer { id, cipher: XChaCha20Poly1305::new(&key.into()) });
-        Ok(Self { inner: store, keys: keys.collect(), reads_plain: false })
+        Ok(Self { inner: store, keys: keys.collect(), context: Arc::default(), reads_plain: false })
+    }
+
+    /// Binds the records to a context, such as the name of the table. Default: empty.
+    ///
+    /// A state that was copied from a table under the same keys and another context is corrupt.
+    #[must_use]
+    pub fn with_context(mut self, context: &str) -> Self {
+        self.context = context.into();
+        self
     }
 
     /// Also reads unsealed records, and seals each when it is next written. Default: `false`.
@@ -69,7 +79,7 @@ impl<S> SealedStore<S> {
 
     fn seal(&self, record: &Record) -> Result<Record, StoreError> {
         let sealer = self.keys.first().expect("a ring has a key");
-        let state = sealer.seal(record)?;
+        let state = sealer.seal(record, &self.context)?;
         let parts = record.clone().into_parts();
         Ok(Record::from_parts(RecordParts { state: state.into(), ..parts }))
     }
@@ -82,7 +92,7 @@ impl<S> SealedStore<S> {
         let Some(sealer) = self.keys.iter().find(|sealer| sealer.id == *id) else {
             return Err(StoreError::unsupported("the record is sealed under an unknown key; add the key to the ring"));
         };
-        let state = sealer.open(&record, sealed)?;
+        let state = sealer.open(&record, &self.context, sealed)?;
         Ok(Record::from_parts(RecordParts { state: state.into(), ..record.into_parts() }))
     }
 }
@@ -101,27 +111,32 @@ struct Sealer {
 }
 
 impl Sealer {
-    fn seal(&self, record: &Record) -> Result<Vec<u8>, StoreError> {
+    fn seal(&self, record: &Record, context: &str) -> Result<Vec<u8>, StoreError> {
         let nonce: [u8; NONCE_LENGTH] = random();
-        let payload = Payload { msg: record.state(), aad: &associated_data(record) };
+        let payload = Payload { msg: record.state(), aad: &associated_data(record, context) };
         let sealed = self.cipher.encrypt(&XNonce::from(nonce), payload);
         let sealed = sealed.map_err(|_| StoreError::other("the record cannot be sealed"))?;
         Ok([&[FORMAT], &self.id[..], &nonce[..], &sealed[..]].concat())
     }
 
-    fn open(&self, record: &Record, sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
+    fn open(&self, record: &Record, context: &str, sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
         let (nonce, sealed) = sealed.split_first_chunk::<NONCE_LENGTH>().ok_or_else(truncated)?;
-        let payload = Payload { msg: sealed, aad: &associated_data(record) };
+        let payload = Payload { msg: sealed, aad: &associated_data(record, context) };
         let opened = self.cipher.decrypt(&XNonce::from(*nonce), payload);
         opened.map_err(|_| StoreError::corrupt("the sealed record was changed"))
     }
 }
 
-/// Returns the fields that a state is bound to: all except the times, which a touch moves.
-fn associated_data(record: &Record) -> Vec<u8> {
+/// Returns the fields that a state is bound to, and the context: all except the times, which a touch moves.
+fn associated_data(record: &Record, context: &str) -> Vec<u8> {
     let owner = record.owner();
     let mut data = record.id().as_uuid().as_bytes().to_vec();
     data.extend(record.version().get().to_be_bytes());
+    for text in [record.realm(), context] {
+        // The lengths keep two texts from being read as others with the same characters.
+        data.extend((text.len() as u64).to_be_bytes());
+        data.extend(text.as_bytes());
+    }
     data.push(u8::from(owner.is_some()));
     data.extend(owner.unwrap_or_default().as_bytes());
     data
@@ -157,6 +172,15 @@ impl<S: Store> Store for SealedStore<S> {
     async fn owned_by(&self, owner: &str) -> Result<Vec<Record>, StoreError> {
         let records = self.inner.owned_by(owner).await?;
         Ok(records.into_iter().map(|record| self.open(record.clone()).unwrap_or_else(|_| unreadable(record))).collect())
+    }
+
+    async fn delete_owned_by(
+        &self,
+        owner: &str,
+        realm: Option<&str>,
+        keep: Option<&SessionId>,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        self.inner.delete_owned_by(owner, realm, keep).await
     }
 
     async fn delete_expired(&self) -> Result<u64, StoreError> {

@@ -34,14 +34,14 @@ use super::sql::{Dialect, SWEEP_BATCH_SIZE, SqlFailure, SqlStore, Table};
 /// # The table
 ///
 /// `sessile_sessions` has the columns `id blob` (16 bytes), `version`, `last_seen` and `expires_at` (`integer`, instants in
-/// milliseconds since the Unix epoch), `owner blob` (the owner in UTF-8) and `state blob`.
+/// milliseconds since the Unix epoch), `realm blob`, `owner blob` (the owner in UTF-8) and `state blob`.
 pub type SqliteStore = SqlStore<Sqlite>;
 
 impl Dialect for Sqlite {
     // A Julian day begins at noon; 2440587.5 is midnight of 1 January 1970.
     const NOW: &'static str = "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER)";
     const GREATEST: &'static str = "max";
-    const COLUMN_TYPES: [&'static str; 6] = ["blob", "integer", "blob", "integer", "integer", "blob"];
+    const COLUMN_TYPES: [&'static str; 7] = ["blob", "integer", "blob", "blob", "integer", "integer", "blob"];
     const HAS_SINGLE_WRITER: bool = true;
 
     async fn connect(url: &str, mut pool: PoolOptions<Self>) -> Result<SqlitePool, sqlx::Error> {

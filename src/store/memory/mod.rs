@@ -144,11 +144,15 @@ impl Store for MemoryStore {
             self.inner.reserve(self.limit, &self.clock)?;
         }
         let (outcome, added) = self.operate(id, |table, now| {
-            let found = table.get(id, now).map_or(Expected::Absent, |stored| Expected::Version(stored.version()));
-            if found != expected {
+            let stored = table.get(id, now);
+            if stored.map(Record::version) != expected.version() {
                 return (Outcome::Refused, false);
             }
-            (Outcome::Written, table.insert(record).is_none())
+            let mut written = record.clone();
+            if let (Expected::VersionKeepingTimes(_), Some(stored)) = (expected, stored) {
+                written.keep_times_of(stored);
+            }
+            (Outcome::Written, table.insert(written).is_none())
         });
         if creates && !added {
             self.inner.len.fetch_sub(1, Ordering::Relaxed);
@@ -182,6 +186,27 @@ impl Store for MemoryStore {
         }
         records.sort_unstable_by_key(|record| *record.id());
         Ok(records)
+    }
+
+    async fn delete_owned_by(
+        &self,
+        owner: &str,
+        realm: Option<&str>,
+        keep: Option<&SessionId>,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let owner = Arc::from(owner);
+        let is_meant =
+            |record: &&Record| realm.is_none_or(|realm| realm == record.realm()) && keep != Some(record.id());
+        let mut deleted = Vec::new();
+        for shard in &self.inner.shards {
+            shard.with(|table| {
+                let live = table.owned_by(&owner, self.clock.now()).filter(is_meant);
+                let ids: Vec<_> = live.map(|record| *record.id()).collect();
+                self.inner.len.fetch_sub(ids.iter().filter_map(|id| table.remove(id)).count(), Ordering::Relaxed);
+                deleted.extend(ids);
+            });
+        }
+        Ok(deleted)
     }
 
     async fn delete_expired(&self) -> Result<u64, StoreError> {

@@ -14,7 +14,7 @@ use redis::{Client, Cmd, FromRedisValue, Value, from_redis_value};
 use tokio::task::JoinSet;
 
 use self::connection::{RedisConnection, install_tls_provider};
-use self::script::{DELETE, INDEX, OWNED, SET, Script, TOUCH, store_error};
+use self::script::{DELETE, DELETE_OWNED, INDEX, OWNED, SET, Script, TOUCH, store_error};
 use super::deadline::{DEFAULT_DEADLINE, Deadline};
 use super::{Expected, Outcome, Store, Touch};
 use crate::clock::{Clock, Timestamp};
@@ -25,7 +25,7 @@ use crate::token::SessionId;
 /// Number of records that `owned_by` reads at once.
 const OWNED_BATCH_SIZE: usize = 64;
 
-const FIELDS: [&str; 5] = ["version", "owner", "last_seen", "expires_at", "state"];
+const FIELDS: [&str; 6] = ["version", "realm", "owner", "last_seen", "expires_at", "state"];
 
 /// A store in Redis or Valkey, 6.2 or newer: one server, Sentinel, or a Cluster.
 ///
@@ -49,7 +49,7 @@ const FIELDS: [&str; 5] = ["version", "owner", "last_seen", "expires_at", "state
 ///
 /// # Keys
 ///
-/// A record is the hash `sessile:session:<id>`, with the fields `version`, `owner`, `last_seen`, `expires_at` (both in
+/// A record is the hash `sessile:session:<id>`, with the fields `version`, `realm`, `owner`, `last_seen`, `expires_at` (both in
 /// milliseconds since the Unix epoch), `state` and `indexed`. The sorted set `sessile:owner:<owner>` is the owner's index:
 /// session ids by the time at which the entry expires. It lists every live session of the owner. It may also list ended
 /// sessions, which [`owned_by`](Store::owned_by) skips; each write to the index removes expired entries.
@@ -160,28 +160,27 @@ impl RedisStore {
         [self.key(id)].into_iter().chain(index).collect()
     }
 
-    /// Runs a script that answers 2 if the caller must write the owner's index first.
+    /// Runs a script that answers with a negated life if the caller must write the owner's index for this life first.
     ///
     /// `arguments` adds the script's arguments, which say whether the caller has written the index.
     async fn write(
         &self,
         script: &Script,
         record: &Record,
-        expires_at: Timestamp,
-        mut is_indexed: bool,
+        mut index_for: Option<i64>,
         arguments: impl Fn(&mut Cmd, bool) + Sync,
     ) -> Result<bool, StoreError> {
         let keys = self.write_keys(record.id(), record.owner());
         loop {
-            if let Some(owner) = record.owner().filter(|_| is_indexed) {
+            if let (Some(owner), Some(life)) = (record.owner(), index_for) {
                 let index = [self.index_key(owner)];
                 let answer = self.script(&INDEX, &index, |command| {
-                    command.arg(record.id().to_string()).arg(remaining_life(expires_at));
+                    command.arg(record.id().to_string()).arg(life);
                 });
                 answer.await?;
             }
-            match self.script(script, &keys, |command| arguments(command, is_indexed)).await? {
-                Value::Int(2) if !is_indexed => is_indexed = true,
+            match self.script(script, &keys, |command| arguments(command, index_for.is_some())).await? {
+                Value::Int(life @ ..0) if index_for.is_none() => index_for = Some(-life),
                 answer => return parsed_bool(&answer),
             }
         }
@@ -202,6 +201,33 @@ impl RedisStore {
         self.connection.run(command, Deadline::new(self.deadline), false, Some(&full_script)).await
     }
 
+    /// Returns the ids in an owner's index, oldest first. Some may have ended, or have another owner now.
+    async fn indexed_ids(&self, owner: &str) -> Result<Vec<SessionId>, StoreError> {
+        let listed: Vec<String> = parsed(self.script(&OWNED, &[self.index_key(owner)], |_| {}).await?)?;
+        let mut ids: Vec<SessionId> = listed.iter().filter_map(|id| id.parse().ok()).collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// Deletes those of these records that have this owner and realm, in one script.
+    async fn delete_owned(
+        &self,
+        ids: &[SessionId],
+        owner: &str,
+        realm: Option<&str>,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let index = (!self.connection.is_cluster()).then(|| self.index_key(owner));
+        let keys: Vec<_> = ids.iter().map(|id| self.key(id)).chain(index).collect();
+        let answer = self.script(&DELETE_OWNED, &keys, |command| {
+            command.arg(owner).arg(i32::from(realm.is_some())).arg(realm.unwrap_or_default());
+            for id in ids {
+                command.arg(id.to_string());
+            }
+        });
+        let deleted: Vec<String> = parsed(answer.await?)?;
+        Ok(deleted.iter().filter_map(|id| id.parse().ok()).collect())
+    }
+
     /// Runs a command that may be sent twice.
     async fn repeatable(&self, command: Cmd) -> Result<Value, StoreError> {
         self.connection.run(command, Deadline::new(self.deadline), true, None).await
@@ -217,24 +243,23 @@ impl Store for RedisStore {
 
     async fn set(&self, record: &Record, expected: Expected) -> Result<Outcome, StoreError> {
         let expires_at = record.expiry();
-        let (expected, is_new) = match expected {
-            Expected::Absent => (String::new(), true),
-            Expected::Version(version) => (version.get().to_string(), false),
-        };
-        // No entry of a new session can be in the index, so that the first answer would be 2.
-        let is_indexed = is_new && record.owner().is_some() && self.connection.is_cluster();
-        let is_written = self.write(&SET, record, expires_at, is_indexed, |command, is_indexed| {
-            command.arg(&expected).arg(record.version().get());
+        let is_new = expected == Expected::Absent;
+        let keeps_times = matches!(expected, Expected::VersionKeepingTimes(_));
+        let expected = expected.version().map(|version| version.get().to_string()).unwrap_or_default();
+        // No entry of a new session can be in the index, so that the first answer would demand one.
+        let index_for = (is_new && self.connection.is_cluster()).then(|| remaining_life(expires_at));
+        let is_written = self.write(&SET, record, index_for, |command, is_indexed| {
+            command.arg(&expected).arg(record.version().get()).arg(record.realm());
             command.arg(record.last_seen_timestamp().milliseconds()).arg(expires_at.milliseconds());
             command.arg(remaining_life(expires_at)).arg(record.state()).arg(record.id().to_string());
-            command.arg(i32::from(is_indexed)).arg(record.owner());
+            command.arg(i32::from(is_indexed)).arg(i32::from(keeps_times)).arg(record.owner());
         });
         Ok(if is_written.await? { Outcome::Written } else { Outcome::Refused })
     }
 
     async fn touch(&self, record: &Record, touch: Touch) -> Result<bool, StoreError> {
         let (last_seen, expires_at) = (Timestamp::from(touch.last_seen), Timestamp::from(touch.expires_at));
-        let moved = self.write(&TOUCH, record, expires_at, false, |command, is_indexed| {
+        let moved = self.write(&TOUCH, record, None, |command, is_indexed| {
             command.arg(record.version().get()).arg(last_seen.milliseconds()).arg(expires_at.milliseconds());
             command.arg(remaining_life(expires_at)).arg(record.id().to_string()).arg(i32::from(is_indexed));
         });
@@ -261,9 +286,7 @@ impl Store for RedisStore {
     }
 
     async fn owned_by(&self, owner: &str) -> Result<Vec<Record>, StoreError> {
-        let listed: Vec<String> = parsed(self.script(&OWNED, &[self.index_key(owner)], |_| {}).await?)?;
-        let mut ids: Vec<SessionId> = listed.iter().filter_map(|id| id.parse().ok()).collect();
-        ids.sort_unstable();
+        let ids = self.indexed_ids(owner).await?;
         let mut records = Vec::with_capacity(ids.len());
         for ids in ids.chunks(OWNED_BATCH_SIZE) {
             let mut gets = JoinSet::new();
@@ -280,6 +303,42 @@ impl Store for RedisStore {
             records.extend(found.into_iter().flatten().filter(|record| record.owner() == Some(owner)));
         }
         Ok(records)
+    }
+
+    /// Deletes all records in one script; in a Cluster, where each may be on another node, several at a time, the newest first.
+    async fn delete_owned_by(
+        &self,
+        owner: &str,
+        realm: Option<&str>,
+        keep: Option<&SessionId>,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let mut ids = self.indexed_ids(owner).await?;
+        ids.retain(|id| keep != Some(id));
+        if !self.connection.is_cluster() {
+            return self.delete_owned(&ids, owner, realm).await;
+        }
+        ids.reverse();
+        let mut deleted = Vec::new();
+        for ids in ids.chunks(OWNED_BATCH_SIZE) {
+            let mut deletions = JoinSet::new();
+            for id in ids.iter().copied() {
+                let (store, owner, realm) = (self.clone(), owner.to_owned(), realm.map(str::to_owned));
+                deletions.spawn(async move { store.delete_owned(&[id], &owner, realm.as_deref()).await });
+            }
+            while let Some(joined) = deletions.join_next().await {
+                deleted.extend(joined.map_err(StoreError::other)??);
+            }
+        }
+        if !deleted.is_empty() {
+            let mut command = redis::cmd("ZREM");
+            command.arg(self.index_key(owner));
+            for id in &deleted {
+                command.arg(id.to_string());
+            }
+            // Readers skip entries that stay behind, and they expire: no reason to fail.
+            let _ = self.repeatable(command).await;
+        }
+        Ok(deleted)
     }
 }
 
@@ -301,17 +360,23 @@ fn remaining_life(expires_at: Timestamp) -> i64 {
 }
 
 fn parsed_record(id: &SessionId, fields: Value) -> Result<Option<Record>, StoreError> {
-    let fields: [Option<Vec<u8>>; 5] = parsed(fields)?;
+    let fields: [Option<Vec<u8>>; 6] = parsed(fields)?;
     if fields.iter().all(Option::is_none) {
         return Ok(None);
     }
-    let [version, owner, last_seen, expires_at, state] = fields;
+    let [version, realm, owner, last_seen, expires_at, state] = fields;
     let version = Version::new(parsed_number("version", version)?);
-    let owner = owner.map(String::from_utf8).transpose().map_err(StoreError::corrupt)?.map(Arc::from);
+    let text = |field: Option<Vec<u8>>| field.map(String::from_utf8).transpose().map_err(StoreError::corrupt);
+    let realm = text(realm)?.ok_or_else(|| missing("realm"))?.into();
+    let owner = text(owner)?.map(Arc::from);
     let last_seen = Timestamp::from_milliseconds(parsed_number("last_seen", last_seen)?);
     let expires_at = Timestamp::from_milliseconds(parsed_number("expires_at", expires_at)?);
-    let state = state.ok_or_else(|| StoreError::corrupt("the field state is missing"))?;
-    Ok(Some(Record::new(*id, version, owner, (last_seen, expires_at), state.into())))
+    let state = state.ok_or_else(|| missing("state"))?;
+    Ok(Some(Record::new(*id, version, realm, owner, (last_seen, expires_at), state.into())))
+}
+
+fn missing(field: &str) -> StoreError {
+    StoreError::corrupt(format!("the field {field} is missing"))
 }
 
 fn parsed_number<T: FromStr>(name: &str, field: Option<Vec<u8>>) -> Result<T, StoreError> {

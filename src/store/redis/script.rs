@@ -27,6 +27,7 @@ script!(TOUCH, "touch.lua");
 script!(DELETE, "delete.lua");
 script!(INDEX, "index.lua");
 script!(OWNED, "owned.lua");
+script!(DELETE_OWNED, "delete_owned.lua");
 
 impl Script {
     /// Returns the command that runs the cached script on these keys.

@@ -1,5 +1,5 @@
--- Moves last seen and expiry of a record of this version, never to an earlier time. Returns 1 if it did, 0 if not, and 2 if
--- the caller must write the owner's index first (in a Cluster, where the index may be on another node).
+-- Moves last seen and expiry of a record of this version, never to an earlier time. Returns 1 if it did, 0 if not, and
+-- the negated life if the caller must write the owner's index first (in a Cluster, where the index may be on another node).
 -- KEYS: record, and the owner's index if the record has an owner and the index is on this server
 -- ARGV: version, last seen, expiry, life in ms, id, whether the caller has written the index ('1')
 local stored = redis.call('HMGET', KEYS[1], 'version', 'owner', 'indexed', 'last_seen', 'expires_at')
@@ -12,7 +12,7 @@ if left >= 0 and left < life then
     if KEYS[2] then
       write_index(KEYS[2], ARGV[5], now, span)
     elseif ARGV[6] ~= '1' then
-      return 2
+      return -life
     end
     redis.call('HSET', KEYS[1], 'indexed', string.format('%.0f', now + span))
   end

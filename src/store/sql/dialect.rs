@@ -11,6 +11,7 @@ use super::{SqlFailure, Table, store_error};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::record::{Record, Version};
+use crate::token::SessionId;
 
 /// Number of records that one statement of a sweep deletes, so that it holds its locks briefly.
 pub(in crate::store) const SWEEP_BATCH_SIZE: u64 = 200;
@@ -25,8 +26,8 @@ pub(in crate::store) trait Dialect: Database {
     const GREATEST: &'static str = "greatest";
     /// True if a parameter is `$1` (with its number) instead of `?`.
     const HAS_NUMBERED_PARAMETERS: bool = true;
-    /// Types of the columns id, version, owner, last seen, expiry and state, as the catalog names them.
-    const COLUMN_TYPES: [&'static str; 6];
+    /// Types of the columns id, version, realm, owner, last seen, expiry and state, as the catalog names them.
+    const COLUMN_TYPES: [&'static str; 7];
     /// Longest owner in bytes.
     const MAX_OWNER_LENGTH: usize = usize::MAX;
     /// True if one connection writes at a time and writers wait in no fair order; the store then queues its own writers.
@@ -48,12 +49,12 @@ pub(in crate::store) trait Dialect: Database {
 
     /// Returns the statement that inserts a record where the table has none or an expired one.
     ///
-    /// Its parameters are version, owner, last seen, expiry, state and id.
+    /// Its parameters are version, realm, owner, last seen, expiry, state and id.
     fn insert(table: &str) -> String {
         format!(
-            "INSERT INTO {table} AS stored (version, owner, last_seen, expires_at, state, id) \
-             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO UPDATE SET version = excluded.version, \
-             owner = excluded.owner, last_seen = excluded.last_seen, expires_at = excluded.expires_at, \
+            "INSERT INTO {table} AS stored (version, realm, owner, last_seen, expires_at, state, id) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE SET version = excluded.version, \
+             realm = excluded.realm, owner = excluded.owner, last_seen = excluded.last_seen, expires_at = excluded.expires_at, \
              state = excluded.state WHERE stored.expires_at <= {}",
             Self::NOW
         )
@@ -62,6 +63,12 @@ pub(in crate::store) trait Dialect: Database {
     /// Returns whether the insert statement wrote the record.
     fn has_inserted(result: &Self::QueryResult) -> bool {
         Self::rows_affected(result) == 1
+    }
+
+    /// Returns whether the server reports the rows that a `DELETE` statement deletes.
+    fn has_returning(pool: &Pool<Self>) -> impl Future<Output = Result<bool, sqlx::Error>> + Send {
+        let _ = pool;
+        std::future::ready(Ok(true))
     }
 
     /// Returns the statement that deletes up to [`SWEEP_BATCH_SIZE`] expired records.
@@ -91,29 +98,40 @@ pub(super) struct Statements {
     pub(super) get: Arc<str>,
     pub(super) insert: Arc<str>,
     pub(super) replace: Arc<str>,
+    pub(super) replace_keeping_times: Arc<str>,
     pub(super) touch: Arc<str>,
     pub(super) delete: Arc<str>,
     pub(super) owned_by: Arc<str>,
+    /// Lists the ids that `delete_owned_by` deletes, for a server that does not return them.
+    pub(super) ids_owned_by: Arc<str>,
+    pub(super) delete_owned_by: Arc<str>,
+    pub(super) delete_owned_by_returning: Arc<str>,
     pub(super) sweep: Arc<str>,
 }
 
 impl Statements {
     pub(super) fn new<D: Dialect>(table: &Table) -> Self {
         let (table, now, greatest) = (table.quoted(), D::NOW, D::GREATEST);
-        let select = format!("SELECT id, version, owner, last_seen, expires_at, state FROM {table}");
+        let select = format!("SELECT id, version, realm, owner, last_seen, expires_at, state FROM {table}");
+        // Without a realm, any realm matches.
+        let owned = format!("owner = $1 AND realm = coalesce($2, realm) AND id <> $3 AND expires_at > {now}");
         let finished = |sql: String| -> Arc<str> {
             if D::HAS_NUMBERED_PARAMETERS {
                 return sql.into();
             }
             // The parameters of each statement are numbered in the order in which they stand in it.
-            (1..=7).fold(sql, |sql, number| sql.replace(&format!("${number}"), "?")).into()
+            (1..=8).fold(sql, |sql, number| sql.replace(&format!("${number}"), "?")).into()
         };
         Self {
             get: finished(format!("{select} WHERE id = $1 AND expires_at > {now}")),
             insert: finished(D::insert(&table)),
             replace: finished(format!(
-                "UPDATE {table} SET version = $1, owner = $2, last_seen = $3, expires_at = $4, state = $5 \
-                 WHERE id = $6 AND version = $7 AND expires_at > {now}"
+                "UPDATE {table} SET version = $1, realm = $2, owner = $3, last_seen = $4, expires_at = $5, state = $6 \
+                 WHERE id = $7 AND version = $8 AND expires_at > {now}"
+            )),
+            replace_keeping_times: finished(format!(
+                "UPDATE {table} SET version = $1, realm = $2, owner = $3, state = $4 \
+                 WHERE id = $5 AND version = $6 AND expires_at > {now}"
             )),
             touch: finished(format!(
                 "UPDATE {table} SET last_seen = {greatest}(last_seen, $1), expires_at = {greatest}(expires_at, $2) \
@@ -121,6 +139,9 @@ impl Statements {
             )),
             delete: finished(format!("DELETE FROM {table} WHERE id = $1 AND expires_at > {now}")),
             owned_by: finished(format!("{select} WHERE owner = $1 AND expires_at > {now} ORDER BY id")),
+            ids_owned_by: finished(format!("SELECT id FROM {table} WHERE {owned}")),
+            delete_owned_by: finished(format!("DELETE FROM {table} WHERE {owned}")),
+            delete_owned_by_returning: finished(format!("DELETE FROM {table} WHERE {owned} RETURNING id")),
             sweep: finished(D::sweep(&table)),
         }
     }
@@ -156,7 +177,10 @@ pub(super) trait Driver: Dialect {
     /// Encodes the parameters of a statement.
     fn arguments(parameters: &[Parameter<'_>]) -> Result<Self::Arguments, BoxDynError>;
 
-    /// Decodes a row of id, version, owner, last seen, expiry and state.
+    /// Decodes the id at the start of a row.
+    fn id(row: &Self::Row) -> Result<SessionId, StoreError>;
+
+    /// Decodes a row of id, version, realm, owner, last seen, expiry and state.
     fn record(row: &Self::Row) -> Result<Record, StoreError>;
 }
 
@@ -194,14 +218,19 @@ where
         Ok(arguments)
     }
 
+    fn id(row: &D::Row) -> Result<SessionId, StoreError> {
+        row.try_get::<Uuid, _>(0).map(SessionId::from).map_err(store_error::<D>)
+    }
+
     fn record(row: &D::Row) -> Result<Record, StoreError> {
         let number = |index: usize| row.try_get::<i64, _>(index).map_err(store_error::<D>);
-        let id = row.try_get::<Uuid, _>(0).map_err(store_error::<D>)?;
         let version = u64::try_from(number(1)?).map_err(StoreError::corrupt)?;
-        let owner = row.try_get::<Option<&[u8]>, _>(2).map_err(store_error::<D>)?;
+        let realm = row.try_get::<&[u8], _>(2).map_err(store_error::<D>)?;
+        let realm = std::str::from_utf8(realm).map_err(StoreError::corrupt)?.into();
+        let owner = row.try_get::<Option<&[u8]>, _>(3).map_err(store_error::<D>)?;
         let owner = owner.map(std::str::from_utf8).transpose().map_err(StoreError::corrupt)?.map(Arc::from);
-        let times = (Timestamp::from_milliseconds(number(3)?), Timestamp::from_milliseconds(number(4)?));
-        let state = row.try_get::<&[u8], _>(5).map_err(store_error::<D>)?;
-        Ok(Record::new(id.into(), Version::new(version), owner, times, state.into()))
+        let times = (Timestamp::from_milliseconds(number(4)?), Timestamp::from_milliseconds(number(5)?));
+        let state = row.try_get::<&[u8], _>(6).map_err(store_error::<D>)?;
+        Ok(Record::new(Self::id(row)?, Version::new(version), realm, owner, times, state.into()))
     }
 }

@@ -13,6 +13,7 @@ use sqlx::pool::PoolOptions;
 use sqlx::{AssertSqlSafe, Database, Pool, SqlSafeStr, SqlStr};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use self::connections::Connections;
 pub(super) use self::dialect::{Dialect, SWEEP_BATCH_SIZE};
@@ -31,6 +32,8 @@ use crate::token::SessionId;
 const MAX_CONNECTIONS: u32 = 10;
 /// Number of times that a statement runs again after the database has rolled it back.
 const MAX_RERUNS: u32 = 10;
+/// Least time limit of a statement that deletes all records of an owner, which may be thousands.
+const BULK_DEADLINE: Duration = Duration::from_secs(30);
 /// Time that `migrate` waits for other writers of a database with a single writer.
 const MIGRATE_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -146,19 +149,29 @@ impl<D: Driver> SqlStore<D> {
     #[doc(hidden)]
     #[must_use]
     pub fn statements(&self) -> Vec<(&'static str, String)> {
-        let Statements { get, insert, replace, touch, delete, owned_by, sweep } = &*self.statements;
-        let names = ["get", "insert", "replace", "touch", "delete", "owned_by", "sweep"];
-        let texts = [get, insert, replace, touch, delete, owned_by, sweep];
-        names.into_iter().zip(texts.map(|text| text.to_string())).collect()
+        let statements = &*self.statements;
+        [
+            ("get", &statements.get),
+            ("insert", &statements.insert),
+            ("replace", &statements.replace),
+            ("replace_keeping_times", &statements.replace_keeping_times),
+            ("touch", &statements.touch),
+            ("delete", &statements.delete),
+            ("owned_by", &statements.owned_by),
+            ("delete_owned_by", &statements.delete_owned_by),
+            ("sweep", &statements.sweep),
+        ]
+        .map(|(name, text)| (name, text.to_string()))
+        .into()
     }
 
     async fn execute(&self, sql: &Arc<str>, parameters: &[Parameter<'_>]) -> Result<D::QueryResult, StoreError> {
         let _permit = self.queue_writer().await?;
-        self.run(sql, parameters, false, D::execute).await
+        self.run(sql, parameters, self.deadline, false, D::execute).await
     }
 
     async fn fetch(&self, sql: &Arc<str>, parameters: &[Parameter<'_>]) -> Result<Vec<Record>, StoreError> {
-        let rows = self.run(sql, parameters, true, D::fetch).await?;
+        let rows = self.run(sql, parameters, self.deadline, true, D::fetch).await?;
         rows.iter().map(D::record).collect()
     }
 
@@ -176,10 +189,11 @@ impl<D: Driver> SqlStore<D> {
         &self,
         sql: &Arc<str>,
         parameters: &[Parameter<'_>],
+        deadline: Duration,
         mut repeatable: bool,
         work: impl for<'c> Fn(&'c mut D::Connection, SqlStr, D::Arguments) -> Running<'c, T> + Send + Sync,
     ) -> Result<T, StoreError> {
-        let deadline = Deadline::new(self.deadline);
+        let deadline = Deadline::new(deadline);
         let mut reruns = 0;
         loop {
             let mut lease = deadline.limit(self.connections.lease()).await?.map_err(store_error::<D>)?;
@@ -244,17 +258,24 @@ impl<D: Driver> Store for SqlStore<D> {
         }
         let mut parameters = vec![
             version_parameter(record.version())?,
+            Parameter::Bytes(Some(record.realm().as_bytes())),
             Parameter::Bytes(record.owner().map(str::as_bytes)),
-            Parameter::Number(record.last_seen_timestamp().milliseconds()),
-            Parameter::Number(record.expiry().milliseconds()),
-            Parameter::Bytes(Some(record.state())),
-            Parameter::Id(*record.id().as_uuid()),
         ];
+        if !matches!(expected, Expected::VersionKeepingTimes(_)) {
+            parameters.push(Parameter::Number(record.last_seen_timestamp().milliseconds()));
+            parameters.push(Parameter::Number(record.expiry().milliseconds()));
+        }
+        parameters.push(Parameter::Bytes(Some(record.state())));
+        parameters.push(Parameter::Id(*record.id().as_uuid()));
         let is_written = match expected {
             Expected::Absent => D::has_inserted(&self.execute(&self.statements.insert, &parameters).await?),
             Expected::Version(version) => {
                 parameters.push(version_parameter(version)?);
                 D::rows_affected(&self.execute(&self.statements.replace, &parameters).await?) == 1
+            }
+            Expected::VersionKeepingTimes(version) => {
+                parameters.push(version_parameter(version)?);
+                D::rows_affected(&self.execute(&self.statements.replace_keeping_times, &parameters).await?) == 1
             }
         };
         Ok(if is_written { Outcome::Written } else { Outcome::Refused })
@@ -281,6 +302,31 @@ impl<D: Driver> Store for SqlStore<D> {
 
     async fn owned_by(&self, owner: &str) -> Result<Vec<Record>, StoreError> {
         self.fetch(&self.statements.owned_by, &[Parameter::Bytes(Some(owner.as_bytes()))]).await
+    }
+
+    /// Deletes all records with one statement; MySQL, which does not return deleted rows, lists them first.
+    async fn delete_owned_by(
+        &self,
+        owner: &str,
+        realm: Option<&str>,
+        keep: Option<&SessionId>,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        // No session has the nil id.
+        let keep = keep.map_or(Uuid::nil(), |keep| *keep.as_uuid());
+        let parameters =
+            [Parameter::Bytes(Some(owner.as_bytes())), Parameter::Bytes(realm.map(str::as_bytes)), Parameter::Id(keep)];
+        let deadline = self.deadline.max(BULK_DEADLINE);
+        let statements = &self.statements;
+        let has_returning = D::has_returning(self.pool()).await.map_err(store_error::<D>)?;
+        let _permit = self.queue_writer().await?;
+        let rows = if has_returning {
+            self.run(&statements.delete_owned_by_returning, &parameters, deadline, false, D::fetch).await?
+        } else {
+            let listed = self.run(&statements.ids_owned_by, &parameters, deadline, true, D::fetch).await?;
+            self.run(&statements.delete_owned_by, &parameters, deadline, false, D::execute).await?;
+            listed
+        };
+        rows.iter().map(D::id).collect()
     }
 
     /// Deletes batches until one is incomplete, and sleeps after each for as long as it took.

@@ -7,7 +7,7 @@ use crate::error::{ConfigError, ConfigErrorKind, StoreError};
 const MAX_NAME_LENGTH: usize = 48;
 
 /// Names of the columns, in the order of [`Dialect::COLUMN_TYPES`].
-const COLUMNS: [&str; 6] = ["id", "version", "owner", "last_seen", "expires_at", "state"];
+const COLUMNS: [&str; 7] = ["id", "version", "realm", "owner", "last_seen", "expires_at", "state"];
 
 /// Validated name of a table, safe to use in a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]

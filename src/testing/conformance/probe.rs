@@ -61,6 +61,7 @@ impl<'a> Probe<'a> {
         let mut parts = RecordParts {
             id: SessionId::generate(self.now.into()),
             version: Version::new(1),
+            realm: "id".into(),
             owner: None,
             last_seen: self.now,
             expires_at: self.now + LONG,
