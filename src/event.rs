@@ -38,6 +38,22 @@ pub enum EndReason {
     OwnerLimit,
     /// A token was replayed, under [`ReplayPolicy::End`](crate::config::ReplayPolicy::End).
     Replayed,
+    /// A request presented it beside another live session, and then started a new one.
+    Ambiguous,
+}
+
+impl EndReason {
+    const CODES: [Self; 6] =
+        [Self::SignedOut, Self::Replaced, Self::Revoked, Self::OwnerLimit, Self::Replayed, Self::Ambiguous];
+
+    /// Returns the number that stands for the reason in a record.
+    pub(crate) fn code(self) -> u8 {
+        Self::CODES.iter().zip(1..).find_map(|(reason, code)| (*reason == self).then_some(code)).unwrap_or(0)
+    }
+
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        Self::CODES.get(usize::from(code).checked_sub(1)?).copied()
+    }
 }
 
 /// The kinds of [`Event`].
@@ -66,7 +82,9 @@ pub enum EventKind {
     Dropped,
     /// Another request signed the session in during a request that changed it; the changes were refused.
     Superseded,
-    /// A request had the tokens of two live sessions; neither was used.
+    /// A request had the tokens of two live sessions, and neither was used: one may have been planted.
+    ///
+    /// A sign-in, or the first write, starts a new session and ends both.
     Ambiguous,
     /// A well-formed token opened nothing: it is invented, or the session has ended or rotated it.
     ///

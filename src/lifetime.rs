@@ -8,6 +8,9 @@ use crate::error::{ConfigError, ConfigErrorKind};
 /// Time for which a retired secret is remembered, and a secret that a refresh replaced still works.
 pub(crate) const GRACE: Duration = Duration::from_secs(30);
 
+/// Default time after the idle timeout during which a request under way can still commit.
+const MARGIN: Duration = Duration::from_secs(5 * 60);
+
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -36,6 +39,8 @@ pub struct Lifetime {
     pub(crate) absolute: Duration,
     pub(crate) refresh: Option<Duration>,
     pub(crate) max_age: Option<Duration>,
+    /// Time after the idle timeout during which a request under way can still commit.
+    pub(crate) margin: Duration,
 }
 
 impl Lifetime {
@@ -51,13 +56,19 @@ impl Lifetime {
     /// Creates the lifetime of NIST SP 800-63B-4 AAL1: 30 days absolute, no idle timeout.
     #[must_use]
     pub const fn aal1() -> Self {
-        Self { idle: None, absolute: Duration::from_secs(30 * DAY.as_secs()), refresh: None, max_age: None }
+        Self {
+            idle: None,
+            absolute: Duration::from_secs(30 * DAY.as_secs()),
+            refresh: None,
+            max_age: None,
+            margin: MARGIN,
+        }
     }
 
     /// Creates the lifetime of NIST SP 800-63B-4 AAL2: one hour idle, 24 hours absolute.
     #[must_use]
     pub const fn aal2() -> Self {
-        Self { idle: Some(HOUR), absolute: DAY, refresh: None, max_age: None }
+        Self { idle: Some(HOUR), absolute: DAY, refresh: None, max_age: None, margin: MARGIN }
     }
 
     /// Creates the lifetime of NIST SP 800-63B-4 AAL3: 15 minutes idle, 12 hours absolute.
@@ -68,6 +79,7 @@ impl Lifetime {
             absolute: Duration::from_secs(12 * HOUR.as_secs()),
             refresh: None,
             max_age: None,
+            margin: MARGIN,
         }
     }
 
@@ -103,6 +115,16 @@ impl Lifetime {
         self
     }
 
+    /// Sets how long after the idle timeout a request that began before it can still commit. Default: five minutes.
+    ///
+    /// So a slow upload neither loses its changes nor ends the session: its commit is a use. A request that begins after the idle
+    /// timeout finds no session. The store keeps the record for this long, but never beyond the absolute timeout.
+    #[must_use]
+    pub const fn with_commit_margin(mut self, margin: Duration) -> Self {
+        self.margin = margin;
+        self
+    }
+
     /// Sets the `Max-Age` of the cookie, so that it survives a restart of the browser. Default: none.
     ///
     /// At most 400 days; cut to what is left of the absolute timeout. Without it, the browser drops the cookie when it is
@@ -134,13 +156,16 @@ impl Lifetime {
         Ok(())
     }
 
-    /// Returns when a session expires that started and was last used at these times.
+    /// Returns when a session ends that started and was last used at these times.
+    pub(crate) fn ends_at(&self, started_at: Timestamp, last_seen: Timestamp) -> Timestamp {
+        let end = started_at.plus(self.absolute);
+        self.idle.map_or(end, |idle| end.min(last_seen.plus(idle)))
+    }
+
+    /// Returns when its record expires: a margin after the idle timeout, so that a request under way can still commit.
     pub(crate) fn expires_at(&self, started_at: Timestamp, last_seen: Timestamp) -> Timestamp {
         let end = started_at.plus(self.absolute);
-        match self.idle {
-            Some(idle) => end.min(last_seen.plus(idle)),
-            None => end,
-        }
+        self.idle.map_or(end, |idle| end.min(last_seen.plus(idle).plus(self.margin)))
     }
 
     /// Returns how long uses may go unnoted: a tenth of the idle timeout, or of the absolute one without it.

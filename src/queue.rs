@@ -64,7 +64,7 @@ impl Place<'_> {
         let mut turn = pin!(Arc::clone(&line.turn).lock_owned());
         loop {
             let passed = line.passed.load(Ordering::SeqCst);
-            self.turn = turn_or_idle(turn.as_mut(), idle()).await;
+            self.turn = ready_before(turn.as_mut(), idle()).await;
             if self.turn.is_some() || line.passed.load(Ordering::SeqCst) == passed || is_late() {
                 return true;
             }
@@ -72,12 +72,15 @@ impl Place<'_> {
     }
 }
 
-/// Waits for the turn; `None` if `idle` is over first.
-async fn turn_or_idle<T>(mut turn: Pin<&mut impl Future<Output = T>>, idle: impl Future<Output = ()>) -> Option<T> {
-    let mut idle = pin!(idle);
-    poll_fn(|context| match turn.as_mut().poll(context) {
-        Poll::Ready(turn) => Poll::Ready(Some(turn)),
-        Poll::Pending => idle.as_mut().poll(context).map(|()| None),
+/// Waits for a future; `None` if `limit` is over first.
+pub(crate) async fn ready_before<T>(
+    mut future: Pin<&mut impl Future<Output = T>>,
+    limit: impl Future<Output = ()>,
+) -> Option<T> {
+    let mut limit = pin!(limit);
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => limit.as_mut().poll(context).map(|()| None),
     })
     .await
 }

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::clock::Timestamp;
-use crate::commit::{SessionSource, delete, find, owned_by};
+use crate::commit::{SessionEnd, SessionSource, end_by_id, find, owned_by};
 use crate::config::{Config, ConfigError, check_realm};
 use crate::error::{Error, ErrorKind};
 use crate::event::{EndReason, EventKind};
@@ -121,7 +121,7 @@ impl Sessions {
     /// [`Unavailable`](ErrorKind::Unavailable) if the store fails.
     pub async fn find_by_id(&self, id: &SessionId) -> Result<Option<StoredSession>, Error> {
         let found = find(&self.config, id).await?;
-        Ok(found.map(StoredSession::from))
+        Ok(found.map(|found| self.stored(found)))
     }
 
     /// Returns the session that a token opens, if it is live.
@@ -133,7 +133,7 @@ impl Sessions {
         let now = self.config.clock.now();
         let found = find(&self.config, &token.id()).await?;
         let is_opened = |found: &LoadedRecord| found.header.secrets.status(&token.verifier(), now).is_live();
-        Ok(found.filter(is_opened).map(StoredSession::from))
+        Ok(found.filter(is_opened).map(|found| self.stored(found)))
     }
 
     /// Merges the fields or entries of `data` into a session; returns whether there was one. Other values stay.
@@ -172,7 +172,11 @@ impl Sessions {
     ///
     /// [`Unavailable`](ErrorKind::Unavailable) if the store fails.
     pub async fn end(&self, id: &SessionId) -> Result<bool, Error> {
-        self.end_with(id, None).await
+        let ended = end_by_id(&self.config, id, EndReason::Revoked).await?;
+        if ended {
+            self.config.events.raise_end(*id, EndReason::Revoked);
+        }
+        Ok(ended)
     }
 
     /// Ends a session if it belongs to an owner; returns whether there was one.
@@ -184,11 +188,13 @@ impl Sessions {
     ///
     /// [`Unavailable`](ErrorKind::Unavailable) if the store fails.
     pub async fn end_if_owned_by(&self, id: &SessionId, owner: &str) -> Result<bool, Error> {
-        // A session with an owner never changes hands, so this ends the session that was checked.
-        match self.find_by_id(id).await? {
-            Some(session) if session.owner() == Some(owner) => self.end_with(id, Some(owner)).await,
-            _ => Ok(false),
+        let found = find(&self.config, id).await?.filter(|found| found.record.owner() == Some(owner));
+        let Some(found) = found else { return Ok(false) };
+        let ended = SessionEnd::new(found, EndReason::Revoked).run(&self.config).await?;
+        if ended {
+            self.config.events.raise_end(*id, EndReason::Revoked);
         }
+        Ok(ended)
     }
 
     /// Returns the live sessions of an owner, oldest first (OWASP ASVS 5.0 V7.5.2).
@@ -197,7 +203,7 @@ impl Sessions {
     ///
     /// [`Unavailable`](ErrorKind::Unavailable) if the store fails or has no index of owners.
     pub async fn owned_by(&self, owner: &str) -> Result<Vec<StoredSession>, Error> {
-        Ok(owned_by(&self.config, owner).await?.into_iter().map(StoredSession::from).collect())
+        Ok(owned_by(&self.config, owner).await?.into_iter().map(|found| self.stored(found)).collect())
     }
 
     /// Ends all sessions of an owner in this realm; returns their ids (OWASP ASVS 5.0 V7.4.2).
@@ -293,14 +299,6 @@ impl Sessions {
         Ok((token.id(), token))
     }
 
-    async fn end_with(&self, id: &SessionId, owner: Option<&str>) -> Result<bool, Error> {
-        let is_deleted = delete(&self.config, id, owner, &mut false).await?;
-        if is_deleted {
-            self.config.events.raise_end(*id, EndReason::Revoked);
-        }
-        Ok(is_deleted)
-    }
-
     async fn end_each_of(
         &self,
         owner: &str,
@@ -312,6 +310,11 @@ impl Sessions {
             self.config.events.raise_end(*id, EndReason::Revoked);
         }
         Ok(ended)
+    }
+
+    fn stored(&self, found: LoadedRecord) -> StoredSession {
+        let ends_at = found.ends_at(self.config.lifetime);
+        StoredSession { found, ends_at }
     }
 
     fn detached(&self, source: SessionSource) -> Session {
@@ -326,6 +329,7 @@ impl Sessions {
 #[derive(Clone)]
 pub struct StoredSession {
     found: LoadedRecord,
+    ends_at: Timestamp,
 }
 
 impl StoredSession {
@@ -353,10 +357,10 @@ impl StoredSession {
         self.found.record.last_seen()
     }
 
-    /// Returns when the session expires unless it is used.
+    /// Returns when the session expires unless it is used: at its idle or its absolute timeout.
     #[must_use]
     pub fn expires_at(&self) -> OffsetDateTime {
-        self.found.record.expires_at()
+        self.ends_at.into()
     }
 
     /// Returns when the owner signed in.
@@ -416,12 +420,6 @@ impl StoredSession {
             let mut bytes = self.found.data.bytes(frame.value.clone());
             (frame.key(), rmpv::decode::read_value_with_max_depth(&mut bytes, MAX_DEPTH))
         })
-    }
-}
-
-impl From<LoadedRecord> for StoredSession {
-    fn from(found: LoadedRecord) -> Self {
-        Self { found }
     }
 }
 

@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use super::view::View;
 use crate::clock::Timestamp;
 use crate::error::Error;
+use crate::event::EndReason;
 use crate::lifetime::Lifetime;
 use crate::record::{Frame, decode, encode};
 
@@ -23,8 +24,8 @@ pub(crate) struct ChangeSet {
     pub(crate) rotate: bool,
     /// Boxed, since few requests set one.
     pub(crate) lifetime: Option<Box<Lifetime>>,
-    /// Ends the session.
-    pub(crate) end: bool,
+    /// Ends the session, for this reason.
+    pub(crate) end: Option<EndReason>,
     /// Changes of the layer, rather than of the handler.
     pub(crate) refresh: Refresh,
 }
@@ -51,8 +52,8 @@ pub(crate) struct Refresh {
 
 impl ChangeSet {
     /// Creates a change set that ends the session.
-    pub(crate) fn end() -> Self {
-        Self { end: true, ..Self::default() }
+    pub(crate) fn end(reason: EndReason) -> Self {
+        Self { end: Some(reason), ..Self::default() }
     }
 
     /// Checks whether another session starts if this one has ended.
@@ -62,7 +63,11 @@ impl ChangeSet {
 
     /// Checks whether the handler changed nothing.
     pub(crate) fn is_empty(&self) -> bool {
-        self.values.is_empty() && self.sign_in.is_none() && !self.rotate && self.lifetime.is_none() && !self.end
+        self.values.is_empty()
+            && self.sign_in.is_none()
+            && !self.rotate
+            && self.lifetime.is_none()
+            && self.end.is_none()
     }
 
     /// Checks whether there is nothing to write, for the handler or the layer.

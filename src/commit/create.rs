@@ -69,7 +69,12 @@ fn draft(
     let lifetime = header.lifetime.unwrap_or(config.lifetime);
     let mut expires_at = lifetime.expires_at(now, now);
     if let (None, Some(unconfirmed)) = (&owner, config.unconfirmed) {
-        expires_at = expires_at.min(now.plus(unconfirmed));
+        let until = now.plus(unconfirmed);
+        let unconfirmed_expiry = until.plus(lifetime.margin);
+        if unconfirmed_expiry < expires_at {
+            header.unconfirmed_until = Some(until);
+            expires_at = unconfirmed_expiry;
+        }
     }
     let draft = Draft {
         id: token.id(),

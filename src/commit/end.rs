@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
-use super::{ChangeSet, PendingCommit, PromisedSession, SessionSource, find};
+use super::{ChangeSet, Found, PendingCommit, PromisedSession, SessionSource, find, find_timed};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, StoreError};
 use crate::event::{EndReason, EventKind};
 use crate::record::{CommitId, LoadedRecord, TokenStatus};
 use crate::token::SessionId;
 
-/// Most attempts of a deletion. Repeating it does no harm.
+/// Most attempts of a deletion, and of an end against sign-ins. Repeating either does no harm.
 const MAX_ATTEMPTS: u32 = 3;
 
 /// A session to be ended.
+///
+/// A conditional write replaces the record with a mark: the id and the reason, no values, no owner. Work that began before finds
+/// the mark and stops, and so does a request that presents the token within the next minute.
 #[derive(Debug)]
 pub(crate) struct SessionEnd {
     pub(crate) id: SessionId,
@@ -22,24 +25,18 @@ pub(crate) struct SessionEnd {
     /// The commit by which the same request may have signed the session in before.
     sign_in_commit: Option<CommitId>,
     owner: Option<Arc<str>>,
-    /// The conditional write that marks the session as ended, if it may change hands before it is deleted.
+    /// The write of the mark; `None` for a session of which only the id is known, which is deleted.
     mark: Option<Box<PendingCommit>>,
-    is_marked: bool,
     /// The deletion may have reached the store.
     in_doubt: bool,
 }
 
 impl SessionEnd {
     /// Ends a session that was read.
-    ///
-    /// A session with an owner never changes hands again, so it can be deleted. An anonymous one may have been signed in
-    /// since, and work that began before the sign-in must not take effect after it: it is marked first.
     pub(crate) fn new(loaded: LoadedRecord, reason: EndReason) -> Self {
         let (id, clears_cookie) = (*loaded.record.id(), loaded.is_from_client);
         let owner = loaded.record.owner_shared().cloned();
-        let mark =
-            owner.is_none().then(|| Box::new(PendingCommit::new(SessionSource::Loaded(loaded), ChangeSet::end())));
-        Self { clears_cookie, owner, mark, ..Self::without_mark(id, reason) }
+        Self { clears_cookie, ..Self::with_mark(id, owner, SessionSource::Loaded(loaded), reason) }
     }
 
     /// Sets the commit by which the same request may have signed the session in before.
@@ -49,66 +46,84 @@ impl SessionEnd {
 
     /// Ends a session that another request has yet to store. It must still be the promised one when it is found.
     pub(crate) fn from_promised(promised: PromisedSession, reason: EndReason) -> Self {
-        let (id, owner) = (promised.id, promised.owner.clone());
-        let mark = Some(Box::new(PendingCommit::new(SessionSource::Promised(promised), ChangeSet::end())));
-        Self { owner, mark, ..Self::without_mark(id, reason) }
+        Self::with_mark(promised.id, promised.owner.clone(), SessionSource::Promised(promised), reason)
     }
 
     /// Ends a session that may have been stored, and that no client knows.
-    pub(crate) fn from_unknown(id: SessionId, owner: Option<Arc<str>>) -> Self {
-        Self { owner, in_doubt: true, ..Self::without_mark(id, EndReason::SignedOut) }
-    }
-
-    const fn without_mark(id: SessionId, reason: EndReason) -> Self {
+    pub(crate) const fn from_unknown(id: SessionId, owner: Option<Arc<str>>) -> Self {
         Self {
             id,
-            reason,
+            reason: EndReason::SignedOut,
             clears_cookie: false,
             sign_in_commit: None,
-            owner: None,
+            owner,
             mark: None,
-            is_marked: false,
-            in_doubt: false,
+            in_doubt: true,
         }
+    }
+
+    fn with_mark(id: SessionId, owner: Option<Arc<str>>, source: SessionSource, reason: EndReason) -> Self {
+        let mark = Some(Box::new(PendingCommit::new(source, ChangeSet::end(reason))));
+        Self { reason, mark, in_doubt: false, ..Self::from_unknown(id, owner) }
     }
 
     /// Ends the session; returns whether this call ended it. If it is dropped, it can run again.
     pub(crate) async fn run(&mut self, config: &Config) -> Result<bool, Error> {
-        if let Some(mark) = &mut self.mark {
-            match (mark.run(config).await, self.sign_in_commit) {
-                (Ok(_), _) => self.is_marked = true,
-                (Err(error), _) if error.kind() == ErrorKind::Ended => return Ok(false),
-                (Err(error), Some(commit)) if error.kind() == ErrorKind::Superseded => {
-                    let Some(found) = find(config, &self.id).await? else { return Ok(false) };
-                    if !found.header.commits.contains(&commit) {
-                        return Err(error);
+        while let Some(mark) = &mut self.mark {
+            let error = match mark.run(config).await {
+                Ok(_) => {
+                    if let Some(owner) = self.owner.as_deref() {
+                        remove_from_index(config, &self.id, owner).await;
                     }
-                    // This request's own sign-in took effect, so the session has an owner and can be deleted.
-                    self.owner = found.record.owner_shared().cloned();
+                    return Ok(true);
                 }
-                (Err(error), _) => return Err(error),
+                Err(error) if error.kind() == ErrorKind::Ended => return Ok(false),
+                Err(error) => error,
+            };
+            let Some(commit) = self.sign_in_commit.take().filter(|_| error.kind() == ErrorKind::Superseded) else {
+                return Err(error);
+            };
+            let Some(found) = find(config, &self.id).await? else { return Ok(false) };
+            if !found.header.commits.contains(&commit) {
+                return Err(error);
             }
-            self.mark = None;
+            // This request's own sign-in took effect.
+            self.owner = found.record.owner_shared().cloned();
+            **mark = PendingCommit::new(SessionSource::Loaded(found), ChangeSet::end(self.reason));
         }
-        let owner = self.owner.as_deref();
-        if !self.is_marked {
-            return Ok(delete(config, &self.id, owner, &mut self.in_doubt).await?);
+        Ok(delete(config, &self.id, self.owner.as_deref(), &mut self.in_doubt).await?)
+    }
+}
+
+/// Removes an ended session from the index of its owner. Readers skip an entry that stays behind.
+async fn remove_from_index(config: &Config, id: &SessionId, owner: &str) {
+    if let Err(error) = config.store.remove_from_index(id, owner).await {
+        config.events.raise_failure(EventKind::UpkeepFailed, *id, &error);
+    }
+}
+
+/// Ends the session of an id, whoever owns it by then; returns whether this call ended it.
+///
+/// A record that cannot be read is deleted.
+pub(crate) async fn end_by_id(config: &Config, id: &SessionId, reason: EndReason) -> Result<bool, Error> {
+    let mut attempts = 0;
+    loop {
+        let found = match find_timed(config, id).await? {
+            Found::Live(found, _) => found,
+            Found::Unreadable => return Ok(delete(config, id, None, &mut false).await?),
+            Found::Ended(..) | Found::Absent | Found::NotLive => return Ok(false),
+        };
+        attempts += 1;
+        match SessionEnd::new(found, reason).run(config).await {
+            // It was signed in meanwhile.
+            Err(error) if error.kind() == ErrorKind::Superseded && attempts < MAX_ATTEMPTS => {}
+            ended => return ended,
         }
-        // A marked record holds no data and opens for no client, so the client need not know of a failed deletion.
-        if let Err(error) = config.store.delete(&self.id, owner).await {
-            config.events.raise_failure(EventKind::UpkeepFailed, self.id, &error);
-        }
-        Ok(true)
     }
 }
 
 /// Deletes a record; returns whether this call deleted it, or may have.
-pub(crate) async fn delete(
-    config: &Config,
-    id: &SessionId,
-    owner: Option<&str>,
-    in_doubt: &mut bool,
-) -> Result<bool, StoreError> {
+async fn delete(config: &Config, id: &SessionId, owner: Option<&str>, in_doubt: &mut bool) -> Result<bool, StoreError> {
     let mut attempts = 0;
     loop {
         let before = std::mem::replace(in_doubt, true);

@@ -1,4 +1,4 @@
-//! Reading a live session from the store.
+//! Reading a session from the store.
 
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -11,50 +11,56 @@ use crate::token::SessionId;
 pub(crate) enum Found {
     /// A live session, and when it was read.
     Live(LoadedRecord, Timestamp),
+    /// The mark of a session that ended within the last minute, and when it was read.
+    Ended(LoadedRecord, Timestamp),
     /// No record.
     Absent,
-    /// A session that has ended or expired, or a record that cannot be read.
+    /// A session that has expired, or one of another realm.
     NotLive,
+    /// A record that cannot be read.
+    Unreadable,
 }
 
 /// Returns the session of an id, if it is live.
 pub(crate) async fn find(config: &Config, id: &SessionId) -> Result<Option<LoadedRecord>, Error> {
     match find_timed(config, id).await? {
         Found::Live(loaded, _) => Ok(Some(loaded)),
-        Found::Absent | Found::NotLive => Ok(None),
+        Found::Ended(..) | Found::Absent | Found::NotLive | Found::Unreadable => Ok(None),
     }
 }
 
 /// Looks up an id in the store.
 pub(crate) async fn find_timed(config: &Config, id: &SessionId) -> Result<Found, Error> {
     let (got, now) = config.store.get_timed(id, &config.clock).await;
-    let loaded = match got.and_then(|record| record.map(LoadedRecord::read).transpose()) {
-        Ok(Some(loaded)) => loaded,
+    let loaded = match got {
+        Ok(Some(record)) if record.realm() != &*config.realm => {
+            config.events.raise_other_realm(*id, record.realm());
+            return Ok(Found::NotLive);
+        }
+        Ok(Some(record)) => LoadedRecord::read(record),
         Ok(None) => return Ok(Found::Absent),
+        Err(error) => Err(error),
+    };
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
         Err(error) if error.kind() == StoreErrorKind::Corrupt => {
             config.events.raise_failure(EventKind::Corrupt, *id, &error);
-            return Ok(Found::NotLive);
+            return Ok(Found::Unreadable);
         }
         Err(error) => {
             config.events.raise_failure(EventKind::StoreFailed, *id, &error);
             return Err(error.into());
         }
     };
-    if !is_of_realm(config, &loaded) || loaded.record.id() != id || loaded.header.ended {
+    if loaded.record.id() != id {
         return Ok(Found::NotLive);
+    }
+    if loaded.header.ended.is_some() {
+        return Ok(Found::Ended(loaded, now));
     }
     if !loaded.is_live(config.lifetime, now) {
         config.events.raise(EventKind::Expired, *id);
         return Ok(Found::NotLive);
     }
     Ok(Found::Live(loaded, now))
-}
-
-/// Checks that a record belongs to this layer; raises an event if it is another's.
-pub(crate) fn is_of_realm(config: &Config, loaded: &LoadedRecord) -> bool {
-    let realm = loaded.record.realm();
-    if realm != &*config.realm {
-        config.events.raise_other_realm(*loaded.record.id(), realm);
-    }
-    realm == &*config.realm
 }

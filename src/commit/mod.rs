@@ -10,7 +10,7 @@ mod update;
 mod view;
 
 pub(crate) use self::changes::{Change, ChangeSet, ReadState, Refresh, SignIn, Take, Update};
-pub(crate) use self::end::{SessionEnd, delete, end_replayed};
+pub(crate) use self::end::{SessionEnd, end_by_id, end_replayed};
 pub(crate) use self::find::{Found, find, find_timed};
 pub(crate) use self::owner_limit::{end_surplus, owned_by};
 pub(crate) use self::source::{PromisedSession, SessionSource};

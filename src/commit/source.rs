@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::event::EndReason;
 use crate::record::LoadedRecord;
 use crate::token::SessionId;
 
@@ -11,7 +12,11 @@ pub(crate) enum SessionSource {
     /// No session: a write creates one.
     New,
     /// The client's token was retired within the grace period: nothing can be read or written under it.
-    Retired,
+    ///
+    /// The record is the session whose token it was; a sign-in of the same owner may join it.
+    Retired(LoadedRecord),
+    /// The client's session ended within the last minute: nothing can be written under its token.
+    Ended(EndReason),
     /// A stored session.
     Loaded(LoadedRecord),
     /// A session that the request of this detached one has yet to store.
@@ -22,7 +27,7 @@ impl SessionSource {
     pub(crate) const fn loaded(&self) -> Option<&LoadedRecord> {
         match self {
             Self::Loaded(loaded) => Some(loaded),
-            Self::New | Self::Retired | Self::Promised(_) => None,
+            Self::New | Self::Retired(_) | Self::Ended(_) | Self::Promised(_) => None,
         }
     }
 }

@@ -1,20 +1,21 @@
 //! The compare-and-swap loop: committing a change set to a stored session.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Change, Committed, PendingCommit, ReadState, View, apply};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, StoreError};
 use crate::event::EventKind;
-use crate::lifetime::GRACE;
 use crate::queue::Place;
-use crate::record::{Draft, Header, LoadedRecord, TokenStatus, Version};
+use crate::record::{Draft, Header, LoadedRecord, RetiredBy, TokenStatus, Version};
 use crate::store::{Expected, Outcome};
 
 /// Most failures of the store that one commit survives.
 const MAX_STORE_FAILURES: u32 = 3;
+/// Time for which the mark of an ended session stays.
+const MARK_LIFETIME: Duration = Duration::from_secs(60);
 
 /// Commits a change set to the session that was loaded; `None` if the sign-in must create another session.
 pub(super) async fn update(
@@ -104,7 +105,7 @@ impl CompareAndSwap<'_> {
 
     /// Checks whether a record that holds this commit has neither ended nor changed hands since.
     fn is_still_ours(&self, found: &LoadedRecord) -> bool {
-        if found.header.ended && !self.commit.changes.end {
+        if found.header.ended.is_some() && self.commit.changes.end.is_none() {
             return false;
         }
         match &self.commit.changes.sign_in {
@@ -129,7 +130,7 @@ impl CompareAndSwap<'_> {
         if commits.contains(&self.commit.id) {
             return Ok(RetryDecision::Done(found));
         }
-        if found.header.ended {
+        if found.header.ended.is_some() || found.record.realm() != &*self.config.realm {
             return Ok(RetryDecision::Ended);
         }
         if let Some(tried) = self.commit.in_doubt.filter(|tried| *tried != version) {
@@ -159,23 +160,23 @@ impl CompareAndSwap<'_> {
             _ => {}
         }
         let owner = changes.sign_in.as_ref().map(|sign_in| &sign_in.owner).or(owner).cloned();
-        let header = self.header(base, version, now);
+        let mut header = self.header(base, version, now);
         let lifetime = header.lifetime.unwrap_or(self.config.lifetime);
-        let mut expires_at = if changes.end { now.plus(GRACE) } else { lifetime.expires_at(header.started_at, now) };
-        let is_unconfirmed = || base.is_unconfirmed(self.config.lifetime, self.config.unconfirmed);
-        if owner.is_none() && !loaded.is_from_client && is_unconfirmed() {
+        let mut expires_at = lifetime.expires_at(header.started_at, now);
+        if owner.is_none() && !loaded.is_from_client && base.is_unconfirmed(self.config.lifetime) {
             // The request that created the session writes again; the client has yet to present its token.
             expires_at = expires_at.min(base.record.expiry());
+        } else {
+            header.unconfirmed_until = None;
+        }
+        if changes.end.is_some() {
+            return Ok(Some(self.mark(base, header, version, now)));
         }
         self.check_reads(base)?;
         let is_loaded_version = base.record.version() == loaded.record.version();
         let applied;
         let view = match &self.commit.result {
             Some(view) if is_loaded_version => view,
-            _ if changes.end => {
-                applied = View::empty();
-                &applied
-            }
             _ => {
                 applied = apply(&changes.values, View::new(base.data.clone()), self.config)?;
                 &applied
@@ -184,6 +185,13 @@ impl CompareAndSwap<'_> {
         let realm = Arc::clone(&self.config.realm);
         let draft = Draft { id: *base.record.id(), version, realm, owner, last_seen: now, expires_at };
         Ok(Some(LoadedRecord::draft(draft, header, view.len(), |out| view.write_to(out))))
+    }
+
+    /// Encodes the mark of an ended session, without values and without an owner.
+    fn mark(&self, base: &LoadedRecord, header: Header, version: Version, now: Timestamp) -> LoadedRecord {
+        let (id, realm, expires_at) = (*base.record.id(), Arc::clone(&self.config.realm), now.plus(MARK_LIFETIME));
+        let draft = Draft { id, version, realm, owner: None, last_seen: now, expires_at };
+        LoadedRecord::draft(draft, header, 0, |_| {})
     }
 
     /// Returns the header after the change set, with the secrets as the sign-in, the rotation or the refresh leaves them.
@@ -196,13 +204,18 @@ impl CompareAndSwap<'_> {
             header.secrets.confirm_refresh(presented, now);
         }
         match (&changes.sign_in, new) {
-            (Some(_), Some(new)) if header.signed_in.is_newer_than(loaded.record.version()) => {
+            // Another sign-in of this owner came first: this one joins its session.
+            (Some(sign_in), Some(new))
+                if loaded.status == TokenStatus::Retired || header.signed_in.is_newer_than(loaded.record.version()) =>
+            {
                 header.secrets.add_sibling(new, now);
+                header.started_at = header.started_at.max(now);
+                header.authenticated_at = header.authenticated_at.max(Some(sign_in.at));
             }
             (Some(sign_in), Some(new)) => {
                 let is_new_epoch = base.record.owner().is_none();
                 header.epoch += u64::from(is_new_epoch);
-                header.secrets.rotate(new, now, is_new_epoch);
+                header.secrets.rotate(new, now, RetiredBy::SignIn, is_new_epoch);
                 header.started_at = now;
                 header.authenticated_at = Some(sign_in.at);
                 header.rotated = version;
@@ -214,7 +227,7 @@ impl CompareAndSwap<'_> {
                     && !header.rotated.is_newer_than(loaded.record.version())
                     && loaded.status != TokenStatus::Replaced =>
             {
-                header.secrets.rotate(new, now, false);
+                header.secrets.rotate(new, now, RetiredBy::Rotation, false);
                 header.rotated = version;
             }
             (None, Some(new)) if changes.refresh.issue => {
@@ -285,7 +298,7 @@ impl CompareAndSwap<'_> {
 
     /// Raises an event about changes that a handler made. A refresh or an end that fails loses no change.
     fn raise_for_handler(&self, kind: EventKind) {
-        if !self.commit.changes.is_empty() && !self.commit.changes.end {
+        if !self.commit.changes.is_empty() && self.commit.changes.end.is_none() {
             self.config.events.raise(kind, *self.loaded.record.id());
         }
     }

@@ -8,19 +8,24 @@ use super::version::{CommitIds, Version};
 use super::wire::{Length, Reader, Sink, Writer};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
+use crate::event::EndReason;
 use crate::lifetime::Lifetime;
 use crate::token::Verifier;
 
 /// The first part of a state.
 #[derive(Clone, Debug)]
 pub(crate) struct Header {
-    /// The session has ended; the record is about to be deleted.
-    pub(crate) ended: bool,
+    /// The session has ended: the record is a mark, which says so for a minute.
+    pub(crate) ended: Option<EndReason>,
     /// Grows when the session changes hands.
     pub(crate) epoch: u64,
     /// Start of the absolute timeout.
     pub(crate) started_at: Timestamp,
     pub(crate) authenticated_at: Option<Timestamp>,
+    /// End of the session unless its client presents the token before; see [`LoadedRecord::is_unconfirmed`].
+    ///
+    /// [`LoadedRecord::is_unconfirmed`]: super::LoadedRecord::is_unconfirmed
+    pub(crate) unconfirmed_until: Option<Timestamp>,
     /// The lifetime of this session, if it is not the layer's.
     pub(crate) lifetime: Option<Lifetime>,
     /// The version that the last explicit rotation made.
@@ -38,14 +43,17 @@ impl Header {
     const AUTHENTICATED: u8 = 2;
     const LIFETIME: u8 = 4;
     const CSRF: u8 = 8;
+    const UNCONFIRMED: u8 = 16;
+    const ALL: u8 = Self::ENDED | Self::AUTHENTICATED | Self::LIFETIME | Self::CSRF | Self::UNCONFIRMED;
 
     /// Creates the header of a session that starts now.
     pub(crate) fn new(current: Verifier, now: Timestamp) -> Self {
         Self {
-            ended: false,
+            ended: None,
             epoch: 0,
             started_at: now,
             authenticated_at: None,
+            unconfirmed_until: None,
             lifetime: None,
             rotated: Version::NONE,
             signed_in: Version::NONE,
@@ -64,24 +72,24 @@ impl Header {
     pub(crate) fn write_to(&self, out: &mut impl Sink) {
         let mut out = Writer(out);
         out.byte(Self::FORMAT);
-        let mut flags = 0;
-        if self.ended {
-            flags |= Self::ENDED;
+        let flags = [
+            (self.ended.is_some(), Self::ENDED),
+            (self.authenticated_at.is_some(), Self::AUTHENTICATED),
+            (self.lifetime.is_some(), Self::LIFETIME),
+            (self.secrets.csrf.is_some(), Self::CSRF),
+            (self.unconfirmed_until.is_some(), Self::UNCONFIRMED),
+        ];
+        out.byte(flags.into_iter().filter_map(|(is_set, flag)| is_set.then_some(flag)).sum());
+        if let Some(reason) = self.ended {
+            out.byte(reason.code());
         }
-        if self.authenticated_at.is_some() {
-            flags |= Self::AUTHENTICATED;
-        }
-        if self.lifetime.is_some() {
-            flags |= Self::LIFETIME;
-        }
-        if self.secrets.csrf.is_some() {
-            flags |= Self::CSRF;
-        }
-        out.byte(flags);
         out.varint(self.epoch);
         out.timestamp(self.started_at);
         if let Some(at) = self.authenticated_at {
             out.timestamp(at);
+        }
+        if let Some(until) = self.unconfirmed_until {
+            out.timestamp(until);
         }
         if let Some(lifetime) = self.lifetime {
             write_lifetime(&mut out, lifetime);
@@ -111,13 +119,14 @@ impl Header {
             newer => return Err(newer_format(newer)),
         }
         let flags = input.byte()?;
-        if flags & !(Self::ENDED | Self::AUTHENTICATED | Self::LIFETIME | Self::CSRF) != 0 {
+        if flags & !Self::ALL != 0 {
             return Err(StoreError::corrupt("unknown flags"));
         }
-        self.ended = flags & Self::ENDED != 0;
+        self.ended = if flags & Self::ENDED != 0 { Some(read_end_reason(&mut input)?) } else { None };
         self.epoch = input.varint()?;
         self.started_at = input.timestamp()?;
         self.authenticated_at = if flags & Self::AUTHENTICATED != 0 { Some(input.timestamp()?) } else { None };
+        self.unconfirmed_until = if flags & Self::UNCONFIRMED != 0 { Some(input.timestamp()?) } else { None };
         self.lifetime = if flags & Self::LIFETIME != 0 { Some(read_lifetime(&mut input)?) } else { None };
         self.rotated = Version::new(input.varint()?);
         self.signed_in = Version::new(input.varint()?);
@@ -133,9 +142,14 @@ impl Header {
     }
 }
 
+fn read_end_reason(input: &mut Reader<'_>) -> Result<EndReason, StoreError> {
+    EndReason::from_code(input.byte()?).ok_or_else(|| StoreError::corrupt("unknown reason of an end"))
+}
+
 /// Writes each duration as its milliseconds plus one, so that 0 stands for a missing one.
 fn write_lifetime(out: &mut Writer<'_, impl Sink>, lifetime: Lifetime) {
-    for part in [lifetime.idle, Some(lifetime.absolute), lifetime.refresh, lifetime.max_age] {
+    let Lifetime { idle, absolute, refresh, max_age, margin } = lifetime;
+    for part in [idle, Some(absolute), refresh, max_age, Some(margin)] {
         let millis = part.map(|part| u64::try_from(part.as_millis()).unwrap_or(u64::MAX - 1));
         out.varint(millis.map_or(0, |millis| millis.saturating_add(1)));
     }
@@ -148,5 +162,6 @@ fn read_lifetime(input: &mut Reader<'_>) -> Result<Lifetime, StoreError> {
     if idle == Some(Duration::ZERO) || absolute == Duration::ZERO {
         return Err(StoreError::corrupt("lifetime of zero length"));
     }
-    Ok(Lifetime { idle, absolute, refresh: part()?, max_age: part()? })
+    let (refresh, max_age, margin) = (part()?, part()?, part()?.unwrap_or_default());
+    Ok(Lifetime { idle, absolute, refresh, max_age, margin })
 }

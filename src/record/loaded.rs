@@ -2,7 +2,6 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Record;
 use super::data::{Data, Gap};
@@ -102,6 +101,12 @@ impl LoadedRecord {
         }
     }
 
+    /// Checks whether a sign-in of this owner may join the session, whose token another sign-in of the owner has just retired.
+    pub(crate) fn may_join(&self, owner: &str, now: Timestamp) -> bool {
+        let retired = |(_, verifier): &(Token, Verifier)| self.header.secrets.was_retired_by_sign_in(verifier, now);
+        self.record.owner() == Some(owner) && self.header.ended.is_none() && self.token.as_ref().is_some_and(retired)
+    }
+
     /// Returns the lifetime of the session: its own, or else the default.
     pub(crate) fn lifetime(&self, default: Lifetime) -> Lifetime {
         self.header.lifetime.unwrap_or(default)
@@ -109,21 +114,30 @@ impl LoadedRecord {
 
     /// Checks whether the session has neither ended nor expired, by its lifetime as configured now.
     pub(crate) fn is_live(&self, default: Lifetime, now: Timestamp) -> bool {
-        !self.header.ended && now < self.lifetime_end(default).min(self.record.expiry())
+        self.header.ended.is_none() && now < self.ends_at(default).min(self.record.expiry())
     }
 
-    /// Checks whether the session expires before its lifetime, because its token was not presented yet.
-    pub(crate) fn is_unconfirmed(&self, default: Lifetime, unconfirmed: Option<Duration>) -> bool {
-        unconfirmed.is_some() && self.record.owner().is_none() && self.record.expiry() < self.lifetime_end(default)
+    /// Returns when the session ends unless it is used. Its record may be kept for a margin beyond that.
+    pub(crate) fn ends_at(&self, default: Lifetime) -> Timestamp {
+        let end = self.lifetime(default).ends_at(self.header.started_at, self.record.last_seen_timestamp());
+        match self.header.unconfirmed_until {
+            Some(until) if self.is_unconfirmed(default) => end.min(until),
+            _ => end,
+        }
     }
 
-    /// Checks whether a touch is due.
-    pub(crate) fn is_use_unnoted(&self, lifetime: Lifetime, now: Timestamp) -> bool {
-        now.since(self.record.last_seen_timestamp()) >= lifetime.touch_interval()
+    /// Checks whether the session ends before its lifetime, because its client has not presented the token yet.
+    ///
+    /// A touch is enough to confirm it: the record then expires later than any unconfirmed one.
+    pub(crate) fn is_unconfirmed(&self, default: Lifetime) -> bool {
+        let margin = self.lifetime(default).margin;
+        self.header.unconfirmed_until.is_some_and(|until| self.record.expiry() <= until.plus(margin))
     }
 
-    fn lifetime_end(&self, default: Lifetime) -> Timestamp {
-        self.lifetime(default).expires_at(self.header.started_at, self.record.last_seen_timestamp())
+    /// Checks whether a touch is due, after uses that were noted since the record was read.
+    pub(crate) fn is_use_unnoted(&self, lifetime: Lifetime, noted: Option<Timestamp>, now: Timestamp) -> bool {
+        let last_seen = self.record.last_seen_timestamp();
+        now.since(noted.map_or(last_seen, |noted| noted.max(last_seen))) >= lifetime.touch_interval()
     }
 }
 

@@ -20,7 +20,7 @@ use time::OffsetDateTime;
 pub(crate) use self::data::{Data, Frame, FrameRef, Gap, Value, filled};
 pub(crate) use self::header::Header;
 pub(crate) use self::loaded::{Draft, LoadedRecord};
-pub(crate) use self::secrets::TokenStatus;
+pub(crate) use self::secrets::{RetiredBy, TokenStatus};
 pub use self::touch::Touch;
 pub(crate) use self::value::{MAX_DEPTH, decode, encode};
 pub use self::version::Version;

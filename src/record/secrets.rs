@@ -10,12 +10,14 @@ use crate::error::StoreError;
 use crate::lifetime::GRACE;
 use crate::token::Verifier;
 
-/// Most pending secrets of a record. Each concurrent sign-in adds one, so that every response works.
-const MAX_PENDING: usize = 64;
-/// Most retired secrets of a record: all pending ones and a few from before.
+/// Most pending secrets of sign-ins. Each concurrent sign-in adds one, so that every response works.
+const MAX_SIBLINGS: usize = 64;
+/// Most pending secrets of refreshes. The client may hold any of them, so none is dropped, and no further one is issued.
+const MAX_REFRESHES: usize = 8;
+/// Number of the last refreshes whose replaced secrets are kept after the grace period, to detect a replay.
+const MAX_REPLAYED_REFRESHES: usize = 8;
+/// Most retired secrets that are not kept to detect a replay: all pending ones, the current one and a few from before.
 const MAX_RETIRED: usize = 80;
-/// Most replaced secrets that are kept after the grace period, to detect a replay.
-const MAX_REPLAYS: usize = 8;
 
 /// Status of a client's secret, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,12 +75,14 @@ pub(crate) struct RetiredSecret {
 /// The cause of a replacement, which decides what the old secret still opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RetiredBy {
-    /// `rotate` or `sign_in`: opens nothing from then on.
+    /// `rotate`: opens nothing from then on.
     Rotation = 0,
     /// A refresh: works for the grace period; after it, presenting the secret is a replay.
     Refresh = 1,
     /// Another of several concurrent sign-ins: works for the grace period; after it, the secret is unknown.
-    SignIn = 2,
+    Sibling = 2,
+    /// `sign_in`: opens nothing from then on, but during the grace period a sign-in of the same owner joins the session.
+    SignIn = 3,
 }
 
 impl Secrets {
@@ -92,10 +96,10 @@ impl Secrets {
         for retired in self.retired.iter().filter(|retired| retired.verifier.matches(secret)) {
             let in_grace = now.since(retired.at) < GRACE;
             status = status.min(match retired.by {
-                RetiredBy::Rotation if in_grace => TokenStatus::Retired,
-                RetiredBy::Refresh | RetiredBy::SignIn if in_grace => TokenStatus::Replaced,
+                RetiredBy::Rotation | RetiredBy::SignIn if in_grace => TokenStatus::Retired,
+                RetiredBy::Refresh | RetiredBy::Sibling if in_grace => TokenStatus::Replaced,
                 RetiredBy::Refresh => TokenStatus::Replayed,
-                RetiredBy::Rotation | RetiredBy::SignIn => TokenStatus::Unknown,
+                RetiredBy::Rotation | RetiredBy::Sibling | RetiredBy::SignIn => TokenStatus::Unknown,
             });
         }
         if self.pending.iter().any(|pending| pending.verifier.matches(secret)) {
@@ -107,21 +111,28 @@ impl Secrets {
         status
     }
 
-    /// Rotates explicitly: only `new` opens the session from now on.
+    /// Checks whether a sign-in has retired this secret within the grace period.
+    pub(crate) fn was_retired_by_sign_in(&self, secret: &Verifier, now: Timestamp) -> bool {
+        let mut retired = self.retired.iter().filter(|retired| retired.verifier.matches(secret));
+        retired.any(|retired| retired.by == RetiredBy::SignIn && now.since(retired.at) < GRACE)
+    }
+
+    /// Rotates explicitly, for `rotate` or a sign-in: only `new` opens the session from now on.
     ///
     /// In a new epoch no secret of the old one counts as a replay.
-    pub(crate) fn rotate(&mut self, new: Verifier, now: Timestamp, new_epoch: bool) {
+    pub(crate) fn rotate(&mut self, new: Verifier, now: Timestamp, by: RetiredBy, new_epoch: bool) {
         for retired in &mut self.retired {
             let in_grace = now.since(retired.at) < GRACE;
-            if retired.by != RetiredBy::Rotation && (in_grace || new_epoch) {
-                retired.by = RetiredBy::Rotation;
+            let opens = matches!(retired.by, RetiredBy::Refresh | RetiredBy::Sibling);
+            if opens && (in_grace || new_epoch) {
+                retired.by = by;
                 if in_grace {
                     retired.at = now;
                 }
             }
         }
         let pending = std::mem::take(&mut self.pending).into_iter().map(|pending| pending.verifier);
-        let retire = |verifier| RetiredSecret { verifier, at: now, by: RetiredBy::Rotation };
+        let retire = |verifier| RetiredSecret { verifier, at: now, by };
         self.retired.extend(pending.map(retire));
         self.retired.push(retire(self.current));
         self.current = new;
@@ -145,23 +156,34 @@ impl Secrets {
         }
     }
 
-    /// Checks whether a refresh may issue another secret: not while the client may still be receiving the last one.
-    pub(crate) fn can_refresh(&self, now: Timestamp) -> bool {
-        self.pending.iter().all(|pending| now.since(pending.issued_at) >= GRACE)
+    /// Checks whether the client may still be receiving a pending secret.
+    pub(crate) fn is_issuing(&self, now: Timestamp) -> bool {
+        self.pending.iter().any(|pending| now.since(pending.issued_at) < GRACE)
     }
 
-    /// Issues a pending secret: the first half of a refresh.
+    /// Checks whether a refresh may issue another secret: not while the client may still be receiving the last one, and not
+    /// beyond the limit, since each may be the one that the client holds.
+    pub(crate) fn can_refresh(&self, now: Timestamp) -> bool {
+        let refreshes = self.pending.iter().filter(|pending| !pending.by_sign_in).count();
+        refreshes < MAX_REFRESHES && !self.is_issuing(now)
+    }
+
+    /// Issues a pending secret: the first half of a refresh. Only if it [can](Self::can_refresh).
     pub(crate) fn issue_refresh(&mut self, new: Verifier, now: Timestamp) {
-        self.pending.retain(|pending| pending.by_sign_in);
         self.pending.push(PendingSecret { verifier: new, issued_at: now, by_sign_in: false });
         self.prune(now);
     }
 
     /// Makes a pending secret current, since a client has presented it: the second half of a refresh.
+    ///
+    /// The current secret and all other pending ones of refreshes are replaced: each works for the grace period, and presenting
+    /// it later is a replay, whichever of two parties has moved first.
     pub(crate) fn confirm_refresh(&mut self, secret: &Verifier, now: Timestamp) {
         let Some(at) = self.pending.iter().position(|pending| pending.verifier.matches(secret)) else { return };
         let confirmed = self.pending.remove(at);
-        let by = if confirmed.by_sign_in { RetiredBy::SignIn } else { RetiredBy::Refresh };
+        let refreshes = self.pending.iter().filter(|pending| !pending.by_sign_in).map(|pending| pending.verifier);
+        self.retired.extend(refreshes.map(|verifier| RetiredSecret { verifier, at: now, by: RetiredBy::Refresh }));
+        let by = if confirmed.by_sign_in { RetiredBy::Sibling } else { RetiredBy::Refresh };
         self.retired.push(RetiredSecret { verifier: self.current, at: now, by });
         self.csrf.get_or_insert(self.current);
         self.current = confirmed.verifier;
@@ -173,19 +195,39 @@ impl Secrets {
 
     /// Removes secrets past the grace period, then the oldest beyond each limit.
     fn prune(&mut self, now: Timestamp) {
-        let replays = self.retired.iter().filter(|retired| retired.by == RetiredBy::Refresh).count();
-        let mut surplus = replays.saturating_sub(MAX_REPLAYS);
-        self.retired.retain(|retired| {
-            let in_grace = now.since(retired.at) < GRACE;
-            if in_grace || retired.by != RetiredBy::Refresh {
-                return in_grace;
-            }
-            let drop = surplus > 0;
-            surplus = surplus.saturating_sub(1);
-            !drop
+        let first_replay = self.first_replay();
+        let retired = std::mem::take(&mut self.retired).into_iter().enumerate();
+        let (replays, mut others): (Vec<_>, Vec<_>) =
+            retired.partition(|(at, retired)| retired.by == RetiredBy::Refresh && *at >= first_replay);
+        others.retain(|(_, retired)| now.since(retired.at) < GRACE);
+        others.drain(..others.len().saturating_sub(MAX_RETIRED));
+        self.retired.extend(others.into_iter().chain(replays).map(|(_, retired)| retired));
+        let siblings = self.pending.iter().filter(|pending| pending.by_sign_in).count();
+        let mut surplus = siblings.saturating_sub(MAX_SIBLINGS);
+        self.pending.retain(|pending| {
+            let is_dropped = surplus > 0 && pending.by_sign_in;
+            surplus -= usize::from(is_dropped);
+            !is_dropped
         });
-        self.retired.drain(..self.retired.len().saturating_sub(MAX_RETIRED));
-        self.pending.drain(..self.pending.len().saturating_sub(MAX_PENDING));
+    }
+
+    /// Returns the place of the first secret that is kept to detect a replay.
+    fn first_replay(&self) -> usize {
+        let (mut first, mut refreshes, mut previous) = (self.retired.len(), 0, None);
+        for (at, retired) in self.retired.iter().enumerate().rev() {
+            if retired.by != RetiredBy::Refresh {
+                continue;
+            }
+            // The secrets that one refresh has replaced have one time.
+            if previous.replace(retired.at) != Some(retired.at) {
+                refreshes += 1;
+            }
+            if refreshes > MAX_REPLAYED_REFRESHES {
+                break;
+            }
+            first = at;
+        }
+        first
     }
 
     pub(super) fn write(&self, out: &mut Writer<'_, impl Sink>) {
@@ -232,7 +274,8 @@ impl Secrets {
                 by: match input.byte()? {
                     0 => RetiredBy::Rotation,
                     1 => RetiredBy::Refresh,
-                    2 => RetiredBy::SignIn,
+                    2 => RetiredBy::Sibling,
+                    3 => RetiredBy::SignIn,
                     _ => return Err(StoreError::corrupt("unknown kind of retired secret")),
                 },
             });
@@ -277,11 +320,42 @@ mod tests {
         assert_eq!(statuses(&secrets, now), [Replaced, Replaced, Current]);
         let later = now.plus(GRACE);
         assert_eq!(statuses(&secrets, later), [Replayed, Unknown, Current]);
-        secrets.rotate(verifier(3), later, false);
+        secrets.rotate(verifier(3), later, RetiredBy::Rotation, false);
         assert_eq!(statuses(&secrets, later), [Replayed, Unknown, Retired, Current]);
         assert!(secrets.csrf().matches(&verifier(3)));
-        secrets.rotate(verifier(4), later, true);
+        secrets.rotate(verifier(4), later, RetiredBy::SignIn, true);
         assert_eq!(statuses(&secrets, later.plus(GRACE)), [Unknown, Unknown, Unknown, Unknown, Current]);
+    }
+
+    /// All pending secrets of refreshes stay until one is presented; the others are then replays after the grace period.
+    #[test]
+    fn no_pending_refresh_is_dropped() {
+        let (mut secrets, mut now) = start();
+        for number in 1..=MAX_REFRESHES {
+            assert!(secrets.can_refresh(now));
+            secrets.issue_refresh(verifier(number), now);
+            now = now.plus(GRACE);
+        }
+        assert!(!secrets.can_refresh(now) && !secrets.is_issuing(now));
+        secrets.add_sibling(verifier(20), now);
+        let pending: [TokenStatus; MAX_REFRESHES + 1] = statuses(&secrets, now);
+        assert!(pending[0] == Current && pending[1..].iter().all(|status| *status == Pending));
+        secrets.confirm_refresh(&verifier(3), now);
+        assert_eq!(statuses(&secrets, now), [Replaced, Replaced, Replaced, Current, Replaced]);
+        assert_eq!(secrets.status(&verifier(20), now), Pending);
+        assert_eq!(statuses(&secrets, now.plus(GRACE)), [Replayed, Replayed, Replayed, Current, Replayed]);
+    }
+
+    /// Only a secret that a sign-in retired, and only within the grace period, lets another sign-in join.
+    #[test]
+    fn a_sign_in_is_told_from_a_rotation() {
+        let (mut secrets, now) = start();
+        secrets.rotate(verifier(1), now, RetiredBy::SignIn, true);
+        secrets.rotate(verifier(2), now, RetiredBy::Rotation, false);
+        assert_eq!(statuses(&secrets, now), [Retired, Retired, Current]);
+        let joins = [0, 1, 2].map(|number| secrets.was_retired_by_sign_in(&verifier(number), now));
+        assert_eq!(joins, [true, false, false]);
+        assert!(!secrets.was_retired_by_sign_in(&verifier(0), now.plus(GRACE)));
     }
 
     /// Past each bound, the oldest secrets are forgotten.
@@ -289,11 +363,11 @@ mod tests {
     fn the_newest_secrets_are_kept() {
         let (mut siblings, mut now) = start();
         let (mut rotated, mut refreshed) = (siblings.clone(), siblings.clone());
-        (1..=MAX_PENDING + 2).for_each(|number| siblings.add_sibling(verifier(number), now));
+        (1..=MAX_SIBLINGS + 2).for_each(|number| siblings.add_sibling(verifier(number), now));
         assert_eq!(statuses(&siblings, now), [Current, Unknown, Unknown, Pending]);
-        (1..=MAX_RETIRED + 2).for_each(|number| rotated.rotate(verifier(number), now, false));
+        (1..=MAX_RETIRED + 2).for_each(|number| rotated.rotate(verifier(number), now, RetiredBy::Rotation, false));
         assert_eq!(statuses(&rotated, now), [Unknown, Unknown, Retired]);
-        for number in 1..=MAX_REPLAYS + 2 {
+        for number in 1..=MAX_REPLAYED_REFRESHES + 2 {
             refreshed.issue_refresh(verifier(number), now);
             refreshed.confirm_refresh(&verifier(number), now);
             now = now.plus(GRACE);
@@ -312,16 +386,15 @@ mod tests {
                 now = now.plus(GRACE / 2 * wait);
                 let (before, new, newest) = (secrets.current, verifier(number), secrets.pending.last().cloned());
                 let expected = match (kind, newest) {
-                    (0, _) => { secrets.rotate(new, now, wait > 0); (Retired, Current) }
+                    (0, _) => { secrets.rotate(new, now, RetiredBy::Rotation, wait > 0); (Retired, Current) }
                     (1..20, Some(newest)) => { secrets.confirm_refresh(&newest.verifier, now); (Replaced, Unknown) }
-                    (20..22, _) => { secrets.issue_refresh(new, now); (Current, Pending) }
+                    (20..25, _) if secrets.can_refresh(now) => { secrets.issue_refresh(new, now); (Current, Pending) }
                     _ => { secrets.add_sibling(new, now); (Current, Pending) }
                 };
                 prop_assert_eq!((secrets.status(&before, now), secrets.status(&new, now)), expected);
-                let is_replay = |old: &&RetiredSecret| old.by == RetiredBy::Refresh && now.since(old.at) >= GRACE;
-                let replays = secrets.retired.iter().filter(is_replay);
-                let lengths = [secrets.pending.len(), secrets.retired.len(), replays.count()];
-                prop_assert!(lengths.iter().zip([MAX_PENDING, MAX_RETIRED, MAX_REPLAYS]).all(|(a, b)| *a <= b));
+                let count = |by_sign_in| secrets.pending.iter().filter(|pending| pending.by_sign_in == by_sign_in).count();
+                prop_assert!(count(true) <= MAX_SIBLINGS && count(false) <= MAX_REFRESHES);
+                prop_assert!(secrets.retired.len() <= MAX_RETIRED + MAX_REPLAYED_REFRESHES * MAX_REFRESHES);
             }
         }
     }

@@ -6,7 +6,7 @@ use super::{CookieUpdate, RequestSession};
 use crate::commit::{ChangeSet, Committed, PendingCommit, Refresh, SessionEnd, SessionSource, end_surplus};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
-use crate::event::EventKind;
+use crate::event::{EndReason, EventKind};
 use crate::token::SessionId;
 
 /// A task of a request at the store.
@@ -60,10 +60,11 @@ impl<'a> CommitGuard<'a> {
             Some(Task::Commit(commit)) => match commit.run(config).await {
                 Ok(committed) => {
                     let signed_in = commit.changes.sign_in.as_ref().map(|sign_in| Arc::clone(&sign_in.owner));
+                    let id = *committed.loaded.record.id();
                     self.apply(committed);
                     if let (Some(owner), Some(limit)) = (signed_in, config.owner_limit) {
                         // Boxed, since few commits sign in and all would carry this future.
-                        Box::pin(end_surplus(config, &owner, limit)).await;
+                        Box::pin(end_surplus(config, &owner, &id, limit)).await;
                     }
                     Ok(())
                 }
@@ -72,6 +73,12 @@ impl<'a> CommitGuard<'a> {
             Some(Task::End(end)) => match end.run(config).await {
                 Ok(is_ended) => {
                     self.apply_end(is_ended);
+                    Ok(())
+                }
+                // The request has its new session either way, and the next request settles the rest.
+                Err(_) if end.reason == EndReason::Ambiguous => {
+                    config.events.raise(EventKind::UpkeepFailed, end.id);
+                    self.task = None;
                     Ok(())
                 }
                 Err(error) => self.fail(error),
@@ -92,14 +99,14 @@ impl<'a> CommitGuard<'a> {
             // The same request ended the session meanwhile.
             return state.end_created(&commit);
         }
-        state.is_touched = true;
         let lifetime = loaded.lifetime(config.lifetime);
         let now = loaded.record.last_seen_timestamp();
+        state.used_at = Some(now);
+        state.end_rivals();
         let renews_cookie = commit.changes.lifetime.is_some()
-            || commit
-                .source
-                .loaded()
-                .is_some_and(|before| before.is_use_unnoted(lifetime, now) || session.has_outdated_cookie(before));
+            || commit.source.loaded().is_some_and(|before| {
+                before.is_use_unnoted(lifetime, None, now) || session.has_outdated_cookie(before)
+            });
         if let Some(token) = issued {
             let max_age = lifetime.cookie_max_age(loaded.header.started_at, now);
             state.cookie = CookieUpdate::Set { token, max_age };

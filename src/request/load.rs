@@ -9,18 +9,20 @@ use crate::record::{LoadedRecord, TokenStatus};
 use crate::token::{Token, Verifier};
 use crate::transport::Candidates;
 
-/// Returns the session that the tokens of a request open, with at most one `get` for each of their ids.
-///
-/// If two tokens open different live sessions, neither is used: one may have been planted. The sessions that the replay policy
-/// ends are added to `replayed`.
-pub(super) async fn load(
-    config: &Config,
-    candidates: &Candidates,
-    replayed: &mut Vec<LoadedRecord>,
-) -> Result<SessionSource, Error> {
+/// The sessions that the tokens of a request name.
+pub(super) struct Loaded {
+    /// The session that the request uses.
+    pub(super) source: SessionSource,
+    /// Two or more live sessions, none of which is used: one may have been planted.
+    pub(super) rivals: Vec<LoadedRecord>,
+    /// The sessions that the replay policy ends.
+    pub(super) replayed: Vec<LoadedRecord>,
+}
+
+/// Reads the sessions that the tokens of a request name, with at most one `get` for each of their ids.
+pub(super) async fn load(config: &Config, candidates: &Candidates) -> Result<Loaded, Error> {
     let tokens = candidates.tokens();
-    let mut live = None;
-    let (mut is_retired, mut is_ambiguous) = (false, false);
+    let mut loaded = Loaded { source: SessionSource::New, rivals: Vec::new(), replayed: Vec::new() };
     for (place, token) in tokens.iter().enumerate() {
         let Some(token) = token else { break };
         let id = token.id();
@@ -28,41 +30,58 @@ pub(super) async fn load(
             continue;
         }
         let (found, now) = match find_timed(config, &id).await? {
-            Found::Live(found, now) => (found, now),
-            Found::NotLive => continue,
+            Found::Live(found, now) | Found::Ended(found, now) => (found, now),
+            Found::NotLive | Found::Unreadable => continue,
             Found::Absent => {
                 config.events.raise(EventKind::Unknown, None);
                 continue;
             }
         };
         let (status, best) = best_token(&found, &tokens[place..], now);
-        match status {
-            TokenStatus::Current | TokenStatus::Pending | TokenStatus::Replaced => {
-                is_ambiguous |= live.is_some();
-                let mut loaded = found.with_token(status, best);
-                loaded.is_from_client = true;
-                loaded.loaded_at = Some(now);
-                live = Some(loaded);
+        match (status, found.header.ended) {
+            (TokenStatus::Current | TokenStatus::Pending | TokenStatus::Replaced, None) => {
+                let mut found = found.with_token(status, best);
+                found.is_from_client = true;
+                found.loaded_at = Some(now);
+                loaded.add_live(found);
             }
-            TokenStatus::Retired => is_retired = true,
-            TokenStatus::Replayed => {
+            (TokenStatus::Current | TokenStatus::Pending | TokenStatus::Replaced, Some(reason)) => {
+                loaded.add_unusable(SessionSource::Ended(reason));
+            }
+            (TokenStatus::Retired, _) => loaded.add_unusable(SessionSource::Retired(found.with_token(status, best))),
+            (TokenStatus::Replayed, None) => {
                 config.events.raise(EventKind::Replayed, id);
                 if config.replay_policy == ReplayPolicy::End {
-                    replayed.push(found);
+                    loaded.replayed.push(found);
                 }
             }
-            TokenStatus::Unknown => config.events.raise(EventKind::Unknown, id),
+            (TokenStatus::Replayed, Some(_)) => {}
+            (TokenStatus::Unknown, _) => config.events.raise(EventKind::Unknown, id),
         }
     }
-    if is_ambiguous {
+    if !loaded.rivals.is_empty() {
         config.events.raise(EventKind::Ambiguous, None);
-        return Ok(SessionSource::New);
     }
-    Ok(match live {
-        Some(loaded) => SessionSource::Loaded(loaded),
-        None if is_retired => SessionSource::Retired,
-        None => SessionSource::New,
-    })
+    Ok(loaded)
+}
+
+impl Loaded {
+    /// Adds a live session. A second one makes both unusable.
+    fn add_live(&mut self, found: LoadedRecord) {
+        match std::mem::replace(&mut self.source, SessionSource::New) {
+            SessionSource::Loaded(first) => self.rivals.extend([first, found]),
+            _ if !self.rivals.is_empty() => self.rivals.push(found),
+            _ => self.source = SessionSource::Loaded(found),
+        }
+    }
+
+    /// Adds a session that cannot be used, which matters only if no other is live.
+    fn add_unusable(&mut self, source: SessionSource) {
+        let is_first = matches!(self.source, SessionSource::New | SessionSource::Ended(_)) && self.rivals.is_empty();
+        if is_first {
+            self.source = source;
+        }
+    }
 }
 
 /// Returns the token of a session with the best status, and that status.

@@ -6,21 +6,24 @@ mod reads;
 mod state;
 mod turn;
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 pub(crate) use self::state::{CookieUpdate, RequestState};
 
 use self::guard::CommitGuard;
-use self::load::load;
-use self::turn::TurnLock;
+use self::load::{Loaded, load};
+use self::turn::{Turn, TurnLock};
 use crate::clock::Timestamp;
-use crate::commit::{Refresh, end_replayed};
+use crate::commit::{PromisedSession, Refresh, SessionSource, end_replayed, find};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind};
 use crate::event::EventKind;
 use crate::lifetime::Lifetime;
 use crate::plain_http::RequestScheme;
+use crate::queue::ready_before;
 use crate::record::{LoadedRecord, Record, TokenStatus, Touch};
 use crate::transport::{Candidates, TokenLocation, Transport};
 
@@ -135,6 +138,11 @@ impl RequestSession {
         self.candidates.location()
     }
 
+    /// Checks whether the client sent a cookie or a header of the layer's name, whatever its value.
+    pub(crate) const fn sent_token(&self) -> bool {
+        self.candidates.is_present()
+    }
+
     /// Checks whether the client sent anything that may be a token.
     #[cfg(feature = "migrate")]
     pub(crate) fn has_candidates(&self) -> bool {
@@ -156,14 +164,18 @@ impl RequestSession {
         if self.is_loaded() {
             return Ok(());
         }
-        let mut replayed = Vec::new();
-        let source = load(&self.config, &self.candidates, &mut replayed).await;
+        let Loaded { source, rivals, replayed } = load(&self.config, &self.candidates).await?;
         for loaded in replayed {
             // Boxed, since it is rare and every load would carry this future.
             Box::pin(end_replayed(&self.config, loaded)).await;
         }
-        let state = Box::new(RequestState::new(source?));
+        let mut state = Box::new(RequestState::new(source));
+        state.rivals = rivals;
         self.state.get_or_init(|| Mutex::new(state));
+        if self.is_closed.load(Ordering::SeqCst) {
+            // A body that streams has loaded it: no response will note the use. A failure is an event.
+            let _ = Box::pin(self.note_use_in_turn()).await;
+        }
         Ok(())
     }
 
@@ -303,7 +315,9 @@ impl RequestSession {
         commit_changes: bool,
         claims_success: bool,
     ) -> (Result<(), Error>, ResponseUpdate) {
-        let _turn = self.turn.take().await;
+        let Some(_turn) = self.take_turn_for_response().await else {
+            return (Err(Error::new(ErrorKind::Unavailable)), self.state().response_update());
+        };
         if !commit_changes {
             self.state().discard();
         }
@@ -338,14 +352,29 @@ impl RequestSession {
             }
             _ => {}
         }
-        let used = state.source.loaded().filter(|_| !state.is_touched).map(|loaded| (loaded, now()));
+        let used = state.source.loaded().filter(|_| state.used_at.is_none()).map(|loaded| (loaded, now()));
         if let Some((loaded, now)) = used.filter(|(_, now)| self.is_touch_due(&state, *now)) {
             let lifetime = state.lifetime(self.config.lifetime);
-            let expires_at = lifetime.expires_at(loaded.header.started_at, now);
-            let touch = Touch::new(now.into(), expires_at.into());
-            return FinishStep::Touch { record: loaded.record.clone(), touch, lifetime };
+            return FinishStep::Touch { record: loaded.record.clone(), touch: touch(loaded, lifetime, now), lifetime };
         }
         FinishStep::Done(state.response_update())
+    }
+
+    /// Takes the turn for the response; `None` if another task keeps it longer than the deadline of a commit.
+    ///
+    /// A handler may have polled a commit and kept it. Whether that commit took effect is unknown.
+    async fn take_turn_for_response(&self) -> Option<Turn<'_>> {
+        if let Some(turn) = self.turn.try_take() {
+            return Some(turn);
+        }
+        let began = Instant::now();
+        let mut turn = pin!(self.turn.take());
+        while began.elapsed() < self.config.commit_deadline {
+            if let Some(turn) = ready_before(turn.as_mut(), self.config.idle()).await {
+                return Some(turn);
+            }
+        }
+        None
     }
 
     /// Notes the use of the session in the store. A failure is an event, not an error for the client.
@@ -353,13 +382,73 @@ impl RequestSession {
         match self.config.store.touch(record, touch).await {
             Ok(is_touched) => {
                 let mut state = self.state();
-                state.is_touched = true;
+                state.used_at = Some(touch.last_seen.into());
                 if is_touched {
                     self.renew_cookie(&mut state, lifetime);
                 }
             }
             Err(error) => self.config.events.raise_failure(EventKind::UpkeepFailed, *record.id(), &error),
         }
+    }
+
+    /// Notes a use of the session at once, if one is due; returns whether one was.
+    pub(crate) async fn note_use(&self) -> Result<bool, Error> {
+        let _turn = self.turn.take().await;
+        self.note_use_in_turn().await
+    }
+
+    async fn note_use_in_turn(&self) -> Result<bool, Error> {
+        loop {
+            let now = self.config.clock.now();
+            let (record, touch) = {
+                let state = self.state();
+                let due = state.source.loaded().filter(|_| self.is_touch_due(&state, now));
+                let Some(loaded) = due else { return Ok(false) };
+                (loaded.record.clone(), touch(loaded, state.lifetime(self.config.lifetime), now))
+            };
+            match self.config.store.touch(&record, touch).await {
+                Ok(true) => {
+                    self.state().used_at = Some(now);
+                    return Ok(true);
+                }
+                // The record is newer, or the session has ended.
+                Ok(false) => self.refetch().await?,
+                Err(error) => {
+                    self.config.events.raise_failure(EventKind::UpkeepFailed, *record.id(), &error);
+                    return Err(error.into());
+                }
+            }
+        }
+    }
+
+    /// Reads the session again, with the changes of other requests.
+    pub(crate) async fn refetch(&self) -> Result<(), Error> {
+        let promised = match &self.state().source {
+            SessionSource::Loaded(loaded) => PromisedSession::from(loaded),
+            SessionSource::Promised(promised) => promised.clone(),
+            SessionSource::New | SessionSource::Retired(_) | SessionSource::Ended(_) => return Ok(()),
+        };
+        let found = find(&self.config, &promised.id).await?.ok_or_else(|| Error::new(ErrorKind::Ended))?;
+        if !promised.matches(&found) {
+            return Err(Error::new(ErrorKind::Superseded));
+        }
+        self.rebase(found);
+        Ok(())
+    }
+
+    /// Commits a detached session, which has no response: writes the changes, or at least notes the use and makes sure that the
+    /// session is still there.
+    pub(crate) async fn commit_detached(&self) -> Result<(), Error> {
+        let before = self.state().used_at;
+        self.commit().await?;
+        if self.state().used_at != before {
+            return Ok(());
+        }
+        let _turn = self.turn.take().await;
+        if !self.note_use_in_turn().await? {
+            self.refetch().await?;
+        }
+        Ok(())
     }
 
     /// Returns which halves of a refresh are due. Few sessions need the time for it.
@@ -382,11 +471,11 @@ impl RequestSession {
 
     /// Checks whether a touch or a renewal of the cookie is due.
     fn is_touch_due(&self, state: &RequestState, now: Timestamp) -> bool {
-        let Some(loaded) = state.source.loaded().filter(|_| !state.is_touched) else { return false };
-        let Config { lifetime: default, unconfirmed, .. } = &*self.config;
-        loaded.is_use_unnoted(state.lifetime(*default), now)
-            || (loaded.is_from_client && loaded.is_unconfirmed(*default, *unconfirmed))
-            || self.has_outdated_cookie(loaded)
+        let Some(loaded) = state.source.loaded() else { return false };
+        let default = self.config.lifetime;
+        loaded.is_use_unnoted(state.lifetime(default), state.used_at, now)
+            || (state.used_at.is_none()
+                && ((loaded.is_from_client && loaded.is_unconfirmed(default)) || self.has_outdated_cookie(loaded)))
     }
 
     /// Checks whether the client's current token came in a cookie that an old key has signed or encrypted.
@@ -403,7 +492,7 @@ impl RequestSession {
         }
         let Some(token) = loaded.current_token() else { return };
         let now = self.config.clock.now();
-        if !loaded.header.secrets.can_refresh(now) {
+        if loaded.header.secrets.is_issuing(now) {
             // A refresh has just sent a newer token, which this cookie must not overwrite.
             return;
         }
@@ -412,11 +501,16 @@ impl RequestSession {
     }
 
     /// Continues from a newer record of the same session.
-    pub(crate) fn rebase(&self, found: LoadedRecord) {
+    fn rebase(&self, found: LoadedRecord) {
         let now = self.config.clock.now();
         let mut state = self.state();
         let token = state.source.loaded().and_then(|loaded| loaded.token.clone());
         let status = found.status_of_earlier(token.as_ref(), now);
         state.rebase(found.with_token(status, token));
     }
+}
+
+/// Returns the touch that notes a use of a session now.
+fn touch(loaded: &LoadedRecord, lifetime: Lifetime, now: Timestamp) -> Touch {
+    Touch::new(now.into(), lifetime.expires_at(loaded.header.started_at, now).into())
 }

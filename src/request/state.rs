@@ -44,8 +44,10 @@ pub(crate) struct RequestState {
     pub(super) failures: u32,
     /// The error of the last failed commit.
     pub(super) dropped: Option<ErrorKind>,
-    /// A commit or a touch has noted the use of the session.
-    pub(super) is_touched: bool,
+    /// When this request last noted the use of the session, by a commit or a touch.
+    pub(super) used_at: Option<Timestamp>,
+    /// Live sessions that the client's tokens open beside each other. The first commit that creates a session ends them.
+    pub(super) rivals: Vec<LoadedRecord>,
     reads: ReadSet,
 }
 
@@ -83,7 +85,8 @@ impl RequestState {
             ended_client_session: false,
             failures: 0,
             dropped: None,
-            is_touched: false,
+            used_at: None,
+            rivals: Vec::new(),
             reads: ReadSet::default(),
         }
     }
@@ -92,7 +95,8 @@ impl RequestState {
     pub(crate) fn check_writable(&self) -> Result<(), Error> {
         match (self.failed, &self.source) {
             (Some(kind), _) => Err(Error::new(kind)),
-            (None, SessionSource::Retired) => Err(Error::new(ErrorKind::Superseded)),
+            (None, SessionSource::Retired(_)) => Err(Error::new(ErrorKind::Superseded)),
+            (None, SessionSource::Ended(_)) => Err(Error::new(ErrorKind::Ended)),
             (None, _) => Ok(()),
         }
     }
@@ -103,6 +107,16 @@ impl RequestState {
             Some(loaded) if loaded.status == TokenStatus::Replaced => Err(Error::new(ErrorKind::Superseded)),
             _ => Ok(()),
         }
+    }
+
+    /// Returns the error of an operation that needs an owner, for a session without one.
+    ///
+    /// Under a retired token the client may well be signed in: it has a newer token by now.
+    pub(crate) fn not_signed_in(&self) -> Error {
+        Error::new(match self.source {
+            SessionSource::Retired(_) => ErrorKind::Superseded,
+            _ => ErrorKind::NotSignedIn,
+        })
     }
 
     /// Adds a key to the read set, unless its value is this request's own.
@@ -142,9 +156,15 @@ impl RequestState {
 
     pub(crate) fn sign_in(&mut self, owner: &str, now: Timestamp) {
         let is_another = self.owner.as_deref().is_some_and(|present| present != owner);
-        if is_another || matches!(self.source, SessionSource::Retired) {
-            self.end(EndReason::Replaced);
-            self.source = SessionSource::New;
+        match &self.source {
+            SessionSource::Retired(loaded) if loaded.may_join(owner, now) => {
+                // The form was sent twice: this request joins the session of the first.
+                self.source = SessionSource::Loaded(loaded.clone());
+                self.discard();
+            }
+            SessionSource::Retired(_) | SessionSource::Ended(_) => self.start_another(EndReason::Replaced),
+            _ if is_another => self.start_another(EndReason::Replaced),
+            _ => {}
         }
         let owner: Arc<str> = owner.into();
         self.owner = Some(Arc::clone(&owner));
@@ -156,7 +176,7 @@ impl RequestState {
 
     /// Signs in again as the present owner.
     pub(crate) fn reauthenticate(&mut self, now: Timestamp) -> Result<(), Error> {
-        let owner = self.owner.clone().ok_or_else(|| Error::new(ErrorKind::NotSignedIn))?;
+        let owner = self.owner.clone().ok_or_else(|| self.not_signed_in())?;
         // If this request also signed in, a new session may still start.
         let again = self.changes.sign_in.is_none();
         self.sign_in(&owner, now);
@@ -166,11 +186,33 @@ impl RequestState {
         Ok(())
     }
 
-    /// Ends the session. Later writes start another one, except under a retired token.
-    pub(crate) fn end(&mut self, reason: EndReason) {
-        let next =
-            if matches!(self.source, SessionSource::Retired) { SessionSource::Retired } else { SessionSource::New };
-        let ended = std::mem::replace(self, Self::new(next));
+    /// Ends the session and every other live one of the client's tokens. Later writes start another one.
+    ///
+    /// A session that ended up to a minute ago stays as it is: later writes are refused. If the client `sent_token`, one that
+    /// opens nothing, its cookie is removed.
+    ///
+    /// # Errors
+    ///
+    /// [`Superseded`](ErrorKind::Superseded) under a retired token, which ends nothing: an attacker may have planted it.
+    pub(crate) fn end(&mut self, reason: EndReason, sent_token: bool) -> Result<(), Error> {
+        match self.source {
+            SessionSource::Retired(_) => return Err(Error::new(ErrorKind::Superseded)),
+            SessionSource::Ended(_) => {}
+            _ => {
+                let opens_nothing =
+                    matches!(self.source, SessionSource::New) && self.rivals.is_empty() && self.generation == 0;
+                self.start_another(reason);
+                if sent_token && opens_nothing {
+                    self.cookie = CookieUpdate::Clear;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the session, if there is one, so that later writes start another.
+    fn start_another(&mut self, reason: EndReason) {
+        let ended = std::mem::replace(self, Self::new(SessionSource::New));
         self.revision = ended.revision + 1;
         self.generation = ended.generation + 1;
         self.failed = ended.failed;
@@ -186,8 +228,9 @@ impl RequestState {
                 self.ends.push(SessionEnd::new(loaded, reason).with_sign_in_commit(ended.sign_in_commit));
             }
             SessionSource::Promised(promised) => self.ends.push(SessionEnd::from_promised(promised, reason)),
-            SessionSource::New | SessionSource::Retired => {}
+            SessionSource::New | SessionSource::Retired(_) | SessionSource::Ended(_) => {}
         }
+        self.ends.extend(ended.rivals.into_iter().map(|rival| SessionEnd::new(rival, reason)));
         // Pushed last and so run first: it must not depend on the other end, which may fail.
         if let Some(interrupted) = ended.interrupted {
             self.end_created(&interrupted);
@@ -199,6 +242,15 @@ impl RequestState {
         if let Some(id) = commit.may_have_created() {
             let owner = commit.changes.sign_in.as_ref().map(|sign_in| Arc::clone(&sign_in.owner));
             self.ends.push(SessionEnd::from_unknown(id, owner));
+        }
+    }
+
+    /// Ends the rivals of the session that the request has just created.
+    pub(super) fn end_rivals(&mut self) {
+        for mut rival in std::mem::take(&mut self.rivals) {
+            // The response sets the cookie of the new session.
+            rival.is_from_client = false;
+            self.ends.push(SessionEnd::new(rival, EndReason::Ambiguous));
         }
     }
 

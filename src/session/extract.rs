@@ -135,7 +135,7 @@ impl<S: Sync, M: 'static> FromRequestParts<S> for SignedIn<M> {
         let session: Session<M> = handle(parts)?.load().await?;
         match session.owner() {
             Some(owner) => Ok(Self { session, owner }),
-            None => Err(Error::new(ErrorKind::NotSignedIn)),
+            None => Err(session.request().state().not_signed_in()),
         }
     }
 }

@@ -23,7 +23,7 @@ pub use self::handle::SessionHandle;
 pub use self::key::Field;
 
 use self::key::{InsertKey, Key, KeyName};
-use crate::commit::{Change, PromisedSession, SessionSource, Take, Update, find};
+use crate::commit::{Change, PromisedSession, SessionSource, Take, Update};
 use crate::error::{Error, ErrorKind};
 use crate::event::EndReason;
 use crate::lifetime::Lifetime;
@@ -313,7 +313,7 @@ impl<M> Session<M> {
         match &self.request.state().source {
             SessionSource::Loaded(loaded) => Some(*loaded.record.id()),
             SessionSource::Promised(promised) => Some(promised.id),
-            SessionSource::New | SessionSource::Retired => None,
+            SessionSource::New | SessionSource::Retired(_) | SessionSource::Ended(_) => None,
         }
     }
 
@@ -333,6 +333,18 @@ impl<M> Session<M> {
     #[must_use]
     pub fn authenticated_at(&self) -> Option<OffsetDateTime> {
         self.request.state().authenticated_at.map(Into::into)
+    }
+
+    /// Returns why the session of the client's token ended, if that was within the last minute.
+    ///
+    /// A page can tell its user, for example, that another sign-in has ended this one. Sessions that
+    /// [`end_all_of`](crate::Sessions::end_all_of) ended, and expired ones, give no reason.
+    #[must_use]
+    pub fn end_reason(&self) -> Option<EndReason> {
+        match self.request.state().source {
+            SessionSource::Ended(reason) => Some(reason),
+            _ => None,
+        }
     }
 
     /// Signs in an owner: call it after the client has authenticated.
@@ -356,7 +368,7 @@ impl<M> Session<M> {
     pub fn sign_in(&self, owner: &str) -> Result<(), Error> {
         let now = self.request.config().clock.now();
         let mut state = self.request.state_for_rotation()?;
-        if !matches!(state.source, SessionSource::Retired) {
+        if !matches!(state.source, SessionSource::Retired(_) | SessionSource::Ended(_)) {
             state.check_writable()?;
         }
         state.sign_in(owner, now);
@@ -402,7 +414,7 @@ impl<M> Session<M> {
         match (&state.owner, state.authenticated_at) {
             (Some(_), Some(at)) if now.since(at) <= age => Ok(()),
             (Some(_), _) => Err(Error::new(ErrorKind::ReauthenticationRequired)),
-            (None, _) => Err(Error::new(ErrorKind::NotSignedIn)),
+            (None, _) => Err(state.not_signed_in()),
         }
     }
 
@@ -425,8 +437,7 @@ impl<M> Session<M> {
     ///
     /// [`ResponseSent`](ErrorKind::ResponseSent) after the head of the response was sent.
     pub fn end(&self) -> Result<(), Error> {
-        self.request.state_if_open()?.end(EndReason::SignedOut);
-        Ok(())
+        self.request.state_if_open()?.end(EndReason::SignedOut, self.request.sent_token())
     }
 
     /// Rotates the token: the old one opens nothing once this is committed. The session keeps its id and its values.
@@ -469,7 +480,8 @@ impl<M> Session<M> {
     /// Commits the changes so far at once; the status of the response does not undo them.
     ///
     /// All tasks of a request share one change set: it is written together, and dropped together if the commit fails. Only the
-    /// task that called this gets the error. A new token is sent with the response. If another request rotates before that, the
+    /// task that called this gets the error. On a [detached](Session::detach) session it also notes the use of the session, and
+    /// makes sure that the session is still there if there is nothing to write. A new token is sent with the response. If another request rotates before that, the
     /// browser may keep the older token, which is dead: call [`rotate`](Session::rotate) late in a slow handler.
     ///
     /// # Errors
@@ -486,12 +498,7 @@ impl<M> Session<M> {
         if let Some(kind) = self.request.state_if_open()?.failed {
             return Err(Error::new(kind));
         }
-        self.request.commit().await?;
-        if self.request.is_detached() {
-            let (finished, _) = self.request.finish(true, false).await;
-            finished?;
-        }
-        Ok(())
+        if self.request.is_detached() { self.request.commit_detached().await } else { self.request.commit().await }
     }
 
     /// Returns the same session for work that outlives the request: a WebSocket, an event stream, a background task.
@@ -540,6 +547,8 @@ impl<M> Session<M> {
 
     /// Commits the changes so far and reads the session again, with the changes of other requests.
     ///
+    /// Reading again is no use of the session: call [`touch`](Session::touch) as well if the user is present.
+    ///
     /// # Errors
     ///
     /// [`Ended`](ErrorKind::Ended) if the session was ended, [`Superseded`](ErrorKind::Superseded) if it changed hands, and
@@ -547,18 +556,20 @@ impl<M> Session<M> {
     pub async fn reload(&self) -> Result<(), Error> {
         drop(self.request.state_if_open()?);
         self.request.commit().await?;
-        let promised = match &self.request.state().source {
-            SessionSource::Loaded(loaded) => PromisedSession::from(loaded),
-            SessionSource::Promised(promised) => promised.clone(),
-            SessionSource::New | SessionSource::Retired => return Ok(()),
-        };
-        let found = find(self.request.config(), &promised.id).await?;
-        let found = found.ok_or_else(|| Error::new(ErrorKind::Ended))?;
-        if !promised.matches(&found) {
-            return Err(Error::new(ErrorKind::Superseded));
-        }
-        self.request.rebase(found);
-        Ok(())
+        self.request.refetch().await
+    }
+
+    /// Notes that the session is in use, which keeps it from reaching its idle timeout.
+    ///
+    /// A response notes the use of its request by itself. Call this in a stream, or on a socket, when a message means that the
+    /// user is present. It asks the store at most once per tenth of the idle timeout.
+    ///
+    /// # Errors
+    ///
+    /// [`Ended`](ErrorKind::Ended) and [`Superseded`](ErrorKind::Superseded) if the store was asked and the session has ended or
+    /// changed hands, [`Unavailable`](ErrorKind::Unavailable) if the store fails.
+    pub async fn touch(&self) -> Result<(), Error> {
+        self.request.note_use().await.map(drop)
     }
 }
 

@@ -97,6 +97,13 @@ impl AnyStore {
         }
     }
 
+    pub(crate) async fn remove_from_index(&self, id: &SessionId, owner: &str) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            Self::Other(store) => store.remove_from_index(id, owner).await,
+        }
+    }
+
     pub(crate) async fn delete_owned_by(
         &self,
         owner: &str,
@@ -135,6 +142,7 @@ pub(crate) trait ErasedStore: Send + Sync + 'static {
     fn touch<'a>(&'a self, record: &'a Record, touch: Touch) -> Answer<'a, Result<bool, StoreError>>;
     fn delete<'a>(&'a self, id: &'a SessionId, owner: Option<&'a str>) -> Answer<'a, Result<bool, StoreError>>;
     fn owned_by<'a>(&'a self, owner: &'a str) -> Answer<'a, Result<Vec<Record>, StoreError>>;
+    fn remove_from_index<'a>(&'a self, id: &'a SessionId, owner: &'a str) -> Answer<'a, Result<(), StoreError>>;
     fn delete_owned_by<'a>(
         &'a self,
         owner: &'a str,
@@ -164,6 +172,10 @@ impl<S: Store> ErasedStore for S {
 
     fn owned_by<'a>(&'a self, owner: &'a str) -> Answer<'a, Result<Vec<Record>, StoreError>> {
         Box::pin(Store::owned_by(self, owner))
+    }
+
+    fn remove_from_index<'a>(&'a self, id: &'a SessionId, owner: &'a str) -> Answer<'a, Result<(), StoreError>> {
+        Box::pin(Store::remove_from_index(self, id, owner))
     }
 
     fn delete_owned_by<'a>(

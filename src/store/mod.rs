@@ -103,6 +103,19 @@ pub trait Store: Send + Sync + 'static {
         std::future::ready(Err(StoreError::new(StoreErrorKind::Unsupported)))
     }
 
+    /// Removes a session that has ended, and has no owner any more, from the index of its former owner.
+    ///
+    /// Only for a store whose index is apart from the records, so that [`set`](Store::set) could not do it; readers of the index
+    /// skip an entry that stays behind. The provided method does nothing.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    fn remove_from_index(&self, id: &SessionId, owner: &str) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let _ = (id, owner);
+        std::future::ready(Ok(()))
+    }
+
     /// Deletes the live records of this owner, except `keep`, and returns the ids of those that this call deleted.
     ///
     /// With a `realm` it deletes the records of that realm only. A store that can should delete all of them in one step, without
@@ -206,6 +219,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn owned_by(&self, owner: &str) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send {
         (**self).owned_by(owner)
+    }
+
+    fn remove_from_index(&self, id: &SessionId, owner: &str) -> impl Future<Output = Result<(), StoreError>> + Send {
+        (**self).remove_from_index(id, owner)
     }
 
     fn delete_owned_by(

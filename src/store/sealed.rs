@@ -174,6 +174,10 @@ impl<S: Store> Store for SealedStore<S> {
         Ok(records.into_iter().map(|record| self.open(record.clone()).unwrap_or_else(|_| unreadable(record))).collect())
     }
 
+    async fn remove_from_index(&self, id: &SessionId, owner: &str) -> Result<(), StoreError> {
+        self.inner.remove_from_index(id, owner).await
+    }
+
     async fn delete_owned_by(
         &self,
         owner: &str,

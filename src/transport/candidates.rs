@@ -13,6 +13,8 @@ pub(crate) struct Candidates {
     more: Option<Box<More>>,
     /// Number of protected cookies that were decoded.
     decoded: u8,
+    /// The request has a cookie or header of the layer's name, whatever its value.
+    is_present: bool,
     location: TokenLocation,
 }
 
@@ -33,7 +35,8 @@ impl Candidates {
 
     /// Creates the candidates of a request that carries its token in a header.
     pub(crate) fn from_header(value: &[u8]) -> Self {
-        let mut found = Self { location: TokenLocation::Header, ..Self::default() };
+        let is_present = !value.is_empty();
+        let mut found = Self { location: TokenLocation::Header, is_present, ..Self::default() };
         found.add(value);
         found
     }
@@ -41,6 +44,15 @@ impl Candidates {
     /// Returns where the request carried its token.
     pub(crate) const fn location(&self) -> TokenLocation {
         self.location
+    }
+
+    /// Checks whether the request has a cookie or header of the layer's name, whatever its value.
+    pub(crate) const fn is_present(&self) -> bool {
+        self.is_present
+    }
+
+    pub(super) fn set_present(&mut self) {
+        self.is_present = true;
     }
 
     /// Checks whether the cookie of a token must be sent again, because an old key has signed or encrypted it.

@@ -189,6 +189,7 @@ impl CookieTemplate {
         for header in headers.get_all(COOKIE) {
             for pair in pairs(header.as_bytes()) {
                 let Some(value) = value_of(pair, self.name.as_bytes()) else { continue };
+                found.set_present();
                 match &self.cipher {
                     None => found.add(value),
                     Some(cipher) => self.decode(cipher, value, &mut found),

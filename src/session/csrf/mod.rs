@@ -117,7 +117,7 @@ impl<M> Session<M> {
                 Ok(state.changes.rotate || state.changes.sign_in.is_some() || state.interrupted.is_some())
             }
             SessionSource::Promised(_) => Err(Error::new(ErrorKind::Detached)),
-            SessionSource::New | SessionSource::Retired => {
+            SessionSource::New | SessionSource::Retired(_) | SessionSource::Ended(_) => {
                 drop(state);
                 self.request().state_for_write()?.create();
                 Ok(true)

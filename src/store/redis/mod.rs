@@ -209,6 +209,16 @@ impl RedisStore {
         Ok(ids)
     }
 
+    /// Removes ended sessions from an owner's index.
+    async fn remove_entries(&self, ids: &[SessionId], owner: &str) -> Result<(), StoreError> {
+        let mut command = redis::cmd("ZREM");
+        command.arg(self.index_key(owner));
+        for id in ids {
+            command.arg(id.to_string());
+        }
+        self.repeatable(command).await.map(drop)
+    }
+
     /// Deletes those of these records that have this owner and realm, in one script.
     async fn delete_owned(
         &self,
@@ -273,12 +283,14 @@ impl Store for RedisStore {
         });
         let is_deleted = parsed_bool(&answer.await?)?;
         if let Some(owner) = owner.filter(|_| is_deleted && self.connection.is_cluster()) {
-            let mut command = redis::cmd("ZREM");
-            command.arg(self.index_key(owner)).arg(id.to_string());
             // Readers skip an entry that stays behind, and it expires: no reason to fail.
-            let _ = self.repeatable(command).await;
+            let _ = self.remove_entries(&[*id], owner).await;
         }
         Ok(is_deleted)
+    }
+
+    async fn remove_from_index(&self, id: &SessionId, owner: &str) -> Result<(), StoreError> {
+        self.remove_entries(&[*id], owner).await
     }
 
     fn is_remote(&self) -> bool {
@@ -330,13 +342,8 @@ impl Store for RedisStore {
             }
         }
         if !deleted.is_empty() {
-            let mut command = redis::cmd("ZREM");
-            command.arg(self.index_key(owner));
-            for id in &deleted {
-                command.arg(id.to_string());
-            }
             // Readers skip entries that stay behind, and they expire: no reason to fail.
-            let _ = self.repeatable(command).await;
+            let _ = self.remove_entries(&deleted, owner).await;
         }
         Ok(deleted)
     }
