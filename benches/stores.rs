@@ -35,6 +35,7 @@ fn record(id: u128, version: u64) -> Record {
     Record::from_parts(RecordParts {
         id: SessionId::from(Uuid::from_u128(id)),
         version: Version::new(version),
+        realm: "id".into(),
         owner: None,
         last_seen: now,
         expires_at: now + time::Duration::hours(1),

@@ -63,11 +63,13 @@ impl Store for FileStore {
     }
 
     async fn set(&self, record: &Record, expected: Expected) -> Result<Outcome, StoreError> {
-        let new = record.clone();
+        let mut new = record.clone();
         let swap = move |stored: &mut Option<Record>| {
-            let found = stored.as_ref().map_or(Expected::Absent, |stored| Expected::Version(stored.version()));
-            if found != expected {
+            if stored.as_ref().map(Record::version) != expected.version() {
                 return Outcome::Refused;
+            }
+            if let (Some(stored), Expected::VersionKeepingTimes(_)) = (&stored, expected) {
+                new.keep_times_of(stored);
             }
             *stored = Some(new);
             Outcome::Written

@@ -28,7 +28,8 @@ fuzz_target!(|input: &[u8]| {
         let id = Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0001).into();
         let expires_at = start + time::Duration::HOUR;
         let version = Version::new(3);
-        Record::from_parts(RecordParts { id, version, owner: None, last_seen: start, expires_at, state: bytes.into() })
+        let realm = "id".into();
+        Record::from_parts(RecordParts { id, version, realm, owner: None, last_seen: start, expires_at, state: bytes.into() })
     };
     let clock = ManualClock::at(start);
     let store = MemoryStore::new().with_clock(&clock);

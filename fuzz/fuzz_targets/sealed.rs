@@ -24,6 +24,7 @@ fuzz_target!(|input: &[u8]| {
     let plain = RecordParts {
         id: Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0001).into(),
         version: Version::new(3),
+        realm: "id".into(),
         owner: Some("ada".into()),
         last_seen: start,
         expires_at: start + time::Duration::HOUR,

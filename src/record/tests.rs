@@ -79,11 +79,12 @@ prop_compose! {
     fn any_record()(
         id: u128,
         version in any::<u64>().prop_map(Version::new),
+        realm: String,
         owner in option::of(any::<String>().prop_map(Arc::from)),
         times in (timestamp(), timestamp()),
         state in vec(any::<u8>(), 0..400),
     ) -> Record {
-        Record::new(uuid::Uuid::from_u128(id).into(), version, owner, times, state.into())
+        Record::new(uuid::Uuid::from_u128(id).into(), version, realm.into(), owner, times, state.into())
     }
 }
 
@@ -115,7 +116,7 @@ fn values_of(data: &Data) -> BTreeMap<String, Vec<u8>> {
 
 fn record(state: &[u8]) -> Record {
     let at = Timestamp::from_milliseconds(0);
-    Record::new(uuid::Uuid::nil().into(), Version::FIRST, None, (at, at), state.into())
+    Record::new(uuid::Uuid::nil().into(), Version::FIRST, "id".into(), None, (at, at), state.into())
 }
 
 /// Opens a record. The header held another session before, of which nothing may remain.

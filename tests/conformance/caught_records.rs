@@ -132,6 +132,7 @@ pub(super) fn blank() -> Record {
     Record::from_parts(RecordParts {
         id: uuid::Uuid::nil().into(),
         version: Version::new(1),
+        realm: "id".into(),
         owner: None,
         last_seen: OffsetDateTime::now_utc(),
         expires_at: OffsetDateTime::now_utc() + Duration::from_secs(3600),

@@ -12,14 +12,14 @@ caught! {
     set_never_creates:
         Set(|plain, record, expected| match expected {
             Expected::Absent => Outcome::Refused,
-            Expected::Version(_) => plain.set_now(record, expected),
+            _ => plain.set_now(record, expected),
         }) => [set_absent_creates_a_record];
 
     /// Set with `Expected::Absent` always writes.
     set_absent_overwrites:
         Set(|plain, record, expected| match expected {
             Expected::Absent => plain.put(record),
-            Expected::Version(_) => plain.set_now(record, expected),
+            _ => plain.set_now(record, expected),
         }) => [set_absent_is_refused_if_a_record_exists];
 
     /// Set returns `Refused` and writes.
@@ -40,7 +40,7 @@ caught! {
     set_never_replaces:
         Set(|plain, record, expected| match expected {
             Expected::Absent => plain.set_now(record, expected),
-            Expected::Version(_) => Outcome::Refused,
+            _ => Outcome::Refused,
         }) => [set_replaces_the_expected_version];
 
     /// Set with the stored version writes nothing.

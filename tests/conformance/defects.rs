@@ -151,8 +151,8 @@ pub(crate) struct ReadsThenWrites;
 
 impl Defect for ReadsThenWrites {
     async fn set(&self, plain: &Plain, record: &Record, expected: Expected) -> Answer<Outcome> {
-        let found = plain.get(record.id()).await?.map_or(Expected::Absent, |found| Expected::Version(found.version()));
-        if found != expected {
+        let found = plain.get(record.id()).await?;
+        if found.map(|found| found.version()) != expected.version() {
             return Ok(Outcome::Refused);
         }
         Ok(plain.round_trip(|plain| plain.put(record)).await)
@@ -279,7 +279,7 @@ impl Defect for RemembersVersions {
     async fn set(&self, plain: &Plain, record: &Record, expected: Expected) -> Answer<Outcome> {
         let known = self.0.lock().unwrap().get(record.id()).copied();
         let outcome = match known {
-            Some(known) if Expected::Version(known) == expected => plain.round_trip(|plain| plain.put(record)).await,
+            Some(known) if expected.version() == Some(known) => plain.round_trip(|plain| plain.put(record)).await,
             _ => plain.set(record, expected).await?,
         };
         if outcome == Outcome::Written {

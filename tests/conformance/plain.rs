@@ -88,10 +88,14 @@ impl Plain {
         let now = self.now();
         self.map(|records| {
             let found = records.get(record.id()).filter(|found| now < found.expires_at());
-            if found.map_or(Expected::Absent, |found| Expected::Version(found.version())) != expected {
+            if found.map(Record::version) != expected.version() {
                 return Outcome::Refused;
             }
-            records.insert(*record.id(), record.clone());
+            let mut written = record.clone();
+            if let (Some(found), Expected::VersionKeepingTimes(_)) = (found, expected) {
+                written.keep_times_of(found);
+            }
+            records.insert(*record.id(), written);
             Outcome::Written
         })
     }
@@ -114,6 +118,24 @@ impl Plain {
         let mut owned = self.all_live();
         owned.retain(|record| record.owner() == Some(owner));
         owned
+    }
+
+    pub(crate) fn delete_owned_by_now(
+        &self,
+        owner: &str,
+        realm: Option<&str>,
+        keep: Option<&SessionId>,
+    ) -> Vec<SessionId> {
+        let now = self.now();
+        let is_meant = |record: &Record| {
+            let is_of_realm = realm.is_none_or(|realm| realm == record.realm());
+            record.owner() == Some(owner) && is_of_realm && keep != Some(record.id()) && now < record.expires_at()
+        };
+        self.map(|records| {
+            let ids: Vec<_> = records.values().filter(|record| is_meant(record)).map(|record| *record.id()).collect();
+            ids.iter().for_each(|id| drop(records.remove(id)));
+            ids
+        })
     }
 
     pub(crate) fn delete_expired_now(&self) -> u64 {
@@ -145,6 +167,15 @@ impl Plain {
         Ok(self.round_trip(|plain| plain.owned_by_now(owner)).await)
     }
 
+    pub(crate) async fn delete_owned_by(
+        &self,
+        owner: &str,
+        realm: Option<&str>,
+        keep: Option<&SessionId>,
+    ) -> Answer<Vec<SessionId>> {
+        Ok(self.round_trip(|plain| plain.delete_owned_by_now(owner, realm, keep)).await)
+    }
+
     pub(crate) async fn delete_expired(&self) -> Answer<u64> {
         Ok(self.round_trip(Self::delete_expired_now).await)
     }
@@ -171,6 +202,16 @@ pub(crate) trait Defect: Clone + Send + Sync + 'static {
 
     fn owned_by(&self, plain: &Plain, owner: &str) -> impl Future<Output = Answer<Vec<Record>>> + Send {
         plain.owned_by(owner)
+    }
+
+    fn delete_owned_by(
+        &self,
+        plain: &Plain,
+        owner: &str,
+        realm: Option<&str>,
+        keep: Option<&SessionId>,
+    ) -> impl Future<Output = Answer<Vec<SessionId>>> + Send {
+        plain.delete_owned_by(owner, realm, keep)
     }
 
     fn delete_expired(&self, plain: &Plain) -> impl Future<Output = Answer<u64>> + Send {
@@ -214,6 +255,15 @@ impl<S: Defect> Store for Broken<S> {
 
     async fn owned_by(&self, owner: &str) -> Answer<Vec<Record>> {
         self.defect.owned_by(&self.plain, owner).await
+    }
+
+    async fn delete_owned_by(
+        &self,
+        owner: &str,
+        realm: Option<&str>,
+        keep: Option<&SessionId>,
+    ) -> Answer<Vec<SessionId>> {
+        self.defect.delete_owned_by(&self.plain, owner, realm, keep).await
     }
 
     async fn delete_expired(&self) -> Answer<u64> {

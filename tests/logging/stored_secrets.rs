@@ -93,6 +93,15 @@ impl<S: Store> Store for Recording<S> {
     async fn owned_by(&self, owner: &str) -> Result<Vec<Record>, StoreError> {
         self.inner.owned_by(owner).await
     }
+
+    async fn delete_owned_by(
+        &self,
+        owner: &str,
+        realm: Option<&str>,
+        keep: Option<&SessionId>,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        self.inner.delete_owned_by(owner, realm, keep).await
+    }
 }
 
 fn base64(bytes: &[u8]) -> String {

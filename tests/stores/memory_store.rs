@@ -246,6 +246,7 @@ fn record(
     Record::from_parts(RecordParts {
         id,
         version: Version::new(version),
+        realm: "id".into(),
         owner: owner.map(Into::into),
         last_seen: clock.now(),
         expires_at: clock.now() + lives,

@@ -77,6 +77,7 @@ pub fn record(id: u128, owner: Option<&str>) -> Record {
     Record::from_parts(sessile::store::RecordParts {
         id: SessionId::from(uuid::Uuid::from_u128(id)),
         version: sessile::store::Version::new(1),
+        realm: "id".into(),
         owner: owner.map(Into::into),
         last_seen: now,
         expires_at: now + time::Duration::hours(1),

@@ -146,6 +146,15 @@ impl<S: Store> Store for ProxiedStore<S> {
         self.store.owned_by(owner).await
     }
 
+    async fn delete_owned_by(
+        &self,
+        owner: &str,
+        realm: Option<&str>,
+        keep: Option<&SessionId>,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        self.store.delete_owned_by(owner, realm, keep).await
+    }
+
     async fn delete_expired(&self) -> Result<u64, StoreError> {
         self.store.delete_expired().await
     }

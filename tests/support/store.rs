@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 #[derive(Clone, Debug)]
 pub struct CountingStore<S> {
     inner: S,
-    calls: Arc<[AtomicUsize; 5]>,
+    calls: Arc<[AtomicUsize; 6]>,
 }
 
 /// The number of calls per operation.
@@ -25,10 +25,11 @@ pub struct Counts {
     pub touches: usize,
     pub deletes: usize,
     pub owned_by: usize,
+    pub bulk_deletes: usize,
 }
 
 impl Counts {
-    pub const NONE: Self = Self { gets: 0, sets: 0, touches: 0, deletes: 0, owned_by: 0 };
+    pub const NONE: Self = Self { gets: 0, sets: 0, touches: 0, deletes: 0, owned_by: 0, bulk_deletes: 0 };
 
     pub const fn gets(gets: usize) -> Self {
         Self { gets, ..Self::NONE }
@@ -53,9 +54,9 @@ impl<S> CountingStore<S> {
     }
 
     pub fn counts(&self) -> Counts {
-        let [gets, sets, touches, deletes, owned_by] =
-            [0, 1, 2, 3, 4].map(|place: usize| self.calls[place].load(Ordering::SeqCst));
-        Counts { gets, sets, touches, deletes, owned_by }
+        let [gets, sets, touches, deletes, owned_by, bulk_deletes] =
+            [0, 1, 2, 3, 4, 5].map(|place: usize| self.calls[place].load(Ordering::SeqCst));
+        Counts { gets, sets, touches, deletes, owned_by, bulk_deletes }
     }
 
     pub fn reset(&self) {
@@ -91,6 +92,16 @@ impl<S: Store> Store for CountingStore<S> {
     fn owned_by(&self, owner: &str) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send {
         self.count(4);
         self.inner.owned_by(owner)
+    }
+
+    fn delete_owned_by(
+        &self,
+        owner: &str,
+        realm: Option<&str>,
+        keep: Option<&SessionId>,
+    ) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send {
+        self.count(5);
+        self.inner.delete_owned_by(owner, realm, keep)
     }
 
     fn delete_expired(&self) -> impl Future<Output = Result<u64, StoreError>> + Send {
@@ -330,6 +341,18 @@ impl<S: Store> Store for FaultyStore<S> {
 
     fn owned_by(&self, owner: &str) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send {
         self.inner.owned_by(owner)
+    }
+
+    /// Follows the script of [`Op::Delete`].
+    async fn delete_owned_by(
+        &self,
+        owner: &str,
+        realm: Option<&str>,
+        keep: Option<&SessionId>,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let plan = self.next(Op::Delete);
+        plan.before().await?;
+        plan.after(self.inner.delete_owned_by(owner, realm, keep).await).await
     }
 
     fn delete_expired(&self) -> impl Future<Output = Result<u64, StoreError>> + Send {

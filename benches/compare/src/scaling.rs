@@ -136,7 +136,7 @@ fn record(id: SessionId, version: Version) -> Record {
     let last_seen = OffsetDateTime::now_utc();
     let expires_at = last_seen + Duration::HOUR;
     let state = Arc::from([0; STATE]);
-    Record::from_parts(RecordParts { id, version, owner: None, last_seen, expires_at, state })
+    Record::from_parts(RecordParts { id, version, realm: "id".into(), owner: None, last_seen, expires_at, state })
 }
 
 fn nanoseconds_each(start: Instant) -> f64 {

@@ -40,7 +40,7 @@ pub async fn submit(
     // a new token for this browser.
     session.rotate()?;
     let ended = match session.id() {
-        Some(id) => app.sessions.end_others_of(&member.user.owner(), &id).await?,
+        Some(id) => app.sessions.end_others_of(&member.user.owner(), &id).await?.len(),
         None => 0,
     };
     let done = match ended {

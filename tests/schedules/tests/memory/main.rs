@@ -235,6 +235,7 @@ impl Test {
         Record::from_parts(RecordParts {
             id: self.id(id),
             version: Version::new(row.version),
+            realm: "id".into(),
             owner: row.owner.map(|owner| OWNERS[usize::from(owner)].into()),
             last_seen: OffsetDateTime::UNIX_EPOCH,
             expires_at: at(row.expires),
