@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
-use proptest::sample::Index;
+use proptest::sample::{Index, select};
 
 use super::secrets::{PendingSecret, RetiredBy, RetiredSecret, Secrets};
 use super::version::CommitIds;
@@ -15,6 +15,7 @@ use super::wire::{Reader, Writer};
 use super::{Data, Frame, Header, Record, RecordParts, Version};
 use crate::clock::Timestamp;
 use crate::error::{StoreError, StoreErrorKind};
+use crate::event::EndReason;
 use crate::lifetime::Lifetime;
 use crate::token::Verifier;
 
@@ -29,15 +30,16 @@ fn verifier() -> impl Strategy<Value = Verifier> {
 
 fn lifetime() -> impl Strategy<Value = Lifetime> {
     let duration = || prop_oneof![1..100_000_000u64, 1..u64::MAX - 1].prop_map(Duration::from_millis);
-    (option::of(duration()), duration(), option::of(duration()), option::of(duration()))
-        .prop_map(|(idle, absolute, refresh, max_age)| Lifetime { idle, absolute, refresh, max_age })
+    (option::of(duration()), duration(), option::of(duration()), option::of(duration()), duration())
+        .prop_map(|(idle, absolute, refresh, max_age, margin)| Lifetime { idle, absolute, refresh, max_age, margin })
 }
 
 fn secrets() -> impl Strategy<Value = Secrets> {
     let pending = (verifier(), timestamp(), any::<bool>())
         .prop_map(|(verifier, issued_at, by_sign_in)| PendingSecret { verifier, issued_at, by_sign_in })
         .boxed();
-    let by = prop_oneof![Just(RetiredBy::Rotation), Just(RetiredBy::Refresh), Just(RetiredBy::SignIn)];
+    const CAUSES: &[RetiredBy] = &[RetiredBy::Rotation, RetiredBy::Refresh, RetiredBy::Sibling, RetiredBy::SignIn];
+    let by = select(CAUSES);
     let retired =
         (verifier(), timestamp(), by).prop_map(|(verifier, at, by)| RetiredSecret { verifier, at, by }).boxed();
     // Mostly a few, and rarely as many as a record holds.
@@ -57,17 +59,19 @@ fn commits() -> impl Strategy<Value = CommitIds> {
 
 prop_compose! {
     fn header()(
-        ended: bool,
+        ended in option::of((1..=6u8).prop_map(|code| EndReason::from_code(code).expect("a code"))),
         epoch in 0..=i64::MAX.unsigned_abs(),
         started_at in timestamp(),
-        authenticated_at in option::of(timestamp()),
+        (authenticated_at, unconfirmed_until) in (option::of(timestamp()), option::of(timestamp())),
         lifetime in option::of(lifetime()),
         rotated in any::<u64>().prop_map(Version::new),
         signed_in in any::<u64>().prop_map(Version::new),
         secrets in secrets(),
         commits in commits(),
     ) -> Header {
-        Header { ended, epoch, started_at, authenticated_at, lifetime, rotated, signed_in, secrets, commits }
+        Header {
+            ended, epoch, started_at, authenticated_at, unconfirmed_until, lifetime, rotated, signed_in, secrets, commits,
+        }
     }
 }
 
@@ -124,11 +128,13 @@ fn open(record: &Record) -> Result<(Header, Data), StoreError> {
     let at = Timestamp::from_milliseconds(12_345);
     let verifier = |byte| Verifier::from_bytes([byte; 32]);
     let mut header = Header::new(verifier(9), at);
-    header.secrets.rotate(verifier(8), at, false);
+    header.secrets.rotate(verifier(8), at, RetiredBy::Rotation, false);
     header.secrets.issue_refresh(verifier(7), at);
     header.secrets.csrf = Some(verifier(6));
     header.commits.push([5; 8]);
-    let mut header = Header { ended: true, authenticated_at: Some(at), lifetime: Some(Lifetime::new()), ..header };
+    header.ended = Some(EndReason::SignedOut);
+    (header.authenticated_at, header.unconfirmed_until) = (Some(at), Some(at));
+    header.lifetime = Some(Lifetime::new());
     let start = record.open(&mut header)?;
     Ok((header, record.data(start)))
 }
