@@ -100,6 +100,17 @@ impl Settings {
         request.adopt(token).await
     }
 
+    /// Ends the session of an old cookie, for a request that signs out of the session of its new cookie.
+    pub(super) async fn end(&self, request: &RequestSession, old: &str) -> Result<(), Error> {
+        let config = request.shared_config();
+        if let Some(note) = Transient::from_config(config).get::<Note>(&Note::key(old)).await?
+            && !request.is_ending(&note.id)
+        {
+            Sessions::from_config(Arc::clone(config)).end(&note.id).await?;
+        }
+        Ok(self.legacy.delete(old).await?)
+    }
+
     /// Creates the new session and its note. If another request was faster, returns the token of that request's session.
     ///
     /// The caller deletes the old record only after this, so that the record or the note can be found at any time.

@@ -183,6 +183,18 @@ impl RequestSession {
         self.state.get().is_some()
     }
 
+    /// Checks whether the handler has asked to end the session.
+    #[cfg(feature = "migrate")]
+    pub(crate) fn signs_out(&self) -> bool {
+        self.is_loaded() && self.state().signs_out
+    }
+
+    /// Checks whether the response is about to end the session of this id.
+    #[cfg(feature = "migrate")]
+    pub(crate) fn is_ending(&self, id: &crate::token::SessionId) -> bool {
+        self.is_loaded() && self.state().ends.iter().any(|end| end.id == *id)
+    }
+
     /// Loads the session of a token that the client did not send, and sends the token with the response. Returns whether there
     /// is such a session.
     ///

@@ -35,6 +35,8 @@ pub(crate) struct RequestState {
     pub(super) sign_in_commit: Option<CommitId>,
     /// Sessions that this request has ended and the store still has.
     pub(super) ends: Vec<SessionEnd>,
+    /// The handler has asked to end the session, whether or not there was one.
+    pub(super) signs_out: bool,
     /// Number of times that the request has ended its session and gone on with another.
     pub(super) generation: u32,
     pub(super) cookie: CookieUpdate,
@@ -80,6 +82,7 @@ impl RequestState {
             view_is_exact: true,
             sign_in_commit: None,
             ends: Vec::new(),
+            signs_out: false,
             generation: 0,
             cookie: CookieUpdate::Keep,
             ended_client_session: false,
@@ -197,11 +200,12 @@ impl RequestState {
     pub(crate) fn end(&mut self, reason: EndReason, sent_token: bool) -> Result<(), Error> {
         match self.source {
             SessionSource::Retired(_) => return Err(Error::new(ErrorKind::Superseded)),
-            SessionSource::Ended(_) => {}
+            SessionSource::Ended(_) => self.signs_out = true,
             _ => {
                 let opens_nothing =
                     matches!(self.source, SessionSource::New) && self.rivals.is_empty() && self.generation == 0;
                 self.start_another(reason);
+                self.signs_out = true;
                 if sent_token && opens_nothing {
                     self.cookie = CookieUpdate::Clear;
                 }
@@ -215,6 +219,7 @@ impl RequestState {
         let ended = std::mem::replace(self, Self::new(SessionSource::New));
         self.revision = ended.revision + 1;
         self.generation = ended.generation + 1;
+        self.signs_out = ended.signs_out;
         self.failed = ended.failed;
         self.failures = ended.failures;
         self.dropped = ended.dropped;

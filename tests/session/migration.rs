@@ -252,6 +252,49 @@ async fn concurrent_requests_get_one_session_and_lose_no_write() {
     }
 }
 
+/// A sign-out with both cookies ends both sessions, also if the old one was moved by another client before.
+#[tokio::test]
+async fn signing_out_with_both_cookies_ends_both() {
+    for is_moved in [false, true] {
+        let (old, store) = (OldTable::with(OLD, &old_data()), MemoryStore::new());
+        let app = app(&old, over(&store));
+        let mut moved = client_with_the_old_cookie(&app);
+        if is_moved {
+            moved.get("/account").await;
+        }
+        let mut client = Client::new(&app);
+        client.post("/sign-in").await;
+        client.jar.put("id", OLD);
+
+        old.set_broken(Broken::Delete);
+        let token = client.token().unwrap();
+        assert_eq!(client.post("/sign-out").await.status, StatusCode::SERVICE_UNAVAILABLE, "{is_moved} {:?}", client.jar.header());
+        old.set_broken(Broken::Not);
+        let reply = client.post("/sign-out").await;
+        assert_eq!(reply.status, StatusCode::OK);
+        assert!(reply.set_cookies().iter().all(|cookie| cookie.is_removal()), "{reply:?}");
+        assert!(client.jar.is_empty());
+        assert!(!old.has(OLD));
+        for (name, value) in [(COOKIE_NAME, &*token), ("id", OLD)] {
+            let reply = Client::with_cookie(&app, name, value).get("/account").await;
+            assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "{name}");
+        }
+        assert_eq!(moved.get("/account").await.status, StatusCode::UNAUTHORIZED);
+    }
+}
+
+/// A request with both cookies that does not sign out leaves the old session in place.
+#[tokio::test]
+async fn other_requests_with_both_cookies_leave_the_old_session() {
+    let (old, store) = (OldTable::with(OLD, &old_data()), MemoryStore::new());
+    let app = app(&old, over(&store));
+    let mut client = Client::new(&app);
+    client.post("/sign-in").await;
+    client.jar.put("id", OLD);
+    client.post_body("/add", "milk").await;
+    assert!(old.has(OLD));
+}
+
 /// The session stays ended even if the old record is restored.
 #[tokio::test]
 async fn a_moved_session_that_was_ended_stays_ended() {
