@@ -32,8 +32,7 @@ pub(crate) struct Config {
     pub(crate) store: AnyStore,
     pub(crate) clock: Clock,
     pub(crate) lifetime: Lifetime,
-    /// Most bytes of encoded keys and values.
-    pub(crate) size_limit: usize,
+    pub(crate) limits: Limits,
     pub(crate) strict_writes: bool,
     /// Most sessions of one owner.
     pub(crate) owner_limit: Option<usize>,
@@ -53,7 +52,6 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    pub(crate) const SIZE_LIMIT: usize = 1024 * 1024;
     pub(crate) const COMMIT_DEADLINE: Duration = Duration::from_secs(5);
 
     /// Creates the default configuration for a store.
@@ -62,7 +60,7 @@ impl Config {
             store: AnyStore::new(store),
             clock: Clock::system(),
             lifetime: Lifetime::new(),
-            size_limit: Self::SIZE_LIMIT,
+            limits: Limits::DEFAULT,
             strict_writes: false,
             owner_limit: None,
             replay_policy: ReplayPolicy::Report,
@@ -115,7 +113,7 @@ impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("lifetime", &self.lifetime)
-            .field("size_limit", &self.size_limit)
+            .field("limits", &self.limits)
             .field("strict_writes", &self.strict_writes)
             .field("owner_limit", &self.owner_limit)
             .field("replay_policy", &self.replay_policy)
@@ -125,6 +123,19 @@ impl fmt::Debug for Config {
             .field("transport", &self.transport)
             .finish_non_exhaustive()
     }
+}
+
+/// The most that one session may hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Bytes of encoded keys and values.
+    pub(crate) bytes: usize,
+    /// Number of keys.
+    pub(crate) keys: usize,
+}
+
+impl Limits {
+    pub(crate) const DEFAULT: Self = Self { bytes: 1024 * 1024, keys: 1024 };
 }
 
 /// Decides by the status of a response whether its changes are committed.

@@ -107,6 +107,7 @@ impl Events {
 
     pub(crate) fn raise_failure(&self, kind: EventKind, session: impl Into<Option<SessionId>>, error: &StoreError) {
         self.send(&Event { kind, session: session.into(), reason: None, error: Some(error) });
+        error.set_logged();
     }
 
     fn send(&self, event: &Event<'_>) {

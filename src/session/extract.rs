@@ -80,14 +80,23 @@ impl<S: Sync, M: 'static> FromRequestParts<S> for SessionHandle<M> {
 
 /// A session with an owner. Derefs to [`Session`].
 ///
-/// Rejects with 401 if the session has no owner, and otherwise as [`Session`] does.
+/// Rejects with 401 if the session has no owner, and otherwise as [`Session`] does. `Option<SignedIn>` is `None` if the session
+/// has no owner, and rejects if the store fails.
 ///
 /// ```
+/// use axum::response::Redirect;
 /// use sessile::SignedIn;
 ///
 /// async fn hello(user: SignedIn) -> String {
 ///     format!("hello, {}", user.owner())
 /// }
+///
+/// /// Sends visitors to the sign-in page. A `Result<SignedIn, _>` would send signed-in users there, too, while the store is down.
+/// async fn account(user: Option<SignedIn>) -> Result<String, Redirect> {
+///     let user = user.ok_or_else(|| Redirect::to("/sign-in"))?;
+///     Ok(format!("the account of {}", user.owner()))
+/// }
+/// # let _: axum::Router = axum::Router::new().route("/", axum::routing::get(hello).post(account));
 /// ```
 pub struct SignedIn<M = ()> {
     session: Session<M>,
@@ -132,18 +141,33 @@ impl<S: Sync, M: 'static> FromRequestParts<S> for SignedIn<M> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        let session: Session<M> = handle(parts)?.load().await?;
-        match session.owner() {
-            Some(owner) => Ok(Self { session, owner }),
-            None => Err(Error::new(ErrorKind::NotSignedIn)),
-        }
+        signed_in(parts).await?.ok_or_else(|| Error::new(ErrorKind::NotSignedIn))
     }
+}
+
+/// Loads the session; `None` if it has no owner.
+///
+/// Rejects as [`Session`] does.
+impl<S: Sync, M: 'static> OptionalFromRequestParts<S> for SignedIn<M> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Error> {
+        signed_in(parts).await
+    }
+}
+
+async fn signed_in<M: 'static>(parts: &Parts) -> Result<Option<SignedIn<M>>, Error> {
+    let session: Session<M> = handle(parts)?.load().await?;
+    Ok(session.owner().map(|owner| SignedIn { session, owner }))
 }
 
 /// A session whose owner authenticated within the last `SECONDS`. Derefs to [`SignedIn`].
 ///
 /// Rejects with 401 if it was longer ago (OWASP ASVS 5.0 V7.5.3), and otherwise as [`SignedIn`] does. Then ask for the password
 /// again and call [`reauthenticate`](Session::reauthenticate).
+///
+/// It is not optional: a `None` would not tell whether to ask for the password or to sign in. For that, take an
+/// `Option<SignedIn>` and call [`require_recent`](Session::require_recent).
 ///
 /// ```
 /// use sessile::{Error, RecentlySignedIn, Session};
@@ -183,7 +207,7 @@ impl<S: Sync, const SECONDS: u64, M: 'static> FromRequestParts<S> for RecentlySi
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
-        let user = SignedIn::from_request_parts(parts, state).await?;
+        let user = <SignedIn<M> as FromRequestParts<S>>::from_request_parts(parts, state).await?;
         user.require_recent(Duration::from_secs(SECONDS))?;
         Ok(Self(user))
     }
@@ -191,7 +215,7 @@ impl<S: Sync, const SECONDS: u64, M: 'static> FromRequestParts<S> for RecentlySi
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let status = self.status();
+        let status = self.respond();
         (status, status.canonical_reason().unwrap_or_default()).into_response()
     }
 }
@@ -206,7 +230,7 @@ pub(crate) fn handle<M: 'static>(parts: &Parts) -> Result<&SessionHandle<M>, Err
              session; a layer added later runs earlier"
         );
         log_missing_layer(marker, &advice);
-        Error::new(ErrorKind::MissingLayer).with_context(advice)
+        Error::new(ErrorKind::MissingLayer).with_context(advice).into_logged()
     })
 }
 
