@@ -166,8 +166,8 @@ async fn signed_in<M: 'static>(parts: &Parts) -> Result<Option<SignedIn<M>>, Err
 /// Rejects with 401 if it was longer ago (OWASP ASVS 5.0 V7.5.3), and otherwise as [`SignedIn`] does. Then ask for the password
 /// again and call [`reauthenticate`](Session::reauthenticate).
 ///
-/// It is not optional: a `None` would not tell whether to ask for the password or to sign in. For that, take an
-/// `Option<SignedIn>` and call [`require_recent`](Session::require_recent).
+/// `Option<RecentlySignedIn>` is `None` if the session has no owner, so that the client must sign in, and still rejects with 401
+/// if the authentication was longer ago.
 ///
 /// ```
 /// use sessile::{Error, RecentlySignedIn, Session};
@@ -206,11 +206,28 @@ impl<const SECONDS: u64, M> fmt::Debug for RecentlySignedIn<SECONDS, M> {
 impl<S: Sync, const SECONDS: u64, M: 'static> FromRequestParts<S> for RecentlySignedIn<SECONDS, M> {
     type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
-        let user = <SignedIn<M> as FromRequestParts<S>>::from_request_parts(parts, state).await?;
-        user.require_recent(Duration::from_secs(SECONDS))?;
-        Ok(Self(user))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        recently_signed_in(parts).await?.ok_or_else(|| Error::new(ErrorKind::NotSignedIn))
     }
+}
+
+/// Loads the session; `None` if it has no owner.
+///
+/// Rejects with 401 if its owner authenticated too long ago, and otherwise as [`Session`] does.
+impl<S: Sync, const SECONDS: u64, M: 'static> OptionalFromRequestParts<S> for RecentlySignedIn<SECONDS, M> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Error> {
+        recently_signed_in(parts).await
+    }
+}
+
+async fn recently_signed_in<const SECONDS: u64, M: 'static>(
+    parts: &Parts,
+) -> Result<Option<RecentlySignedIn<SECONDS, M>>, Error> {
+    let Some(user) = signed_in(parts).await? else { return Ok(None) };
+    user.require_recent(Duration::from_secs(SECONDS))?;
+    Ok(Some(RecentlySignedIn(user)))
 }
 
 impl IntoResponse for Error {

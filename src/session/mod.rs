@@ -106,6 +106,17 @@ impl<M> Session<M> {
     ///
     /// A [`Field<String>`](Field) also takes a `&str`, and a `Field<Vec<T>>` a `&[T]`.
     ///
+    /// Values are stored as [MessagePack](https://msgpack.org), which keeps what serde's data model keeps, with these exceptions:
+    ///
+    /// - `Some(None)` and `Some(())` are read as `None`.
+    /// - Under serde's attributes `flatten`, `untagged` and `tag`, a value is buffered without its type. Types that are written
+    ///   as bytes, such as `Uuid`, `IpAddr`, `u128` and `i128`, cannot be read there: store them as text, or beside it.
+    /// - A number of `serde_json` with more digits than an `f64` has, under its feature `arbitrary_precision`, is read only as a
+    ///   `serde_json::Number` or `Value`.
+    ///
+    /// A value that no type could read is refused: one nested 128 levels deep, a `serde_json` raw value, or one whose `Serialize`
+    /// announces more or fewer elements than it writes.
+    ///
     /// ```
     /// # use sessile::{Error, Field, Session};
     /// # async fn handler(session: Session) -> Result<(), Error> {

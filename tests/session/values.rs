@@ -353,6 +353,54 @@ async fn serialization_error_keeps_the_old_value() {
     assert_eq!(reply.await.text(), "value,after");
 }
 
+/// The documented exceptions: nested options, and values without their type under `flatten`, `untagged` and `tag`.
+#[tokio::test]
+async fn values_that_are_not_kept_are_as_documented() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Inner<T> {
+        value: T,
+    }
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Flat<T> {
+        #[serde(flatten)]
+        inner: Inner<T>,
+    }
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Untagged<T> {
+        Only(T),
+    }
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind")]
+    enum Tagged<T> {
+        Only { value: T },
+    }
+    fn assert_mismatch<T: Serialize + serde::de::DeserializeOwned>(session: &Session, value: &T) -> Result<(), Error> {
+        session.insert("value", value)?;
+        let error = session.get::<T>("value").err().expect("a value that is not kept");
+        assert_eq!(error.kind(), ErrorKind::TypeMismatch);
+        Ok(())
+    }
+
+    let mut visitor = visitor();
+    let reply = visitor.visit(async |session: Session| {
+        session.insert("nested", &Some(None::<u8>))?;
+        assert_eq!(session.get::<Option<Option<u8>>>("nested")?, Some(None));
+        session.insert("unit", &Some(()))?;
+        assert_eq!(session.get::<Option<()>>("unit")?, Some(None));
+        let address: std::net::IpAddr = "192.0.2.1".parse().unwrap();
+        assert_mismatch(&session, &Flat { inner: Inner { value: address } })?;
+        assert_mismatch(&session, &Flat { inner: Inner { value: 1_u128 } })?;
+        assert_mismatch(&session, &Untagged::Only(uuid::Uuid::from_u128(7)))?;
+        assert_mismatch(&session, &Tagged::Only { value: -1_i128 })?;
+        let text = Flat { inner: Inner { value: address.to_string() } };
+        session.insert("text", &text)?;
+        assert_eq!(session.get("text")?, Some(text));
+        Ok::<_, Error>(())
+    });
+    assert_eq!(reply.await.status, StatusCode::OK);
+}
+
 /// A `Serialize` that announces more or fewer elements than it writes is refused: the value could not be read back.
 #[tokio::test]
 async fn a_value_of_a_wrong_length_is_refused() {
