@@ -109,8 +109,8 @@ impl<M> Session<M> {
     /// Values are stored as [MessagePack](https://msgpack.org), which keeps what serde's data model keeps, with these exceptions:
     ///
     /// - `Some(None)` and `Some(())` are read as `None`.
-    /// - Under serde's attributes `flatten`, `untagged` and `tag`, a value is buffered without its type. Types that are written
-    ///   as bytes, such as `Uuid`, `IpAddr`, `u128` and `i128`, cannot be read there: store them as text, or beside it.
+    /// - Under serde's attributes `flatten`, `untagged` and `tag`, a value is buffered without its type. Some types cannot be read
+    ///   there, such as `u128`, `i128` and `IpAddr`: store them as text, or under another key.
     /// - A number of `serde_json` with more digits than an `f64` has, under its feature `arbitrary_precision`, is read only as a
     ///   `serde_json::Number` or `Value`.
     ///

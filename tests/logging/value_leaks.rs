@@ -60,6 +60,12 @@ enum Theme {
 }
 
 #[derive(Debug, Deserialize)]
+struct Choice {
+    #[serde(rename = "name")]
+    _name: Theme,
+}
+
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Empty {}
 
@@ -126,7 +132,7 @@ async fn misread(session: Session, capture: Capture) -> Result<(), Error> {
 #[tokio::test]
 async fn errors_debug_and_log_contain_no_value() {
     check_store(MemoryStore::new()).await;
-    check_store(SealedStore::new(MemoryStore::new(), &KeyRing::new(&[7; 64]).unwrap()).unwrap()).await;
+    check_store(SealedStore::new(MemoryStore::new(), &KeyRing::new([7; 64]).unwrap()).unwrap()).await;
 }
 
 async fn check_store(store: impl Store + Clone) {
@@ -236,12 +242,12 @@ async fn a_refused_form_logs_no_field() {
     let refused = |form: Result<(), Error>, capture: &Capture| {
         let error = form.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidForm);
-        assert!(error.to_string().contains("Account"), "{error}");
+        assert!(error.to_string().contains("Choice"), "{error}");
         capture.add_error(&error);
     };
-    let form = async move |form: Result<CsrfForm<Account>, Error>| refused(form.map(drop), &of_handler);
+    let form = async move |form: Result<CsrfForm<Choice>, Error>| refused(form.map(drop), &of_handler);
     let of_handler = capture.clone();
-    let marked = async move |form: Result<CsrfFormFor<(), Account>, Error>| refused(form.map(drop), &of_handler);
+    let marked = async move |form: Result<CsrfFormFor<(), Choice>, Error>| refused(form.map(drop), &of_handler);
     let app = Router::new()
         .route("/token", get(async |session: Session| Ok::<_, Error>(session.csrf_token().await?.to_string())))
         .route("/form", post(form))

@@ -377,8 +377,8 @@ async fn values_that_are_not_kept_are_as_documented() {
     }
     fn assert_mismatch<T: Serialize + serde::de::DeserializeOwned>(session: &Session, value: &T) -> Result<(), Error> {
         session.insert("value", value)?;
-        let error = session.get::<T>("value").err().expect("a value that is not kept");
-        assert_eq!(error.kind(), ErrorKind::TypeMismatch);
+        let error = session.get::<T>("value").err().map(|error| error.kind());
+        assert_eq!(error, Some(ErrorKind::TypeMismatch), "{}", std::any::type_name::<T>());
         Ok(())
     }
 
@@ -391,7 +391,7 @@ async fn values_that_are_not_kept_are_as_documented() {
         let address: std::net::IpAddr = "192.0.2.1".parse().unwrap();
         assert_mismatch(&session, &Flat { inner: Inner { value: address } })?;
         assert_mismatch(&session, &Flat { inner: Inner { value: 1_u128 } })?;
-        assert_mismatch(&session, &Untagged::Only(uuid::Uuid::from_u128(7)))?;
+        assert_mismatch(&session, &Untagged::Only(address))?;
         assert_mismatch(&session, &Tagged::Only { value: -1_i128 })?;
         let text = Flat { inner: Inner { value: address.to_string() } };
         session.insert("text", &text)?;
