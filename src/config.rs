@@ -34,8 +34,7 @@ pub(crate) struct Config {
     /// The realm of the sessions: a record of another realm opens none.
     pub(crate) realm: Arc<str>,
     pub(crate) lifetime: Lifetime,
-    /// Most bytes of encoded keys and values.
-    pub(crate) size_limit: usize,
+    pub(crate) limits: Limits,
     pub(crate) strict_writes: bool,
     /// Most sessions of one owner.
     pub(crate) owner_limit: Option<usize>,
@@ -55,7 +54,6 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    pub(crate) const SIZE_LIMIT: usize = 1024 * 1024;
     /// Realm of a layer that has no cookie and sets none, and of sessions outside a layer.
     pub(crate) const REALM: &str = "id";
     /// Most bytes of a realm.
@@ -69,7 +67,7 @@ impl Config {
             clock: Clock::system(),
             realm: Self::REALM.into(),
             lifetime: Lifetime::new(),
-            size_limit: Self::SIZE_LIMIT,
+            limits: Limits::DEFAULT,
             strict_writes: false,
             owner_limit: None,
             replay_policy: ReplayPolicy::Report,
@@ -140,7 +138,7 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("realm", &self.realm)
             .field("lifetime", &self.lifetime)
-            .field("size_limit", &self.size_limit)
+            .field("limits", &self.limits)
             .field("strict_writes", &self.strict_writes)
             .field("owner_limit", &self.owner_limit)
             .field("replay_policy", &self.replay_policy)
@@ -150,6 +148,19 @@ impl fmt::Debug for Config {
             .field("transport", &self.transport)
             .finish_non_exhaustive()
     }
+}
+
+/// The most that one session may hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Bytes of encoded keys and values.
+    pub(crate) bytes: usize,
+    /// Number of keys.
+    pub(crate) keys: usize,
+}
+
+impl Limits {
+    pub(crate) const DEFAULT: Self = Self { bytes: 1024 * 1024, keys: 1024 };
 }
 
 /// Decides by the status of a response whether its changes are committed.

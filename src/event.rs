@@ -155,6 +155,7 @@ impl Events {
 
     pub(crate) fn raise_failure(&self, kind: EventKind, session: impl Into<Option<SessionId>>, error: &StoreError) {
         self.send(&Event { error: Some(error), ..self.event(kind, session.into()) });
+        error.set_logged();
     }
 
     pub(crate) fn raise_other_realm(&self, session: SessionId, other: &str) {

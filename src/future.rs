@@ -11,7 +11,7 @@ use http::{Response, StatusCode};
 use pin_project_lite::pin_project;
 
 use crate::config::SiteData;
-use crate::error::{Error, empty_response};
+use crate::error::{Error, empty_response, error_response};
 use crate::request::{CookieUpdate, RequestSession, ResponseStep, ResponseUpdate};
 use crate::transport::TokenLocation;
 
@@ -84,7 +84,7 @@ where
                     let (finished, update) = ready!(finish.as_mut().poll(context));
                     let response = match finished {
                         Ok(()) => response.take().expect("a future is not polled after it is ready"),
-                        Err(error) => empty_response(error.status()),
+                        Err(error) => error_response(&error),
                     };
                     let response = apply(response, &open.0, update);
                     state.set(ResponseState::Done);

@@ -287,7 +287,17 @@ impl SessionLayerBuilder {
 
     /// Sets the most bytes of one session, keys and values encoded. Default: 1 MiB.
     pub fn with_size_limit(mut self, bytes: usize) -> Self {
-        self.config.size_limit = bytes;
+        self.config.limits.bytes = bytes;
+        self
+    }
+
+    /// Sets the most keys of one session. Default: 1,024.
+    ///
+    /// A look-up scans the keys, so that a session of very many takes long to fill and to read. Flash messages count as one
+    /// key, and so do notes. A session that exceeds the limit, because it was lower or not checked before, can be read, and
+    /// its values can be replaced and removed.
+    pub fn with_key_limit(mut self, keys: usize) -> Self {
+        self.config.limits.keys = keys;
         self
     }
 

@@ -66,7 +66,7 @@
 //!
 //! | feature | default | adds |
 //! |---|---|---|
-//! | `axum` | yes | the extractors [`Session`], `Option<Session>`, [`SessionHandle`], `SignedIn`, `Csrf` and `CsrfForm` for axum 0.8, and `CsrfLayer`; [`Error`] is a response |
+//! | `axum` | yes | the extractors [`Session`], `Option<Session>`, [`SessionHandle`], `SignedIn`, `Option<SignedIn>`, `Csrf` and `CsrfForm` for axum 0.8, and `CsrfLayer`; [`Error`] is a response |
 //! | `tracing` | yes | [events](event::Event) in the log: at `debug`, and at `warn` if an operator should act |
 //! | `sqlite` | | `SqliteStore`: a file on one machine |
 //! | `postgres` | | `PostgresStore` |

@@ -94,7 +94,7 @@ impl Settings {
                 None => Ok(false),
             };
         };
-        (self.convert)(&mut legacy).inspect_err(log_conversion)?;
+        (self.convert)(&mut legacy).map_err(log_conversion)?;
         let token = self.move_once(request, legacy, old, &notes).await?;
         self.legacy.delete(old).await?;
         request.adopt(token).await
@@ -169,13 +169,15 @@ impl Note {
 }
 
 #[cfg(feature = "tracing")]
-fn log_conversion(error: &Error) {
-    let error: &dyn std::error::Error = error;
+fn log_conversion(error: Error) -> Error {
     tracing::error!(
-        error,
+        error = &error as &dyn std::error::Error,
         "the conversion of an old session failed: the session stays in the old store and the client gets a 500"
     );
+    error.into_logged()
 }
 
 #[cfg(not(feature = "tracing"))]
-fn log_conversion(_: &Error) {}
+fn log_conversion(error: Error) -> Error {
+    error
+}

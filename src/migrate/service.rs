@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::moving::Settings;
-use crate::error::empty_response;
+use crate::error::{empty_response, error_response};
 use crate::session::SessionHandle;
 use crate::transport::TokenLocation;
 
@@ -71,7 +71,7 @@ where
             };
             let mut moved = match taken_over {
                 Ok(moved) => moved,
-                Err(error) => return Ok(empty_response(error.status())),
+                Err(error) => return Ok(error_response(&error)),
             };
             let mut response = inner.call(request).await?;
             if session.signs_out() && !moved {

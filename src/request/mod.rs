@@ -346,7 +346,10 @@ impl RequestSession {
                     return (Ok(()), self.state().response_update());
                 }
                 FinishStep::Done(update) => return (Ok(()), update),
-                FinishStep::Failed(kind, update) => return (Err(Error::new(kind)), update),
+                FinishStep::Failed(kind, update) => {
+                    let context = "the handler answered with success although its commit had failed";
+                    return (Err(Error::new(kind).with_context(context)), update);
+                }
             }
         }
     }

@@ -6,6 +6,7 @@ use super::ResponseUpdate;
 use super::reads::ReadSet;
 use crate::clock::Timestamp;
 use crate::commit::{Change, ChangeSet, PendingCommit, SessionEnd, SessionSource, SignIn, View};
+use crate::config::Limits;
 use crate::error::{Error, ErrorKind};
 use crate::event::EndReason;
 use crate::lifetime::Lifetime;
@@ -130,8 +131,8 @@ impl RequestState {
     }
 
     /// Writes a value.
-    pub(crate) fn put(&mut self, frame: Frame, limit: usize) -> Result<(), Error> {
-        self.view.put(frame.clone(), limit)?;
+    pub(crate) fn put(&mut self, frame: Frame, limits: Limits) -> Result<(), Error> {
+        self.view.put(frame.clone(), limits)?;
         let read = self.reads.remove(frame.key());
         self.record(Change::Put { frame, read });
         Ok(())

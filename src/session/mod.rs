@@ -106,6 +106,17 @@ impl<M> Session<M> {
     ///
     /// A [`Field<String>`](Field) also takes a `&str`, and a `Field<Vec<T>>` a `&[T]`.
     ///
+    /// Values are stored as [MessagePack](https://msgpack.org), which keeps what serde's data model keeps, with these exceptions:
+    ///
+    /// - `Some(None)` and `Some(())` are read as `None`.
+    /// - Under serde's attributes `flatten`, `untagged` and `tag`, a value is buffered without its type. Some types cannot be read
+    ///   there, such as `u128`, `i128` and `IpAddr`: store them as text, or under another key.
+    /// - A number of `serde_json` with more digits than an `f64` has, under its feature `arbitrary_precision`, is read only as a
+    ///   `serde_json::Number` or `Value`.
+    ///
+    /// A value that no type could read is refused: one nested 128 levels deep, a `serde_json` raw value, or one whose `Serialize`
+    /// announces more or fewer elements than it writes.
+    ///
     /// ```
     /// # use sessile::{Error, Field, Session};
     /// # async fn handler(session: Session) -> Result<(), Error> {
@@ -121,12 +132,12 @@ impl<M> Session<M> {
     /// # Errors
     ///
     /// - [`Serialize`](ErrorKind::Serialize) if the value cannot be serialized; the old value stays.
-    /// - [`TooLarge`](ErrorKind::TooLarge) if the session would exceed its size limit; the old value stays.
+    /// - [`TooLarge`](ErrorKind::TooLarge) if the session would exceed its limit of bytes or of keys; the old value stays.
     /// - [`ResponseSent`](ErrorKind::ResponseSent) after the head of the response was sent.
     /// - [`Superseded`](ErrorKind::Superseded) if the client's token was retired within the last 30 seconds.
     pub fn insert<T: Serialize + ?Sized>(&self, key: impl InsertKey<T>, value: &T) -> Result<(), Error> {
         let frame = encode(key.name(), value)?;
-        self.request.state_for_write()?.put(frame, self.request.config().size_limit)
+        self.request.state_for_write()?.put(frame, self.request.config().limits)
     }
 
     /// Removes a value; returns whether there was one.
@@ -250,13 +261,13 @@ impl<M> Session<M> {
 
     /// Applies a change that runs a closure: outside the lock, and again if the view has changed meanwhile.
     fn apply(&self, change: Change) -> Result<(), Error> {
-        let limit = self.request.config().size_limit;
+        let limits = self.request.config().limits;
         for _ in 0..MAX_CLOSURE_RUNS {
             let (mut view, revision) = {
                 let state = self.request.state_for_write()?;
                 (state.view.clone(), state.revision)
             };
-            change.apply(&mut view, limit)?;
+            change.apply(&mut view, limits)?;
             let mut state = self.request.state_for_write()?;
             if state.revision == revision {
                 state.view = view;

@@ -268,7 +268,12 @@ async fn signing_out_with_both_cookies_ends_both() {
 
         old.set_broken(Broken::Delete);
         let token = client.token().unwrap();
-        assert_eq!(client.post("/sign-out").await.status, StatusCode::SERVICE_UNAVAILABLE, "{is_moved} {:?}", client.jar.header());
+        assert_eq!(
+            client.post("/sign-out").await.status,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "{is_moved} {:?}",
+            client.jar.header()
+        );
         old.set_broken(Broken::Not);
         let reply = client.post("/sign-out").await;
         assert_eq!(reply.status, StatusCode::OK);
