@@ -4,13 +4,15 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::{Response, StatusCode};
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, Response, StatusCode};
 
 type Source = Box<dyn StdError + Send + Sync>;
 
 /// An error of a session operation.
 ///
-/// With the feature `axum` it is a response with the status of its [kind](ErrorKind), and the name of that status as its body.
+/// With the feature `axum` it is a response with the status of its [kind](ErrorKind), and the name of that status as its body. A
+/// 503, and a 409 because a token was replaced, have `Retry-After: 1`.
 /// With the feature `tracing` such a response is logged once if its status is 500 (at `error`), 503 or 413 (at `warn`; a request
 /// body that is too long at `debug`). The error names keys and Rust types, but contains no value of a session.
 #[derive(Debug)]
@@ -28,9 +30,9 @@ pub struct Error {
 pub enum ErrorKind {
     /// The store failed or did not answer, or its record has a newer format. 503.
     Unavailable,
-    /// Another request signed the session in, or replaced its token, during this request. 409.
+    /// Another request signed the session in, or replaced its token, during this request or up to 30 seconds before. 409.
     Superseded,
-    /// The session was ended during this request. 409.
+    /// The session was ended, during this request or up to a minute before. 409.
     Ended,
     /// Another request changed a value that this one had read and then wrote (strict writes). 409.
     Conflict,
@@ -177,6 +179,13 @@ impl ErrorKind {
             | Self::MissingLayer => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
+
+    /// Checks whether the same request may succeed if the client sends it again.
+    ///
+    /// After [`Superseded`](Self::Superseded) the client holds a newer token by then.
+    const fn may_succeed_later(self) -> bool {
+        matches!(self, Self::Unavailable | Self::Superseded)
+    }
 }
 
 impl fmt::Display for ErrorKind {
@@ -184,7 +193,7 @@ impl fmt::Display for ErrorKind {
         f.write_str(match self {
             Self::Unavailable => "the session store is unavailable",
             Self::Superseded => "another request signed the session in or replaced its token",
-            Self::Ended => "the session was ended during the request",
+            Self::Ended => "the session was ended",
             Self::Conflict => "another request changed a value that was read before it was written",
             Self::TooLarge => "the session would exceed its limit",
             Self::Serialize => "the value cannot be serialized",
@@ -360,7 +369,12 @@ pub(crate) fn empty_response<B: Default>(status: StatusCode) -> Response<B> {
 
 /// Creates the response for an error, in place of a service's own, and logs a failure.
 pub(crate) fn error_response<B: Default>(error: &Error) -> Response<B> {
-    empty_response(error.respond())
+    let mut response = empty_response(error.respond());
+    if error.kind.may_succeed_later() {
+        // In seconds (RFC 9110 §10.2.3).
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
 }
 
 fn source_of(source: &Option<Source>) -> Option<&(dyn StdError + 'static)> {

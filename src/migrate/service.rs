@@ -76,7 +76,7 @@ where
             let mut response = inner.call(request).await?;
             if session.signs_out() && !moved {
                 if let Err(error) = settings.end(session, &old).await {
-                    return Ok(empty_response(error.status()));
+                    return Ok(error_response(&error));
                 }
                 moved = true;
             }

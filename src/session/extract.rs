@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
 
 use super::{Session, SessionHandle};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, error_response};
 
 /// Loads the session. A client without one gets a new one, which is stored when something is written to it.
 ///
@@ -234,8 +236,10 @@ impl<S: Sync, const SECONDS: u64, M: 'static> OptionalFromRequestParts<S> for Re
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let status = self.respond();
-        (status, status.canonical_reason().unwrap_or_default()).into_response()
+        let mut response: Response = error_response(&self);
+        *response.body_mut() = response.status().canonical_reason().unwrap_or_default().into();
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        response
     }
 }
 
