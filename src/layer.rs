@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::response::Parts;
 use tower_layer::Layer;
 
 #[cfg(feature = "testing")]
@@ -164,6 +164,9 @@ impl SessionLayerBuilder {
     }
 
     /// Sets `Path`. Default: `/`. With another path the cookie has no prefix `__Host-`.
+    ///
+    /// The browser sends the cookie only to this path and those below it. A handler elsewhere sees no session, and each of its
+    /// writes starts a new one; the log warns once.
     pub fn with_path(mut self, path: impl Into<String>) -> Self {
         self.cookie.path = path.into().into();
         self
@@ -214,7 +217,7 @@ impl SessionLayerBuilder {
 
     /// Sets `Max-Age`, so that the cookie survives a restart of the browser. Default: none.
     ///
-    /// The same as [`Lifetime::with_max_age`] of the layer's lifetime.
+    /// The same as [`Lifetime::with_max_age`] of the layer's lifetime: for more than 24 hours, set an absolute timeout, too.
     pub fn with_max_age(mut self, max_age: Duration) -> Self {
         self.config.lifetime = self.config.lifetime.with_max_age(max_age);
         self
@@ -351,11 +354,32 @@ impl SessionLayerBuilder {
         self
     }
 
-    /// Sets which response statuses commit the changes. Default: all but 5xx.
+    /// Sets which responses commit the changes, by their head. Default: all but failures.
     ///
-    /// A session that the handler ended ends with every status, and what `commit` and the `_now` calls wrote stays.
-    pub fn with_commit_on(mut self, predicate: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Self {
+    /// Failures are the statuses 5xx and 408, which timeout layers send for a handler that they stopped halfway, and gRPC
+    /// responses (content type `application/grpc` and its variants) with another `grpc-status` than 0 in the head. A gRPC status
+    /// in the trailers follows the head, and so the commit: such a response commits.
+    ///
+    /// A session that the handler ended ends with every response, and what `commit` and the `_now` calls wrote stays.
+    ///
+    /// ```
+    /// use sessile::{MemoryStore, SessionLayer};
+    ///
+    /// let layer = SessionLayer::builder(MemoryStore::new()).with_commit_on(|head| head.status.is_success()).build()?;
+    /// # Ok::<(), sessile::config::ConfigError>(())
+    /// ```
+    pub fn with_commit_on(mut self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         self.config.commit_on = Arc::new(predicate);
+        self
+    }
+
+    /// Marks every response as dependent on the session, also without a load before its head is sent. Default: `false`.
+    ///
+    /// For bodies that load the session while they are streamed, as those of Leptos and Dioxus do: the head is sent by then, and a
+    /// cache could show the page of one client to another. Each response gets the `Vary` and the `Cache-Control: private` of one
+    /// that has loaded the session, so serve files for all clients outside the layer.
+    pub fn with_vary_always(mut self, vary_always: bool) -> Self {
+        self.config.vary_always = vary_always;
         self
     }
 

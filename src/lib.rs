@@ -85,11 +85,14 @@
 #![cfg_attr(docsrs, doc(auto_cfg(hide(feature = "_keys", feature = "_network", feature = "_sql"))))]
 
 mod backoff;
+mod caching;
 mod clock;
 mod commit;
 pub mod config;
+mod cookie_path;
 mod error;
 pub mod event;
+mod failure;
 mod future;
 #[cfg(any(doc, doctest))]
 pub mod guide;

@@ -57,8 +57,10 @@ impl ChangeSet {
         Self { end: Some(reason), ..Self::default() }
     }
 
-    /// Checks whether another session starts if this one has ended.
-    pub(crate) fn may_start_another(&self) -> bool {
+    /// Checks for a sign-in, other than a repeated authentication of the owner.
+    ///
+    /// It ends the session's own lifetime, and another session starts if this one has ended.
+    pub(crate) fn begins_anew(&self) -> bool {
         self.sign_in.as_ref().is_some_and(|sign_in| !sign_in.again)
     }
 

@@ -22,6 +22,8 @@ pub(crate) struct RequestState {
     pub(crate) authenticated_at: Option<Timestamp>,
     /// Changes that were not committed yet.
     pub(crate) changes: ChangeSet,
+    /// The lifetime that the request has set for its session. A later sign-in keeps it, also if it is committed by then.
+    pub(super) own_lifetime: Option<Box<Lifetime>>,
     /// A commit that was interrupted; whether it took effect is unknown.
     pub(crate) interrupted: Option<Box<PendingCommit>>,
     /// The error of every later write.
@@ -76,6 +78,7 @@ impl RequestState {
             owner,
             authenticated_at,
             changes: ChangeSet::default(),
+            own_lifetime: None,
             interrupted: None,
             failed: None,
             new_id: None,
@@ -159,6 +162,7 @@ impl RequestState {
     }
 
     pub(crate) fn sign_in(&mut self, owner: &str, now: Timestamp) {
+        let own_lifetime = self.own_lifetime.take();
         let is_another = self.owner.as_deref().is_some_and(|present| present != owner);
         match &self.source {
             SessionSource::Retired(loaded) if loaded.may_join(owner, now) => {
@@ -175,6 +179,16 @@ impl RequestState {
         self.authenticated_at = Some(now);
         self.changes.rotate = false;
         self.changes.sign_in = Some(SignIn { owner, at: now, after: self.changes.values.len(), again: false });
+        self.revision += 1;
+        if let Some(lifetime) = own_lifetime {
+            self.set_lifetime(*lifetime);
+        }
+    }
+
+    /// Sets the lifetime of the session.
+    pub(crate) fn set_lifetime(&mut self, lifetime: Lifetime) {
+        self.changes.lifetime = Some(Box::new(lifetime));
+        self.own_lifetime.clone_from(&self.changes.lifetime);
         self.revision += 1;
     }
 
@@ -291,9 +305,10 @@ impl RequestState {
         ResponseUpdate { cookie: self.cookie.clone(), ended_client_session: self.ended_client_session }
     }
 
-    /// Returns the lifetime of the session: set by this request, stored, or the default.
+    /// Returns the lifetime of the session: set by this request, stored before a sign-in, or the default.
     pub(super) fn lifetime(&self, default: Lifetime) -> Lifetime {
-        let stored = self.source.loaded().and_then(|loaded| loaded.header.lifetime);
+        let stored = self.source.loaded().filter(|_| !self.changes.begins_anew());
+        let stored = stored.and_then(|loaded| loaded.header.lifetime);
         self.changes.lifetime.as_deref().copied().or(stored).unwrap_or(default)
     }
 }

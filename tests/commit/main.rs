@@ -10,6 +10,7 @@ mod cancellation;
 mod concurrency;
 mod conflicts;
 mod crash_recovery;
+mod failed_responses;
 mod faults;
 mod memory_store;
 mod queue;

@@ -290,6 +290,30 @@ fn invalid_lifetimes_are_refused() {
     assert!(with(Lifetime::new().without_idle_timeout()).build().is_ok());
 }
 
+/// An idle timeout and a `Max-Age` may equal the absolute timeout, but not exceed it; the error says what to set.
+#[test]
+fn absolute_timeout_is_the_longest_time_of_a_lifetime() {
+    let week = 7 * DAY;
+    let more = week + Duration::from_millis(1);
+    let with = |lifetime| builder().with_lifetime(lifetime);
+    assert_refused(with(Lifetime::new().with_idle_timeout(week)), "with_absolute_timeout");
+    assert_refused(with(Lifetime::new().with_max_age(week)), "with_absolute_timeout");
+    assert_refused(builder().with_max_age(week), "with_absolute_timeout");
+    assert_refused(with(Lifetime::new().with_absolute_timeout(10 * MINUTE)), "with_idle_timeout");
+    let lifetime = Lifetime::new().with_absolute_timeout(week);
+    assert_refused(with(lifetime.with_idle_timeout(more)), "idle timeout");
+    assert_refused(with(lifetime.with_max_age(more)), "Max-Age");
+    assert_refused(with(lifetime).with_max_age(more), "Max-Age");
+    assert!(with(lifetime.with_idle_timeout(week).with_max_age(week)).build().is_ok());
+    for lifetime in [Lifetime::aal1(), Lifetime::aal2(), Lifetime::aal3()] {
+        assert!(with(lifetime).build().is_ok());
+    }
+    let sessions = || SessionLayer::new(MemoryStore::new()).sessions();
+    assert!(sessions().with_lifetime(lifetime.with_idle_timeout(more)).is_err());
+    assert!(sessions().with_lifetime(lifetime.with_max_age(more)).is_err());
+    assert!(sessions().with_lifetime(lifetime.with_idle_timeout(week)).is_ok());
+}
+
 // checklist: 16
 /// The default cookie has no `Max-Age` or `Expires`; a configured `Max-Age` is sent.
 #[tokio::test]

@@ -329,7 +329,9 @@ async fn malformed_token_costs_no_store_call_and_is_not_reflected() {
         format!("{good}=").into_bytes(),
         format!("{}=", &good[..42]).into_bytes(),
         not_canonical.into_bytes(),
-        format!("\"{good}\"").into_bytes(),
+        format!("\"\"{good}\"\"").into_bytes(),
+        format!("\"{good}").into_bytes(),
+        format!("\" {good} \"").into_bytes(),
         format!("\"{}\"", &good[..41]).into_bytes(),
         format!("{}\"", &good[..42]).into_bytes(),
         format!("{} ", &good[..42]).into_bytes(),
@@ -363,6 +365,17 @@ async fn malformed_token_costs_no_store_call_and_is_not_reflected() {
         // A valid cookie beside it still works.
         let beside = [cookie.as_slice(), b"; ", pair(&good).as_bytes()].concat();
         Site::assert_loaded(&site.request(&[&beside]).await, "ada", Counts::gets(1));
+    }
+}
+
+/// A token in one pair of quotes opens its session, as RFC 6265 allows; the same token twice is one candidate.
+#[tokio::test]
+async fn quoted_cookie_value_opens_its_session() {
+    let site = Site::new();
+    let ada = site.token_of("ada").await;
+    let quoted = pair(&format!("\"{ada}\""));
+    for cookie in [quoted.clone(), format!("a=b; {quoted} ; c=d"), format!("{quoted}; {}", pair(&ada))] {
+        Site::assert_loaded(&site.request(&[cookie.as_bytes()]).await, "ada", Counts::gets(1));
     }
 }
 

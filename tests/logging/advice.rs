@@ -155,3 +155,34 @@ async fn requests_to_localhost_do_not_hide_the_warning() {
     begin(&app, "/", &[("host", "192.168.1.7:3000")]).await;
     log.assert_says("WARN", &["with_secure(false)"]);
 }
+
+/// A write outside the cookie's path is warned once, after a request within the path.
+#[tokio::test]
+async fn write_outside_the_cookie_path_is_warned_once() {
+    let app = |path: &str| {
+        let layer = SessionLayer::builder(MemoryStore::new()).with_path(path).build().unwrap();
+        let write = || post(async |session: Session| session.insert("n", &1)).get(async |_: Session| ());
+        Router::new().fallback_service(write().with_state(())).layer(layer)
+    };
+    let (log, _guard) = Log::begin();
+    for (path, inside, outside) in [
+        ("/shop", ["/shop", "/shop/cart", "/shop/"], ["/", "/shopping", "/sho"]),
+        ("/shop/", ["/shop/", "/shop/cart", "/shop/?a=b"], ["/shop", "/", "/SHOP/"]),
+    ] {
+        for (first, other) in inside.into_iter().zip(outside) {
+            let app = app(path);
+            begin(&app, first, &[]).await;
+            begin(&app, first, &[]).await;
+            send(&app, request(Method::GET, other)).await;
+            assert_eq!(log.take(), [""; 0], "no cookie is set outside {path}");
+            begin(&app, other, &[]).await;
+            assert_says(&log, "WARN", &["__Secure-id", path, "with_path"]);
+            begin(&app, other, &[]).await;
+            assert_eq!(log.take(), [""; 0]);
+        }
+    }
+    // A proxy or a nested router may remove the start of the path, as long as no request shows it.
+    begin(&app("/shop"), "/", &[]).await;
+    begin(&app("/"), "/anything", &[]).await;
+    assert_eq!(log.take(), [""; 0]);
+}
