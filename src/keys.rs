@@ -87,3 +87,53 @@ impl fmt::Debug for KeyRing {
         write!(f, "KeyRing({} keys)", self.keys.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+    use super::*;
+
+    /// Every use, context and key of the ring gets other bytes, at each length.
+    #[test]
+    fn each_use_and_context_has_its_own_key() {
+        let ring = KeyRing::new([1; 32]).unwrap().add_old_key([2; 32]).unwrap();
+        let uses: [(&str, &[u8]); 8] = [
+            ("signed cookie", b"__Host-id"),
+            ("signed cookie", b"__Host-admin"),
+            ("private cookie", b"__Host-id"),
+            ("private cookie", b"__Host-admin"),
+            ("sealed record", b""),
+            ("sealed record", b"__Host-id"),
+            ("sealed record, name of the key", b""),
+            // The end of a use is not the start of its context.
+            ("sealed", b" record"),
+        ];
+        let long = uses.map(|(usage, context)| ring.derive::<64>(usage, context).unwrap());
+        let long: Vec<_> = long.iter().flatten().collect();
+        let short = uses.map(|(usage, context)| ring.derive::<4>(usage, context).unwrap());
+        let short: Vec<_> = short.iter().flatten().collect();
+        assert_eq!((long.len(), short.len()), (16, 16));
+        for place in 0..16 {
+            // A shorter key is the start of a longer one of the same use, so it must differ from all others.
+            assert_eq!(long[place][..4], short[place][..]);
+            for other in 0..place {
+                assert_ne!(long[place][..4], short[other][..], "{place} and {other}");
+            }
+        }
+    }
+
+    /// The derived keys are those that earlier releases wrote with.
+    #[test]
+    fn a_derived_key_has_known_bytes() {
+        let ring = KeyRing::new([1; 32]).unwrap();
+        let keys = [
+            ring.derive::<8>("signed cookie", b"__Host-id"),
+            ring.derive::<8>("private cookie", b"__Host-id"),
+            ring.derive::<8>("sealed record", b""),
+            ring.derive::<8>("sealed record, name of the key", b""),
+        ];
+        let keys = keys.map(|keys| u64::from_be_bytes(keys.unwrap()[0]));
+        assert_eq!(keys, [0x0ef1_e933_b752_25ad, 0x46c3_6ea0_f6b4_c423, 0x51c7_ac0e_8f95_b969, 0x0ff4_9088_1ed9_c60e,]);
+    }
+}
