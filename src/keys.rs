@@ -92,9 +92,11 @@ impl fmt::Debug for KeyRing {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+    use std::collections::BTreeSet;
+
     use super::*;
 
-    /// Every use, context and key of the ring gets other bytes, at each length.
+    /// Every use, context and key of the ring gets other bytes.
     #[test]
     fn each_use_and_context_has_its_own_key() {
         let ring = KeyRing::new([1; 32]).unwrap().add_old_key([2; 32]).unwrap();
@@ -109,21 +111,12 @@ mod tests {
             // The end of a use is not the start of its context.
             ("sealed", b" record"),
         ];
-        let long = uses.map(|(usage, context)| ring.derive::<64>(usage, context).unwrap());
-        let long: Vec<_> = long.iter().flatten().collect();
-        let short = uses.map(|(usage, context)| ring.derive::<4>(usage, context).unwrap());
-        let short: Vec<_> = short.iter().flatten().collect();
-        assert_eq!((long.len(), short.len()), (16, 16));
-        for place in 0..16 {
-            // A shorter key is the start of a longer one of the same use, so it must differ from all others.
-            assert_eq!(long[place][..4], short[place][..]);
-            for other in 0..place {
-                assert_ne!(long[place][..4], short[other][..], "{place} and {other}");
-            }
-        }
+        // A short key is the start of a long one of the same use, so even the starts differ.
+        let keys = uses.iter().flat_map(|(usage, context)| ring.derive::<4>(usage, context).unwrap());
+        assert_eq!(keys.collect::<BTreeSet<_>>().len(), 16);
     }
 
-    /// The derived keys are those that earlier releases wrote with.
+    /// The derived keys stay those under which records and cookies were written.
     #[test]
     fn a_derived_key_has_known_bytes() {
         let ring = KeyRing::new([1; 32]).unwrap();

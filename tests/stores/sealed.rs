@@ -106,6 +106,8 @@ async fn a_stored_record_reveals_no_value_and_reads_back() {
         assert!(contains(store.get(&id).await.unwrap().unwrap().state(), part));
     }
     assert_eq!(inner.owner(), Some("ada"), "the owner's index needs the owner");
+    // HKDF-SHA-256 of the key for a use of its own: the id is no part of the cipher's key.
+    assert_eq!(inner.state()[1..5], [0x0f, 0xf4, 0x90, 0x88], "the key's id");
     let stored = Sessions::new(store).find_by_id(&id).await.unwrap().unwrap();
     assert_eq!(stored.get::<String>("note").unwrap().as_deref(), Some("a secret plan"));
 }
