@@ -20,9 +20,11 @@ use sessile::migrate::tower_sessions::decode;
 use sessile::migrate::{LegacySession, LegacySessions, MigrationLayer};
 use sessile::store::{Expected, Outcome, Record};
 use sessile::store::{Store, StoreError, Touch};
+use sessile::testing::ManualClock;
 use sessile::{Error, MemoryStore, Session, SessionId, SessionLayer};
 use sessile::{SessionLayerBuilder, SignedIn, Token};
 use support::client::{COOKIE_NAME, Client, EventLog, request, request_with_cookies, send, session_of};
+use support::race::{DAY, MINUTE};
 use support::store::{CountingStore, Counts, Fault, FaultyStore, Op, pend};
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
@@ -320,6 +322,27 @@ async fn a_moved_session_that_was_ended_stays_ended() {
     let reply = again.get("/account").await;
     assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
     reply.assert_no_cookie();
+}
+
+/// The note of a move lives as long as the old record, at least a day, by the layer's clock.
+#[tokio::test]
+async fn the_note_of_a_move_outlives_the_old_record() {
+    for (days_left, note_days) in [(30, 30), (0, 1)] {
+        let (old, clock) = (OldTable::default(), ManualClock::new());
+        // The layer's clock is ahead of the system's.
+        clock.advance(100 * DAY);
+        let restored = record(&old_data(), clock.now() + time::Duration::days(days_left) + time::Duration::MINUTE);
+        old.put(OLD, restored.clone());
+        let store = MemoryStore::new().with_clock(&clock);
+        let app = app(&old, over(&store).with_clock(&clock));
+        let mut client = client_with_the_old_cookie(&app);
+        assert_eq!(client.get("/account").await.text(), "user:42");
+        client.post("/sign-out").await;
+        old.put(OLD, restored);
+        clock.advance(note_days * DAY - MINUTE);
+        let reply = client_with_the_old_cookie(&app).get("/account").await;
+        assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "the ended session is back, with {days_left} days left");
+    }
 }
 
 /// After a failure of either store, the next request has the session.
