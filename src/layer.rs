@@ -275,8 +275,8 @@ impl SessionLayerBuilder {
     /// Sets the realm: the sessions of this layer open under no other realm, also in the same store. Default: the cookie's name
     /// without its prefix, or `id` without a cookie.
     ///
-    /// It has 1 to 255 visible ASCII characters. Two services that share a store and a cookie name need a realm each. A layer whose
-    /// cookie is renamed keeps its sessions if the realm is set to the old name.
+    /// It has 1 to 255 visible ASCII characters; a layer with a longer cookie name needs one. Two services that share a store and a
+    /// cookie name need a realm each. A layer whose cookie is renamed keeps its sessions if the realm is set to the old name.
     pub fn with_realm(mut self, realm: &str) -> Self {
         self.realm = Some(realm.into());
         self
@@ -412,8 +412,8 @@ impl SessionLayerBuilder {
     pub fn build(mut self) -> Result<SessionLayer, ConfigError> {
         let realm = self.realm.or_else(|| (!self.config.transport.without_cookie).then(|| (&*self.cookie.name).into()));
         self.config.set_realm(realm.unwrap_or_else(|| Config::REALM.into()));
-        self.config.check()?;
         self.config.transport.cookie = self.cookie.build()?;
+        self.config.check()?;
         Ok(SessionLayer { config: Arc::new(self.config), marker: PhantomData })
     }
 }

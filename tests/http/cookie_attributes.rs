@@ -241,10 +241,10 @@ fn invalid_paths_are_refused() {
 async fn cookie_may_have_4096_bytes_but_not_4097() {
     for (name, prefix, secure) in [(4096 - 43 - 7, "__Host-", true), (4096 - 43, "", false)] {
         let longest = "n".repeat(name);
-        let cookie = cookie_of(builder().with_name(&longest).with_secure(secure)).await;
+        let cookie = cookie_of(builder().with_realm("id").with_name(&longest).with_secure(secure)).await;
         assert_eq!(cookie.name, format!("{prefix}{longest}"));
         assert_eq!(cookie.name.len() + cookie.value.len(), 4096);
-        assert_refused(builder().with_name(format!("{longest}n")).with_secure(secure), "4,096");
+        assert_refused(builder().with_realm("id").with_name(format!("{longest}n")).with_secure(secure), "4,096");
     }
 }
 

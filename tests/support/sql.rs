@@ -174,7 +174,7 @@ macro_rules! sql_server_tests {
             for (create, problem) in [
                 ("CREATE TABLE other_table (id text, data text)", "has a column id of type text"),
                 (
-                    "CREATE TABLE other_table AS SELECT id, version, owner, expires_at, state FROM sessile_sessions",
+                    "CREATE TABLE other_table AS SELECT id, version, realm, owner, expires_at, state FROM sessile_sessions",
                     "has no column last_seen",
                 ),
             ] {
