@@ -48,7 +48,29 @@ async fn replay_ends_the_session_with_policy_end() {
         assert!(!world.is_live(&old).await);
         assert!(!world.is_live(&new).await);
         assert_eq!(world.events.ends(), [(session_of(&old), EndReason::Replayed)]);
-        assert_eq!(world.memory.len(), 0);
+        assert_eq!(world.stored(&new).await, None);
+    }
+}
+
+/// An owner and a thief hold pending tokens: with `ReplayPolicy::End`, the second to move ends the session for both.
+#[tokio::test]
+async fn second_of_two_pending_tokens_ends_the_session() {
+    for (first, second) in [(0, 1), (1, 0)] {
+        let world = world(ReplayPolicy::End);
+        let shared = world.begin_signed_in("ada").await;
+        world.advance(MINUTE);
+        let mut pending = Vec::new();
+        for _ in 0..2 {
+            pending.push(world.insert(&shared, "n", 1).await.token());
+            world.advance(31 * SECOND);
+        }
+        world.insert(&pending[first], "n", 2).await.assert_ok();
+        world.advance(29 * SECOND);
+        assert!(world.is_live(&pending[second]).await, "a retired token works within its grace period");
+        world.advance(2 * SECOND);
+        assert!(!world.is_live(&pending[second]).await);
+        assert!(!world.is_live(&pending[first]).await);
+        assert_eq!(world.events.ends(), [(session_of(&shared), EndReason::Replayed)]);
     }
 }
 
@@ -112,14 +134,14 @@ async fn replay_does_not_end_a_session_after_a_sign_in() {
     assert_eq!(world.events.ends(), []);
 }
 
-/// With deletes failing, a replay reports `UpkeepFailed` and the session stays; the next replay ends it.
+/// With sets failing, a replay reports `UpkeepFailed` and the session stays; the next replay ends it.
 #[tokio::test]
 async fn replay_opens_nothing_if_ending_the_session_fails() {
     let world = world(ReplayPolicy::End);
     let old = world.begin_signed_in("ada").await;
     let new = refreshed(&world, &old).await;
     world.advance(31 * SECOND);
-    world.faults.fail_always(Op::Delete, Fault::Before);
+    world.faults.fail_always(Op::Set, Fault::Before);
     assert!(!world.is_live(&old).await);
     assert!(world.saw(EventKind::UpkeepFailed));
     assert!(world.is_live(&new).await);
