@@ -164,7 +164,7 @@ async fn write_outside_the_cookie_path_is_warned_once() {
         let write = || post(async |session: Session| session.insert("n", &1)).get(async |_: Session| ());
         Router::new().fallback_service(write().with_state(())).layer(layer)
     };
-    let (log, _guard) = Log::begin();
+    let (log, _guard) = Capture::log(Level::INFO);
     for (path, inside, outside) in [
         ("/shop", ["/shop", "/shop/cart", "/shop/"], ["/", "/shopping", "/sho"]),
         ("/shop/", ["/shop/", "/shop/cart", "/shop/?a=b"], ["/shop", "/", "/SHOP/"]),
@@ -176,7 +176,7 @@ async fn write_outside_the_cookie_path_is_warned_once() {
             send(&app, request(Method::GET, other)).await;
             assert_eq!(log.take(), [""; 0], "no cookie is set outside {path}");
             begin(&app, other, &[]).await;
-            assert_says(&log, "WARN", &["__Secure-id", path, "with_path"]);
+            log.assert_says("WARN", &["__Secure-id", path, "with_path"]);
             begin(&app, other, &[]).await;
             assert_eq!(log.take(), [""; 0]);
         }
