@@ -11,6 +11,7 @@ mod concurrency;
 mod conflicts;
 mod crash_recovery;
 mod faults;
+mod kept_commits;
 mod memory_store;
 mod queue;
 mod random_cancellation;

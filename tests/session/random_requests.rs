@@ -21,6 +21,8 @@ use support::store::random;
 const RUNS: u64 = 400;
 const STEPS: usize = 60;
 const GRACE: u64 = 30;
+/// Seconds for which the mark of an ended session stays.
+const MARK: u64 = 60;
 
 const VICTIM: &str = "ada";
 const ATTACKER: &str = "mallory";
@@ -47,18 +49,29 @@ struct ModelSession {
     owner: Option<&'static str>,
     list: Vec<u32>,
     current: String,
-    /// Tokens that an explicit rotation retired, with the time of the rotation.
-    retired: Vec<(String, u64)>,
+    retired: Vec<RetiredToken>,
     epoch: u32,
     rotations: u32,
-    ended: bool,
+    /// The time of its end.
+    ended: Option<u64>,
+}
+
+/// A token that a rotation or a sign-in retired.
+#[derive(Clone, Debug)]
+struct RetiredToken {
+    token: String,
+    at: u64,
+    by_sign_in: bool,
 }
 
 /// Result of loading a session under a token.
 #[derive(Clone, Debug)]
 enum Loaded {
     NoSession,
-    Retired,
+    /// A token that was just retired, and whether a sign-in of this owner would join its session.
+    Retired(Option<&'static str>),
+    /// A session that ended within the last minute.
+    Ended,
     /// A live session: its number and its state at the load.
     Live(usize, ModelSession),
 }
@@ -67,6 +80,7 @@ enum Loaded {
 struct PendingRequest {
     actor: Actor,
     action: Action,
+    sent_token: bool,
     loaded: Loaded,
     observed: Arc<Mutex<Option<Observed>>>,
     request: Held,
@@ -113,12 +127,16 @@ impl Model {
 
     fn load(&self, token: Option<&String>) -> Loaded {
         let Some(token) = token else { return Loaded::NoSession };
-        for (number, session) in self.sessions.iter().filter(|(_, session)| !session.ended) {
+        let is_kept = |session: &ModelSession| session.ended.is_none_or(|at| self.now - at < MARK);
+        for (number, session) in self.sessions.iter().filter(|(_, session)| is_kept(session)) {
             if session.current == *token {
-                return Loaded::Live(*number, session.clone());
+                return if session.ended.is_some() { Loaded::Ended } else { Loaded::Live(*number, session.clone()) };
             }
-            if session.retired.iter().any(|(retired, at)| retired == token && self.now - at < GRACE) {
-                return Loaded::Retired;
+            let retired =
+                session.retired.iter().find(|retired| retired.token == *token && self.now - retired.at < GRACE);
+            if let Some(retired) = retired {
+                let is_joined = retired.by_sign_in && session.ended.is_none();
+                return Loaded::Retired(session.owner.filter(|_| is_joined));
             }
         }
         Loaded::NoSession
@@ -182,6 +200,12 @@ impl Model {
             Actor::Attacker => self.choose_attacker_token(),
         };
         let loaded = self.load(token.as_ref());
+        let owner = if actor == Actor::Browser { VICTIM } else { ATTACKER };
+        // Repeated sign-ins of one owner are tested in `repeated_sign_in.rs`.
+        if action == Action::SignIn && matches!(loaded, Loaded::Retired(joined) if joined == Some(owner)) {
+            action = Action::Read;
+        }
+        let sent_token = token.is_some();
         writeln!(self.trace, "{number}: {actor:?} starts {action:?} under {token:?}, which loads {loaded:?}").unwrap();
         if let (Actor::Attacker, Loaded::Live(_, session)) = (actor, &loaded) {
             assert_ne!(
@@ -192,7 +216,6 @@ impl Model {
             );
         }
 
-        let owner = if actor == Actor::Browser { VICTIM } else { ATTACKER };
         let observed = Arc::new(Mutex::new(None));
         let slot = Arc::clone(&observed);
         let request = self
@@ -213,7 +236,7 @@ impl Model {
                 }
             })
             .await;
-        PendingRequest { actor, action, loaded, observed, request }
+        PendingRequest { actor, action, sent_token, loaded, observed, request }
     }
 
     /// Chooses no token, a rotated token of the browser, a forged one, or one that the attacker received.
@@ -224,7 +247,7 @@ impl Model {
                 let retired: Vec<String> = self
                     .sessions
                     .values()
-                    .flat_map(|session| session.retired.iter().map(|(token, _)| token.clone()))
+                    .flat_map(|session| session.retired.iter().map(|retired| retired.token.clone()))
                     .collect();
                 if retired.is_empty() { None } else { Some(retired[self.choose(retired.len())].clone()) }
             }
@@ -243,20 +266,22 @@ impl Model {
     }
 
     async fn finish(&mut self, pending: PendingRequest) {
-        let PendingRequest { actor, action, loaded, observed, request } = pending;
+        let PendingRequest { actor, action, sent_token, loaded, observed, request } = pending;
         writeln!(self.trace, "{actor:?} finishes {action:?}").unwrap();
         let answer = request.finish().await;
         self.check_observed(actor, &loaded, observed.lock().unwrap().take());
         let owner = if actor == Actor::Browser { VICTIM } else { ATTACKER };
         match (action, loaded) {
+            (Action::SignOut, Loaded::NoSession) if sent_token => self.expect_removal(actor, &answer),
             (Action::Read, _)
             | (Action::Rotate | Action::SignOut, Loaded::NoSession)
-            | (Action::SignOut, Loaded::Retired) => {
+            | (Action::SignOut, Loaded::Ended) => {
                 self.expect_no_cookie(&answer, StatusCode::OK);
             }
-            (Action::Push(_) | Action::Rotate, Loaded::Retired) => self.expect_no_cookie(&answer, StatusCode::CONFLICT),
+            (Action::Push(_) | Action::Rotate, Loaded::Retired(_) | Loaded::Ended)
+            | (Action::SignOut, Loaded::Retired(_)) => self.expect_no_cookie(&answer, StatusCode::CONFLICT),
             (Action::Push(number), Loaded::NoSession) => self.expect_new(actor, &answer, None, vec![number]),
-            (Action::SignIn, Loaded::NoSession | Loaded::Retired) => {
+            (Action::SignIn, Loaded::NoSession | Loaded::Retired(_) | Loaded::Ended) => {
                 self.expect_new(actor, &answer, Some(owner), Vec::new())
             }
             (action, Loaded::Live(session, before)) => self.expect_change(actor, &answer, action, session, &before),
@@ -269,7 +294,9 @@ impl Model {
             Loaded::Live(_, session) => {
                 Observed { new: false, owner: session.owner.map(str::to_owned), list: session.list.clone() }
             }
-            Loaded::NoSession | Loaded::Retired => Observed { new: true, owner: None, list: Vec::new() },
+            Loaded::NoSession | Loaded::Retired(_) | Loaded::Ended => {
+                Observed { new: true, owner: None, list: Vec::new() }
+            }
         };
         assert_eq!(observed, expected, "{}", self.trace);
         assert!(actor == Actor::Browser || observed.owner.as_deref() != Some(VICTIM), "{}", self.trace);
@@ -281,10 +308,10 @@ impl Model {
         let session = self.sessions.get_mut(&number).unwrap();
         if action == Action::SignIn && before.owner.is_some_and(|present| present != owner) {
             // The sign-in replaces another owner's session, which ends whatever its present state.
-            session.ended = true;
+            session.ended.get_or_insert(now);
             return self.expect_new(actor, answer, Some(owner), Vec::new());
         }
-        if session.ended {
+        if session.ended.is_some() {
             // A sign-in creates a new session in this case.
             if action == Action::SignIn {
                 return self.expect_new(actor, answer, Some(owner), Vec::new());
@@ -311,17 +338,22 @@ impl Model {
                     session.owner = Some(owner);
                 }
                 let token = answer.new_token().unwrap_or_else(|| panic!("{answer:?} has no new token\n{}", self.trace));
-                session.retired.push((std::mem::replace(&mut session.current, token.clone()), now));
+                let retired = std::mem::replace(&mut session.current, token.clone());
+                session.retired.push(RetiredToken { token: retired, at: now, by_sign_in: action == Action::SignIn });
                 self.record_token(actor, answer, token);
             }
             Action::SignOut => {
-                session.ended = true;
-                assert_eq!(answer.status, StatusCode::OK, "{}", self.trace);
-                assert!(answer.is_removal(), "{answer:?}\n{}", self.trace);
-                if actor == Actor::Browser {
-                    self.browser_token = None;
-                }
+                session.ended = Some(now);
+                self.expect_removal(actor, answer);
             }
+        }
+    }
+
+    fn expect_removal(&mut self, actor: Actor, answer: &Answer) {
+        assert_eq!(answer.status, StatusCode::OK, "{}", self.trace);
+        assert!(answer.is_removal(), "{answer:?}\n{}", self.trace);
+        if actor == Actor::Browser {
+            self.browser_token = None;
         }
     }
 
@@ -355,18 +387,18 @@ impl Model {
         }
         for session in self.sessions.values() {
             let opened = self.world.opens(&session.current).await;
-            assert_eq!(opened.is_some(), !session.ended, "{session:?}\n{}", self.trace);
+            assert_eq!(opened.is_some(), session.ended.is_none(), "{session:?}\n{}", self.trace);
             if let Some(opened) = opened {
                 assert_eq!(opened.owner.as_deref(), session.owner, "{}", self.trace);
                 let list: Vec<u32> = self.world.read(&session.current, "list").await.unwrap_or_default();
                 assert_eq!(list, session.list, "{}", self.trace);
             }
-            for (token, _) in &session.retired {
+            for RetiredToken { token, .. } in &session.retired {
                 assert!(!self.world.is_live(token).await, "the retired token {token} opens a session\n{}", self.trace);
             }
         }
-        let live = self.sessions.values().filter(|session| !session.ended).count();
-        assert_eq!(self.world.memory.len(), live, "{}", self.trace);
+        let live = self.sessions.values().filter(|session| session.ended.is_none()).count();
+        assert_eq!(self.world.live_sessions(), live, "{}", self.trace);
         for token in &self.attacker_tokens {
             let opened = self.world.opens(token).await;
             assert_ne!(opened.and_then(|opened| opened.owner).as_deref(), Some(VICTIM), "{}", self.trace);

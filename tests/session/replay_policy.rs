@@ -48,7 +48,7 @@ async fn replay_ends_the_session_with_policy_end() {
         assert!(!world.is_live(&old).await);
         assert!(!world.is_live(&new).await);
         assert_eq!(world.events.ends(), [(session_of(&old), EndReason::Replayed)]);
-        assert_eq!(world.memory.len(), 0);
+        assert_eq!(world.live_sessions(), 0);
     }
 }
 
@@ -112,14 +112,14 @@ async fn replay_does_not_end_a_session_after_a_sign_in() {
     assert_eq!(world.events.ends(), []);
 }
 
-/// With deletes failing, a replay reports `UpkeepFailed` and the session stays; the next replay ends it.
+/// With sets failing, a replay reports `UpkeepFailed` and the session stays; the next replay ends it.
 #[tokio::test]
 async fn replay_opens_nothing_if_ending_the_session_fails() {
     let world = world(ReplayPolicy::End);
     let old = world.begin_signed_in("ada").await;
     let new = refreshed(&world, &old).await;
     world.advance(31 * SECOND);
-    world.faults.fail_always(Op::Delete, Fault::Before);
+    world.faults.fail_always(Op::Set, Fault::Before);
     assert!(!world.is_live(&old).await);
     assert!(world.saw(EventKind::UpkeepFailed));
     assert!(world.is_live(&new).await);
