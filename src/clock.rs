@@ -90,6 +90,11 @@ impl Timestamp {
         Self::from_milliseconds(self.0.saturating_add(by))
     }
 
+    pub(crate) fn minus(self, by: Duration) -> Self {
+        let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        Self::from_milliseconds(self.0.saturating_sub(by))
+    }
+
     /// Returns the time passed since `earlier`, or zero if `earlier` lies in the future.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

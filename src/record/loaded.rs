@@ -114,12 +114,14 @@ impl LoadedRecord {
 
     /// Checks whether the session has neither ended nor expired, by its lifetime as configured now.
     pub(crate) fn is_live(&self, default: Lifetime, now: Timestamp) -> bool {
-        self.header.ended.is_none() && now < self.ends_at(default).min(self.record.expiry())
+        self.header.ended.is_none() && now < self.ends_at(default)
     }
 
     /// Returns when the session ends unless it is used. Its record may be kept for a margin beyond that.
     pub(crate) fn ends_at(&self, default: Lifetime) -> Timestamp {
-        let end = self.lifetime(default).ends_at(self.header.started_at, self.record.last_seen_timestamp());
+        let (lifetime, started_at) = (self.lifetime(default), self.header.started_at);
+        let end = lifetime.ends_at(started_at, self.record.last_seen_timestamp());
+        let end = end.min(lifetime.end_of_record(started_at, self.record.expiry()));
         match self.header.unconfirmed_until {
             Some(until) if self.is_unconfirmed(default) => end.min(until),
             _ => end,

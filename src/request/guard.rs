@@ -126,7 +126,8 @@ impl<'a> CommitGuard<'a> {
         if is_ended {
             self.session.config().events.raise_end(end.id, end.reason);
             let mut state = self.session.state();
-            if end.clears_cookie {
+            // The client keeps its cookie while it may open another session.
+            if end.clears_cookie && !state.ends.iter().any(|other| other.clears_cookie) {
                 state.ended_client_session = true;
                 if matches!(state.cookie, CookieUpdate::Keep) {
                     state.cookie = CookieUpdate::Clear;
@@ -149,6 +150,10 @@ impl<'a> CommitGuard<'a> {
             return Ok(());
         }
         let mut state = self.session.state();
+        if matches!(&task, Some(Task::End(end)) if end.clears_cookie) {
+            // The client's cookie still opens a session, which the client must be able to end.
+            state.ends.iter_mut().for_each(|other| other.clears_cookie = false);
+        }
         if state.generation != self.generation {
             // The request has ended that session since.
             return Err(error);

@@ -66,12 +66,12 @@ async fn hold(world: &World, token: Option<String>, stage: Stage, act: fn(&Sessi
 #[track_caller]
 fn assert_ended(world: &World, answer: &Answer, stage: Stage) {
     assert!(answer.assert_ok().is_removal(), "{stage:?}: {answer:?}");
-    assert!(world.memory.is_empty(), "{stage:?}: {} records are left", world.memory.len());
+    assert_eq!(world.live_sessions(), 0, "{stage:?}");
     assert_eq!(world.events.count(EventKind::Ended), 1, "{stage:?}");
 }
 
 // guarantee: 2
-/// The handler abandons a sign-in's commit at four stages and signs out; cookie and record are removed, with one event.
+/// The handler abandons a sign-in's commit at four stages and signs out; the session ends and the cookie is removed, with one event.
 #[tokio::test]
 async fn sign_out_after_an_abandoned_sign_in_ends_the_session() {
     for stage in Stage::ALL {
@@ -82,7 +82,7 @@ async fn sign_out_after_an_abandoned_sign_in_ends_the_session() {
     }
 }
 
-/// A sign-in is applied but reported as failed; the sign-out removes the record, and the 503 removes the cookie.
+/// A sign-in is applied but reported as failed; the sign-out ends the session, and the 503 removes the cookie.
 #[tokio::test]
 async fn sign_out_after_a_failed_but_applied_sign_in_ends_it() {
     let world = World::new();
@@ -100,10 +100,10 @@ async fn sign_out_after_a_failed_but_applied_sign_in_ends_it() {
         .await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.is_removal());
-    assert!(world.memory.is_empty());
+    assert_eq!(world.live_sessions(), 0);
 }
 
-/// The handler abandons a rotation's commit at four stages and signs out; no record is left.
+/// The handler abandons a rotation's commit at four stages and signs out; no session is left.
 #[tokio::test]
 async fn sign_out_after_an_abandoned_rotation_ends_the_session() {
     for stage in Stage::ALL {
@@ -116,7 +116,7 @@ async fn sign_out_after_an_abandoned_rotation_ends_the_session() {
     }
 }
 
-/// The handler abandons a creating commit before or after it is applied and signs out; no cookie and no record.
+/// The handler abandons a creating commit before or after it is applied and signs out; no cookie and no session.
 #[tokio::test]
 async fn sign_out_after_an_abandoned_creation_leaves_no_session() {
     let acts: [fn(&Session) -> _; 2] = [|session| session.insert("key", &1), |session| session.sign_in("ada")];
@@ -125,7 +125,7 @@ async fn sign_out_after_an_abandoned_creation_leaves_no_session() {
             let world = World::new();
             let request = hold(&world, NO_TOKEN, stage, act).await;
             request.finish().await.assert_silent(StatusCode::OK);
-            assert!(world.memory.is_empty(), "{stage:?}");
+            assert_eq!(world.live_sessions(), 0, "{stage:?}");
         }
     }
 }
@@ -147,11 +147,11 @@ async fn another_owners_sign_in_replaces_an_abandoned_sign_in() {
         let opened = world.opens(&answer.assert_ok().token()).await.unwrap();
         assert_eq!((opened.owner.as_deref(), opened.keys), (Some("bob"), Vec::new()), "{stage:?}");
         assert_ne!(opened.id, session_of(&token));
-        assert_eq!(world.memory.len(), 1, "{stage:?}");
+        assert_eq!(world.live_sessions(), 1, "{stage:?}");
     }
 }
 
-/// The handler signs out while its applied commit is pending, then drops or awaits it; cookie and record are removed.
+/// The handler signs out while its applied commit is pending, then drops or awaits it; the session ends and the cookie is removed.
 #[tokio::test]
 async fn sign_out_during_a_pending_commit_ends_the_session() {
     let acts: [fn(&Session) -> _; 3] =
@@ -217,7 +217,7 @@ async fn sign_out_after_abandoned_sign_in_ends_only_that_session() {
         assert_eq!(session_of(&new) == session_of(&token), is_the_same);
         assert!(request.finish().await.assert_ok().is_removal());
         assert_eq!(world.is_live(&new).await, !is_the_same);
-        assert_eq!(world.memory.len(), usize::from(!is_the_same));
+        assert_eq!(world.live_sessions(), usize::from(!is_the_same));
     }
 }
 
@@ -238,5 +238,5 @@ async fn sign_out_ends_only_the_session_of_its_own_sign_in() {
     let new = world.send(&token, |session| async move { session.sign_in("ada") }).await.token();
     request.finish().await.assert_silent(StatusCode::CONFLICT);
     assert_eq!(world.opens(&new).await.unwrap().owner.as_deref(), Some("ada"));
-    assert_eq!(world.memory.len(), 1);
+    assert_eq!(world.live_sessions(), 1);
 }

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures_util::future::{BoxFuture, FutureExt};
 use http::StatusCode;
+use sessile::event::EventKind;
 use sessile::{Error, Session};
 use support::race::{Answer, MINUTE, NO_TOKEN, World};
 use support::store::{Fault, Op};
@@ -115,7 +116,7 @@ async fn dropped_update_now_commits_all_writes_or_none() {
     .await;
 }
 
-/// An anonymous or signed-in sign-out is dropped at each poll; a record remains only if the session is live.
+/// An anonymous or signed-in sign-out is dropped at each poll; no session is half ended.
 #[tokio::test]
 async fn dropped_sign_out_ends_session_or_leaves_it_live() {
     let work: Work = |session| Box::pin(async move { session.sign_out() });
@@ -125,7 +126,7 @@ async fn dropped_sign_out_ends_session_or_leaves_it_live() {
         work,
         async |world: &World, token: &str, _| {
             let live = world.is_live(token).await;
-            assert_eq!(world.memory.len(), usize::from(live));
+            assert_eq!(world.live_sessions(), usize::from(live));
             !live
         },
     )
@@ -193,7 +194,7 @@ async fn dropped_creation_leaves_at_most_one_session() {
         let answer = poll_times(&mut request, polls);
         drop(request);
         world.faults.heal();
-        assert!(world.memory.len() <= 1);
+        assert!(world.live_sessions() <= 1);
         if let Some(answer) = answer {
             assert_eq!(world.opens(&answer.token()).await.unwrap().keys, ["a", "b"]);
             return;
@@ -253,10 +254,10 @@ async fn abandoned_creation_takes_effect_once_or_fails_with_503() {
             let token = answer.token();
             assert_eq!(world.read::<u32>(&token, "n").await, Some(11), "abandoned after {polls} polls");
             assert_eq!(world.opens(&token).await.unwrap().keys.len(), 3, "abandoned after {polls} polls");
-            assert_eq!(world.memory.len(), 1);
+            assert_eq!(world.live_sessions(), 1);
         } else {
             answer.assert_silent(StatusCode::SERVICE_UNAVAILABLE);
-            assert!(world.memory.is_empty(), "abandoned after {polls} polls");
+            assert_eq!(world.live_sessions(), 0, "abandoned after {polls} polls");
         }
         if committed {
             assert!(created > 1);
@@ -295,7 +296,7 @@ async fn abandoned_commit_takes_effect_once_despite_other_commits() {
     }
 }
 
-/// The handler drops the sign-out's commit after each number of polls; the response removes the cookie and the record.
+/// The handler drops the sign-out's commit after each number of polls; the response ends the session and removes the cookie.
 #[tokio::test]
 async fn abandoned_sign_out_ends_session_with_response() {
     for signed_in in [false, true] {
@@ -315,7 +316,7 @@ async fn abandoned_sign_out_ends_session_with_response() {
                 .await;
             world.faults.heal();
             assert!(answer.assert_ok().is_removal(), "abandoned after {polls} polls");
-            assert!(world.memory.is_empty(), "abandoned after {polls} polls");
+            assert_eq!(world.live_sessions(), 0, "abandoned after {polls} polls");
             if done.load(Ordering::SeqCst) {
                 break;
             }
@@ -324,7 +325,69 @@ async fn abandoned_sign_out_ends_session_with_response() {
     }
 }
 
-/// The handler drops the creating commit after up to 19 polls and signs out; no cookie and no record remain.
+// guarantee: 2
+/// The mark's `set` fails before or after it is applied, or late, and the handler drops the commit: the response ends it.
+#[tokio::test]
+async fn abandoned_sign_out_with_store_fault_ends_the_session() {
+    for fault in [Fault::Before, Fault::After, Fault::Late] {
+        for polls in 0..40 {
+            for signed_in in [false, true] {
+                let world = World::new();
+                let token = if signed_in { world.begin_signed_in("ada").await } else { world.begin().await };
+                world.faults.fail(Op::Set, 1, fault);
+                world.faults.pend(2);
+                let answer = world.send(&token, move |session| async move {
+                    session.sign_out()?;
+                    let mut commit = Box::pin(session.commit());
+                    let _ = poll_times(&mut commit, polls);
+                    Ok(())
+                });
+                let answer = answer.await;
+                world.faults.heal();
+                assert!(answer.assert_ok().is_removal(), "{fault:?}, {polls} polls");
+                assert_eq!(world.live_sessions(), 0, "{fault:?}, {polls} polls");
+                assert_eq!(world.events.count(EventKind::Ended), 1, "{fault:?}, {polls} polls");
+            }
+        }
+    }
+}
+
+// guarantee: 2
+/// `end` and `end_if_owned_by` are dropped at each poll: the session is live or ended, and a second call ends the rest.
+#[tokio::test]
+async fn dropped_end_outside_a_request_ends_or_leaves_live() {
+    for fault in [None, Some(Fault::Before), Some(Fault::After), Some(Fault::Late)] {
+        for checks_owner in [false, true] {
+            for polls in 0..MAX_POLLS {
+                let world = World::new();
+                let token = world.begin_signed_in("ada").await;
+                let (sessions, id) = (world.sessions(), support::client::session_of(&token));
+                world.faults.pend(2);
+                if let Some(fault) = fault {
+                    world.faults.fail(Op::Set, 1, fault);
+                }
+                let end = async || {
+                    if checks_owner { sessions.end_if_owned_by(&id, "ada").await } else { sessions.end(&id).await }
+                };
+                let done = poll_times(&mut Box::pin(end()), polls);
+                world.faults.heal();
+                let live = world.is_live(&token).await;
+                assert_eq!(world.live_sessions(), usize::from(live));
+                let is_ended_now = end().await.unwrap();
+                // The first call's write may arrive only now.
+                assert!(is_ended_now == live || fault == Some(Fault::Late), "{fault:?}, {polls} polls");
+                assert!(!world.is_live(&token).await);
+                if let Some(done) = done {
+                    assert!(done.unwrap() && !live);
+                    break;
+                }
+                assert!(polls + 1 < MAX_POLLS, "the end never completes");
+            }
+        }
+    }
+}
+
+/// The handler drops the creating commit after up to 19 polls and signs out; no cookie and no session remain.
 #[tokio::test]
 async fn sign_out_after_abandoned_creation_leaves_no_session() {
     for polls in 0..20 {
@@ -342,11 +405,11 @@ async fn sign_out_after_abandoned_creation_leaves_no_session() {
             .await;
         world.faults.heal();
         assert_eq!(answer.assert_ok().new_token(), None, "abandoned after {polls} polls");
-        assert!(world.memory.is_empty(), "abandoned after {polls} polls");
+        assert_eq!(world.live_sessions(), 0, "abandoned after {polls} polls");
     }
 }
 
-/// The handler signs out while the creating commit is pending, then drops the commit; no cookie and no record remain.
+/// The handler signs out while the creating commit is pending, then drops the commit; no cookie and no session remain.
 #[tokio::test]
 async fn sign_out_during_abandoned_creation_leaves_no_session() {
     for polls in 0..20 {
@@ -369,7 +432,7 @@ async fn sign_out_during_abandoned_creation_leaves_no_session() {
                 .await;
             world.faults.heal();
             assert_eq!(answer.assert_ok().new_token(), None, "abandoned after {polls} polls");
-            assert!(world.memory.is_empty(), "abandoned after {polls} polls");
+            assert_eq!(world.live_sessions(), 0, "abandoned after {polls} polls");
         }
     }
 }

@@ -12,6 +12,7 @@ mod conflicts;
 mod crash_recovery;
 mod failed_responses;
 mod faults;
+mod kept_commits;
 mod memory_store;
 mod queue;
 mod random_cancellation;

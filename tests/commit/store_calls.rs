@@ -171,22 +171,22 @@ async fn conflict_costs_one_more_get_and_set() {
     assert_eq!(counts, Counts::gets(1).and_sets(2), "the load's get is not counted here");
 }
 
-/// A signed-in session is ended with one `get` and one `delete`.
+/// A signed-in session is ended with one `get`, one `set` and one removal from its owner's index.
 #[tokio::test]
-async fn sign_out_of_an_owner_costs_one_get_and_one_delete() {
+async fn sign_out_of_an_owner_costs_get_set_and_index_removal() {
     let world = World::new();
     let token = world.begin_signed_in("ada").await;
     let (_, counts) = world.cost(world.send(&token, |session| async move { session.sign_out() })).await;
-    assert_eq!(counts, Counts::gets(1).and_deletes(1));
+    assert_eq!(counts, Counts::gets(1).and_sets(1).and_index_removals(1));
 }
 
-/// An anonymous session is ended with one `get`, one `set` that marks it as ended, and one `delete`.
+/// An anonymous session is ended with one `get`, and one `set` that marks it as ended.
 #[tokio::test]
-async fn sign_out_of_anonymous_session_costs_one_more_set() {
+async fn sign_out_of_anonymous_session_costs_get_and_set() {
     let world = World::new();
     let token = world.begin().await;
     let (_, counts) = world.cost(world.send(&token, |session| async move { session.sign_out() })).await;
-    assert_eq!(counts, Counts::gets(1).and_sets(1).and_deletes(1));
+    assert_eq!(counts, Counts::gets(1).and_sets(1));
 }
 
 // guarantee: 7

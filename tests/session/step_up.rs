@@ -165,6 +165,6 @@ async fn reauthentication_of_an_ended_session_creates_none() {
         assert_eq!(world.sessions().end_all_of("ada").await.unwrap().len(), 1);
         let answer = slow.finish().await;
         assert_eq!(answer.new_token().is_none(), reauthenticates, "only a sign-in creates another session");
-        assert_eq!(world.memory.is_empty(), reauthenticates);
+        assert_eq!(world.live_sessions() == 0, reauthenticates);
     }
 }

@@ -10,11 +10,13 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
+use futures_util::FutureExt;
 use http::header::COOKIE;
 use http::{Request, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sessile::event::EventKind;
+use sessile::store::Store;
 use sessile::testing::ManualClock;
 use sessile::{
     Error, Lifetime, MemoryStore, Session, SessionHandle, SessionId, SessionLayer, SessionLayerBuilder, Sessions,
@@ -60,6 +62,11 @@ impl OptionalToken for Option<String> {
     fn token(self) -> Option<String> {
         self
     }
+}
+
+/// Returns two tokens, for a request with two cookies.
+pub fn both(first: &str, second: &str) -> String {
+    format!("{first}; {COOKIE_NAME}={second}")
 }
 
 /// A request without a token.
@@ -280,6 +287,28 @@ impl World {
         Some(stored.keys().into_iter().map(|key| (key.clone(), stored.get(&key).unwrap().unwrap())).collect())
     }
 
+    /// Returns the number of stored sessions. Every other record must be the mark of an ended one: without an owner, without
+    /// the value of [`begin`](World::begin), and gone within a minute.
+    #[track_caller]
+    pub fn live_sessions(&self) -> usize {
+        let unlimited = Lifetime::new().without_idle_timeout().with_absolute_timeout(10_000 * DAY);
+        let builder = SessionLayer::builder(self.memory.clone()).with_clock(&self.clock).with_lifetime(unlimited);
+        let sessions = builder.build().unwrap().sessions();
+        let mut live = 0;
+        for id in self.store.ids() {
+            let Some(record) = at_once(self.memory.get(&id)).unwrap() else { continue };
+            let sessions = sessions.clone().with_realm(record.realm()).unwrap();
+            if at_once(sessions.find_by_id(&id)).unwrap().is_some() {
+                live += 1;
+            } else {
+                assert_eq!(record.owner(), None, "{record:?}");
+                assert!(record.expires_at() - record.last_seen() <= MINUTE, "{record:?}");
+                assert!(!record.state().windows(5).any(|bytes| bytes == b"start"), "a mark holds a value");
+            }
+        }
+        live
+    }
+
     /// Returns the sessions without the stores that count calls and inject faults.
     pub fn quiet(&self) -> Sessions {
         SessionLayer::builder(self.memory.clone()).with_clock(&self.clock).build().unwrap().sessions()
@@ -389,6 +418,12 @@ where
     }
     request.extensions_mut().insert(Slot(Arc::new(Mutex::new(Some(job)))));
     request
+}
+
+/// Returns the output of a future that is never pending, as those of the memory store.
+#[track_caller]
+fn at_once<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("the memory store answers at once")
 }
 
 fn router(layer: SessionLayer) -> Router {

@@ -1,5 +1,6 @@
 //! Store wrappers for tests: one counts calls, the other injects faults and delays.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +15,9 @@ use tokio::sync::Semaphore;
 #[derive(Clone, Debug)]
 pub struct CountingStore<S> {
     inner: S,
-    calls: Arc<[AtomicUsize; 6]>,
+    calls: Arc<[AtomicUsize; 7]>,
+    /// The sessions of all `set` calls.
+    ids: Arc<Mutex<BTreeSet<SessionId>>>,
 }
 
 /// The number of calls per operation.
@@ -26,10 +29,12 @@ pub struct Counts {
     pub deletes: usize,
     pub owned_by: usize,
     pub bulk_deletes: usize,
+    pub index_removals: usize,
 }
 
 impl Counts {
-    pub const NONE: Self = Self { gets: 0, sets: 0, touches: 0, deletes: 0, owned_by: 0, bulk_deletes: 0 };
+    pub const NONE: Self =
+        Self { gets: 0, sets: 0, touches: 0, deletes: 0, owned_by: 0, bulk_deletes: 0, index_removals: 0 };
 
     pub const fn gets(gets: usize) -> Self {
         Self { gets, ..Self::NONE }
@@ -46,17 +51,26 @@ impl Counts {
     pub const fn and_deletes(self, deletes: usize) -> Self {
         Self { deletes, ..self }
     }
+
+    pub const fn and_index_removals(self, index_removals: usize) -> Self {
+        Self { index_removals, ..self }
+    }
 }
 
 impl<S> CountingStore<S> {
     pub fn new(inner: S) -> Self {
-        Self { inner, calls: Arc::default() }
+        Self { inner, calls: Arc::default(), ids: Arc::default() }
     }
 
     pub fn counts(&self) -> Counts {
-        let [gets, sets, touches, deletes, owned_by, bulk_deletes] =
-            [0, 1, 2, 3, 4, 5].map(|place: usize| self.calls[place].load(Ordering::SeqCst));
-        Counts { gets, sets, touches, deletes, owned_by, bulk_deletes }
+        let [gets, sets, touches, deletes, owned_by, bulk_deletes, index_removals] =
+            [0, 1, 2, 3, 4, 5, 6].map(|place: usize| self.calls[place].load(Ordering::SeqCst));
+        Counts { gets, sets, touches, deletes, owned_by, bulk_deletes, index_removals }
+    }
+
+    /// Returns the ids of all sessions that were ever written.
+    pub fn ids(&self) -> BTreeSet<SessionId> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn reset(&self) {
@@ -76,6 +90,7 @@ impl<S: Store> Store for CountingStore<S> {
 
     fn set(&self, record: &Record, expected: Expected) -> impl Future<Output = Result<Outcome, StoreError>> + Send {
         self.count(1);
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(*record.id());
         self.inner.set(record, expected)
     }
 
@@ -92,6 +107,11 @@ impl<S: Store> Store for CountingStore<S> {
     fn owned_by(&self, owner: &str) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send {
         self.count(4);
         self.inner.owned_by(owner)
+    }
+
+    fn remove_from_index(&self, id: &SessionId, owner: &str) -> impl Future<Output = Result<(), StoreError>> + Send {
+        self.count(6);
+        self.inner.remove_from_index(id, owner)
     }
 
     fn delete_owned_by(
@@ -147,6 +167,7 @@ pub enum Op {
     Set = 1,
     Touch = 2,
     Delete = 3,
+    RemoveFromIndex = 4,
 }
 
 /// The way in which an operation fails.
@@ -172,9 +193,9 @@ pub struct FaultyStore<S> {
 
 #[derive(Debug, Default)]
 struct Script {
-    calls: [usize; 4],
+    calls: [usize; 5],
     planned: Vec<(Op, usize, Act)>,
-    always: [Option<Fault>; 4],
+    always: [Option<Fault>; 5],
     /// The number of polls for which each call is pending, before it is applied and again after.
     pending: usize,
     /// The failures per 1,000 calls of `set` and `get`, and the state of the random generator.
@@ -214,7 +235,7 @@ impl<S> FaultyStore<S> {
     pub fn heal(&self) {
         let mut script = self.script();
         script.planned.clear();
-        script.always = [None; 4];
+        script.always = [None; 5];
         script.chance = None;
         script.pending = 0;
     }
@@ -341,6 +362,12 @@ impl<S: Store> Store for FaultyStore<S> {
 
     fn owned_by(&self, owner: &str) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send {
         self.inner.owned_by(owner)
+    }
+
+    async fn remove_from_index(&self, id: &SessionId, owner: &str) -> Result<(), StoreError> {
+        let plan = self.next(Op::RemoveFromIndex);
+        plan.before().await?;
+        plan.after(self.inner.remove_from_index(id, owner).await).await
     }
 
     /// Follows the script of [`Op::Delete`].

@@ -138,6 +138,10 @@ impl<M> Session<M> {
         {
             return Ok(());
         }
+        if matches!(self.request().state().source, SessionSource::Retired(_)) {
+            // The client has a newer cookie, or will have it.
+            return Err(Error::new(ErrorKind::Superseded));
+        }
         self.request().config().events.raise(EventKind::CsrfRefused, self.id());
         Err(Error::new(ErrorKind::CsrfRefused))
     }
