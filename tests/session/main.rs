@@ -18,6 +18,7 @@ mod migration;
 mod outside_requests;
 mod owners;
 mod periodic_rotation;
+mod random_renewals;
 mod random_requests;
 mod replay_policy;
 mod rotation;

@@ -287,7 +287,9 @@ impl Model {
             Loaded::Live(_, session) => {
                 Observed { new: false, owner: session.owner.map(str::to_owned), list: session.list.clone() }
             }
-            Loaded::NoSession | Loaded::Retired(_) | Loaded::Ended => Observed { new: true, owner: None, list: Vec::new() },
+            Loaded::NoSession | Loaded::Retired(_) | Loaded::Ended => {
+                Observed { new: true, owner: None, list: Vec::new() }
+            }
         };
         assert_eq!(observed, expected, "{}", self.trace);
         assert!(actor == Actor::Browser || observed.owner.as_deref() != Some(VICTIM), "{}", self.trace);
