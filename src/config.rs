@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode};
+use http::HeaderValue;
+use http::response::Parts;
 
 pub use tower_cookies::cookie::SameSite;
 
@@ -16,7 +17,9 @@ pub use crate::transport::TokenHeader;
 
 use crate::backoff::{longest_pause, yield_now};
 use crate::clock::Clock;
+use crate::cookie_path::CookiePathDetector;
 use crate::event::Events;
+use crate::failure::commits_by_default;
 use crate::lifetime::Lifetime;
 use crate::plain_http::PlainHttpDetector;
 use crate::queue::CommitQueue;
@@ -34,8 +37,7 @@ pub(crate) struct Config {
     /// The realm of the sessions: a record of another realm opens none.
     pub(crate) realm: Arc<str>,
     pub(crate) lifetime: Lifetime,
-    /// Most bytes of encoded keys and values.
-    pub(crate) size_limit: usize,
+    pub(crate) limits: Limits,
     pub(crate) strict_writes: bool,
     /// Most sessions of one owner.
     pub(crate) owner_limit: Option<usize>,
@@ -49,13 +51,15 @@ pub(crate) struct Config {
     /// The order in which commits that have lost a race retry.
     pub(crate) queue: Arc<CommitQueue>,
     pub(crate) commit_on: CommitOn,
+    /// Responses that did not load the session get the caching headers, too.
+    pub(crate) vary_always: bool,
     pub(crate) events: Events,
     pub(crate) transport: Transport,
     pub(crate) plain_http: Arc<PlainHttpDetector>,
+    pub(crate) cookie_path: Arc<CookiePathDetector>,
 }
 
 impl Config {
-    pub(crate) const SIZE_LIMIT: usize = 1024 * 1024;
     /// Realm of a layer that has no cookie and sets none, and of sessions outside a layer.
     pub(crate) const REALM: &str = "id";
     /// Most bytes of a realm.
@@ -69,7 +73,7 @@ impl Config {
             clock: Clock::system(),
             realm: Self::REALM.into(),
             lifetime: Lifetime::new(),
-            size_limit: Self::SIZE_LIMIT,
+            limits: Limits::DEFAULT,
             strict_writes: false,
             owner_limit: None,
             replay_policy: ReplayPolicy::Report,
@@ -77,10 +81,12 @@ impl Config {
             clear_site_data: Vec::new(),
             commit_deadline: Self::COMMIT_DEADLINE,
             queue: Arc::default(),
-            commit_on: Arc::new(|status| !status.is_server_error()),
+            commit_on: Arc::new(commits_by_default),
+            vary_always: false,
             events: Events::new(Self::REALM.into()),
             transport: Transport::default(),
             plain_http: Arc::default(),
+            cookie_path: Arc::default(),
         }
     }
 
@@ -140,20 +146,34 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("realm", &self.realm)
             .field("lifetime", &self.lifetime)
-            .field("size_limit", &self.size_limit)
+            .field("limits", &self.limits)
             .field("strict_writes", &self.strict_writes)
             .field("owner_limit", &self.owner_limit)
             .field("replay_policy", &self.replay_policy)
             .field("unconfirmed", &self.unconfirmed)
             .field("clear_site_data", &self.clear_site_data)
             .field("commit_deadline", &self.commit_deadline)
+            .field("vary_always", &self.vary_always)
             .field("transport", &self.transport)
             .finish_non_exhaustive()
     }
 }
 
-/// Decides by the status of a response whether its changes are committed.
-pub(crate) type CommitOn = Arc<dyn Fn(StatusCode) -> bool + Send + Sync>;
+/// The most that one session may hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Bytes of encoded keys and values.
+    pub(crate) bytes: usize,
+    /// Number of keys.
+    pub(crate) keys: usize,
+}
+
+impl Limits {
+    pub(crate) const DEFAULT: Self = Self { bytes: 1024 * 1024, keys: 1024 };
+}
+
+/// Decides by the head of a response whether its changes are committed.
+pub(crate) type CommitOn = Arc<dyn Fn(&Parts) -> bool + Send + Sync>;
 
 /// The reaction to a replayed token: one that a refresh replaced more than 30 seconds ago.
 ///

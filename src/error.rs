@@ -2,17 +2,24 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::{Response, StatusCode};
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, Response, StatusCode};
 
 type Source = Box<dyn StdError + Send + Sync>;
 
 /// An error of a session operation.
 ///
-/// With the feature `axum` it is a response with the status of its [kind](ErrorKind), and the name of that status as its body.
+/// With the feature `axum` it is a response with the status of its [kind](ErrorKind), and the name of that status as its body. A
+/// 503, and a 409 because a token was replaced, have `Retry-After: 1`.
+/// With the feature `tracing` such a response is logged once if its status is 500 (at `error`), 503 or 413 (at `warn`; a request
+/// body that is too long at `debug`). The error names keys and Rust types, but contains no value of a session.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
+    /// The log has this error, so its response need not be logged.
+    is_logged: bool,
     context: Option<Box<str>>,
     source: Option<Source>,
 }
@@ -23,13 +30,13 @@ pub struct Error {
 pub enum ErrorKind {
     /// The store failed or did not answer, or its record has a newer format. 503.
     Unavailable,
-    /// Another request signed the session in, or replaced its token, during this request. 409.
+    /// Another request signed the session in, or replaced its token, during this request or up to 30 seconds before. 409.
     Superseded,
-    /// The session was ended during this request. 409.
+    /// The session was ended, during this request or up to a minute before. 409.
     Ended,
     /// Another request changed a value that this one had read and then wrote (strict writes). 409.
     Conflict,
-    /// The session would exceed its size limit. 413.
+    /// The session would exceed its limit of bytes or of keys. 413.
     TooLarge,
     /// A value could not be serialized. 500.
     Serialize,
@@ -61,17 +68,32 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind) -> Self {
-        Self { kind, context: None, source: None }
+        Self { kind, is_logged: false, context: None, source: None }
     }
 
     pub(crate) fn with_source(kind: ErrorKind, source: impl Into<Source>) -> Self {
-        Self { kind, context: None, source: Some(source.into()) }
+        Self { source: Some(source.into()), ..Self::new(kind) }
+    }
+
+    /// Creates the error of a value that is not a `T`.
+    ///
+    /// It has no source, since the text of serde would contain the value.
+    pub(crate) fn mismatch<T>(subject: &str, found: &str) -> Self {
+        let expected = std::any::type_name::<T>();
+        Self::new(ErrorKind::TypeMismatch).with_context(format!("{subject} is not a {expected}; found {found}"))
     }
 
     #[must_use]
     pub(crate) fn with_context(mut self, context: impl Into<Box<str>>) -> Self {
         self.context = Some(context.into());
         self
+    }
+
+    /// Notes that the log has this error.
+    #[cfg(any(feature = "axum", feature = "migrate"))]
+    #[must_use]
+    pub(crate) fn into_logged(self) -> Self {
+        Self { is_logged: true, ..self }
     }
 
     /// Returns the kind of this error.
@@ -85,13 +107,40 @@ impl Error {
     pub const fn status(&self) -> StatusCode {
         self.kind.status()
     }
+
+    /// Returns the status of the response for this error, which the caller is about to send, and logs a failure.
+    pub(crate) fn respond(&self) -> StatusCode {
+        let status = self.status();
+        if !self.is_logged {
+            log_response(self, status);
+        }
+        status
+    }
 }
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        Self::with_source(ErrorKind::Unavailable, error)
+        let is_logged = error.is_logged.load(Ordering::Relaxed);
+        Self { is_logged, ..Self::with_source(ErrorKind::Unavailable, error) }
     }
 }
+
+#[cfg(feature = "tracing")]
+fn log_response(error: &Error, status: StatusCode) {
+    let (kind, status) = (error.kind, status.as_u16());
+    let error: &dyn StdError = error;
+    match kind {
+        ErrorKind::BodyTooLarge => tracing::debug!(status, error, "an error is the response: {kind:?}"),
+        ErrorKind::TooLarge | ErrorKind::Unavailable => {
+            tracing::warn!(status, error, "an error is the response: {kind:?}")
+        }
+        _ if status >= 500 => tracing::error!(status, error, "an error is the response: {kind:?}"),
+        _ => {}
+    }
+}
+
+#[cfg(not(feature = "tracing"))]
+fn log_response(_: &Error, _: StatusCode) {}
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -130,6 +179,13 @@ impl ErrorKind {
             | Self::MissingLayer => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
+
+    /// Checks whether the same request may succeed if the client sends it again.
+    ///
+    /// After [`Superseded`](Self::Superseded) the client holds a newer token by then.
+    const fn may_succeed_later(self) -> bool {
+        matches!(self, Self::Unavailable | Self::Superseded)
+    }
 }
 
 impl fmt::Display for ErrorKind {
@@ -137,9 +193,9 @@ impl fmt::Display for ErrorKind {
         f.write_str(match self {
             Self::Unavailable => "the session store is unavailable",
             Self::Superseded => "another request signed the session in or replaced its token",
-            Self::Ended => "the session was ended during the request",
+            Self::Ended => "the session was ended",
             Self::Conflict => "another request changed a value that was read before it was written",
-            Self::TooLarge => "the session would exceed its size limit",
+            Self::TooLarge => "the session would exceed its limit",
             Self::Serialize => "the value cannot be serialized",
             Self::TypeMismatch => "the value is of another type",
             Self::ResponseSent => "the head of the response was sent, so the session can no longer be changed",
@@ -164,6 +220,8 @@ impl fmt::Display for ErrorKind {
 pub struct StoreError {
     kind: StoreErrorKind,
     source: Option<Source>,
+    /// An event has reported this error. Atomic, since the event has only a reference.
+    is_logged: AtomicBool,
 }
 
 /// The kinds of [`StoreError`].
@@ -184,33 +242,42 @@ impl StoreError {
     /// Creates an error of this kind, without a source.
     #[must_use]
     pub const fn new(kind: StoreErrorKind) -> Self {
-        Self { kind, source: None }
+        Self { kind, source: None, is_logged: AtomicBool::new(false) }
+    }
+
+    fn with_source(kind: StoreErrorKind, source: impl Into<Source>) -> Self {
+        Self { source: Some(source.into()), ..Self::new(kind) }
     }
 
     /// Creates an [`Unavailable`](StoreErrorKind::Unavailable) error.
     pub fn unavailable(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { kind: StoreErrorKind::Unavailable, source: Some(source.into()) }
+        Self::with_source(StoreErrorKind::Unavailable, source)
     }
 
     /// Creates a [`Corrupt`](StoreErrorKind::Corrupt) error.
     pub fn corrupt(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { kind: StoreErrorKind::Corrupt, source: Some(source.into()) }
+        Self::with_source(StoreErrorKind::Corrupt, source)
     }
 
     /// Creates an [`Unsupported`](StoreErrorKind::Unsupported) error.
     pub fn unsupported(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { kind: StoreErrorKind::Unsupported, source: Some(source.into()) }
+        Self::with_source(StoreErrorKind::Unsupported, source)
     }
 
     /// Creates an [`Other`](StoreErrorKind::Other) error.
     pub fn other(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { kind: StoreErrorKind::Other, source: Some(source.into()) }
+        Self::with_source(StoreErrorKind::Other, source)
     }
 
     /// Returns the kind of this error.
     #[must_use]
     pub const fn kind(&self) -> StoreErrorKind {
         self.kind
+    }
+
+    /// Notes that an event has reported this error.
+    pub(crate) fn set_logged(&self) {
+        self.is_logged.store(true, Ordering::Relaxed);
     }
 }
 
@@ -297,6 +364,16 @@ impl StdError for ConfigError {
 pub(crate) fn empty_response<B: Default>(status: StatusCode) -> Response<B> {
     let mut response = Response::new(B::default());
     *response.status_mut() = status;
+    response
+}
+
+/// Creates the response for an error, in place of a service's own, and logs a failure.
+pub(crate) fn error_response<B: Default>(error: &Error) -> Response<B> {
+    let mut response = empty_response(error.respond());
+    if error.kind.may_succeed_later() {
+        // In seconds (RFC 9110 §10.2.3).
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
     response
 }
 

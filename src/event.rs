@@ -95,6 +95,11 @@ pub enum EventKind {
     /// Either two applications share a store and a cookie name and need a [realm](crate::SessionLayerBuilder::with_realm) each,
     /// or a client tries a token of one layer on another.
     OtherRealm,
+    /// A client presented a signed or encrypted cookie that none of the keys has written: it is forged, or altered.
+    ///
+    /// At most once a request, when the session is loaded. Also raised for cookies from before they were signed, and for those
+    /// under a key that was removed from the ring.
+    Forged,
     /// A request was refused because it had no CSRF token of its session.
     CsrfRefused,
     /// The stored value of a session is not a record.
@@ -155,6 +160,7 @@ impl Events {
 
     pub(crate) fn raise_failure(&self, kind: EventKind, session: impl Into<Option<SessionId>>, error: &StoreError) {
         self.send(&Event { error: Some(error), ..self.event(kind, session.into()) });
+        error.set_logged();
     }
 
     pub(crate) fn raise_other_realm(&self, session: SessionId, other: &str) {

@@ -6,14 +6,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::header::{CACHE_CONTROL, Entry, HeaderMap, HeaderValue, VARY};
+use http::header::{COOKIE, HeaderMap};
 use http::{Response, StatusCode};
 use pin_project_lite::pin_project;
 
+use crate::caching::{forbid_storing, make_private, vary_by};
 use crate::config::SiteData;
-use crate::error::{Error, empty_response};
+use crate::error::{Error, empty_response, error_response};
+use crate::failure::claims_success;
 use crate::request::{CookieUpdate, RequestSession, ResponseStep, ResponseUpdate};
-use crate::transport::TokenLocation;
+use crate::transport::{CookieTemplate, TokenLocation};
 
 pin_project! {
     /// The response future of a [`SessionService`](crate::service::SessionService).
@@ -64,16 +66,21 @@ where
                         *waited = true;
                         return Poll::Pending;
                     };
-                    let response = response?;
+                    let (head, body) = response?.into_parts();
                     let session = &open.0;
-                    let status = response.status();
-                    let commits = (session.config().commit_on)(status);
-                    match session.begin_response(commits, *waited) {
-                        ResponseStep::Unused => return Poll::Ready(Ok(response)),
+                    session.close();
+                    let commits = session.is_loaded() && (session.config().commit_on)(&head);
+                    let step = session.begin_response(commits, *waited);
+                    let claims_success = matches!(step, ResponseStep::Finish) && claims_success(&head);
+                    let response = Response::from_parts(head, body);
+                    match step {
+                        ResponseStep::Unused if !session.config().vary_always => return Poll::Ready(Ok(response)),
+                        ResponseStep::Unused => {
+                            return Poll::Ready(Ok(apply(response, session, ResponseUpdate::default())));
+                        }
                         ResponseStep::Update(update) => return Poll::Ready(Ok(apply(response, session, update))),
                         ResponseStep::Finish => {}
                     }
-                    let claims_success = !status.is_client_error() && !status.is_server_error();
                     let session = Arc::clone(session);
                     let shared = Arc::clone(&session);
                     let finish: Finish = Box::pin(async move { shared.finish(commits, claims_success).await });
@@ -84,7 +91,7 @@ where
                     let (finished, update) = ready!(finish.as_mut().poll(context));
                     let response = match finished {
                         Ok(()) => response.take().expect("a future is not polled after it is ready"),
-                        Err(error) => empty_response(error.status()),
+                        Err(error) => error_response(&error),
                     };
                     let response = apply(response, &open.0, update);
                     state.set(ResponseState::Done);
@@ -122,10 +129,10 @@ fn apply<B>(mut response: Response<B>, session: &RequestSession, update: Respons
     let headers = response.headers_mut();
     let (transport, location) = (&session.config().transport, session.token_location());
     if let Some(header) = &transport.header {
-        vary_by(headers, header.request_name().as_str());
+        vary_by(headers, header.request_name());
     }
-    if !transport.without_cookie {
-        vary_by(headers, "cookie");
+    if location == TokenLocation::Cookie {
+        vary_by(headers, &COOKIE);
     }
     match &update.cookie {
         CookieUpdate::Keep => {
@@ -133,8 +140,8 @@ fn apply<B>(mut response: Response<B>, session: &RequestSession, update: Respons
             return response;
         }
         CookieUpdate::Set { token, max_age } => {
-            if location == TokenLocation::Cookie && transport.cookie.is_secure() {
-                session.config().plain_http.note_cookie(session.scheme(), transport.cookie.name());
+            if location == TokenLocation::Cookie {
+                note_cookie(session, &transport.cookie);
             }
             transport.send(headers, location, token, *max_age);
         }
@@ -148,26 +155,13 @@ fn apply<B>(mut response: Response<B>, session: &RequestSession, update: Respons
     response
 }
 
-/// Adds a request header to `Vary`, since the response depends on it.
-fn vary_by(headers: &mut HeaderMap, header: &str) {
-    let names = |value: &HeaderValue| {
-        let listed = value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-        listed.into_iter().any(|name| name == b"*" || name.eq_ignore_ascii_case(header.as_bytes()))
-    };
-    let value = || match header {
-        "cookie" => HeaderValue::from_static("cookie"),
-        other => HeaderValue::from_str(other).expect("a header name is a valid value"),
-    };
-    match headers.entry(VARY) {
-        Entry::Vacant(vary) => {
-            vary.insert(value());
-        }
-        Entry::Occupied(mut vary) => {
-            if !vary.iter().any(names) {
-                vary.append(value());
-            }
-        }
+/// Logs advice if the browser will not send the cookie back.
+fn note_cookie(session: &RequestSession, cookie: &CookieTemplate) {
+    let config = session.config();
+    if cookie.is_secure() {
+        config.plain_http.note_cookie(session.scheme(), cookie.name());
     }
+    config.cookie_path.note_cookie(session.is_outside_path(), cookie.name(), cookie.path());
 }
 
 /// Asks the browser to remove data of an ended session, but not the cookie of one that starts.
@@ -176,37 +170,6 @@ fn clear_site_data(headers: &mut HeaderMap, data: &[SiteData], starts_another: b
     if let Some(value) = SiteData::header(data.iter().filter(kept)) {
         headers.insert("clear-site-data", value);
     }
-}
-
-/// Forbids caching of a response that sets the session cookie, whatever the handler said.
-fn forbid_storing(headers: &mut HeaderMap) {
-    let mut values =
-        headers.get_all(CACHE_CONTROL).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
-    let no_transform = values.any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform"));
-    let value = if no_transform { "no-store, no-transform" } else { "no-store" };
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static(value));
-}
-
-/// Replaces `public` and `s-maxage` by `private`, since the response was made from a session. Other directives stay.
-fn make_private(headers: &mut HeaderMap) {
-    if !headers.contains_key(CACHE_CONTROL) {
-        return;
-    }
-    let is_shared = |directive: &&[u8]| {
-        let name = directive.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii();
-        name.eq_ignore_ascii_case(b"public") || name.eq_ignore_ascii_case(b"s-maxage")
-    };
-    let values = headers.get_all(CACHE_CONTROL).iter().map(HeaderValue::as_bytes);
-    let directives: Vec<&[u8]> =
-        values.flat_map(|value| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii).collect();
-    if !directives.iter().any(is_shared) {
-        return;
-    }
-    let kept =
-        directives.iter().filter(|directive| !is_shared(directive) && !directive.eq_ignore_ascii_case(b"private"));
-    let tightened = kept.copied().chain([&b"private"[..]]).collect::<Vec<_>>().join(&b", "[..]);
-    let tightened = HeaderValue::from_bytes(&tightened).unwrap_or(HeaderValue::from_static("private"));
-    headers.insert(CACHE_CONTROL, tightened);
 }
 
 #[cfg(feature = "tracing")]

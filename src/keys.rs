@@ -87,3 +87,46 @@ impl fmt::Debug for KeyRing {
         write!(f, "KeyRing({} keys)", self.keys.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Every use, context and key of the ring gets other bytes.
+    #[test]
+    fn each_use_and_context_has_its_own_key() {
+        let ring = KeyRing::new([1; 32]).unwrap().add_old_key([2; 32]).unwrap();
+        let uses: [(&str, &[u8]); 8] = [
+            ("signed cookie", b"__Host-id"),
+            ("signed cookie", b"__Host-admin"),
+            ("private cookie", b"__Host-id"),
+            ("private cookie", b"__Host-admin"),
+            ("sealed record", b""),
+            ("sealed record", b"__Host-id"),
+            ("sealed record, name of the key", b""),
+            // The end of a use is not the start of its context.
+            ("sealed", b" record"),
+        ];
+        // A short key is the start of a long one of the same use, so even the starts differ.
+        let keys = uses.iter().flat_map(|(usage, context)| ring.derive::<4>(usage, context).unwrap());
+        assert_eq!(keys.collect::<BTreeSet<_>>().len(), 16);
+    }
+
+    /// The derived keys stay those under which records and cookies were written.
+    #[test]
+    fn a_derived_key_has_known_bytes() {
+        let ring = KeyRing::new([1; 32]).unwrap();
+        let keys = [
+            ring.derive::<8>("signed cookie", b"__Host-id"),
+            ring.derive::<8>("private cookie", b"__Host-id"),
+            ring.derive::<8>("sealed record", b""),
+            ring.derive::<8>("sealed record, name of the key", b""),
+        ];
+        let keys = keys.map(|keys| u64::from_be_bytes(keys.unwrap()[0]));
+        assert_eq!(keys, [0x0ef1_e933_b752_25ad, 0x46c3_6ea0_f6b4_c423, 0x51c7_ac0e_8f95_b969, 0x0ff4_9088_1ed9_c60e,]);
+    }
+}

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::response::Parts;
 use tower_layer::Layer;
 
 #[cfg(feature = "testing")]
@@ -164,6 +164,9 @@ impl SessionLayerBuilder {
     }
 
     /// Sets `Path`. Default: `/`. With another path the cookie has no prefix `__Host-`.
+    ///
+    /// The browser sends the cookie only to this path and those below it. A handler elsewhere sees no session, and each of its
+    /// writes starts a new one; the log warns once.
     pub fn with_path(mut self, path: impl Into<String>) -> Self {
         self.cookie.path = path.into().into();
         self
@@ -214,7 +217,7 @@ impl SessionLayerBuilder {
 
     /// Sets `Max-Age`, so that the cookie survives a restart of the browser. Default: none.
     ///
-    /// The same as [`Lifetime::with_max_age`] of the layer's lifetime.
+    /// The same as [`Lifetime::with_max_age`] of the layer's lifetime: for more than 24 hours, set an absolute timeout, too.
     pub fn with_max_age(mut self, max_age: Duration) -> Self {
         self.config.lifetime = self.config.lifetime.with_max_age(max_age);
         self
@@ -272,8 +275,8 @@ impl SessionLayerBuilder {
     /// Sets the realm: the sessions of this layer open under no other realm, also in the same store. Default: the cookie's name
     /// without its prefix, or `id` without a cookie.
     ///
-    /// It has 1 to 255 visible ASCII characters. Two services that share a store and a cookie name need a realm each. A layer whose
-    /// cookie is renamed keeps its sessions if the realm is set to the old name.
+    /// It has 1 to 255 visible ASCII characters; a layer with a longer cookie name needs one. Two services that share a store and a
+    /// cookie name need a realm each. A layer whose cookie is renamed keeps its sessions if the realm is set to the old name.
     pub fn with_realm(mut self, realm: &str) -> Self {
         self.realm = Some(realm.into());
         self
@@ -287,7 +290,17 @@ impl SessionLayerBuilder {
 
     /// Sets the most bytes of one session, keys and values encoded. Default: 1 MiB.
     pub fn with_size_limit(mut self, bytes: usize) -> Self {
-        self.config.size_limit = bytes;
+        self.config.limits.bytes = bytes;
+        self
+    }
+
+    /// Sets the most keys of one session. Default: 1,024.
+    ///
+    /// A look-up scans the keys, so that a session of very many takes long to fill and to read. Flash messages count as one
+    /// key, and so do notes. A session that exceeds the limit, because it was lower or not checked before, can be read, and
+    /// its values can be replaced and removed.
+    pub fn with_key_limit(mut self, keys: usize) -> Self {
+        self.config.limits.keys = keys;
         self
     }
 
@@ -341,11 +354,32 @@ impl SessionLayerBuilder {
         self
     }
 
-    /// Sets which response statuses commit the changes. Default: all but 5xx.
+    /// Sets which responses commit the changes, by their head. Default: all but failures.
     ///
-    /// A session that the handler ended ends with every status, and what `commit` and the `_now` calls wrote stays.
-    pub fn with_commit_on(mut self, predicate: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Self {
+    /// Failures are the statuses 5xx and 408, which timeout layers send for a handler that they stopped halfway, and gRPC
+    /// responses (content type `application/grpc` and its variants) with another `grpc-status` than 0 in the head. A gRPC status
+    /// in the trailers follows the head, and so the commit: such a response commits.
+    ///
+    /// A session that the handler ended ends with every response, and what `commit` and the `_now` calls wrote stays.
+    ///
+    /// ```
+    /// use sessile::{MemoryStore, SessionLayer};
+    ///
+    /// let layer = SessionLayer::builder(MemoryStore::new()).with_commit_on(|head| head.status.is_success()).build()?;
+    /// # Ok::<(), sessile::config::ConfigError>(())
+    /// ```
+    pub fn with_commit_on(mut self, predicate: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         self.config.commit_on = Arc::new(predicate);
+        self
+    }
+
+    /// Marks every response as dependent on the session, also without a load before its head is sent. Default: `false`.
+    ///
+    /// For bodies that load the session while they are streamed, as those of Leptos and Dioxus do: the head is sent by then, and a
+    /// cache could show the page of one client to another. Each response gets the `Vary` and the `Cache-Control: private` of one
+    /// that has loaded the session, so serve files for all clients outside the layer.
+    pub fn with_vary_always(mut self, vary_always: bool) -> Self {
+        self.config.vary_always = vary_always;
         self
     }
 
@@ -378,8 +412,8 @@ impl SessionLayerBuilder {
     pub fn build(mut self) -> Result<SessionLayer, ConfigError> {
         let realm = self.realm.or_else(|| (!self.config.transport.without_cookie).then(|| (&*self.cookie.name).into()));
         self.config.set_realm(realm.unwrap_or_else(|| Config::REALM.into()));
-        self.config.check()?;
         self.config.transport.cookie = self.cookie.build()?;
+        self.config.check()?;
         Ok(SessionLayer { config: Arc::new(self.config), marker: PhantomData })
     }
 }

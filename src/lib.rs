@@ -66,7 +66,7 @@
 //!
 //! | feature | default | adds |
 //! |---|---|---|
-//! | `axum` | yes | the extractors [`Session`], `Option<Session>`, [`SessionHandle`], `SignedIn`, `Csrf` and `CsrfForm` for axum 0.8, and `CsrfLayer`; [`Error`] is a response |
+//! | `axum` | yes | the extractors [`Session`], `Option<Session>`, [`SessionHandle`], `SignedIn`, `Option<SignedIn>`, `Csrf` and `CsrfForm` for axum 0.8, and `CsrfLayer`; [`Error`] is a response |
 //! | `tracing` | yes | [events](event::Event) in the log: at `debug`, and at `warn` if an operator should act |
 //! | `sqlite` | | `SqliteStore`: a file on one machine |
 //! | `postgres` | | `PostgresStore` |
@@ -85,11 +85,14 @@
 #![cfg_attr(docsrs, doc(auto_cfg(hide(feature = "_keys", feature = "_network", feature = "_sql"))))]
 
 mod backoff;
+mod caching;
 mod clock;
 mod commit;
 pub mod config;
+mod cookie_path;
 mod error;
 pub mod event;
+mod failure;
 mod future;
 #[cfg(any(doc, doctest))]
 pub mod guide;

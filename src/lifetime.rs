@@ -85,7 +85,8 @@ impl Lifetime {
 
     /// Sets the idle timeout: a session that is unused for this long ends. Default: one hour.
     ///
-    /// The store notes a use at most once per tenth of this time (or of `Max-Age`, if that is shorter).
+    /// At most the absolute timeout, which is 24 hours unless it is set: a longer one is refused where the lifetime is used. The
+    /// store notes a use at most once per tenth of this time (or of `Max-Age`, if that is shorter).
     #[must_use]
     pub const fn with_idle_timeout(mut self, idle: Duration) -> Self {
         self.idle = Some(idle);
@@ -100,6 +101,8 @@ impl Lifetime {
     }
 
     /// Sets the absolute timeout, counted from the start or the last sign-in. Default: 24 hours.
+    ///
+    /// For less than an hour, set an idle timeout, too: a longer one is refused where the lifetime is used.
     #[must_use]
     pub const fn with_absolute_timeout(mut self, absolute: Duration) -> Self {
         self.absolute = absolute;
@@ -127,8 +130,9 @@ impl Lifetime {
 
     /// Sets the `Max-Age` of the cookie, so that it survives a restart of the browser. Default: none.
     ///
-    /// At most 400 days; cut to what is left of the absolute timeout. Without it, the browser drops the cookie when it is
-    /// closed (NIST SP 800-63B-4 §5.1.1).
+    /// At most 400 days and the absolute timeout: a longer one is refused where the lifetime is used. A cookie that is sent later
+    /// gets what is left of the absolute timeout. Without `Max-Age`, the browser drops the cookie when it is closed (NIST SP
+    /// 800-63B-4 §5.1.1).
     #[must_use]
     pub const fn with_max_age(mut self, max_age: Duration) -> Self {
         self.max_age = Some(max_age);
@@ -152,6 +156,18 @@ impl Lifetime {
         }
         if self.max_age.is_some_and(|age| age < Duration::from_secs(1)) {
             return refused("Max-Age must be at least a second; the browser would drop the cookie at once");
+        }
+        if self.idle.is_some_and(|idle| idle > self.absolute) {
+            return refused(
+                "idle timeout (one hour by default) is longer than the absolute timeout (24 hours by default), which would end \
+                 every session first: set a longer with_absolute_timeout, or a shorter with_idle_timeout",
+            );
+        }
+        if self.max_age.is_some_and(|age| age > self.absolute) {
+            return refused(
+                "Max-Age is longer than the absolute timeout (24 hours by default), which would end the session first: set a \
+                 longer with_absolute_timeout, or a shorter with_max_age",
+            );
         }
         Ok(())
     }

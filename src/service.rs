@@ -47,7 +47,9 @@ where
             return ResponseFuture::misconfigured(name);
         }
         let scheme = self.config.plain_http.check(request.uri(), request.headers());
-        let session = Arc::new(RequestSession::new(Arc::clone(&self.config), candidates, scheme, outer));
+        let is_outside = self.config.cookie_path.is_outside(self.config.transport.cookie.path(), request.uri().path());
+        let session = RequestSession::new(Arc::clone(&self.config), candidates, scheme, outer);
+        let session = Arc::new(session.with_is_outside_path(is_outside));
         insert::<M>(request.extensions_mut(), &session);
         ResponseFuture::new(self.inner.call(request), session)
     }

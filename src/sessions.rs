@@ -17,7 +17,7 @@ use crate::config::{Config, ConfigError, check_realm};
 use crate::error::{Error, ErrorKind};
 use crate::event::{EndReason, EventKind};
 use crate::lifetime::Lifetime;
-use crate::record::{Frame, FrameRef, LoadedRecord, MAX_DEPTH, NOTES_KEY, decode, encode};
+use crate::record::{Frame, LoadedRecord, NOTES_KEY, decode, decode_entries, encode_entries};
 use crate::request::{RequestSession, RequestState};
 use crate::session::key::Key;
 use crate::session::{NOTES, Session};
@@ -99,7 +99,7 @@ impl Sessions {
     /// [`Serialize`](ErrorKind::Serialize) if `data` is neither a struct nor a map with string keys, [`TooLarge`](ErrorKind::TooLarge),
     /// [`Unavailable`](ErrorKind::Unavailable).
     pub async fn create<T: Serialize + ?Sized>(&self, data: &T) -> Result<(SessionId, Token), Error> {
-        self.create_with_frames(None, frames_of(data)?).await
+        self.create_with_frames(None, encode_entries(data)?).await
     }
 
     /// Creates a session that is signed in to an owner.
@@ -111,7 +111,7 @@ impl Sessions {
     where
         T: Serialize + ?Sized,
     {
-        self.create_with_frames(Some((owner, self.config.clock.now())), frames_of(data)?).await
+        self.create_with_frames(Some((owner, self.config.clock.now())), encode_entries(data)?).await
     }
 
     /// Returns the session of an id, if it is live.
@@ -143,10 +143,10 @@ impl Sessions {
     /// Those of [`create`](Sessions::create), and [`Superseded`](ErrorKind::Superseded) if the session changes hands
     /// meanwhile.
     pub async fn merge<T: Serialize + ?Sized>(&self, id: &SessionId, data: &T) -> Result<bool, Error> {
-        let frames = frames_of(data)?;
+        let frames = encode_entries(data)?;
         let Some(session) = self.open_for_write(id).await? else { return Ok(false) };
         for frame in frames {
-            session.request().state().put(frame, self.config.size_limit)?;
+            session.request().state().put(frame, self.config.limits)?;
         }
         match session.commit().await {
             Err(error) if error.kind() == ErrorKind::Ended => Ok(false),
@@ -288,7 +288,7 @@ impl Sessions {
                 state.sign_in(owner, at);
             }
             for frame in frames {
-                state.put(frame, self.config.size_limit)?;
+                state.put(frame, self.config.limits)?;
             }
             state.create();
         }
@@ -390,36 +390,26 @@ impl StoredSession {
 
     /// Returns all values as one struct or map.
     ///
+    /// Each value is read as [`get`](StoredSession::get) reads it.
+    ///
     /// # Errors
     ///
     /// [`TypeMismatch`](ErrorKind::TypeMismatch) if the values are not of that type.
     pub fn to<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        let mut entries = Vec::new();
-        for (key, value) in self.values() {
-            let value = value
-                .map_err(|error| Error::with_source(ErrorKind::TypeMismatch, error).with_context(format!("{key:?}")))?;
-            entries.push((key.into(), value));
-        }
-        rmpv::ext::from_value(rmpv::Value::Map(entries))
-            .map_err(|error| Error::with_source(ErrorKind::TypeMismatch, error))
+        decode_entries(self.values())
     }
 
     /// Returns the keys that have a value.
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
-        self.frames().map(|frame| frame.key()).collect()
+        self.values().map(|(key, _)| key.to_owned()).collect()
     }
 
-    /// Returns the frames of the values, without the notes.
-    fn frames(&self) -> impl Iterator<Item = FrameRef<'_>> {
-        self.found.data.frames().filter(|frame| frame.key != NOTES_KEY.as_bytes())
-    }
-
-    fn values(&self) -> impl Iterator<Item = (String, Result<rmpv::Value, rmpv::decode::Error>)> {
-        self.frames().map(|frame| {
-            let mut bytes = self.found.data.bytes(frame.value.clone());
-            (frame.key(), rmpv::decode::read_value_with_max_depth(&mut bytes, MAX_DEPTH))
-        })
+    /// Returns the keys and the encoded values, without the notes.
+    fn values(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let data = &self.found.data;
+        let values = data.frames().map(|frame| (frame.text(), data.bytes(frame.value)));
+        values.filter(|(key, _)| *key != NOTES_KEY)
     }
 }
 
@@ -444,7 +434,8 @@ struct Values<'a>(&'a StoredSession);
 impl Serialize for Values<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // An unreadable value is shown as null, so that an operator sees the others.
-        serializer.collect_map(self.0.values().map(|(key, value)| (key, value.ok())))
+        let value = |(key, bytes)| (key, decode::<rmpv::Value>(key, bytes).ok());
+        serializer.collect_map(self.0.values().map(value))
     }
 }
 
@@ -456,22 +447,4 @@ impl fmt::Debug for StoredSession {
             .field("keys", &self.keys())
             .finish_non_exhaustive()
     }
-}
-
-/// Encodes the fields of a struct, or the entries of a map, as frames.
-fn frames_of<T: Serialize + ?Sized>(data: &T) -> Result<Vec<Frame>, Error> {
-    let refused = |text: &str| Error::new(ErrorKind::Serialize).with_context(text);
-    let bytes = rmp_serde::to_vec_named(data).map_err(|error| Error::with_source(ErrorKind::Serialize, error))?;
-    let value = rmpv::decode::read_value_with_max_depth(&mut bytes.as_slice(), MAX_DEPTH)
-        .map_err(|error| Error::with_source(ErrorKind::Serialize, error))?;
-    let entries = match value {
-        rmpv::Value::Map(entries) => entries,
-        rmpv::Value::Nil => Vec::new(),
-        _ => return Err(refused("session data must be a struct or a map")),
-    };
-    let frame = |(key, value): (rmpv::Value, rmpv::Value)| {
-        let key = key.as_str().ok_or_else(|| refused("the keys of session data must be strings"))?;
-        encode(key, &value)
-    };
-    entries.into_iter().map(frame).collect()
 }

@@ -16,7 +16,7 @@ use crate::token::{SessionId, Verifier};
 const MAX_ATTEMPTS: u32 = 1_000;
 /// Realm of the records. No cookie has this name, so no layer has this realm by default.
 const REALM: &str = "sessile:transient";
-/// Name of the value in its record. It is not the key, which read access to the store must not reveal.
+/// Name of the value in its record and in errors. It is not the key, which neither the store nor the log must reveal.
 const VALUE: &str = "value";
 
 /// Serializable values under string keys, in the same store as the sessions, with a time to live.
@@ -93,7 +93,7 @@ impl Transient {
     /// [`TypeMismatch`](crate::ErrorKind::TypeMismatch) if it is of another type, [`Unavailable`](crate::ErrorKind::Unavailable) if the store fails.
     pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         let Some(data) = self.find(key).await? else { return Ok(None) };
-        data.get(VALUE).map(|value| decode(key, value.as_bytes())).transpose()
+        data.get(VALUE).map(|value| decode(VALUE, value.as_bytes())).transpose()
     }
 
     /// Deletes the value of a key; returns whether there was one.

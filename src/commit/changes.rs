@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use super::view::View;
 use crate::clock::Timestamp;
+use crate::config::Limits;
 use crate::error::Error;
 use crate::event::EndReason;
 use crate::lifetime::Lifetime;
@@ -56,8 +57,10 @@ impl ChangeSet {
         Self { end: Some(reason), ..Self::default() }
     }
 
-    /// Checks whether another session starts if this one has ended.
-    pub(crate) fn may_start_another(&self) -> bool {
+    /// Checks for a sign-in, other than a repeated authentication of the owner.
+    ///
+    /// It ends the session's own lifetime, and another session starts if this one has ended.
+    pub(crate) fn begins_anew(&self) -> bool {
         self.sign_in.as_ref().is_some_and(|sign_in| !sign_in.again)
     }
 
@@ -108,10 +111,10 @@ pub(crate) enum Change {
 }
 
 impl Change {
-    /// Applies the change to a view of at most `limit` bytes. It may call a closure of the application: hold no lock.
-    pub(crate) fn apply(&self, view: &mut View, limit: usize) -> Result<(), Error> {
+    /// Applies the change to a view within these limits. It may call a closure of the application: hold no lock.
+    pub(crate) fn apply(&self, view: &mut View, limits: Limits) -> Result<(), Error> {
         match self {
-            Self::Put { frame, .. } => view.put(frame.clone(), limit),
+            Self::Put { frame, .. } => view.put(frame.clone(), limits),
             Self::Remove(key) => {
                 view.remove(key);
                 Ok(())
@@ -124,7 +127,7 @@ impl Change {
             Self::Update { key, update } => {
                 let current = view.get(key);
                 match update.run(key, current.as_ref().map(|value| value.as_bytes()))? {
-                    Some(frame) => view.put(frame, limit),
+                    Some(frame) => view.put(frame, limits),
                     None => {
                         view.remove(key);
                         Ok(())

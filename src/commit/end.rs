@@ -102,7 +102,7 @@ async fn remove_from_index(config: &Config, id: &SessionId, owner: &str) {
     }
 }
 
-/// Ends the session of an id, whoever owns it by then; returns whether this call ended it.
+/// Ends the session of an id, also if it is signed in meanwhile; returns whether this call ended it.
 ///
 /// A record that cannot be read is deleted.
 pub(crate) async fn end_by_id(config: &Config, id: &SessionId, reason: EndReason) -> Result<bool, Error> {

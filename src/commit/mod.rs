@@ -113,7 +113,7 @@ async fn find_promised(promised: &PromisedSession, config: &Config) -> Result<Lo
 /// Applies changes to a view, in order.
 fn apply(changes: &[Change], mut view: View, config: &Config) -> Result<View, Error> {
     for change in changes {
-        change.apply(&mut view, config.size_limit)?;
+        change.apply(&mut view, config.limits)?;
     }
     Ok(view)
 }

@@ -67,7 +67,7 @@ impl CompareAndSwap<'_> {
                         return Ok(Some(Committed { loaded, issued: None }));
                     }
                     RetryDecision::Again(found) => Some(found),
-                    RetryDecision::Ended if !self.commit.changes.may_start_another() => return Err(self.ended()),
+                    RetryDecision::Ended if !self.commit.changes.begins_anew() => return Err(self.ended()),
                     RetryDecision::Ended if self.commit.in_doubt.is_none() => return Ok(None),
                     RetryDecision::Ended => {
                         let lost = "the answer was lost and the session has ended; the sign-in may have taken effect";
@@ -238,8 +238,8 @@ impl CompareAndSwap<'_> {
             }
             _ => {}
         }
-        if let Some(lifetime) = &changes.lifetime {
-            header.lifetime = Some(**lifetime);
+        if changes.lifetime.is_some() || changes.begins_anew() {
+            header.lifetime = changes.lifetime.as_deref().copied();
         }
         header.ended = changes.end;
         header.commits.push(self.commit.id);

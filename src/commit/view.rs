@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
+use crate::config::Limits;
 use crate::error::{Error, ErrorKind};
 use crate::record::{Data, Frame, Gap, NOTES_KEY, Sink, Value, filled};
 
@@ -108,13 +109,19 @@ impl View {
         in_base && self.edit(key).is_none()
     }
 
-    /// Writes a frame, unless the view would exceed `limit` bytes.
-    pub(crate) fn put(&mut self, frame: Frame, limit: usize) -> Result<(), Error> {
+    /// Writes a frame, unless that would make the view exceed a limit, or exceed it further.
+    pub(crate) fn put(&mut self, frame: Frame, limits: Limits) -> Result<(), Error> {
         let place = self.place(frame.key());
         let length = self.length - self.length_at(&place) + frame.as_bytes().len();
-        if length > limit {
-            let context = format!("{length} bytes, and the limit is {limit}");
-            return Err(Error::new(ErrorKind::TooLarge).with_context(context));
+        if length > limits.bytes.max(self.length) {
+            return Err(too_large(length, "bytes", limits.bytes));
+        }
+        // A frame takes at least two bytes, so a small view need not be counted.
+        if self.is_new(&place) && self.length / 2 >= limits.keys {
+            let keys = self.key_count() + 1;
+            if keys > limits.keys {
+                return Err(too_large(keys, "keys", limits.keys));
+            }
         }
         self.set(place, Replacement::Put(frame), length);
         Ok(())
@@ -158,6 +165,26 @@ impl View {
         Place::Base(self.base.find(key).map_or(end..end, |frame| frame.whole))
     }
 
+    /// Checks whether a place has no value.
+    fn is_new(&self, place: &Place) -> bool {
+        match place {
+            Place::Edited(known) => matches!(self.edits[*known].change, Replacement::Removed(_)),
+            Place::Base(range) => range.is_empty(),
+        }
+    }
+
+    /// Returns the number of keys that have a value.
+    fn key_count(&self) -> usize {
+        let (mut added, mut removed) = (0, 0);
+        for edit in &self.edits {
+            match edit.change {
+                Replacement::Put(_) => added += usize::from(edit.place.is_empty()),
+                Replacement::Removed(_) => removed += usize::from(!edit.place.is_empty()),
+            }
+        }
+        self.base.frames().count() + added - removed
+    }
+
     fn length_at(&self, place: &Place) -> usize {
         match place {
             Place::Edited(known) => self.edits[*known].as_bytes().len(),
@@ -183,6 +210,10 @@ impl View {
             }
         }
     }
+}
+
+fn too_large(needed: usize, unit: &str, limit: usize) -> Error {
+    Error::new(ErrorKind::TooLarge).with_context(format!("{needed} {unit}, and the limit is {limit}"))
 }
 
 /// The place of a key.

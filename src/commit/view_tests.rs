@@ -6,8 +6,9 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
 use super::View;
-use crate::error::ErrorKind;
-use crate::record::{Data, Frame, Sink, filled};
+use crate::config::Limits;
+use crate::error::{Error, ErrorKind};
+use crate::record::{Data, Frame, SCANNED, Sink, filled};
 
 type Model = BTreeMap<String, Vec<u8>>;
 
@@ -57,6 +58,69 @@ fn assert_same(view: &View, model: &Model, key: &str) -> Result<(), TestCaseErro
     Ok(())
 }
 
+fn assert_refused(view: &mut View, frame: &Frame, limits: Limits) -> Result<(), TestCaseError> {
+    let before = view.len();
+    let refused = view.put(frame.clone(), limits).expect_err("a refusal");
+    prop_assert_eq!(refused.kind(), ErrorKind::TooLarge);
+    prop_assert_eq!(view.len(), before);
+    Ok(())
+}
+
+/// Returns a view of this many keys of two bytes each, with values of one.
+fn view_of(keys: u32) -> View {
+    let frames: Vec<u8> = (0..keys).flat_map(|n| small_frame(n).as_bytes().to_vec()).collect();
+    View::new(Data::new(frames.into(), 0))
+}
+
+fn small_frame(n: u32) -> Frame {
+    Frame::new(&format!("{n:x}"), &[1])
+}
+
+/// Filling a view, far beyond its limit, and reading it scans few frames for each key.
+#[test]
+fn work_per_key_is_bounded_by_the_key_limit() {
+    let limit = Limits::DEFAULT.keys;
+    let before = SCANNED.get();
+    let mut view = View::empty();
+    let written = (0..40_000).take_while(|n| view.put(small_frame(*n), Limits::DEFAULT).is_ok()).count();
+    assert_eq!(written, limit);
+    let read = (0..2_000).filter(|n| view.get(&format!("{n:x}")).is_some()).count();
+    assert_eq!(read, limit);
+    // A write scans for the place and to count, a read once.
+    let scans = 2 * (limit + 1) + 2_000;
+    assert!(SCANNED.get() - before <= scans * (limit + 1), "{} frames", SCANNED.get() - before);
+}
+
+/// A record from before the limit is readable; its values can be replaced and removed, and no key added.
+#[test]
+fn a_view_beyond_the_key_limit_can_only_shrink() -> Result<(), Error> {
+    let limits = Limits { keys: 100, ..Limits::DEFAULT };
+    let mut view = view_of(300);
+    for n in 0..300 {
+        assert!(view.get(&format!("{n:x}")).is_some());
+        view.put(small_frame(n), limits)?;
+    }
+    for n in 0..200 {
+        let refused = view.put(small_frame(1_000), limits).expect_err("a key too many");
+        assert!(refused.to_string().ends_with(&format!("{} keys, and the limit is 100", 301 - n)), "{refused}");
+        view.remove(&format!("{n:x}"));
+    }
+    view.remove("c8");
+    view.put(small_frame(1_000), limits)?;
+    assert_eq!(view.keys().len(), 100);
+    Ok(())
+}
+
+/// A view beyond its limit of bytes takes a smaller value in place of a larger one.
+#[test]
+fn a_view_beyond_the_size_limit_can_shrink() {
+    let limits = Limits { bytes: 100, ..Limits::DEFAULT };
+    let mut view = View::new(Data::new(Frame::new("k", &[0; 300]).as_bytes().into(), 0));
+    assert!(view.put(Frame::new("k", &[0; 301]), limits).is_err());
+    assert!(view.put(Frame::new("l", &[0; 1]), limits).is_err());
+    assert!(view.put(Frame::new("k", &[0; 200]), limits).is_ok());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
 
@@ -73,14 +137,18 @@ proptest! {
         for step in steps {
             let key = match step {
                 Step::Put(key, value) => {
-                    let (frame, before) = (Frame::new(&key, &value), view.len());
+                    let (frame, before, keys) = (Frame::new(&key, &value), view.len(), model.len());
                     model.insert(key.clone(), value);
                     let length = frames_of(&model).len();
-                    // A frame that is one byte too long is refused and changes nothing.
-                    let refused = view.put(frame.clone(), length - 1).expect_err("one byte too long");
-                    prop_assert_eq!(refused.kind(), ErrorKind::TooLarge);
-                    prop_assert_eq!(view.len(), before);
-                    view.put(frame, length).expect("the exact length");
+                    let exact = Limits { bytes: length, keys: model.len() };
+                    // A frame that is one byte too long, or one key too many, is refused and changes nothing.
+                    if length > before {
+                        assert_refused(&mut view, &frame, Limits { bytes: length - 1, ..exact })?;
+                    }
+                    if model.len() > keys {
+                        assert_refused(&mut view, &frame, Limits { keys, ..exact })?;
+                    }
+                    view.put(frame, exact).expect("the exact length and number");
                     key
                 }
                 Step::Remove(key) => {

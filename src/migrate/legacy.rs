@@ -8,9 +8,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use crate::error::{Error, ErrorKind};
-use crate::record::Frame;
-use crate::record::{decode, encode};
+use crate::error::Error;
+use crate::record::{Frame, decode, encode};
 
 /// A session of another crate: values under string keys, with an expiry.
 ///
@@ -52,15 +51,14 @@ impl LegacySession {
     ///
     /// # Errors
     ///
-    /// [`TypeMismatch`](ErrorKind::TypeMismatch) if the value has another type.
+    /// [`TypeMismatch`](crate::ErrorKind::TypeMismatch) if the value has another type.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         let value = match self.values.get(key) {
             None => return Ok(None),
             Some(LegacyValue::New(frame)) => decode(key, frame.value().as_bytes()),
-            Some(LegacyValue::Old(value)) => T::deserialize(value).map_err(|error| {
-                let expected = std::any::type_name::<T>();
-                Error::with_source(ErrorKind::TypeMismatch, error).with_context(format!("{key:?} is not a {expected}"))
-            }),
+            Some(LegacyValue::Old(value)) => {
+                T::deserialize(value).map_err(|_| Error::mismatch::<T>(&format!("{key:?}"), kind_of(value)))
+            }
         };
         value.map(Some)
     }
@@ -69,7 +67,7 @@ impl LegacySession {
     ///
     /// # Errors
     ///
-    /// [`Serialize`](ErrorKind::Serialize) if the value cannot be serialized.
+    /// [`Serialize`](crate::ErrorKind::Serialize) if the value cannot be serialized.
     pub fn insert<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Error> {
         let frame = encode(key, value)?;
         self.values.insert(key.to_owned(), LegacyValue::New(frame));
@@ -93,7 +91,7 @@ impl LegacySession {
     ///
     /// # Errors
     ///
-    /// [`TypeMismatch`](ErrorKind::TypeMismatch) if the value has another type.
+    /// [`TypeMismatch`](crate::ErrorKind::TypeMismatch) if the value has another type.
     pub fn retype<T: Serialize + DeserializeOwned>(&mut self, key: &str) -> Result<(), Error> {
         match self.get::<T>(key)? {
             Some(value) => self.insert(key, &value),
@@ -120,6 +118,18 @@ impl LegacySession {
             LegacyValue::New(frame) => Ok(frame.clone()),
         };
         self.values.iter().map(frame).collect()
+    }
+}
+
+/// Returns the kind of a JSON value, for an error.
+const fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "a map",
     }
 }
 

@@ -94,10 +94,21 @@ impl Settings {
                 None => Ok(false),
             };
         };
-        (self.convert)(&mut legacy).inspect_err(log_conversion)?;
+        (self.convert)(&mut legacy).map_err(log_conversion)?;
         let token = self.move_once(request, legacy, old, &notes).await?;
         self.legacy.delete(old).await?;
         request.adopt(token).await
+    }
+
+    /// Ends the session of an old cookie, for a request that signs out of the session of its new cookie.
+    pub(super) async fn end(&self, request: &RequestSession, old: &str) -> Result<(), Error> {
+        let config = request.shared_config();
+        if let Some(note) = Transient::from_config(config).get::<Note>(&Note::key(old)).await?
+            && !request.is_ending(&note.id)
+        {
+            Sessions::from_config(Arc::clone(config)).end(&note.id).await?;
+        }
+        Ok(self.legacy.delete(old).await?)
     }
 
     /// Creates the new session and its note. If another request was faster, returns the token of that request's session.
@@ -158,13 +169,15 @@ impl Note {
 }
 
 #[cfg(feature = "tracing")]
-fn log_conversion(error: &Error) {
-    let error: &dyn std::error::Error = error;
+fn log_conversion(error: Error) -> Error {
     tracing::error!(
-        error,
+        error = &error as &dyn std::error::Error,
         "the conversion of an old session failed: the session stays in the old store and the client gets a 500"
     );
+    error.into_logged()
 }
 
 #[cfg(not(feature = "tracing"))]
-fn log_conversion(_: &Error) {}
+fn log_conversion(error: Error) -> Error {
+    error
+}

@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::moving::Settings;
-use crate::error::empty_response;
+use crate::error::{empty_response, error_response};
 use crate::session::SessionHandle;
 use crate::transport::TokenLocation;
 
@@ -35,7 +35,7 @@ where
     S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone + Send + 'static,
     S::Future: Send,
     ReqBody: Send + 'static,
-    ResBody: Default + 'static,
+    ResBody: Default + Send + 'static,
     M: 'static,
 {
     type Response = Response<ResBody>;
@@ -52,10 +52,10 @@ where
             return MigrationFuture::boxed(async { Ok(empty_response(StatusCode::INTERNAL_SERVER_ERROR)) });
         };
         // A cookie that a browser sends by itself must not produce a token in a header that a script can read.
-        if handle.request().has_candidates() || handle.request().token_location() == TokenLocation::Header {
-            return MigrationFuture { kind: FutureKind::Inner { inner: self.inner.call(request) } };
-        }
-        let Some(old) = self.settings.old_cookie(request.headers()) else {
+        let old = (handle.request().token_location() == TokenLocation::Cookie)
+            .then(|| self.settings.old_cookie(request.headers()))
+            .flatten();
+        let Some(old) = old else {
             return MigrationFuture { kind: FutureKind::Inner { inner: self.inner.call(request) } };
         };
         let (handle, settings) = (handle.clone(), Arc::clone(&self.settings));
@@ -63,13 +63,25 @@ where
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         MigrationFuture::boxed(async move {
-            let moved = match settings.take_over(handle.request(), &old).await {
+            let session = handle.request();
+            // A session of the new cookie takes precedence over the old one.
+            let taken_over = match session.has_candidates() {
+                true => Ok(false),
+                false => settings.take_over(session, &old).await,
+            };
+            let mut moved = match taken_over {
                 Ok(moved) => moved,
-                Err(error) => return Ok(empty_response(error.status())),
+                Err(error) => return Ok(error_response(&error)),
             };
             let mut response = inner.call(request).await?;
+            if session.signs_out() && !moved {
+                if let Err(error) = settings.end(session, &old).await {
+                    return Ok(error_response(&error));
+                }
+                moved = true;
+            }
             // A new cookie of the same name replaces the old one.
-            let replaced = handle.request().config().transport.cookie.name() == settings.cookie.name();
+            let replaced = session.config().transport.cookie.name() == settings.cookie.name();
             if moved
                 && !replaced
                 && let Some(removal) = settings.removal()

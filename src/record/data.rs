@@ -81,6 +81,12 @@ impl fmt::Debug for Data {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Number of frames that this thread has scanned, as a measure of work that no clock disturbs.
+    pub(crate) static SCANNED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// The frames of a [`Data`], in order.
 #[derive(Debug)]
 pub(crate) struct Frames<'a> {
@@ -97,9 +103,14 @@ pub(crate) struct FrameRef<'a> {
     pub(crate) whole: Range<usize>,
 }
 
-impl FrameRef<'_> {
+impl<'a> FrameRef<'a> {
     pub(crate) fn key(&self) -> String {
-        String::from_utf8_lossy(self.key).into_owned()
+        self.text().to_owned()
+    }
+
+    /// Returns the key as text, which `Data::check` has checked.
+    pub(crate) fn text(&self) -> &'a str {
+        std::str::from_utf8(self.key).unwrap_or_default()
     }
 }
 
@@ -110,6 +121,8 @@ impl<'a> Iterator for Frames<'a> {
         if self.input.is_at_end() {
             return None;
         }
+        #[cfg(test)]
+        SCANNED.set(SCANNED.get() + 1);
         // `Data::check` has refused a broken state.
         let start = self.input.position();
         let length = self.input.length().ok()?;

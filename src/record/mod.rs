@@ -1,8 +1,11 @@
 //! The record that a store keeps of a session, and its encoding.
 
 mod data;
+mod entries;
 mod header;
+mod json;
 mod loaded;
+mod message_pack;
 mod secrets;
 mod touch;
 mod value;
@@ -17,12 +20,17 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-pub(crate) use self::data::{Data, Frame, FrameRef, Gap, Value, filled};
+#[cfg(test)]
+pub(crate) use self::data::SCANNED;
+pub(crate) use self::data::{Data, Frame, Gap, Value, filled};
+pub(crate) use self::entries::{decode_entries, encode_entries};
 pub(crate) use self::header::Header;
 pub(crate) use self::loaded::{Draft, LoadedRecord};
+#[cfg(feature = "migrate")]
+pub(crate) use self::message_pack::MAX_DEPTH;
 pub(crate) use self::secrets::{RetiredBy, TokenStatus};
 pub use self::touch::Touch;
-pub(crate) use self::value::{MAX_DEPTH, decode, encode};
+pub(crate) use self::value::{decode, encode};
 pub use self::version::Version;
 pub(crate) use self::version::{CommitId, new_commit_id};
 pub(crate) use self::wire::Sink;

@@ -103,17 +103,21 @@ impl<'a> CommitGuard<'a> {
         let now = loaded.record.last_seen_timestamp();
         state.used_at = Some(now);
         state.end_rivals();
-        let renews_cookie = commit.changes.lifetime.is_some()
+        let sets_lifetime = commit.changes.lifetime.is_some();
+        let renews_cookie = sets_lifetime
             || commit.source.loaded().is_some_and(|before| {
                 before.is_use_unnoted(lifetime, None, now) || session.has_outdated_cookie(before)
             });
+        let cookie_age = lifetime.cookie_max_age(loaded.header.started_at, now);
         if let Some(token) = issued {
-            let max_age = lifetime.cookie_max_age(loaded.header.started_at, now);
-            state.cookie = CookieUpdate::Set { token, max_age };
+            state.cookie = CookieUpdate::Set { token, max_age: cookie_age };
+        } else if let CookieUpdate::Set { max_age, .. } = &mut state.cookie {
+            // Of an earlier commit of this request, perhaps under another lifetime.
+            *max_age = cookie_age;
         }
         state.rebase(loaded);
         if renews_cookie {
-            session.renew_cookie(&mut state, lifetime);
+            session.renew_cookie(&mut state, lifetime, sets_lifetime);
         }
     }
 

@@ -32,6 +32,8 @@ pub(crate) struct RequestSession {
     config: Arc<Config>,
     candidates: Candidates,
     scheme: RequestScheme,
+    /// The request is outside the path of the cookie.
+    is_outside_path: bool,
     /// The session of the layer around this request's layer, if there is one.
     outer: Option<Arc<RequestSession>>,
     /// Detached from its request: it outlives the response, and can change no token.
@@ -50,7 +52,7 @@ pub(crate) struct RequestSession {
 pub(crate) type StateGuard<'a> = MutexGuard<'a, Box<RequestState>>;
 
 /// The effect of a session on its response.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct ResponseUpdate {
     pub(crate) cookie: CookieUpdate,
     /// The request has ended the session of the client's own cookie.
@@ -87,12 +89,18 @@ impl RequestSession {
             config,
             candidates,
             scheme,
+            is_outside_path: false,
             outer,
             is_detached: false,
             state: OnceLock::new(),
             turn: TurnLock::default(),
             is_closed: AtomicBool::new(false),
         }
+    }
+
+    /// Sets whether the request is outside the path of the cookie.
+    pub(crate) fn with_is_outside_path(self, is_outside_path: bool) -> Self {
+        Self { is_outside_path, ..self }
     }
 
     /// Creates a session without a request.
@@ -116,6 +124,10 @@ impl RequestSession {
 
     pub(crate) const fn scheme(&self) -> RequestScheme {
         self.scheme
+    }
+
+    pub(crate) const fn is_outside_path(&self) -> bool {
+        self.is_outside_path
     }
 
     pub(crate) const fn is_detached(&self) -> bool {
@@ -172,6 +184,9 @@ impl RequestSession {
         let mut state = Box::new(RequestState::new(source));
         state.rivals = rivals;
         self.state.get_or_init(|| Mutex::new(state));
+        if self.candidates.is_forged() {
+            self.config.events.raise(EventKind::Forged, None);
+        }
         if self.is_closed.load(Ordering::SeqCst) {
             // A body that streams has loaded it: no response will note the use. A failure is an event.
             let _ = Box::pin(self.note_use_in_turn()).await;
@@ -181,6 +196,18 @@ impl RequestSession {
 
     pub(crate) fn is_loaded(&self) -> bool {
         self.state.get().is_some()
+    }
+
+    /// Checks whether the handler has asked to end the session.
+    #[cfg(feature = "migrate")]
+    pub(crate) fn signs_out(&self) -> bool {
+        self.is_loaded() && self.state().signs_out
+    }
+
+    /// Checks whether the response is about to end the session of this id.
+    #[cfg(feature = "migrate")]
+    pub(crate) fn is_ending(&self, id: &crate::token::SessionId) -> bool {
+        self.is_loaded() && self.state().ends.iter().any(|end| end.id == *id)
     }
 
     /// Loads the session of a token that the client did not send, and sends the token with the response. Returns whether there
@@ -334,7 +361,10 @@ impl RequestSession {
                     return (Ok(()), self.state().response_update());
                 }
                 FinishStep::Done(update) => return (Ok(()), update),
-                FinishStep::Failed(kind, update) => return (Err(Error::new(kind)), update),
+                FinishStep::Failed(kind, update) => {
+                    let context = "the handler answered with success although its commit had failed";
+                    return (Err(Error::new(kind).with_context(context)), update);
+                }
             }
         }
     }
@@ -384,7 +414,7 @@ impl RequestSession {
                 let mut state = self.state();
                 state.used_at = Some(touch.last_seen.into());
                 if is_touched {
-                    self.renew_cookie(&mut state, lifetime);
+                    self.renew_cookie(&mut state, lifetime, false);
                 }
             }
             Err(error) => self.config.events.raise_failure(EventKind::UpkeepFailed, *record.id(), &error),
@@ -483,10 +513,12 @@ impl RequestSession {
         loaded.current_token().is_some_and(|token| self.candidates.must_resend(token))
     }
 
-    /// Sends a persistent or outdated cookie again, if its token is still the current one.
-    fn renew_cookie(&self, state: &mut RequestState, lifetime: Lifetime) {
+    /// Sends the cookie again if it is persistent, outdated, or of a new lifetime, and its token is still the current one.
+    ///
+    /// A lifetime without `Max-Age` makes a persistent cookie one that the browser drops when it is closed.
+    fn renew_cookie(&self, state: &mut RequestState, lifetime: Lifetime, is_new_lifetime: bool) {
         let (Some(loaded), CookieUpdate::Keep) = (state.source.loaded(), &state.cookie) else { return };
-        let is_renewed = lifetime.max_age.is_some() || self.has_outdated_cookie(loaded);
+        let is_renewed = is_new_lifetime || lifetime.max_age.is_some() || self.has_outdated_cookie(loaded);
         if !is_renewed || self.token_location() != TokenLocation::Cookie {
             return;
         }

@@ -6,6 +6,7 @@ use super::ResponseUpdate;
 use super::reads::ReadSet;
 use crate::clock::Timestamp;
 use crate::commit::{Change, ChangeSet, PendingCommit, SessionEnd, SessionSource, SignIn, View};
+use crate::config::Limits;
 use crate::error::{Error, ErrorKind};
 use crate::event::EndReason;
 use crate::lifetime::Lifetime;
@@ -21,6 +22,8 @@ pub(crate) struct RequestState {
     pub(crate) authenticated_at: Option<Timestamp>,
     /// Changes that were not committed yet.
     pub(crate) changes: ChangeSet,
+    /// The lifetime that the request has set for its session. A later sign-in keeps it, also if it is committed by then.
+    pub(super) own_lifetime: Option<Box<Lifetime>>,
     /// A commit that was interrupted; whether it took effect is unknown.
     pub(crate) interrupted: Option<Box<PendingCommit>>,
     /// The error of every later write.
@@ -35,6 +38,8 @@ pub(crate) struct RequestState {
     pub(super) sign_in_commit: Option<CommitId>,
     /// Sessions that this request has ended and the store still has.
     pub(super) ends: Vec<SessionEnd>,
+    /// The handler has asked to end the session, whether or not there was one.
+    pub(super) signs_out: bool,
     /// Number of times that the request has ended its session and gone on with another.
     pub(super) generation: u32,
     pub(super) cookie: CookieUpdate,
@@ -73,6 +78,7 @@ impl RequestState {
             owner,
             authenticated_at,
             changes: ChangeSet::default(),
+            own_lifetime: None,
             interrupted: None,
             failed: None,
             new_id: None,
@@ -80,6 +86,7 @@ impl RequestState {
             view_is_exact: true,
             sign_in_commit: None,
             ends: Vec::new(),
+            signs_out: false,
             generation: 0,
             cookie: CookieUpdate::Keep,
             ended_client_session: false,
@@ -127,8 +134,8 @@ impl RequestState {
     }
 
     /// Writes a value.
-    pub(crate) fn put(&mut self, frame: Frame, limit: usize) -> Result<(), Error> {
-        self.view.put(frame.clone(), limit)?;
+    pub(crate) fn put(&mut self, frame: Frame, limits: Limits) -> Result<(), Error> {
+        self.view.put(frame.clone(), limits)?;
         let read = self.reads.remove(frame.key());
         self.record(Change::Put { frame, read });
         Ok(())
@@ -155,6 +162,7 @@ impl RequestState {
     }
 
     pub(crate) fn sign_in(&mut self, owner: &str, now: Timestamp) {
+        let own_lifetime = self.own_lifetime.take();
         let is_another = self.owner.as_deref().is_some_and(|present| present != owner);
         match &self.source {
             SessionSource::Retired(loaded) if loaded.may_join(owner, now) => {
@@ -171,6 +179,16 @@ impl RequestState {
         self.authenticated_at = Some(now);
         self.changes.rotate = false;
         self.changes.sign_in = Some(SignIn { owner, at: now, after: self.changes.values.len(), again: false });
+        self.revision += 1;
+        if let Some(lifetime) = own_lifetime {
+            self.set_lifetime(*lifetime);
+        }
+    }
+
+    /// Sets the lifetime of the session.
+    pub(crate) fn set_lifetime(&mut self, lifetime: Lifetime) {
+        self.changes.lifetime = Some(Box::new(lifetime));
+        self.own_lifetime.clone_from(&self.changes.lifetime);
         self.revision += 1;
     }
 
@@ -197,11 +215,12 @@ impl RequestState {
     pub(crate) fn end(&mut self, reason: EndReason, sent_token: bool) -> Result<(), Error> {
         match self.source {
             SessionSource::Retired(_) => return Err(Error::new(ErrorKind::Superseded)),
-            SessionSource::Ended(_) => {}
+            SessionSource::Ended(_) => self.signs_out = true,
             _ => {
                 let opens_nothing =
                     matches!(self.source, SessionSource::New) && self.rivals.is_empty() && self.generation == 0;
                 self.start_another(reason);
+                self.signs_out = true;
                 if sent_token && opens_nothing {
                     self.cookie = CookieUpdate::Clear;
                 }
@@ -215,6 +234,7 @@ impl RequestState {
         let ended = std::mem::replace(self, Self::new(SessionSource::New));
         self.revision = ended.revision + 1;
         self.generation = ended.generation + 1;
+        self.signs_out = ended.signs_out;
         self.failed = ended.failed;
         self.failures = ended.failures;
         self.dropped = ended.dropped;
@@ -285,9 +305,10 @@ impl RequestState {
         ResponseUpdate { cookie: self.cookie.clone(), ended_client_session: self.ended_client_session }
     }
 
-    /// Returns the lifetime of the session: set by this request, stored, or the default.
+    /// Returns the lifetime of the session: set by this request, stored before a sign-in, or the default.
     pub(super) fn lifetime(&self, default: Lifetime) -> Lifetime {
-        let stored = self.source.loaded().and_then(|loaded| loaded.header.lifetime);
+        let stored = self.source.loaded().filter(|_| !self.changes.begins_anew());
+        let stored = stored.and_then(|loaded| loaded.header.lifetime);
         self.changes.lifetime.as_deref().copied().or(stored).unwrap_or(default)
     }
 }

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
 
 use super::{Session, SessionHandle};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, error_response};
 
 /// Loads the session. A client without one gets a new one, which is stored when something is written to it.
 ///
@@ -80,14 +82,24 @@ impl<S: Sync, M: 'static> FromRequestParts<S> for SessionHandle<M> {
 
 /// A session with an owner. Derefs to [`Session`].
 ///
-/// Rejects with 401 if the session has no owner, and otherwise as [`Session`] does.
+/// Rejects with 401 if the session has no owner, with 409 if the client's token was retired within the last 30 seconds, since
+/// the client may hold a newer one, and otherwise as [`Session`] does. `Option<SignedIn>` is `None` if the session
+/// has no owner, and rejects if the store fails.
 ///
 /// ```
+/// use axum::response::Redirect;
 /// use sessile::SignedIn;
 ///
 /// async fn hello(user: SignedIn) -> String {
 ///     format!("hello, {}", user.owner())
 /// }
+///
+/// /// Sends visitors to the sign-in page. A `Result<SignedIn, _>` would send signed-in users there, too, while the store is down.
+/// async fn account(user: Option<SignedIn>) -> Result<String, Redirect> {
+///     let user = user.ok_or_else(|| Redirect::to("/sign-in"))?;
+///     Ok(format!("the account of {}", user.owner()))
+/// }
+/// # let _: axum::Router = axum::Router::new().route("/", axum::routing::get(hello).post(account));
 /// ```
 pub struct SignedIn<M = ()> {
     session: Session<M>,
@@ -95,6 +107,13 @@ pub struct SignedIn<M = ()> {
 }
 
 impl<M> SignedIn<M> {
+    fn new(session: Session<M>) -> Result<Self, Error> {
+        match session.owner() {
+            Some(owner) => Ok(Self { session, owner }),
+            None => Err(session.request().state().not_signed_in()),
+        }
+    }
+
     /// Returns the owner.
     #[must_use]
     pub fn owner(&self) -> &str {
@@ -132,11 +151,18 @@ impl<S: Sync, M: 'static> FromRequestParts<S> for SignedIn<M> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        let session: Session<M> = handle(parts)?.load().await?;
-        match session.owner() {
-            Some(owner) => Ok(Self { session, owner }),
-            None => Err(session.request().state().not_signed_in()),
-        }
+        Self::new(handle(parts)?.load().await?)
+    }
+}
+
+/// Loads the session; `None` if it has no owner.
+///
+/// Rejects as [`Session`] does.
+impl<S: Sync, M: 'static> OptionalFromRequestParts<S> for SignedIn<M> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Error> {
+        Ok(Self::new(handle(parts)?.load().await?).ok())
     }
 }
 
@@ -144,6 +170,9 @@ impl<S: Sync, M: 'static> FromRequestParts<S> for SignedIn<M> {
 ///
 /// Rejects with 401 if it was longer ago (OWASP ASVS 5.0 V7.5.3), and otherwise as [`SignedIn`] does. Then ask for the password
 /// again and call [`reauthenticate`](Session::reauthenticate).
+///
+/// `Option<RecentlySignedIn>` is `None` if the session has no owner, so that the client must sign in, and still rejects with 401
+/// if the authentication was longer ago.
 ///
 /// ```
 /// use sessile::{Error, RecentlySignedIn, Session};
@@ -158,6 +187,13 @@ impl<S: Sync, M: 'static> FromRequestParts<S> for SignedIn<M> {
 /// }
 /// ```
 pub struct RecentlySignedIn<const SECONDS: u64, M = ()>(SignedIn<M>);
+
+impl<const SECONDS: u64, M> RecentlySignedIn<SECONDS, M> {
+    fn new(user: SignedIn<M>) -> Result<Self, Error> {
+        user.require_recent(Duration::from_secs(SECONDS))?;
+        Ok(Self(user))
+    }
+}
 
 impl<const SECONDS: u64, M> Deref for RecentlySignedIn<SECONDS, M> {
     type Target = SignedIn<M>;
@@ -182,17 +218,28 @@ impl<const SECONDS: u64, M> fmt::Debug for RecentlySignedIn<SECONDS, M> {
 impl<S: Sync, const SECONDS: u64, M: 'static> FromRequestParts<S> for RecentlySignedIn<SECONDS, M> {
     type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
-        let user = SignedIn::from_request_parts(parts, state).await?;
-        user.require_recent(Duration::from_secs(SECONDS))?;
-        Ok(Self(user))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        Self::new(SignedIn::new(handle(parts)?.load().await?)?)
+    }
+}
+
+/// Loads the session; `None` if it has no owner.
+///
+/// Rejects with 401 if its owner authenticated too long ago, and otherwise as [`Session`] does.
+impl<S: Sync, const SECONDS: u64, M: 'static> OptionalFromRequestParts<S> for RecentlySignedIn<SECONDS, M> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Error> {
+        SignedIn::new(handle(parts)?.load().await?).ok().map(Self::new).transpose()
     }
 }
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let status = self.status();
-        (status, status.canonical_reason().unwrap_or_default()).into_response()
+        let mut response: Response = error_response(&self);
+        *response.body_mut() = response.status().canonical_reason().unwrap_or_default().into();
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        response
     }
 }
 
@@ -206,7 +253,7 @@ pub(crate) fn handle<M: 'static>(parts: &Parts) -> Result<&SessionHandle<M>, Err
              session; a layer added later runs earlier"
         );
         log_missing_layer(marker, &advice);
-        Error::new(ErrorKind::MissingLayer).with_context(advice)
+        Error::new(ErrorKind::MissingLayer).with_context(advice).into_logged()
     })
 }
 

@@ -13,8 +13,8 @@ const FLASHES: Field<Vec<Flash>> = Field::new("sessile.flash");
 /// A message for the user, from a request whose own response cannot show it, such as a redirect.
 ///
 /// [`Session::flash`] adds one, [`Session::take_flashes`] removes and returns all. [`Display`](fmt::Display) shows the message
-/// alone, not escaped for HTML.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// alone, not escaped for HTML; `Debug` shows its length.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Flash {
     /// The kind of the message.
@@ -65,6 +65,13 @@ impl Flash {
 impl fmt::Display for Flash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.message)
+    }
+}
+
+impl fmt::Debug for Flash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let message = format_args!("{} bytes", self.message.len());
+        f.debug_struct("Flash").field("level", &self.level).field("message", &message).finish()
     }
 }
 

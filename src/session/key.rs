@@ -51,6 +51,7 @@ impl<T: ?Sized> fmt::Debug for Field<T> {
 }
 
 /// A key of any value: a `&str` or a [`Field`].
+#[diagnostic::on_unimplemented(message = "`{Self}` is not a key", note = "a key is a `&str`, or a `Field`")]
 pub trait KeyName: sealed::Sealed {
     #[doc(hidden)]
     fn name(&self) -> &str;

@@ -46,7 +46,8 @@ pub(crate) const NOTES: Field<Notes> = Field::new(NOTES_KEY);
 
 /// A loaded session.
 ///
-/// Reads and writes are synchronous and in memory. The response commits what was written, unless its status is 5xx;
+/// Reads and writes are synchronous and in memory. The response commits what was written, unless it
+/// [reports a failure](crate::SessionLayerBuilder::with_commit_on) such as a status of 5xx;
 /// [`commit`](Session::commit) and the `_now` calls commit at once. Clones are the same session.
 ///
 /// Many requests may change a session at the same time. Each keeps its changes as a *change set*, which is applied again if
@@ -106,6 +107,17 @@ impl<M> Session<M> {
     ///
     /// A [`Field<String>`](Field) also takes a `&str`, and a `Field<Vec<T>>` a `&[T]`.
     ///
+    /// Values are stored as [MessagePack](https://msgpack.org), which keeps what serde's data model keeps, with these exceptions:
+    ///
+    /// - `Some(None)` and `Some(())` are read as `None`.
+    /// - Under serde's attributes `flatten`, `untagged` and `tag`, a value is buffered without its type. Some types cannot be read
+    ///   there, such as `u128`, `i128` and `IpAddr`: store them as text, or under another key.
+    /// - A number of `serde_json` with more digits than an `f64` has, under its feature `arbitrary_precision`, is read only as a
+    ///   `serde_json::Number` or `Value`.
+    ///
+    /// A value that no type could read is refused: one nested 128 levels deep, a `serde_json` raw value, or one whose `Serialize`
+    /// announces more or fewer elements than it writes.
+    ///
     /// ```
     /// # use sessile::{Error, Field, Session};
     /// # async fn handler(session: Session) -> Result<(), Error> {
@@ -121,12 +133,12 @@ impl<M> Session<M> {
     /// # Errors
     ///
     /// - [`Serialize`](ErrorKind::Serialize) if the value cannot be serialized; the old value stays.
-    /// - [`TooLarge`](ErrorKind::TooLarge) if the session would exceed its size limit; the old value stays.
+    /// - [`TooLarge`](ErrorKind::TooLarge) if the session would exceed its limit of bytes or of keys; the old value stays.
     /// - [`ResponseSent`](ErrorKind::ResponseSent) after the head of the response was sent.
     /// - [`Superseded`](ErrorKind::Superseded) if the client's token was retired within the last 30 seconds.
     pub fn insert<T: Serialize + ?Sized>(&self, key: impl InsertKey<T>, value: &T) -> Result<(), Error> {
         let frame = encode(key.name(), value)?;
-        self.request.state_for_write()?.put(frame, self.request.config().size_limit)
+        self.request.state_for_write()?.put(frame, self.request.config().limits)
     }
 
     /// Removes a value; returns whether there was one.
@@ -250,13 +262,13 @@ impl<M> Session<M> {
 
     /// Applies a change that runs a closure: outside the lock, and again if the view has changed meanwhile.
     fn apply(&self, change: Change) -> Result<(), Error> {
-        let limit = self.request.config().size_limit;
+        let limits = self.request.config().limits;
         for _ in 0..MAX_CLOSURE_RUNS {
             let (mut view, revision) = {
                 let state = self.request.state_for_write()?;
                 (state.view.clone(), state.revision)
             };
-            change.apply(&mut view, limit)?;
+            change.apply(&mut view, limits)?;
             let mut state = self.request.state_for_write()?;
             if state.revision == revision {
                 state.view = view;
@@ -353,6 +365,9 @@ impl<M> Session<M> {
     /// V7.2.4). Requests under the old token fail from then on. If another owner is signed in, that session ends, and a new one
     /// starts with a new id and no values.
     ///
+    /// The session has the layer's lifetime, unless the same request [sets](Session::set_lifetime) another, before or after this
+    /// call: "remember me" ends with the next sign-in.
+    ///
     /// ```
     /// # use sessile::{Error, Session};
     /// # struct User { id: u64 }
@@ -377,9 +392,10 @@ impl<M> Session<M> {
 
     /// Notes that the owner has authenticated again, rotates the token, and restarts both timeouts.
     ///
-    /// Call it when an action requires a recent proof (NIST SP 800-63B-4 §5.2; OWASP ASVS 5.0 V7.5.3). The session keeps its id
-    /// and its values. It has the effect of [`sign_in`](Session::sign_in) by the present owner, except that no other session
-    /// starts, and no cookie is sent, if this one is ended meanwhile.
+    /// Call it when an action requires a recent proof (NIST SP 800-63B-4 §5.2; OWASP ASVS 5.0 V7.5.3). The session keeps its id,
+    /// its values, and the lifetime that [`set_lifetime`](Session::set_lifetime) gave it. Otherwise it has the effect of
+    /// [`sign_in`](Session::sign_in) by the present owner, except that no other session starts, and no cookie is sent, if this
+    /// one is ended meanwhile.
     ///
     /// # Errors
     ///
@@ -460,7 +476,24 @@ impl<M> Session<M> {
         Ok(())
     }
 
-    /// Sets the lifetime of this session, such as for "remember me". Later commits keep it.
+    /// Sets the lifetime of this session, such as for "remember me". Later commits keep it, until the next
+    /// [`sign_in`](Session::sign_in).
+    ///
+    /// The response sends the cookie again, with the new `Max-Age`, or without one: the browser then drops the cookie when it is
+    /// closed.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use sessile::{Error, Lifetime, Session};
+    /// # const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    /// # async fn handler(session: Session, remember: bool) -> Result<(), Error> {
+    /// session.sign_in("user:42")?;
+    /// if remember {
+    ///     let month = Lifetime::new().with_idle_timeout(7 * DAY).with_absolute_timeout(30 * DAY).with_max_age(30 * DAY);
+    ///     session.set_lifetime(month)?;
+    /// }
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
@@ -468,9 +501,7 @@ impl<M> Session<M> {
     /// [`Superseded`](ErrorKind::Superseded) as for [`insert`](Session::insert).
     pub fn set_lifetime(&self, lifetime: Lifetime) -> Result<(), Error> {
         lifetime.check().map_err(|error| Error::with_source(ErrorKind::InvalidLifetime, error))?;
-        let mut state = self.request.state_for_write()?;
-        state.changes.lifetime = Some(Box::new(lifetime));
-        state.revision += 1;
+        self.request.state_for_write()?.set_lifetime(lifetime);
         Ok(())
     }
 }
@@ -507,6 +538,10 @@ impl<M> Session<M> {
     /// can neither create a session nor change a token: [`sign_in`](Session::sign_in) and [`rotate`](Session::rotate) fail with
     /// [`Detached`](ErrorKind::Detached). If this request has yet to store the session, the detached one works once the head of
     /// the response was sent.
+    ///
+    /// It follows the session, not a token: after a refresh, a rotation and a repeated sign-in of the owner it still commits. After
+    /// a sign-in on the anonymous session it fails with [`Superseded`](ErrorKind::Superseded), and after the end of the session
+    /// with [`Ended`](ErrorKind::Ended).
     ///
     /// ```
     /// # use sessile::{Error, Session};

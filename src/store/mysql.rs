@@ -40,8 +40,11 @@ const UNCHANGED: u64 = 1;
 /// # The table
 ///
 /// `sessile_sessions` has the columns `id binary(16)`, `version`, `last_seen` and `expires_at` (`bigint`, instants in
-/// milliseconds since the Unix epoch), `realm varbinary(255)`, `owner blob` (the owner in UTF-8; a binary type compares bytes, trailing spaces
-/// included) and `state longblob`.
+/// milliseconds since the Unix epoch), `realm varbinary(255)`, `owner blob` (the owner in UTF-8; a binary type compares bytes,
+/// trailing spaces included) and `state longblob`.
+///
+/// [`delete_owned_by`](crate::store::Store::delete_owned_by) empties the rows and sets their expiry to a time before 1970; a sweep
+/// deletes them.
 pub type MySqlStore = SqlStore<MySql>;
 
 impl Dialect for MySql {
@@ -49,6 +52,8 @@ impl Dialect for MySql {
     // `utc_timestamp` does not depend on the connection's time zone.
     const NOW: &'static str = "(timestampdiff(MICROSECOND, '1970-01-01 00:00:00', utc_timestamp(3)) DIV 1000)";
     const HAS_NUMBERED_PARAMETERS: bool = false;
+    // MariaDB has it, MySQL has not.
+    const DELETE_HAS_RETURNING: bool = false;
     const COLUMN_TYPES: [&'static str; 7] =
         ["binary(16)", "bigint", "varbinary(255)", "blob", "bigint", "bigint", "longblob"];
     const MAX_OWNER_LENGTH: usize = 65_535;
@@ -92,12 +97,6 @@ impl Dialect for MySql {
     /// Reads the last insert id: the number of rows is the same for an insert and for a row that was left unchanged.
     fn has_inserted(result: &MySqlQueryResult) -> bool {
         matches!(result.last_insert_id(), 0 | REPLACED)
-    }
-
-    /// MariaDB returns deleted rows; MySQL does not.
-    async fn has_returning(pool: &MySqlPool) -> Result<bool, sqlx::Error> {
-        let version = sqlx::query_scalar("SELECT CAST(version() AS BINARY)").fetch_one(pool).await;
-        version.map(|version: Vec<u8>| version.windows(7).any(|part| part.eq_ignore_ascii_case(b"MariaDB")))
     }
 
     fn sweep(table: &str) -> String {

@@ -15,6 +15,8 @@ pub(crate) struct Candidates {
     decoded: u8,
     /// The request has a cookie or header of the layer's name, whatever its value.
     is_present: bool,
+    /// None of the keys has written one of the protected cookies.
+    is_forged: bool,
     location: TokenLocation,
 }
 
@@ -96,6 +98,16 @@ impl Candidates {
         if let Ok(candidate) = Candidate::try_from(value) {
             self.more.get_or_insert_default().outdated.push(candidate);
         }
+    }
+
+    /// Notes a protected cookie that none of the keys has written.
+    pub(super) const fn note_forged(&mut self) {
+        self.is_forged = true;
+    }
+
+    /// Checks whether the request has a protected cookie that none of the keys has written.
+    pub(crate) const fn is_forged(&self) -> bool {
+        self.is_forged
     }
 
     /// Counts a protected cookie that is about to be decoded; returns `false` if there were too many.

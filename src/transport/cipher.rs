@@ -144,3 +144,26 @@ mod without_keys {
         }
     }
 }
+
+#[cfg(all(test, feature = "signed", feature = "private"))]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+    use super::CookieKeys;
+    use crate::keys::KeyRing;
+
+    /// Cookies that were written under a known key stay readable, each by its own protection.
+    #[test]
+    fn a_cookie_under_a_known_key_is_read() {
+        let ring = || KeyRing::new([1; 32]).unwrap();
+        let signed = CookieKeys::Signed(ring()).build("__Host-id").unwrap();
+        let private = CookieKeys::Private(ring()).build("__Host-id").unwrap();
+        let cookies = [
+            (&signed, "4UiE6Rd4BvfMYw+bEfAlW1crmd5rLVay08TvsfNJRdQ=token"),
+            (&private, "75XK1NQJEuYAvyuS1QEqDUds2JXIiZY4ltEWGZj7Kvhg"),
+        ];
+        for (cipher, cookie) in cookies {
+            assert_eq!(cipher.decode("__Host-id", cookie.as_bytes()).unwrap().value, "token", "{cipher:?}");
+        }
+    }
+}

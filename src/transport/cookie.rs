@@ -133,7 +133,7 @@ impl CookieOptions {
         let attributes = cookie.to_string()[name.len() + 1..].to_owned();
         cookie.make_removal();
         let removal = header_value(cookie.to_string());
-        CookieTemplate { name, attributes, removal, cipher: None }
+        CookieTemplate { name, path: self.path.clone(), attributes, removal, cipher: None }
     }
 }
 
@@ -145,6 +145,7 @@ fn refused<T>(reason: impl Into<Box<str>>) -> Result<T, ConfigError> {
 #[derive(Clone, Debug)]
 pub(crate) struct CookieTemplate {
     name: String,
+    path: Cow<'static, str>,
     /// All attributes but `Max-Age`, each after a semicolon.
     attributes: String,
     removal: HeaderValue,
@@ -155,6 +156,10 @@ pub(crate) struct CookieTemplate {
 impl CookieTemplate {
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
     }
 
     pub(crate) fn is_secure(&self) -> bool {
@@ -201,10 +206,13 @@ impl CookieTemplate {
 
     /// Adds the value of a signed or encrypted cookie, if one of the keys has written it.
     fn decode(&self, cipher: &CookieCipher, value: &[u8], found: &mut Candidates) {
-        if value.len() != self.value_length() || !found.count_decoded() {
+        if value.len() != self.value_length() {
+            return found.note_forged();
+        }
+        if !found.count_decoded() {
             return;
         }
-        let Some(Decoded { value, is_outdated }) = cipher.decode(&self.name, value) else { return };
+        let Some(Decoded { value, is_outdated }) = cipher.decode(&self.name, value) else { return found.note_forged() };
         found.add(value.as_bytes());
         if is_outdated {
             found.mark_outdated(value.as_bytes());
@@ -243,11 +251,15 @@ fn pairs(header: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Returns the value of a cookie pair of this name.
 ///
-/// Only spaces and tabs are trimmed, so that no other whitespace can disguise another name. A quote is an ordinary octet (RFC
-/// 6265bis §5.6).
+/// Only spaces and tabs are trimmed, so that no other whitespace can disguise another name. One pair of quotes around the value
+/// is removed (RFC 6265 §4.1.1). In any other place a quote is an ordinary octet (RFC 6265bis §5.6): it spans no semicolon.
 fn value_of<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let rest = trim(pair).strip_prefix(name)?;
-    Some(trim(trim(rest).strip_prefix(b"=")?))
+    let value = trim(trim(rest).strip_prefix(b"=")?);
+    Some(match value {
+        [b'"', quoted @ .., b'"'] => quoted,
+        bare => bare,
+    })
 }
 
 fn trim(mut bytes: &[u8]) -> &[u8] {

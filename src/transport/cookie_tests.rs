@@ -28,11 +28,13 @@ fn latin_1(bytes: &[u8]) -> String {
     bytes.iter().copied().map(char::from).collect()
 }
 
-/// Returns the value of a pair of this name, as RFC 6265bis §5.7 splits it.
+/// Returns the value of a pair of this name, as RFC 6265bis §5.7 splits it, without the quotes that RFC 6265 §4.1.1 allows.
 fn reference_value(pair: &[u8], name: &str) -> Option<String> {
     let text = latin_1(pair);
     let (left, value) = text.split_once('=')?;
-    (left.trim_matches([' ', '\t']) == name).then(|| value.trim_matches([' ', '\t']).to_owned())
+    let value = value.trim_matches([' ', '\t']);
+    let bare = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
+    (left.trim_matches([' ', '\t']) == name).then(|| bare.to_owned())
 }
 
 /// Returns the distinct tokens of these headers, found by whole pairs.

@@ -10,6 +10,7 @@ mod cancellation;
 mod concurrency;
 mod conflicts;
 mod crash_recovery;
+mod failed_responses;
 mod faults;
 mod kept_commits;
 mod memory_store;

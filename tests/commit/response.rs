@@ -12,6 +12,7 @@ use axum::body::Body;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use futures_util::stream;
+use http::response::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use sessile::{Error, ErrorKind, MemoryStore, Session, SessionHandle, SessionLayer};
@@ -107,7 +108,7 @@ async fn sign_out_takes_effect_with_any_status() {
 /// Custom predicates commit only success and redirects, every status, or none.
 #[tokio::test]
 async fn commit_on_predicate_decides_which_statuses_commit() {
-    let never_on_errors = |status: StatusCode| status.is_success() || status.is_redirection();
+    let never_on_errors = |head: &Parts| head.status.is_success() || head.status.is_redirection();
     let layer = SessionLayer::builder(MemoryStore::new()).with_commit_on(never_on_errors).build().unwrap();
     for (status, committed) in [(200, true), (303, true), (404, false), (422, false), (500, false)] {
         let status = StatusCode::from_u16(status).unwrap();

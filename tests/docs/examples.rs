@@ -7,6 +7,7 @@ use crate::support;
 use futures_util::{SinkExt, StreamExt};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
+use support::client::set_cookies;
 use support::site::{Site, Visitor};
 use tokio::task::JoinSet;
 use tokio_tungstenite::connect_async;
@@ -37,6 +38,12 @@ async fn login_checks_users_and_roles() {
     let mut grace = site.visitor();
     let remembered = grace.post_json("/sign-in", &credentials("grace", true)).await;
     assert_eq!((remembered, grace.get("/admin").await), (204, ok("the back room\n")));
+
+    // "Remember me" ends with the next sign-in without it.
+    for (remember, max_age) in [(true, Some(90 * 24 * 60 * 60)), (false, None)] {
+        let response = ada.request_json("/sign-in", &credentials("ada", remember)).await;
+        assert_eq!(set_cookies(response.headers())[0].max_age(), max_age);
+    }
 
     let mut copy = ada.clone();
     assert_eq!(ada.post("/sign-out", "").await.0, 204);

@@ -5,29 +5,48 @@
 use crate::support;
 
 use axum::Router;
+use axum::body::Body;
 use axum::routing::any;
-use http::header::{CACHE_CONTROL, VARY};
+use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use sessile::config::TokenHeader;
 use sessile::{Error, MemoryStore, Session, SessionHandle, SessionLayer};
 use support::client::{Client, Reply, request};
 
-/// Request headers whose values the handlers send back as `Cache-Control` and `Vary`.
-const REQUESTED_CACHE: &str = "x-cache-control";
-const REQUESTED_VARY: &str = "x-vary";
+/// Prefix of request headers whose values the handlers send back under the rest of their names.
+const REQUESTED: &str = "x-requested-";
+const REQUESTED_CACHE: &str = "x-requested-cache-control";
+const REQUESTED_VARY: &str = "x-requested-vary";
+
+/// `Expires`, and headers that some shared caches read instead of `Cache-Control`.
+const TARGETED: [(&str, &[u8]); 8] = [
+    ("x-requested-expires", b"Fri, 01 Jan 2100 00:00:00 GMT"),
+    ("x-requested-cdn-cache-control", b"max-age=600"),
+    ("x-requested-cloudflare-cdn-cache-control", b"max-age=600"),
+    ("x-requested-vercel-cdn-cache-control", b"public, s-maxage=600"),
+    ("x-requested-x-litespeed-cache-control", b"public, max-age=600"),
+    ("x-requested-surrogate-control", b"max-age=600"),
+    ("x-requested-edge-control", b"max-age=600"),
+    ("x-requested-x-accel-expires", b"600"),
+];
 
 type Answer = (StatusCode, HeaderMap);
 
 fn answer(requested: &HeaderMap) -> Answer {
     let mut headers = HeaderMap::new();
-    for (from, to) in [(REQUESTED_CACHE, CACHE_CONTROL), (REQUESTED_VARY, VARY)] {
-        for value in requested.get_all(from) {
-            headers.append(to.clone(), value.clone());
+    for (name, value) in requested {
+        if let Some(name) = name.as_str().strip_prefix(REQUESTED) {
+            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.clone());
         }
     }
     (StatusCode::OK, headers)
 }
 
 fn app() -> Router {
+    app_with(SessionLayer::new(MemoryStore::new()))
+}
+
+fn app_with(layer: SessionLayer) -> Router {
     async fn read(session: Session, requested: HeaderMap) -> Result<Answer, Error> {
         session.get::<u32>("n")?;
         Ok(answer(&requested))
@@ -48,6 +67,11 @@ fn app() -> Router {
         Ok(answer(&requested))
     }
 
+    async fn streamed(handle: SessionHandle) -> Body {
+        let line = async move { Ok::<_, Error>(format!("{:?}", handle.load().await?.get::<u32>("n")?)) };
+        Body::from_stream(futures_util::stream::once(line))
+    }
+
     Router::new()
         .route("/untouched", any(async |requested: HeaderMap| answer(&requested)))
         .route("/handle", any(async |_: SessionHandle, requested: HeaderMap| answer(&requested)))
@@ -55,7 +79,8 @@ fn app() -> Router {
         .route("/write", any(write))
         .route("/sign-out", any(sign_out))
         .route("/rotate", any(rotate))
-        .layer(SessionLayer::new(MemoryStore::new()))
+        .route("/streamed", any(streamed))
+        .layer(layer)
 }
 
 /// Returns a client with a session.
@@ -195,17 +220,86 @@ async fn public_beside_non_utf8_bytes_is_removed() {
     assert!(!values.iter().any(is_public), "{values:?}");
 }
 
-/// Values without `public` or `s-maxage` stay unchanged, and a response without `Cache-Control` gets none.
+/// Directives that forbid shared caches stay as they are.
 #[tokio::test]
 async fn restrictive_cache_control_of_the_handler_is_kept() {
     let mut client = visitor().await;
-    for requested in
-        ["no-store", "private", "private, max-age=60", "no-cache", "max-age=60", "no-cache=\"set-cookie, x\""]
-    {
+    for requested in ["no-store", "private", "private, max-age=60", "no-store, max-age=0", "max-age=0, Private"] {
         let reply = get_with(&mut client, "/read", &[(REQUESTED_CACHE, requested.as_bytes())]).await;
         assert_eq!(reply.header("cache-control"), Some(requested));
     }
-    assert_eq!(client.get("/read").await.header("cache-control"), None);
+}
+
+// checklist: 32
+/// A response that used the session gets `private`, also without a `Cache-Control` of the handler.
+#[tokio::test]
+async fn response_that_used_the_session_gets_private() {
+    let mut client = visitor().await;
+    for (requested, expected) in [
+        ("", "private"),
+        ("no-cache", "private, no-cache"),
+        ("max-age=60", "private, max-age=60"),
+        ("must-revalidate", "private, must-revalidate"),
+        ("no-cache=\"set-cookie, x\"", "private, no-cache=\"set-cookie, x\""),
+        ("private=\"x-name\"", "private, private=\"x-name\""),
+    ] {
+        for path in ["/read", "/write"] {
+            let reply = get_with(&mut client, path, &[(REQUESTED_CACHE, requested.as_bytes())]).await;
+            assert_eq!(reply.header("cache-control"), Some(expected), "{path} with {requested}");
+        }
+    }
+    for mut client in [client, Client::new(&app())] {
+        assert_eq!(client.get("/read").await.header("cache-control"), Some("private"));
+    }
+}
+
+// checklist: 32
+/// No header that overrides `Cache-Control` in a shared cache stays, and `Expires` of a response with a cookie is past.
+#[tokio::test]
+async fn no_header_overrides_cache_control() {
+    let names = TARGETED.map(|(name, _)| name.strip_prefix(REQUESTED).unwrap());
+    let mut client = Client::new(&app());
+    for path in ["/write", "/read", "/write", "/rotate", "/sign-out"] {
+        let reply = get_with(&mut client, path, &TARGETED).await;
+        let has_cookie = !reply.set_cookies().is_empty();
+        assert_eq!(reply.header("cache-control"), Some(if has_cookie { "no-store" } else { "private" }), "{path}");
+        for name in &names[1..] {
+            assert_eq!(reply.header(name), None, "{path}");
+        }
+        // A private cache may use it.
+        let expires = if has_cookie { "0" } else { "Fri, 01 Jan 2100 00:00:00 GMT" };
+        assert_eq!(reply.header("expires"), Some(expires), "{path}");
+    }
+    let untouched = get_with(&mut client, "/untouched", &TARGETED).await;
+    assert!(names.iter().all(|name| untouched.header(name).is_some()));
+}
+
+/// With `with_vary_always` every response is private and varies, also one whose body loads the session.
+#[tokio::test]
+async fn vary_always_marks_responses_without_session_use() {
+    let builder = || SessionLayer::builder(MemoryStore::new()).with_vary_always(true);
+    let layer = builder().build().unwrap();
+    let mut client = Client::new(&app_with(layer));
+    client.get("/write").await.set_cookie();
+    for path in ["/untouched", "/handle", "/read"] {
+        let reply = get_with(&mut client, path, &[(REQUESTED_CACHE, b"public, max-age=60")]).await;
+        assert_eq!(
+            (reply.header("vary"), reply.header("cache-control")),
+            (Some("cookie"), Some("private, max-age=60"))
+        );
+        reply.assert_no_cookie();
+    }
+    let reply = client.get("/streamed").await;
+    assert_eq!((reply.text(), reply.header("vary")), ("Some(1)", Some("cookie")));
+    assert_eq!(reply.header("cache-control"), Some("private"));
+
+    let layer = builder().with_token_header(TokenHeader::bearer()).build().unwrap();
+    let reply = Client::new(&app_with(layer)).get("/untouched").await;
+    assert_eq!(reply.all("vary"), ["authorization", "cookie"]);
+    // Without the setting the head of such a response says nothing.
+    let mut client = visitor().await;
+    let reply = client.get("/streamed").await;
+    assert_eq!((reply.text(), reply.header("vary"), reply.header("cache-control")), ("Some(1)", None, None));
 }
 
 /// A handler that never loads the session keeps its `Cache-Control` and `Vary`, or has none.

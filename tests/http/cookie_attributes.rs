@@ -241,10 +241,10 @@ fn invalid_paths_are_refused() {
 async fn cookie_may_have_4096_bytes_but_not_4097() {
     for (name, prefix, secure) in [(4096 - 43 - 7, "__Host-", true), (4096 - 43, "", false)] {
         let longest = "n".repeat(name);
-        let cookie = cookie_of(builder().with_name(&longest).with_secure(secure)).await;
+        let cookie = cookie_of(builder().with_realm("id").with_name(&longest).with_secure(secure)).await;
         assert_eq!(cookie.name, format!("{prefix}{longest}"));
         assert_eq!(cookie.name.len() + cookie.value.len(), 4096);
-        assert_refused(builder().with_name(format!("{longest}n")).with_secure(secure), "4,096");
+        assert_refused(builder().with_realm("id").with_name(format!("{longest}n")).with_secure(secure), "4,096");
     }
 }
 
@@ -288,6 +288,30 @@ fn invalid_lifetimes_are_refused() {
     assert!(with(Lifetime::new().with_refresh_interval(Duration::from_secs(30))).build().is_ok());
     assert!(with(Lifetime::new().with_max_age(Duration::from_secs(1))).build().is_ok());
     assert!(with(Lifetime::new().without_idle_timeout()).build().is_ok());
+}
+
+/// An idle timeout and a `Max-Age` may equal the absolute timeout, but not exceed it; the error says what to set.
+#[test]
+fn absolute_timeout_is_the_longest_time_of_a_lifetime() {
+    let week = 7 * DAY;
+    let more = week + Duration::from_millis(1);
+    let with = |lifetime| builder().with_lifetime(lifetime);
+    assert_refused(with(Lifetime::new().with_idle_timeout(week)), "with_absolute_timeout");
+    assert_refused(with(Lifetime::new().with_max_age(week)), "with_absolute_timeout");
+    assert_refused(builder().with_max_age(week), "with_absolute_timeout");
+    assert_refused(with(Lifetime::new().with_absolute_timeout(10 * MINUTE)), "with_idle_timeout");
+    let lifetime = Lifetime::new().with_absolute_timeout(week);
+    assert_refused(with(lifetime.with_idle_timeout(more)), "idle timeout");
+    assert_refused(with(lifetime.with_max_age(more)), "Max-Age");
+    assert_refused(with(lifetime).with_max_age(more), "Max-Age");
+    assert!(with(lifetime.with_idle_timeout(week).with_max_age(week)).build().is_ok());
+    for lifetime in [Lifetime::aal1(), Lifetime::aal2(), Lifetime::aal3()] {
+        assert!(with(lifetime).build().is_ok());
+    }
+    let sessions = || SessionLayer::new(MemoryStore::new()).sessions();
+    assert!(sessions().with_lifetime(lifetime.with_idle_timeout(more)).is_err());
+    assert!(sessions().with_lifetime(lifetime.with_max_age(more)).is_err());
+    assert!(sessions().with_lifetime(lifetime.with_idle_timeout(week)).is_ok());
 }
 
 // checklist: 16

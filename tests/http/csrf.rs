@@ -4,14 +4,17 @@
 
 use crate::{accounts, support};
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use axum::Router;
 use axum::body::Body;
 use axum::routing::{any, post};
 use http::{Method, Request, StatusCode};
-use sessile::csrf::{Csrf, CsrfLayer};
+use sessile::csrf::{Csrf, CsrfFormFor, CsrfLayer};
 use sessile::event::EventKind;
 use sessile::{Error, ErrorKind, Lifetime, MemoryStore, Session, SessionLayer};
-use support::client::{Client, session_of};
+use support::client::{COOKIE_NAME, Client, session_of};
 use support::race::{MINUTE, NO_TOKEN, World};
 use support::store::{CountingStore, Counts, Fault, Op};
 
@@ -188,6 +191,48 @@ async fn csrf_layer_costs_at_most_one_get() {
     let form = with_form("/", "application/x-www-form-urlencoded", "x".repeat(3 * 1024 * 1024));
     assert_eq!(Client::new(&app).send(form).await.status, StatusCode::FORBIDDEN);
     assert_eq!(store.counts(), Counts::NONE);
+}
+
+/// Without a live session, the body of a form is not read, whatever the header `X-CSRF-Token` says.
+#[tokio::test]
+async fn form_without_a_session_is_refused_before_it_is_read() {
+    let world = World::new();
+    let marked = SessionLayer::builder(world.store.clone()).with_name("marked").with_clock(&world.clock);
+    let app = app(world.layer.clone())
+        .route("/marked", post(async |_: CsrfFormFor<World, ()>| ()))
+        .layer(marked.build().unwrap().with_marker::<World>());
+    let ended = world.begin().await;
+    world.send(&ended, |session| async move { session.sign_out() }).await.assert_ok();
+    let mut signed_in = Client::new(&app);
+    let token = signed_in.get("/page").await.text().to_owned();
+    let clients = [("no cookie", Client::new(&app)), ("ended", Client::with_cookie(&app, COOKIE_NAME, &ended))];
+    for (name, mut client) in clients {
+        for path in ["/form", "/marked", "/guarded"] {
+            for header in [None, Some(&token)] {
+                let (request, is_read) = observed_form(path, &token, header);
+                assert_eq!(client.send(request).await.status, StatusCode::FORBIDDEN, "{name} {path} {header:?}");
+                assert!(!is_read.load(Ordering::SeqCst), "{name} {path} {header:?}");
+            }
+        }
+    }
+    let (request, is_read) = observed_form("/form", &token, None);
+    assert_eq!(signed_in.send(request).await.text(), "Ada");
+    assert!(is_read.load(Ordering::SeqCst), "the form of a client with a session is read");
+}
+
+/// Creates a request with a form, and a flag that is set when the body is read.
+fn observed_form(path: &str, token: &str, header: Option<&String>) -> (Request<Body>, Arc<AtomicBool>) {
+    let is_read = Arc::new(AtomicBool::new(false));
+    let (flag, form) = (Arc::clone(&is_read), format!("name=Ada&csrf_token={token}"));
+    let body = futures_util::stream::once(async move {
+        flag.store(true, Ordering::SeqCst);
+        Ok::<_, std::convert::Infallible>(form)
+    });
+    let mut request = Request::post(path).header("content-type", "application/x-www-form-urlencoded");
+    if let Some(header) = header {
+        request = request.header("x-csrf-token", header);
+    }
+    (request.body(Body::from_stream(body)).unwrap(), is_read)
 }
 
 /// The CSRF layer and the `Csrf` extractor answer 500 without a session layer.

@@ -13,6 +13,7 @@ use http::StatusCode;
 use http_body_util::BodyExt;
 use sessile::{Error, ErrorKind, MemoryStore, Session, SessionHandle, SessionLayer, SignedIn};
 use support::client::{Client, Reply};
+use support::store::{Fault, FaultyStore, Op};
 
 async fn set(session: Session) -> Result<(), Error> {
     session.insert("key", "value")
@@ -103,6 +104,45 @@ async fn signed_in_extractor_requires_an_owner() {
     client.post("/sign-out").await;
     let reply = client.get("/signed-in").await;
     assert_eq!((reply.status, reply.text()), (StatusCode::UNAUTHORIZED, "Unauthorized"));
+}
+
+/// `Option<SignedIn>` is `None` without an owner and answers 503 while the store fails, so that no user is sent to sign in.
+#[tokio::test]
+async fn optional_signed_in_is_none_only_without_an_owner() {
+    struct Admin;
+
+    async fn account<M>(user: Option<SignedIn<M>>) -> Result<String, Redirect> {
+        let user = user.ok_or_else(|| Redirect::to("/sign-in"))?;
+        Ok(user.owner().to_owned())
+    }
+
+    let store = FaultyStore::new(MemoryStore::new());
+    let admins = SessionLayer::builder(MemoryStore::new()).with_name("admin").build().unwrap().with_marker::<Admin>();
+    let app = Router::new()
+        .route("/", get(account::<()>))
+        .route("/admin", get(account::<Admin>))
+        .route("/set", post(set))
+        .route("/sign-in", post(async |session: Session| session.sign_in("ada")))
+        .route("/sign-out", post(async |session: Session| session.sign_out()))
+        .layer(admins)
+        .layer(SessionLayer::new(store.clone()))
+        .route("/missing", get(account::<()>));
+    let mut client = Client::new(&app);
+    for path in ["/set", "/sign-in", "/sign-out"] {
+        client.post(path).await;
+        let reply = client.get("/").await;
+        let expected = if path == "/sign-in" { StatusCode::OK } else { StatusCode::SEE_OTHER };
+        assert_eq!(reply.status, expected, "{path}");
+        assert_eq!(client.get("/admin").await.status, StatusCode::SEE_OTHER);
+    }
+    client.post("/sign-in").await;
+    assert_eq!(client.get("/").await.text(), "ada");
+    store.fail_always(Op::Get, Fault::Before);
+    let reply = client.get("/").await;
+    assert_eq!((reply.status, reply.header("location")), (StatusCode::SERVICE_UNAVAILABLE, None));
+    assert_eq!(client.get("/missing").await.status, StatusCode::INTERNAL_SERVER_ERROR);
+    store.heal();
+    assert_eq!(client.get("/").await.text(), "ada");
 }
 
 /// Two loads, the extension and two `Session` arguments of one request see each other's writes.

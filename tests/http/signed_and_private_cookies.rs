@@ -10,8 +10,9 @@ use http::header::COOKIE;
 use http::{Request, StatusCode};
 use proptest::prelude::*;
 use sessile::config::KeyRing;
+use sessile::event::EventKind;
 use sessile::{MemoryStore, Session, SessionLayer, SessionLayerBuilder, Token};
-use support::client::{COOKIE_NAME, Client, Reply, request_with_cookies, send};
+use support::client::{COOKIE_NAME, Client, EventLog, Reply, request_with_cookies, send};
 use support::store::{CountingStore, Counts};
 
 const NEW: [u8; 32] = [1; 32];
@@ -105,6 +106,48 @@ fn forged(cookie: &str) -> String {
     let position = bytes.len() - 10;
     bytes[position] = if bytes[position] == b'A' { b'B' } else { b'A' };
     String::from_utf8(bytes).unwrap()
+}
+
+/// A cookie that no key has written raises `Forged` once a request that uses the session; cookies of known keys raise none.
+#[tokio::test]
+async fn forged_cookie_raises_an_event() {
+    for protect in PROTECTIONS {
+        let events = EventLog::default();
+        let app = |keys: KeyRing| {
+            let builder = SessionLayer::builder(MemoryStore::new()).with_event_hook(events.hook());
+            Router::new()
+                .route("/write", get(async |session: Session| session.insert("n", &7)))
+                .route("/read", get(async |session: Session| format!("{:?}", session.get::<u32>("n").unwrap())))
+                .route("/untouched", get(async || ()))
+                .layer(protect(builder, keys).build().unwrap())
+        };
+        let old = Client::new(&app(KeyRing::new(OLD).unwrap())).get("/write").await.set_cookie().value;
+        let other = Client::new(&app(KeyRing::new([3; 32]).unwrap())).get("/write").await.set_cookie().value;
+        let app = app(KeyRing::new(NEW).unwrap().add_old_key(OLD).unwrap());
+        let new = Client::new(&app).get("/write").await.set_cookie().value;
+        events.take();
+        for known in [&new, &old, &format!("\"{new}\"")] {
+            read(&app, known).await;
+            assert_eq!(events.count(EventKind::Forged), 0, "{known}");
+        }
+        events.take();
+        let plain = Token::parse(&[b'A'; 43]).map_or_else(|| "A".repeat(43), |token| token.expose_secret());
+        for unknown in [forged(&new), other, plain, new[1..].to_owned(), "x".to_owned()] {
+            let cookie = format!("{COOKIE_NAME}={unknown}");
+            assert_eq!(read(&app, &unknown).await.text(), "None");
+            assert_eq!(events.take(), [(EventKind::Forged, None)], "{unknown}");
+            // Beside a valid cookie, and many times in one request.
+            let many = format!("{cookie}; {COOKIE_NAME}={new}; {}", format!("{cookie}; ").repeat(20));
+            assert_eq!(send(&app, request_with_cookies("/read", &[many.as_bytes()])).await.text(), "Some(7)");
+            assert_eq!(events.take(), [(EventKind::Forged, None)], "{unknown}");
+            send(&app, request_with_cookies("/untouched", &[cookie.as_bytes()])).await;
+            assert_eq!(events.take(), []);
+        }
+        for absent in ["/read", "/write"] {
+            send(&app, request_with_cookies(absent, &[b"other=x"])).await;
+        }
+        assert_eq!(events.count(EventKind::Forged), 0);
+    }
 }
 
 // guarantee: 11

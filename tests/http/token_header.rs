@@ -164,6 +164,17 @@ async fn vary_names_every_token_header() {
     }
 }
 
+/// A response to a request with the header varies by the header alone, since its cookies are ignored.
+#[tokio::test]
+async fn vary_of_a_header_client_does_not_name_the_cookie() {
+    for app in [with_cookie_and_header(), with_header_only()] {
+        let reply = get_with(&app, "/write", &[("authorization", "Bearer"), ("cookie", "a=b")]).await;
+        assert_eq!(reply.all(VARY.as_str()), ["authorization"]);
+        let token = reply.header(RESPONSE_HEADER).unwrap();
+        assert_eq!(bearer(&app, "/read", token).await.all(VARY.as_str()), ["authorization"]);
+    }
+}
+
 /// Two nested layers that read the same header are a configuration error.
 #[tokio::test]
 async fn nested_layers_with_one_token_header_answer_500() {

@@ -2,10 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+use crate::capture::Capture;
 use crate::support;
-
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::middleware::{Next, from_fn};
@@ -17,54 +15,7 @@ use sessile::migrate::{LegacySession, LegacySessions, MigrationLayer};
 use sessile::store::StoreError;
 use sessile::{MemoryStore, Session, SessionHandle, SessionLayer, SignedIn};
 use support::client::{Reply, request, send};
-use tracing::subscriber::DefaultGuard;
-use tracing_subscriber::fmt::MakeWriter;
-
-/// The lines that this thread logged since `begin`.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn begin() -> (Self, DefaultGuard) {
-        let log = Self::default();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
-        (log, tracing::subscriber::set_default(subscriber))
-    }
-
-    /// The lines since the last call.
-    fn take(&self) -> Vec<String> {
-        let bytes = std::mem::take(&mut *self.0.lock().unwrap());
-        String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-#[track_caller]
-fn assert_says(log: &Log, level: &str, parts: &[&str]) {
-    let lines = log.take();
-    assert_eq!(lines.len(), 1, "one line was expected: {lines:?}");
-    for part in [&[level], parts].concat() {
-        assert!(lines[0].contains(part), "{part:?} is missing: {lines:?}");
-    }
-}
+use tracing::Level;
 
 /// Asserts a 500 without details.
 fn assert_refused(reply: &Reply) {
@@ -75,7 +26,7 @@ fn assert_refused(reply: &Reply) {
 #[tokio::test]
 async fn a_missing_layer_is_logged_with_a_remedy() {
     struct Admin;
-    let (log, _guard) = Log::begin();
+    let (log, _guard) = Capture::log(Level::INFO);
     let app = Router::new()
         .route("/session", get(async |_: Session| ()))
         .route("/handle", get(async |_: SessionHandle| ()))
@@ -83,11 +34,11 @@ async fn a_missing_layer_is_logged_with_a_remedy() {
         .route("/admin", get(async |_: Session<Admin>| ()));
     for path in ["/session", "/handle", "/signed-in"] {
         assert_refused(&send(&app, request(Method::GET, path)).await);
-        assert_says(&log, "ERROR", &["no SessionLayer", ".layer(SessionLayer::new(store))", "after the routes"]);
+        log.assert_says("ERROR", &["no SessionLayer", ".layer(SessionLayer::new(store))", "after the routes"]);
     }
     let app = app.layer(SessionLayer::new(MemoryStore::new()));
     assert_refused(&send(&app, request(Method::GET, "/admin")).await);
-    assert_says(&log, "ERROR", &["Admin", "with_marker"]);
+    log.assert_says("ERROR", &["Admin", "with_marker"]);
 }
 
 /// The log says that a later layer runs earlier.
@@ -96,12 +47,12 @@ async fn a_layer_inside_its_middleware_is_logged() {
     async fn guard(_: Session, request: axum::extract::Request, next: Next) -> Response {
         next.run(request).await
     }
-    let (log, _guard) = Log::begin();
+    let (log, _guard) = Capture::log(Level::INFO);
     let layer = || SessionLayer::new(MemoryStore::new());
     let routes = || Router::new().route("/", get(async |_: Session| "here"));
     let app = routes().layer(layer()).layer(from_fn(guard));
     assert_refused(&send(&app, request(Method::GET, "/")).await);
-    assert_says(&log, "ERROR", &["a layer added later runs earlier"]);
+    log.assert_says("ERROR", &["a layer added later runs earlier"]);
 
     let app = routes().layer(from_fn(guard)).layer(layer());
     assert_eq!(send(&app, request(Method::GET, "/")).await.text(), "here");
@@ -111,11 +62,11 @@ async fn a_layer_inside_its_middleware_is_logged() {
 /// The log suggests two cookie names.
 #[tokio::test]
 async fn two_layers_with_one_cookie_are_logged() {
-    let (log, _guard) = Log::begin();
+    let (log, _guard) = Capture::log(Level::INFO);
     let layer = || SessionLayer::new(MemoryStore::new());
     let app = Router::new().route("/", get(async || "here")).layer(layer()).layer(layer());
     assert_eq!(send(&app, request(Method::GET, "/")).await.status, StatusCode::INTERNAL_SERVER_ERROR);
-    assert_says(&log, "ERROR", &["__Host-id", "with_name"]);
+    log.assert_says("ERROR", &["__Host-id", "with_name"]);
 }
 
 /// The log says to add the session layer after the migration.
@@ -131,11 +82,11 @@ async fn a_migration_outside_its_layer_is_logged() {
             Ok(())
         }
     }
-    let (log, _guard) = Log::begin();
+    let (log, _guard) = Capture::log(Level::INFO);
     let app = Router::new().route("/", get(async || ()));
     let app = app.layer(SessionLayer::new(MemoryStore::new())).layer(MigrationLayer::new(Old));
     assert_eq!(send(&app, request(Method::GET, "/")).await.status, StatusCode::INTERNAL_SERVER_ERROR);
-    assert_says(&log, "ERROR", &["add the SessionLayer after it"]);
+    log.assert_says("ERROR", &["add the SessionLayer after it"]);
 }
 
 /// Creates a session with a request that has these headers.
@@ -157,13 +108,13 @@ fn app(secure: bool) -> Router {
 /// One warning for each layer, whatever the number of requests.
 #[tokio::test]
 async fn a_secure_cookie_over_http_is_warned_once() {
-    let (log, _guard) = Log::begin();
+    let (log, _guard) = Capture::log(Level::INFO);
     for host in ["shop.example", "192.168.1.7:3000", "[2001:db8::1]:80", "localhost.example"] {
         let app = app(true);
         send(&app, request(Method::GET, "/")).await;
         assert_eq!(log.take(), [""; 0], "no cookie goes out");
         begin(&app, "/", &[("host", host)]).await;
-        assert_says(&log, "WARN", &["__Host-id", "with_secure(false)", "https"]);
+        log.assert_says("WARN", &["__Host-id", "with_secure(false)", "https"]);
         begin(&app, "/", &[("host", host)]).await;
         assert_eq!(log.take(), [""; 0]);
     }
@@ -172,7 +123,7 @@ async fn a_secure_cookie_over_http_is_warned_once() {
 /// No warning if the browser accepts the cookie: localhost, https and proxies.
 #[tokio::test]
 async fn an_accepted_cookie_is_not_warned() {
-    let (log, _guard) = Log::begin();
+    let (log, _guard) = Capture::log(Level::INFO);
     let fine: [(&str, &[(&str, &str)]); 12] = [
         ("/", &[]),
         ("/", &[("host", "localhost:3000")]),
@@ -198,9 +149,40 @@ async fn an_accepted_cookie_is_not_warned() {
 /// A request to localhost does not use up the warning.
 #[tokio::test]
 async fn requests_to_localhost_do_not_hide_the_warning() {
-    let (log, _guard) = Log::begin();
+    let (log, _guard) = Capture::log(Level::INFO);
     let app = app(true);
     begin(&app, "/", &[("host", "localhost")]).await;
     begin(&app, "/", &[("host", "192.168.1.7:3000")]).await;
-    assert_says(&log, "WARN", &["with_secure(false)"]);
+    log.assert_says("WARN", &["with_secure(false)"]);
+}
+
+/// A write outside the cookie's path is warned once, after a request within the path.
+#[tokio::test]
+async fn write_outside_the_cookie_path_is_warned_once() {
+    let app = |path: &str| {
+        let layer = SessionLayer::builder(MemoryStore::new()).with_path(path).build().unwrap();
+        let write = || post(async |session: Session| session.insert("n", &1)).get(async |_: Session| ());
+        Router::new().fallback_service(write().with_state(())).layer(layer)
+    };
+    let (log, _guard) = Capture::log(Level::INFO);
+    for (path, inside, outside) in [
+        ("/shop", ["/shop", "/shop/cart", "/shop/"], ["/", "/shopping", "/sho"]),
+        ("/shop/", ["/shop/", "/shop/cart", "/shop/?a=b"], ["/shop", "/", "/SHOP/"]),
+    ] {
+        for (first, other) in inside.into_iter().zip(outside) {
+            let app = app(path);
+            begin(&app, first, &[]).await;
+            begin(&app, first, &[]).await;
+            send(&app, request(Method::GET, other)).await;
+            assert_eq!(log.take(), [""; 0], "no cookie is set outside {path}");
+            begin(&app, other, &[]).await;
+            log.assert_says("WARN", &["__Secure-id", path, "with_path"]);
+            begin(&app, other, &[]).await;
+            assert_eq!(log.take(), [""; 0]);
+        }
+    }
+    // A proxy or a nested router may remove the start of the path, as long as no request shows it.
+    begin(&app("/shop"), "/", &[]).await;
+    begin(&app("/"), "/anything", &[]).await;
+    assert_eq!(log.take(), [""; 0]);
 }

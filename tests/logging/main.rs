@@ -6,5 +6,8 @@
 mod support;
 
 mod advice;
+mod capture;
+mod error_responses;
 mod stored_secrets;
 mod token_leaks;
+mod value_leaks;

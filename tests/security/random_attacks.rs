@@ -47,6 +47,7 @@ fn attacker_never_reads_another_clients_data() {
         "signed out",
         "refreshed",
         "promoted",
+        "joined",
         "wrote a secret",
     ] {
         assert!(

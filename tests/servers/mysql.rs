@@ -20,8 +20,8 @@ sql_server_tests!(MySqlStore, mariadb, sqlx::mysql::MySqlPoolOptions, "CREATE DA
 async fn every_statement_uses_an_index() {
     let server = Server::mariadb();
     let store = open(&server).await;
-    let fill = "INSERT INTO sessile_sessions (id, version, owner, last_seen, expires_at, state) \
-                SELECT unhex(md5(seq)), 1, concat('user:', seq), 0, 253402300799999 - seq, 'x' FROM seq_1_to_20000";
+    let fill = "INSERT INTO sessile_sessions (id, version, realm, owner, last_seen, expires_at, state) \
+                SELECT unhex(md5(seq)), 1, 'id', concat('user:', seq), 0, 253402300799999 - seq, 'x' FROM seq_1_to_20000";
     sqlx::raw_sql(fill).execute(store.pool()).await.unwrap();
     sqlx::raw_sql("ANALYZE TABLE sessile_sessions").execute(store.pool()).await.unwrap();
     for (name, sql) in store.statements() {
@@ -32,7 +32,10 @@ async fn every_statement_uses_an_index() {
         let id = "unhex('00112233445566778899aabbccddeeff')";
         let parameters = match name {
             "get" | "delete" => vec![id],
-            "replace" => vec!["1", "'a'", "0", "0", "'x'", id, "1"],
+            "replace" => vec!["1", "'id'", "'a'", "0", "0", "'x'", id, "1"],
+            "replace_keeping_times" => vec!["1", "'id'", "'a'", "'x'", id, "1"],
+            "expire_owned_by" => vec!["-1", "'user:7'", "'id'", id],
+            "find_expired" => vec!["-1", "'user:7'"],
             "touch" => vec!["0", "0", id, "1"],
             "owned_by" => vec!["'user:7'"],
             _ => vec![],

@@ -20,7 +20,7 @@ sql_server_tests!(PostgresStore, postgres, sqlx::postgres::PgPoolOptions, "CREAT
 async fn every_statement_uses_an_index() {
     let server = Server::postgres();
     let store = open(&server).await;
-    let fill = "INSERT INTO sessile_sessions SELECT gen_random_uuid(), 1, convert_to('user:' || n, 'UTF8'), 0, \
+    let fill = "INSERT INTO sessile_sessions SELECT gen_random_uuid(), 1, 'id', convert_to('user:' || n, 'UTF8'), 0, \
                 253402300799999 - n, 'x' FROM generate_series(1, 20000) AS n";
     sqlx::raw_sql(fill).execute(store.pool()).await.unwrap();
     sqlx::raw_sql("ANALYZE sessile_sessions").execute(store.pool()).await.unwrap();
@@ -31,7 +31,9 @@ async fn every_statement_uses_an_index() {
         }
         let parameters = match name {
             "get" | "delete" => "'00000000-0000-0000-0000-000000000000'",
-            "replace" => "1, 'a', 0, 0, 'x', '00000000-0000-0000-0000-000000000000', 1",
+            "replace" => "1, 'id', 'a', 0, 0, 'x', '00000000-0000-0000-0000-000000000000', 1",
+            "replace_keeping_times" => "1, 'id', 'a', 'x', '00000000-0000-0000-0000-000000000000', 1",
+            "delete_owned_by" => "'user:7', 'id', '00000000-0000-0000-0000-000000000000'",
             "touch" => "0, 0, '00000000-0000-0000-0000-000000000000', 1",
             "owned_by" => "'user:7'",
             _ => "",

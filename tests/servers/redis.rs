@@ -7,11 +7,14 @@ use crate::{damage, databases, disk, faults, nodes, proxy, servers, sweeps};
 use std::time::Duration;
 
 use sessile::RedisStore;
-use sessile::store::{Expected, Outcome, Store, StoreErrorKind};
+use sessile::store::{Expected, Outcome, Record, Store, StoreErrorKind, Touch};
 use sessile::testing::conformance::{Fixture, Task, check};
 
 use self::proxy::{ProxiedStore, Proxy};
 use self::servers::{Directory, Server};
+
+const HOUR: time::Duration = time::Duration::HOUR;
+const DAY: time::Duration = time::Duration::DAY;
 
 struct Stores(Server);
 
@@ -79,6 +82,15 @@ async fn a_server_that_hangs_costs_the_deadline() {
     let proxy = Proxy::to(server.port()).await;
     let store = RedisStore::connect(&server.url_at(proxy.port())).await.unwrap();
     faults::a_server_that_hangs_costs_the_deadline(store.with_deadline(Duration::from_millis(300)), &proxy).await;
+}
+
+/// A write whose answer is lost is an error, and is not sent again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_whose_answer_is_lost_is_not_repeated() {
+    let stores = Stores(Server::redis());
+    let ProxiedStore { store, proxy } = stores.open().await;
+    let direct = RedisStore::connect(&stores.0.url()).await.unwrap();
+    faults::a_write_whose_answer_is_lost_is_not_repeated(store, direct, &proxy).await;
 }
 
 /// Three masters. They have no proxies, because the nodes send their own addresses to clients.
@@ -189,6 +201,82 @@ async fn an_owner_index_lists_live_sessions_and_expires_with_them() {
     assert_eq!(store.owned_by("a").await.unwrap().len(), 19);
 }
 
+/// An owner's index and its entries outlive the sessions, whichever write gave a session its longest life.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_index_outlives_its_longest_session() {
+    let server = Server::redis();
+    let store = RedisStore::connect(&server.url()).await.unwrap();
+    an_index_outlives_its_longest_session(&store, std::slice::from_ref(&server)).await;
+}
+
+/// On a Cluster, an owner's index and its entries outlive the sessions, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_index_on_a_cluster_outlives_its_longest_session() {
+    let cluster = Cluster(servers::cluster());
+    an_index_outlives_its_longest_session(&cluster.connect().await, &cluster.0).await;
+}
+
+async fn an_index_outlives_its_longest_session(store: &RedisStore, servers: &[Server]) {
+    let written = async |record: &Record, expected: Expected| {
+        assert_eq!(store.set(record, expected).await.unwrap(), Outcome::Written);
+    };
+    let [created, replaced, touched, shorter] = ["created", "replaced", "touched", "shorter"];
+    // A second session with a longer life.
+    written(&lasting(1, created, HOUR), Expected::Absent).await;
+    written(&lasting(2, created, DAY), Expected::Absent).await;
+    // The same session, written and touched with a longer life.
+    let short = lasting(3, replaced, HOUR);
+    written(&short, Expected::Absent).await;
+    written(&lasting(3, replaced, DAY), Expected::Version(short.version())).await;
+    let short = lasting(4, touched, HOUR);
+    written(&short, Expected::Absent).await;
+    assert!(store.touch(&short, Touch::new(short.last_seen(), short.last_seen() + DAY)).await.unwrap());
+    // A second session with a shorter life.
+    written(&lasting(5, shorter, DAY), Expected::Absent).await;
+    written(&lasting(6, shorter, HOUR), Expected::Absent).await;
+    for (id, owner) in [(2, created), (3, replaced), (4, touched), (5, shorter)] {
+        assert_index_outlives(servers, id, owner);
+    }
+}
+
+/// On a Cluster, a refused write with a shorter life does not shorten the stored session's index entry.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_write_on_a_cluster_keeps_the_index_entry() {
+    let cluster = Cluster(servers::cluster());
+    let store = cluster.connect().await;
+    let record = lasting(1, "a", DAY);
+    assert_eq!(store.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
+    // The store writes the index before the server refuses the record.
+    assert_eq!(store.set(&lasting(1, "a", HOUR), Expected::Absent).await.unwrap(), Outcome::Refused);
+    assert_index_outlives(&cluster.0, 1, "a");
+}
+
+/// Returns a record that expires this long after it was last seen.
+fn lasting(id: u128, owner: &str, life: time::Duration) -> Record {
+    let mut parts = damage::record(id, Some(owner)).into_parts();
+    parts.expires_at = parts.last_seen + life;
+    Record::from_parts(parts)
+}
+
+/// Checks that an owner's index, and its entry of a record that lives for a day, expire later than the record.
+#[track_caller]
+fn assert_index_outlives(servers: &[Server], id: u128, owner: &str) {
+    let id = damage::record(id, None).id().to_string();
+    // The other nodes answer with a redirection.
+    let ask = |command: &str| {
+        let answers = servers.iter().map(|server| servers::ask(server.port(), command));
+        answers.into_iter().find(|answer| !answer.starts_with('-')).expect("a node has the slot")
+    };
+    let record = number(&ask(&format!("PTTL sessile:session:{id}")));
+    let index = number(&ask(&format!("PTTL sessile:owner:{owner}")));
+    assert!(index > record, "{owner}: the index expires in {index} ms, the session in {record}");
+    let score = ask(&format!("ZSCORE sessile:owner:{owner} {id}"));
+    let score: i128 = score.lines().nth(1).unwrap().parse().unwrap();
+    let expires_at = time::OffsetDateTime::now_utc() + time::Duration::milliseconds(record.try_into().unwrap());
+    let expires_at = expires_at.unix_timestamp_nanos() / 1_000_000;
+    assert!(score > expires_at, "{owner}: the entry expires at {score}, the session at {expires_at}");
+}
+
 /// A stale index entry, left by a delete without the owner or by a change of owner, is skipped and expires.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stale_index_entry_is_skipped() {
@@ -201,7 +289,7 @@ async fn a_stale_index_entry_is_skipped() {
     assert!(store.delete(deleted.id(), None).await.unwrap());
     let mut parts = moved.clone().into_parts();
     (parts.owner, parts.version) = (Some("b".into()), sessile::store::Version::new(2));
-    let next = sessile::store::Record::from_parts(parts);
+    let next = Record::from_parts(parts);
     assert_eq!(store.set(&next, Expected::Version(moved.version())).await.unwrap(), Outcome::Written);
     assert_eq!(servers::ask(server.port(), "ZCARD sessile:owner:a"), ":2\r\n");
     assert!(store.owned_by("a").await.unwrap().is_empty());
@@ -238,7 +326,7 @@ async fn a_server_without_free_memory_is_unavailable() {
     for number in 2..200 {
         let mut parts = damage::record(number, Some("a")).into_parts();
         parts.state = vec![7; 100_000].into();
-        if let Err(error) = store.set(&sessile::store::Record::from_parts(parts), Expected::Absent).await {
+        if let Err(error) = store.set(&Record::from_parts(parts), Expected::Absent).await {
             full = Some(error);
             break;
         }
@@ -357,7 +445,7 @@ async fn records_are_found_while_their_slot_moves_to_another_node() {
     let name = |server: &Server| servers::ask(server.port(), "CLUSTER MYID").lines().nth(1).unwrap().to_owned();
     send(to, &format!("CLUSTER SETSLOT {slot} IMPORTING {}", name(from)));
     send(from, &format!("CLUSTER SETSLOT {slot} MIGRATING {}", name(to)));
-    let key = |record: &sessile::store::Record| format!("{{app}}:session:{}", record.id());
+    let key = |record: &Record| format!("{{app}}:session:{}", record.id());
     for record in &records[..4] {
         send(from, &format!("MIGRATE 127.0.0.1 {} {} 0 5000", to.port(), key(record)));
     }
@@ -370,12 +458,12 @@ async fn records_are_found_while_their_slot_moves_to_another_node() {
     for record in [&records[0], &records[4]] {
         let mut parts = record.clone().into_parts();
         parts.version = sessile::store::Version::new(2);
-        let next = sessile::store::Record::from_parts(parts);
+        let next = Record::from_parts(parts);
         assert_eq!(store.set(&next, Expected::Version(record.version())).await.unwrap(), Outcome::Written);
         assert_eq!(store.set(&next, Expected::Version(record.version())).await.unwrap(), Outcome::Refused);
         assert_eq!(store.get(record.id()).await.unwrap(), Some(next));
     }
-    let touch = sessile::store::Touch::new(records[1].last_seen(), records[1].expires_at() + time::Duration::hours(1));
+    let touch = Touch::new(records[1].last_seen(), records[1].expires_at() + time::Duration::hours(1));
     assert!(store.touch(&records[1], touch).await.unwrap());
     for record in [&records[2], &records[5]] {
         assert!(store.delete(record.id(), None).await.unwrap());

@@ -114,7 +114,7 @@ async fn a_table_with_other_columns_is_refused_and_unchanged() {
     for (create, problem) in [
         ("CREATE TABLE other_table (id text, data text)", "has a column id of type TEXT"),
         (
-            "CREATE TABLE other_table (id blob, version integer, owner blob, expires_at integer, state blob)",
+            "CREATE TABLE other_table (id blob, version integer, realm blob, owner blob, expires_at integer, state blob)",
             "has no column last_seen",
         ),
     ] {

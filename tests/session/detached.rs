@@ -14,8 +14,11 @@ use axum::routing::{any, get};
 use futures_util::{SinkExt, StreamExt};
 use http::StatusCode;
 use http::header::COOKIE;
-use sessile::{Error, ErrorKind, MemoryStore, Session, SessionLayer};
+use sessile::config::ReplayPolicy;
+use sessile::testing::ManualClock;
+use sessile::{Error, ErrorKind, Lifetime, MemoryStore, Session, SessionLayer};
 use support::client::{Jar, Visitor, session_of};
+use support::race::{MINUTE, SECOND};
 use support::store::{CountingStore, Counts};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
@@ -285,6 +288,102 @@ async fn detached_write_across_a_rotation_commits() {
     detached.insert("report", "ready").unwrap();
     detached.commit().await.unwrap();
     assert_eq!(keys_of(&mut visitor).await, "n,report");
+}
+
+/// A detached session goes on after its token was refreshed, replaced and forgotten, and after each repeated sign-in.
+#[tokio::test]
+async fn detached_session_goes_on_under_any_newer_token() {
+    let clock = ManualClock::new();
+    let lifetime = Lifetime::new().with_refresh_interval(MINUTE);
+    let store = MemoryStore::new().with_clock(&clock);
+    let builder = SessionLayer::builder(store).with_clock(&clock).with_lifetime(lifetime);
+    let layer = builder.with_replay_policy(ReplayPolicy::End).build().unwrap();
+    for owner in [None, Some("ada")] {
+        let mut visitor = Visitor::new(&layer);
+        let slot = Slot::default();
+        visitor
+            .visit(async move |session: Session| {
+                session.insert("n", &0)?;
+                owner.map_or(Ok(()), |owner| session.sign_in(owner))
+            })
+            .await;
+        let same = slot.clone();
+        visitor.visit(async move |session: Session| same.put(session.detach())).await;
+        let detached = slot.take();
+        let count = async || {
+            detached
+                .update_now("n", |n: &mut u32| {
+                    *n += 1;
+                    *n
+                })
+                .await
+                .unwrap()
+        };
+        let mut expected = 0;
+        for round in 0..3 {
+            let token = visitor.token();
+            clock.advance(MINUTE);
+            visitor.visit(async |_: Session| ()).await.set_cookie();
+            assert_ne!(visitor.token(), token, "a refresh is pending");
+            expected += 1;
+            assert_eq!(count().await, expected);
+            // The client presents the new token; after the grace period the old one is a replay.
+            visitor.visit(async |_: Session| ()).await;
+            clock.advance(31 * SECOND);
+            expected += 1;
+            assert_eq!(count().await, expected, "round {round}");
+            let reply =
+                visitor.visit(
+                    async |session: Session| {
+                        if session.owner().is_some() { session.reauthenticate() } else { session.rotate() }
+                    },
+                );
+            reply.await.set_cookie();
+            clock.advance(31 * SECOND);
+            expected += 1;
+            assert_eq!(count().await, expected);
+        }
+        assert_eq!(visitor.visit(async |session: Session| session.keys().join(",")).await.text(), "n");
+    }
+}
+
+/// A detached session that commits issues and confirms no refresh, so the client's token stays.
+#[tokio::test]
+async fn detached_commit_leaves_a_due_refresh_to_requests() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::new().with_clock(&clock);
+    let lifetime = Lifetime::new().with_refresh_interval(MINUTE);
+    let layer = SessionLayer::builder(store).with_clock(&clock).with_lifetime(lifetime).build().unwrap();
+    let (mut visitor, detached) = detached_from(&layer).await;
+    let token = visitor.token();
+    clock.advance(2 * MINUTE);
+    detached.insert("late", &1).unwrap();
+    detached.commit().await.unwrap();
+    assert_eq!(visitor.token(), token);
+    // The refresh is still due, and the first request gets it.
+    visitor.visit(async |session: Session| session.keys().join(",")).await.set_cookie();
+    assert_ne!(visitor.token(), token);
+}
+
+/// A replay ends the session under `ReplayPolicy::End`: the detached session fails with `Ended`.
+#[tokio::test]
+async fn detached_write_after_a_replay_fails() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::new().with_clock(&clock);
+    let lifetime = Lifetime::new().with_refresh_interval(MINUTE);
+    let builder = SessionLayer::builder(store).with_clock(&clock).with_lifetime(lifetime);
+    let layer = builder.with_replay_policy(ReplayPolicy::End).build().unwrap();
+    let (mut visitor, detached) = detached_from(&layer).await;
+    let mut thief = visitor.clone();
+    clock.advance(MINUTE);
+    visitor.visit(async |_: Session| ()).await.set_cookie();
+    visitor.visit(async |_: Session| ()).await;
+    clock.advance(31 * SECOND);
+    detached.insert("before", &1).unwrap();
+    detached.commit().await.unwrap();
+    thief.visit(async |_: Session| ()).await;
+    detached.insert("after", &1).unwrap();
+    assert_eq!(detached.commit().await.unwrap_err().kind(), ErrorKind::Ended);
 }
 
 /// A detached sign-out ends the session: the client's token opens nothing.

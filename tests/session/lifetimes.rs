@@ -179,12 +179,12 @@ async fn presets_have_the_timeouts_of_the_nist_levels() {
 
 // guarantee: 7
 // checklist: 16
-/// `Max-Age` is limited to the absolute timeout; after the idle timeout a write creates another session.
+/// The browser still keeps a cookie whose session has expired; a write creates another session.
 #[tokio::test]
 async fn cookie_of_an_expired_session_opens_nothing() {
-    let world = world(Lifetime::new().with_idle_timeout(HOUR).with_absolute_timeout(2 * HOUR).with_max_age(30 * DAY));
+    let world = world(Lifetime::new().with_idle_timeout(HOUR).with_absolute_timeout(2 * HOUR).with_max_age(2 * HOUR));
     let answer = world.send(support::race::NO_TOKEN, |session| async move { session.insert("n", &1) }).await;
-    assert_eq!(answer.set[0].max_age(), Some(2 * 60 * 60), "Max-Age is limited to the absolute timeout");
+    assert_eq!(answer.set[0].max_age(), Some(2 * 60 * 60));
     let token = answer.token();
     world.advance(HOUR);
     let late = world
@@ -223,6 +223,135 @@ async fn set_lifetime_persists_across_writes() {
     world.send(&token, remember_me).await.assert_ok();
     world.advance(14 * DAY);
     assert!(!world.is_live(&token).await, "the idle timeout is 14 days");
+}
+
+const ADA: &str = "user:ada";
+
+/// A sign-in of the same owner without a lifetime goes by the layer's: no `Max-Age`, and an hour of idle time.
+#[tokio::test]
+async fn sign_in_ends_the_lifetime_of_an_earlier_one() {
+    let world = World::new();
+    for earlier in [Some(ADA), None] {
+        let remembered = world
+            .send(support::race::NO_TOKEN, move |session| async move {
+                earlier.map_or(Ok(()), |owner| session.sign_in(owner))?;
+                remember_me(session).await
+            })
+            .await;
+        assert_eq!(remembered.set[0].max_age(), Some(90 * 24 * 60 * 60));
+        let again = world.send(&remembered.token(), |session| async move { session.sign_in(ADA) }).await;
+        assert_eq!(again.set[0].max_age(), None);
+        world.advance(HOUR - MILLISECOND);
+        world.insert(&again.token(), "n", 1).await.assert_silent(StatusCode::OK);
+        world.advance(HOUR);
+        assert!(!world.is_live(&again.token()).await);
+    }
+}
+
+/// A lifetime set before or after the sign-in, committed or not, is that of the session, also over another owner's.
+#[tokio::test]
+async fn sign_in_keeps_the_lifetime_of_its_request() {
+    let world = World::new();
+    for first in [None, Some(ADA), Some("user:bob")] {
+        for steps in ["set, in", "set, commit, in", "in, set", "in, commit, set", "set, commit, in, commit"] {
+            let start = world.send(support::race::NO_TOKEN, move |session| async move {
+                session.insert("n", &1)?;
+                first.map_or(Ok(()), |owner| session.sign_in(owner))
+            });
+            let answer = world
+                .send(&start.await.token(), move |session| async move {
+                    for step in steps.split(", ") {
+                        match step {
+                            "set" => remember_me(session.clone()).await?,
+                            "in" => session.sign_in(ADA)?,
+                            _ => session.commit().await?,
+                        }
+                    }
+                    Ok(())
+                })
+                .await;
+            assert_eq!(answer.set[0].max_age(), Some(90 * 24 * 60 * 60), "{steps} over {first:?}");
+            world.advance(13 * DAY);
+            assert!(world.is_live(&answer.token()).await, "{steps} over {first:?}");
+        }
+    }
+}
+
+/// A repeated authentication keeps the session's own lifetime and its `Max-Age`.
+#[tokio::test]
+async fn reauthentication_keeps_the_lifetime() {
+    let world = World::new();
+    let remembered = world
+        .send(support::race::NO_TOKEN, |session| async move {
+            session.sign_in(ADA)?;
+            remember_me(session).await
+        })
+        .await;
+    let again = world.send(&remembered.token(), |session| async move { session.reauthenticate() }).await;
+    assert_eq!(again.set[0].max_age(), Some(90 * 24 * 60 * 60));
+    world.advance(13 * DAY);
+    assert!(world.is_live(&again.token()).await);
+}
+
+/// A sign-in that runs again on a record with a lifetime set meanwhile goes by its own, or by the layer's.
+#[tokio::test]
+async fn retried_sign_in_decides_the_lifetime() {
+    for remembers in [false, true] {
+        let world = World::new();
+        let token = world.begin_signed_in(ADA).await;
+        let sign_in = move |session: Session| async move {
+            session.sign_in(ADA)?;
+            if remembers { remember_me(session).await } else { Ok(()) }
+        };
+        let (slow, quick) = world.overtake(&token, sign_in, remember_me).await;
+        assert_eq!(quick.set[0].max_age(), Some(90 * 24 * 60 * 60));
+        assert_eq!(slow.set[0].max_age(), remembers.then_some(90 * 24 * 60 * 60));
+        world.advance(HOUR);
+        assert_eq!(world.is_live(&slow.token()).await, remembers);
+    }
+}
+
+/// A lifetime without `Max-Age` makes a persistent cookie one that the browser drops when it is closed.
+#[tokio::test]
+async fn lifetime_without_max_age_takes_the_cookie_back() {
+    let persistent = Lifetime::new().with_max_age(DAY);
+    for world in [World::new(), world(persistent)] {
+        let token = world.begin().await;
+        world.send(&token, remember_me).await.assert_ok();
+        for _ in 0..2 {
+            let back = world.send(&token, |session| async move { session.set_lifetime(Lifetime::new()) }).await;
+            assert_eq!((back.assert_ok().token(), back.set[0].max_age()), (token.clone(), None));
+        }
+        world.advance(30 * MINUTE);
+        let read = world.send(&token, |session| async move { session.get::<bool>("start").map(|_| ()) });
+        read.await.assert_silent(StatusCode::OK);
+    }
+    let world = world(persistent);
+    let token = world.begin().await;
+    let back = world.send(&token, |session| async move { session.set_lifetime(Lifetime::new()) }).await;
+    assert_eq!((back.token(), back.set[0].max_age()), (token, None));
+}
+
+/// The `Max-Age` of a cookie that several commits of one request set is that of the last lifetime.
+#[tokio::test]
+async fn last_lifetime_of_a_request_sets_max_age() {
+    let world = World::new();
+    for (has_session, is_remembered_last) in [(false, true), (true, true), (true, false), (false, false)] {
+        let token = if has_session { Some(world.begin().await) } else { None };
+        let answer = world.send(token, move |session| async move {
+            session.insert("n", &1)?;
+            if !is_remembered_last {
+                remember_me(session.clone()).await?;
+            }
+            session.commit().await?;
+            if is_remembered_last {
+                return remember_me(session).await;
+            }
+            session.set_lifetime(Lifetime::new())
+        });
+        let expected = is_remembered_last.then_some(90 * 24 * 60 * 60);
+        assert_eq!(answer.await.set[0].max_age(), expected, "{has_session} {is_remembered_last}");
+    }
 }
 
 /// A lifetime set in the request of a sign-in stays after it and after a rotation, with its `Max-Age`.
@@ -275,7 +404,7 @@ async fn owned_by_applies_the_layers_shorter_idle_timeout() {
     assert!(redeployed.sessions().owned_by("ada").await.unwrap().is_empty());
 }
 
-/// `set_lifetime` with five invalid lifetimes fails with `InvalidLifetime`; the session keeps its timeouts.
+/// `set_lifetime` with seven invalid lifetimes fails with `InvalidLifetime`; the session keeps its timeouts.
 #[tokio::test]
 async fn invalid_lifetime_is_refused_and_changes_nothing() {
     let world = World::new();
@@ -286,6 +415,8 @@ async fn invalid_lifetime_is_refused_and_changes_nothing() {
         Lifetime::new().with_refresh_interval(29 * SECOND),
         Lifetime::new().with_max_age(401 * DAY),
         Lifetime::new().with_max_age(Duration::ZERO),
+        Lifetime::new().with_idle_timeout(DAY + MILLISECOND),
+        Lifetime::new().with_max_age(DAY + MILLISECOND),
     ];
     for lifetime in broken {
         let answer = world
@@ -314,7 +445,8 @@ async fn shorter_lifetime_of_the_layer_applies_to_old_sessions() {
     after.advance(10 * MINUTE);
     assert!(!after.is_live(&token).await);
     assert!(after.is_live(&remembered).await, "the session has its own lifetime");
-    let after = before.redeployed(|layer| layer.with_lifetime(Lifetime::new().with_absolute_timeout(10 * MINUTE)));
+    let short = Lifetime::new().without_idle_timeout().with_absolute_timeout(10 * MINUTE);
+    let after = before.redeployed(|layer| layer.with_lifetime(short));
     assert!(!after.is_live(&token).await);
 }
 

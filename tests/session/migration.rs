@@ -20,9 +20,11 @@ use sessile::migrate::tower_sessions::decode;
 use sessile::migrate::{LegacySession, LegacySessions, MigrationLayer};
 use sessile::store::{Expected, Outcome, Record};
 use sessile::store::{Store, StoreError, Touch};
+use sessile::testing::ManualClock;
 use sessile::{Error, MemoryStore, Session, SessionId, SessionLayer};
 use sessile::{SessionLayerBuilder, SignedIn, Token};
 use support::client::{COOKIE_NAME, Client, EventLog, request, request_with_cookies, send, session_of};
+use support::race::{DAY, MINUTE};
 use support::store::{CountingStore, Counts, Fault, FaultyStore, Op, pend};
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
@@ -252,6 +254,54 @@ async fn concurrent_requests_get_one_session_and_lose_no_write() {
     }
 }
 
+/// A sign-out with both cookies ends both sessions, also if the old one was moved by another client before.
+#[tokio::test]
+async fn signing_out_with_both_cookies_ends_both() {
+    for is_moved in [false, true] {
+        let (old, store) = (OldTable::with(OLD, &old_data()), MemoryStore::new());
+        let app = app(&old, over(&store));
+        let mut moved = client_with_the_old_cookie(&app);
+        if is_moved {
+            moved.get("/account").await;
+        }
+        let mut client = Client::new(&app);
+        client.post("/sign-in").await;
+        client.jar.put("id", OLD);
+
+        old.set_broken(Broken::Delete);
+        let token = client.token().unwrap();
+        assert_eq!(
+            client.post("/sign-out").await.status,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "{is_moved} {:?}",
+            client.jar.header()
+        );
+        old.set_broken(Broken::Not);
+        let reply = client.post("/sign-out").await;
+        assert_eq!(reply.status, StatusCode::OK);
+        assert!(reply.set_cookies().iter().all(|cookie| cookie.is_removal()), "{reply:?}");
+        assert!(client.jar.is_empty());
+        assert!(!old.has(OLD));
+        for (name, value) in [(COOKIE_NAME, &*token), ("id", OLD)] {
+            let reply = Client::with_cookie(&app, name, value).get("/account").await;
+            assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "{name}");
+        }
+        assert_eq!(moved.get("/account").await.status, StatusCode::UNAUTHORIZED);
+    }
+}
+
+/// A request with both cookies that does not sign out leaves the old session in place.
+#[tokio::test]
+async fn other_requests_with_both_cookies_leave_the_old_session() {
+    let (old, store) = (OldTable::with(OLD, &old_data()), MemoryStore::new());
+    let app = app(&old, over(&store));
+    let mut client = Client::new(&app);
+    client.post("/sign-in").await;
+    client.jar.put("id", OLD);
+    client.post_body("/add", "milk").await;
+    assert!(old.has(OLD));
+}
+
 /// The session stays ended even if the old record is restored.
 #[tokio::test]
 async fn a_moved_session_that_was_ended_stays_ended() {
@@ -272,6 +322,27 @@ async fn a_moved_session_that_was_ended_stays_ended() {
     let reply = again.get("/account").await;
     assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
     reply.assert_no_cookie();
+}
+
+/// The note of a move lives as long as the old record, at least a day, by the layer's clock.
+#[tokio::test]
+async fn the_note_of_a_move_outlives_the_old_record() {
+    for (days_left, note_days) in [(30, 30), (0, 1)] {
+        let (old, clock) = (OldTable::default(), ManualClock::new());
+        // The layer's clock is ahead of the system's.
+        clock.advance(100 * DAY);
+        let restored = record(&old_data(), clock.now() + time::Duration::days(days_left) + time::Duration::MINUTE);
+        old.put(OLD, restored.clone());
+        let store = MemoryStore::new().with_clock(&clock);
+        let app = app(&old, over(&store).with_clock(&clock));
+        let mut client = client_with_the_old_cookie(&app);
+        assert_eq!(client.get("/account").await.text(), "user:42");
+        client.post("/sign-out").await;
+        old.put(OLD, restored);
+        clock.advance(note_days * DAY - MINUTE);
+        let reply = client_with_the_old_cookie(&app).get("/account").await;
+        assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "the ended session is back, with {days_left} days left");
+    }
 }
 
 /// After a failure of either store, the next request has the session.

@@ -271,6 +271,117 @@ async fn stored_session_serializes_to_json_without_its_token() {
     assert_eq!(printed["values"], json!({}));
 }
 
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Plan {
+    Free,
+    Paid { cents: u128, note: Option<String> },
+    Seats(u8, i128),
+}
+
+/// Values whose encoding depends on the type that reads them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Everything {
+    plans: Vec<Plan>,
+    plan: Plan,
+    unit: Plan,
+    outcome: Result<u8, String>,
+    address: std::net::IpAddr,
+    device: uuid::Uuid,
+    large: (u128, i128),
+    bytes: Vec<u8>,
+    deep: serde_json::Value,
+    none: Option<u8>,
+}
+
+fn everything() -> Everything {
+    Everything {
+        plans: vec![Plan::Free, Plan::Seats(1, i128::MIN)],
+        plan: Plan::Paid { cents: u128::MAX, note: Some("monthly".to_owned()) },
+        unit: Plan::Free,
+        outcome: Err("declined".to_owned()),
+        address: "2001:db8::1".parse().unwrap(),
+        device: uuid::Uuid::from_u128(7),
+        large: (u128::MAX, i128::MIN),
+        bytes: vec![0, 200],
+        deep: (0..126).fold(json!("core"), |inner, _| json!([inner])),
+        none: None,
+    }
+}
+
+/// A whole session is read as each of its values is: enums, results, addresses, 128-bit integers and 126 levels.
+#[tokio::test]
+async fn whole_session_reads_as_its_values_do() {
+    let layer = SessionLayer::new(MemoryStore::new());
+    let sessions = layer.sessions();
+    let (id, token) = sessions.create(&everything()).await.unwrap();
+    let found = sessions.find_by_id(&id).await.unwrap().unwrap();
+    assert_eq!(found.get("plan").unwrap(), Some(everything().plan));
+    assert_eq!(found.get("address").unwrap(), Some(everything().address));
+    assert_eq!(found.get("deep").unwrap(), Some(everything().deep));
+    assert_eq!(found.to::<Everything>().unwrap(), everything());
+    assert_eq!(found.to::<Option<Everything>>().unwrap(), Some(everything()));
+
+    // The same values, inserted one by one.
+    let reply = visitor_with(&layer, &token)
+        .visit(async |session: Session| {
+            let Everything { plans, plan, unit, outcome, address, device, large, bytes, deep, none } = everything();
+            session.clear()?;
+            session.insert("plans", &plans)?;
+            session.insert("plan", &plan)?;
+            session.insert("unit", &unit)?;
+            session.insert("outcome", &outcome)?;
+            session.insert("address", &address)?;
+            session.insert("device", &device)?;
+            session.insert("large", &large)?;
+            session.insert("bytes", &bytes)?;
+            session.insert("deep", &deep)?;
+            session.insert("none", &none)
+        })
+        .await;
+    assert_eq!(reply.status, StatusCode::OK);
+    let found = sessions.find_by_id(&id).await.unwrap().unwrap();
+    assert_eq!(found.to::<Everything>().unwrap(), everything());
+    let printed = serde_json::to_value(&found).unwrap();
+    assert_eq!(printed["values"]["deep"], everything().deep);
+}
+
+/// A session is read as a tagged or an untagged enum, as a newtype, or in part; the error names the key.
+#[tokio::test]
+async fn whole_session_reads_as_many_types() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind")]
+    enum Tagged {
+        Guest { visits: u32 },
+    }
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(untagged)]
+    enum Untagged {
+        Guest { visits: u32 },
+    }
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Wrapper(BTreeMap<String, serde_json::Value>);
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Split {
+        visits: u32,
+        #[serde(flatten)]
+        rest: BTreeMap<String, String>,
+    }
+
+    let sessions = sessions();
+    let (id, _) = sessions.create(&Tagged::Guest { visits: 3 }).await.unwrap();
+    let found = sessions.find_by_id(&id).await.unwrap().unwrap();
+    assert_eq!(found.to::<Tagged>().unwrap(), Tagged::Guest { visits: 3 });
+    assert_eq!(found.to::<Untagged>().unwrap(), Untagged::Guest { visits: 3 });
+    assert_eq!(found.to::<Wrapper>().unwrap().0["visits"], 3);
+    let rest = BTreeMap::from([("kind".to_owned(), "Guest".to_owned())]);
+    assert_eq!(found.to::<Split>().unwrap(), Split { visits: 3, rest });
+    let (id, _) = sessions.create(&Plan::Paid { cents: 1, note: None }).await.unwrap();
+    let found = sessions.find_by_id(&id).await.unwrap().unwrap();
+    assert_eq!(found.to::<Plan>().unwrap(), Plan::Paid { cents: 1, note: None });
+    let error = found.to::<BTreeMap<String, u32>>().unwrap_err();
+    assert!(error.to_string().contains("\"Paid\"") && error.to_string().contains("a map"), "{error}");
+}
+
 /// `open_for_write` gives a session that updates, commits and signs out; only `rotate` fails, with `Detached`.
 #[tokio::test]
 async fn session_opened_for_write_works_as_in_a_handler() {

@@ -42,6 +42,25 @@ async fn with_pending_token(world: &World) -> (String, String) {
     (old, new)
 }
 
+/// Presents the current token until no further one is issued, each time after the grace period; returns the pending ones.
+async fn fill_pending_tokens(world: &World, current: &str) -> Vec<String> {
+    let mut pending = Vec::new();
+    while let Some(token) = read(world, current).await.assert_ok().new_token() {
+        pending.push(token);
+        world.advance(31 * SECOND);
+    }
+    pending
+}
+
+/// Presents each of these tokens, and checks that it opens nothing and reports a replay.
+async fn assert_replays<'a>(world: &World, tokens: impl IntoIterator<Item = &'a String>) {
+    for token in tokens {
+        let before = world.events.count(EventKind::Replayed);
+        assert!(!world.is_live(token).await, "a replayed token opens the session");
+        assert_eq!(world.events.count(EventKind::Replayed), before + 1, "no replay is reported");
+    }
+}
+
 /// Creates a session whose client has presented the pending token, and returns the retired and the current one.
 async fn refreshed(world: &World) -> (String, String) {
     let (old, new) = with_pending_token(world).await;
@@ -511,5 +530,197 @@ async fn sign_in_or_rotation_replaces_a_due_refresh() {
         assert_eq!(world.events.kinds(), expected);
         assert!(world.is_live(&new).await);
         assert!(!world.is_live(&old).await);
+    }
+}
+
+/// A client that is idle with a pending token keeps its session while another request gets the next one.
+#[tokio::test]
+async fn idle_client_keeps_its_pending_token() {
+    let world = world();
+    let (old, idle) = with_pending_token(&world).await;
+    world.advance(31 * SECOND);
+    let lost = read(&world, &old).await.token();
+    world.advance(20 * MINUTE);
+    read(&world, &idle).await.assert_silent(StatusCode::OK);
+    assert!(world.is_live(&idle).await, "a later refresh signed the client out");
+    assert!(!world.saw(EventKind::Replayed));
+    world.advance(30 * SECOND);
+    assert_replays(&world, [&old, &lost]).await;
+    assert!(world.is_live(&idle).await);
+}
+
+/// Any of eight pending tokens becomes current when presented; all others are replays after 30 seconds.
+#[tokio::test]
+async fn any_of_eight_pending_tokens_can_become_current() {
+    for place in 0..8 {
+        let world = world();
+        let old = due_for_refresh(&world).await;
+        let mut pending = fill_pending_tokens(&world, &old).await;
+        assert_eq!(pending.len(), 8);
+        let presented = pending.remove(place);
+        read(&world, &presented).await.assert_silent(StatusCode::OK);
+        world.advance(30 * SECOND - MILLISECOND);
+        for token in pending.iter().chain([&old]) {
+            world.insert(token, "late", 1).await.assert_silent(StatusCode::OK);
+            world.send(token, |session| async move { session.rotate() }).await.assert_silent(StatusCode::CONFLICT);
+        }
+        assert!(!world.saw(EventKind::Replayed));
+        world.advance(MILLISECOND);
+        assert_replays(&world, pending.iter().chain([&old])).await;
+        assert!(world.is_live(&presented).await);
+    }
+}
+
+/// Two responses with pending tokens arrive late, in either order: the cookie that is left works and is refreshed.
+#[tokio::test]
+async fn late_response_may_overwrite_a_newer_cookie() {
+    for is_reversed in [false, true] {
+        let world = world();
+        let old = due_for_refresh(&world).await;
+        let mut responses = vec![read(&world, &old).await.token()];
+        world.advance(31 * SECOND);
+        responses.push(read(&world, &old).await.token());
+        world.advance(31 * SECOND);
+        if is_reversed {
+            responses.reverse();
+        }
+        let mut browser = responses.pop().unwrap();
+        for _ in 0..10 {
+            world.advance(45 * SECOND);
+            browser = read(&world, &browser).await.assert_ok().new_token().unwrap_or(browser);
+            assert!(world.is_live(&browser).await);
+        }
+        assert!(!world.saw(EventKind::Replayed));
+        assert!(world.events.count(EventKind::Refreshed) > 3);
+        assert_replays(&world, [&old, &responses[0]]).await;
+    }
+}
+
+/// An owner and a thief hold a pending token each: the second one presented is a replay, as is the token before.
+#[tokio::test]
+async fn second_of_two_pending_tokens_is_a_replay() {
+    for thief_is_first in [false, true] {
+        let world = world();
+        let (old, owners) = with_pending_token(&world).await;
+        world.advance(31 * SECOND);
+        let thiefs = read(&world, &old).await.token();
+        let (first, second) = if thief_is_first { (&thiefs, &owners) } else { (&owners, &thiefs) };
+        read(&world, first).await.assert_silent(StatusCode::OK);
+        world.advance(31 * SECOND);
+        assert_replays(&world, [second, &old]).await;
+        assert!(world.is_live(first).await);
+    }
+}
+
+/// A thief fills the bound with the owner's token: the owner's requests work, and a second party is a replay.
+#[tokio::test]
+async fn filling_the_bound_of_pending_tokens_hides_no_thief() {
+    for owner_moves in [false, true] {
+        let world = world();
+        let shared = due_for_refresh(&world).await;
+        let owners = read(&world, &shared).await.token();
+        world.advance(31 * SECOND);
+        let mut thiefs = fill_pending_tokens(&world, &shared).await;
+        assert_eq!(thiefs.len(), 7);
+        for _ in 0..3 {
+            world.advance(HOUR / 2);
+            world.insert(&shared, "n", 1).await.assert_silent(StatusCode::OK);
+        }
+        assert!(!world.saw(EventKind::Replayed));
+        let first = if owner_moves { owners.clone() } else { thiefs.pop().unwrap() };
+        read(&world, &first).await.assert_silent(StatusCode::OK);
+        world.advance(31 * SECOND);
+        assert_replays(&world, thiefs.iter().chain([&shared])).await;
+        if !owner_moves {
+            assert_replays(&world, [&owners]).await;
+        }
+        assert!(world.is_live(&first).await);
+    }
+}
+
+/// After a pending token was presented the bound is free again, and the next interval issues a token.
+#[tokio::test]
+async fn presented_token_frees_the_bound_of_pending_tokens() {
+    let world = world();
+    let old = due_for_refresh(&world).await;
+    let pending = fill_pending_tokens(&world, &old).await;
+    world.advance(HOUR / 2);
+    read(&world, &old).await.assert_silent(StatusCode::OK);
+    read(&world, &pending[3]).await.assert_silent(StatusCode::OK);
+    world.advance(REFRESH_INTERVAL);
+    assert_eq!(fill_pending_tokens(&world, &pending[3]).await.len(), 8);
+}
+
+/// Three retired tokens per renewal are all replays for eight renewals, and unknown after the ninth.
+#[tokio::test]
+async fn replays_are_bounded_by_renewals_and_not_by_tokens() {
+    let world = world();
+    let mut current = due_for_refresh(&world).await;
+    let mut renewals = Vec::new();
+    for _ in 0..9 {
+        let mut retired = vec![current.clone()];
+        for _ in 0..3 {
+            retired.push(read(&world, &current).await.token());
+            world.advance(31 * SECOND);
+        }
+        current = retired.pop().unwrap();
+        read(&world, &current).await.assert_silent(StatusCode::OK);
+        renewals.push(retired);
+        world.advance(REFRESH_INTERVAL);
+    }
+    let forgotten = renewals.remove(0);
+    assert_replays(&world, renewals.iter().flatten()).await;
+    let replays = world.events.count(EventKind::Replayed);
+    for token in &forgotten {
+        assert!(!world.is_live(token).await);
+    }
+    assert_eq!(world.events.count(EventKind::Replayed), replays);
+}
+
+/// With the bound of pending tokens full, a cookie with a Max-Age is still renewed, with the current token.
+#[tokio::test]
+async fn persistent_cookie_is_renewed_while_the_bound_is_full() {
+    let lifetime = Lifetime::new().with_refresh_interval(REFRESH_INTERVAL).with_max_age(10 * MINUTE);
+    let world = World::with(|layer| layer.with_lifetime(lifetime));
+    let old = due_for_refresh(&world).await;
+    let pending = fill_pending_tokens(&world, &old).await;
+    assert_eq!(pending.len(), 8);
+    for writes in [false, true] {
+        world.advance(MINUTE);
+        let answer = if writes { world.insert(&old, "n", 1).await } else { read(&world, &old).await };
+        assert_eq!(answer.assert_ok().token(), old);
+        assert_eq!(answer.set[0].max_age(), Some(10 * 60));
+    }
+    read(&world, &pending[7]).await.assert_ok();
+    world.advance(29 * SECOND);
+    read(&world, &old).await.assert_silent(StatusCode::OK);
+}
+
+/// A form from before eight pending tokens is accepted under each of them, as is a form from each after the next.
+#[tokio::test]
+async fn csrf_forms_survive_pending_tokens() {
+    async fn accepts(world: &World, token: &str, form: &str) -> bool {
+        let form = form.to_owned();
+        world.send(token, move |session| async move { Ok(session.verify_csrf(&form).to_string()) }).await.body == "true"
+    }
+    async fn form(world: &World, token: &str) -> String {
+        world.send(token, |session| async move { Ok(session.csrf_token().await?.to_string()) }).await.body
+    }
+
+    let world = world();
+    let mut current = due_for_refresh(&world).await;
+    let mut forms = vec![form(&world, &current).await];
+    for place in [0, 7, 3] {
+        world.advance(31 * SECOND);
+        let mut pending = fill_pending_tokens(&world, &current).await;
+        forms.push(form(&world, &current).await);
+        let retired = std::mem::replace(&mut current, pending.swap_remove(place.min(pending.len() - 1)));
+        forms.push(form(&world, &current).await);
+        for token in pending.iter().chain([&retired, &current]) {
+            for form in &forms {
+                assert!(accepts(&world, token, form).await, "a refresh broke an open page");
+            }
+        }
+        world.advance(REFRESH_INTERVAL);
     }
 }

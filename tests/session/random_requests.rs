@@ -20,6 +20,7 @@ use support::store::random;
 
 const RUNS: u64 = 400;
 const STEPS: usize = 60;
+/// Seconds for which a retired token is remembered.
 const GRACE: u64 = 30;
 /// Seconds for which the mark of an ended session stays.
 const MARK: u64 = 60;
@@ -49,28 +50,21 @@ struct ModelSession {
     owner: Option<&'static str>,
     list: Vec<u32>,
     current: String,
-    retired: Vec<RetiredToken>,
+    /// Tokens that an explicit rotation retired, with the time of the rotation.
+    retired: Vec<(String, u64)>,
     epoch: u32,
     rotations: u32,
-    /// The time of its end.
-    ended: Option<u64>,
-}
-
-/// A token that a rotation or a sign-in retired.
-#[derive(Clone, Debug)]
-struct RetiredToken {
-    token: String,
-    at: u64,
-    by_sign_in: bool,
+    /// When the session ended.
+    ended_at: Option<u64>,
 }
 
 /// Result of loading a session under a token.
 #[derive(Clone, Debug)]
 enum Loaded {
     NoSession,
-    /// A token that was just retired, and whether a sign-in of this owner would join its session.
-    Retired(Option<&'static str>),
-    /// A session that ended within the last minute.
+    /// The token of this session was retired within the grace period.
+    Retired(usize),
+    /// The session ended, and its mark is still there.
     Ended,
     /// A live session: its number and its state at the load.
     Live(usize, ModelSession),
@@ -127,16 +121,15 @@ impl Model {
 
     fn load(&self, token: Option<&String>) -> Loaded {
         let Some(token) = token else { return Loaded::NoSession };
-        let is_kept = |session: &ModelSession| session.ended.is_none_or(|at| self.now - at < MARK);
-        for (number, session) in self.sessions.iter().filter(|(_, session)| is_kept(session)) {
-            if session.current == *token {
-                return if session.ended.is_some() { Loaded::Ended } else { Loaded::Live(*number, session.clone()) };
+        for (number, session) in &self.sessions {
+            if session.ended_at.is_some_and(|at| self.now - at >= MARK) {
+                continue;
             }
-            let retired =
-                session.retired.iter().find(|retired| retired.token == *token && self.now - retired.at < GRACE);
-            if let Some(retired) = retired {
-                let is_joined = retired.by_sign_in && session.ended.is_none();
-                return Loaded::Retired(session.owner.filter(|_| is_joined));
+            if session.current == *token {
+                return if session.ended_at.is_some() { Loaded::Ended } else { Loaded::Live(*number, session.clone()) };
+            }
+            if session.retired.iter().any(|(retired, at)| retired == token && self.now - at < GRACE) {
+                return Loaded::Retired(*number);
             }
         }
         Loaded::NoSession
@@ -199,13 +192,14 @@ impl Model {
             Actor::Browser => self.browser_token.clone(),
             Actor::Attacker => self.choose_attacker_token(),
         };
-        let loaded = self.load(token.as_ref());
         let owner = if actor == Actor::Browser { VICTIM } else { ATTACKER };
-        // Repeated sign-ins of one owner are tested in `repeated_sign_in.rs`.
-        if action == Action::SignIn && matches!(loaded, Loaded::Retired(joined) if joined == Some(owner)) {
+        let loaded = self.load(token.as_ref());
+        // A sign-in that joins one of the same owner is tested in `sign_in.rs`, too.
+        if matches!(loaded, Loaded::Retired(number) if self.sessions[&number].owner == Some(owner))
+            && action == Action::SignIn
+        {
             action = Action::Read;
         }
-        let sent_token = token.is_some();
         writeln!(self.trace, "{number}: {actor:?} starts {action:?} under {token:?}, which loads {loaded:?}").unwrap();
         if let (Actor::Attacker, Loaded::Live(_, session)) = (actor, &loaded) {
             assert_ne!(
@@ -218,6 +212,7 @@ impl Model {
 
         let observed = Arc::new(Mutex::new(None));
         let slot = Arc::clone(&observed);
+        let sent_token = token.is_some();
         let request = self
             .world
             .hold(token, move |session, gate| async move {
@@ -247,7 +242,7 @@ impl Model {
                 let retired: Vec<String> = self
                     .sessions
                     .values()
-                    .flat_map(|session| session.retired.iter().map(|retired| retired.token.clone()))
+                    .flat_map(|session| session.retired.iter().map(|(token, _)| token.clone()))
                     .collect();
                 if retired.is_empty() { None } else { Some(retired[self.choose(retired.len())].clone()) }
             }
@@ -275,9 +270,7 @@ impl Model {
             (Action::SignOut, Loaded::NoSession) if sent_token => self.expect_removal(actor, &answer),
             (Action::Read, _)
             | (Action::Rotate | Action::SignOut, Loaded::NoSession)
-            | (Action::SignOut, Loaded::Ended) => {
-                self.expect_no_cookie(&answer, StatusCode::OK);
-            }
+            | (Action::SignOut, Loaded::Ended) => self.expect_no_cookie(&answer, StatusCode::OK),
             (Action::Push(_) | Action::Rotate, Loaded::Retired(_) | Loaded::Ended)
             | (Action::SignOut, Loaded::Retired(_)) => self.expect_no_cookie(&answer, StatusCode::CONFLICT),
             (Action::Push(number), Loaded::NoSession) => self.expect_new(actor, &answer, None, vec![number]),
@@ -308,10 +301,10 @@ impl Model {
         let session = self.sessions.get_mut(&number).unwrap();
         if action == Action::SignIn && before.owner.is_some_and(|present| present != owner) {
             // The sign-in replaces another owner's session, which ends whatever its present state.
-            session.ended.get_or_insert(now);
+            session.ended_at.get_or_insert(now);
             return self.expect_new(actor, answer, Some(owner), Vec::new());
         }
-        if session.ended.is_some() {
+        if session.ended_at.is_some() {
             // A sign-in creates a new session in this case.
             if action == Action::SignIn {
                 return self.expect_new(actor, answer, Some(owner), Vec::new());
@@ -338,12 +331,11 @@ impl Model {
                     session.owner = Some(owner);
                 }
                 let token = answer.new_token().unwrap_or_else(|| panic!("{answer:?} has no new token\n{}", self.trace));
-                let retired = std::mem::replace(&mut session.current, token.clone());
-                session.retired.push(RetiredToken { token: retired, at: now, by_sign_in: action == Action::SignIn });
+                session.retired.push((std::mem::replace(&mut session.current, token.clone()), now));
                 self.record_token(actor, answer, token);
             }
             Action::SignOut => {
-                session.ended = Some(now);
+                session.ended_at = Some(now);
                 self.expect_removal(actor, answer);
             }
         }
@@ -387,18 +379,20 @@ impl Model {
         }
         for session in self.sessions.values() {
             let opened = self.world.opens(&session.current).await;
-            assert_eq!(opened.is_some(), session.ended.is_none(), "{session:?}\n{}", self.trace);
+            assert_eq!(opened.is_some(), session.ended_at.is_none(), "{session:?}\n{}", self.trace);
             if let Some(opened) = opened {
                 assert_eq!(opened.owner.as_deref(), session.owner, "{}", self.trace);
                 let list: Vec<u32> = self.world.read(&session.current, "list").await.unwrap_or_default();
                 assert_eq!(list, session.list, "{}", self.trace);
             }
-            for RetiredToken { token, .. } in &session.retired {
+            for (token, _) in &session.retired {
                 assert!(!self.world.is_live(token).await, "the retired token {token} opens a session\n{}", self.trace);
             }
         }
-        let live = self.sessions.values().filter(|session| session.ended.is_none()).count();
-        assert_eq!(self.world.live_sessions(), live, "{}", self.trace);
+        self.world.advance(SECOND * u32::try_from(MARK).unwrap());
+        self.world.sessions().delete_expired().await.unwrap();
+        let live = self.sessions.values().filter(|session| session.ended_at.is_none()).count();
+        assert_eq!(self.world.memory.len(), live, "no mark stays\n{}", self.trace);
         for token in &self.attacker_tokens {
             let opened = self.world.opens(token).await;
             assert_ne!(opened.and_then(|opened| opened.owner).as_deref(), Some(VICTIM), "{}", self.trace);

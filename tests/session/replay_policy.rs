@@ -52,6 +52,28 @@ async fn replay_ends_the_session_with_policy_end() {
     }
 }
 
+/// An owner and a thief hold pending tokens: with `ReplayPolicy::End`, the second to move ends the session for both.
+#[tokio::test]
+async fn second_of_two_pending_tokens_ends_the_session() {
+    for (first, second) in [(0, 1), (1, 0)] {
+        let world = world(ReplayPolicy::End);
+        let shared = world.begin_signed_in("ada").await;
+        world.advance(MINUTE);
+        let mut pending = Vec::new();
+        for _ in 0..2 {
+            pending.push(world.insert(&shared, "n", 1).await.token());
+            world.advance(31 * SECOND);
+        }
+        world.insert(&pending[first], "n", 2).await.assert_ok();
+        world.advance(29 * SECOND);
+        assert!(world.is_live(&pending[second]).await, "a retired token works within its grace period");
+        world.advance(2 * SECOND);
+        assert!(!world.is_live(&pending[second]).await);
+        assert!(!world.is_live(&pending[first]).await);
+        assert_eq!(world.events.ends(), [(session_of(&shared), EndReason::Replayed)]);
+    }
+}
+
 /// A write that was in progress when a replay ended the session sets no cookie and stores nothing.
 #[tokio::test]
 async fn concurrent_write_does_not_revive_a_replayed_session() {

@@ -113,22 +113,28 @@ async fn error_response_drops_a_reauthentication() {
     assert_eq!(is_recent(&world, &token).await, StatusCode::UNAUTHORIZED);
 }
 
-/// It answers 401 without a sign-in or after its limit, 200 after reauthentication, and 500 without a layer.
+/// It answers 401 without a sign-in or after its limit, 200 after reauthentication, and 500 without a layer. The optional one
+/// is `None` without a sign-in.
 #[tokio::test]
 async fn recently_signed_in_extractor_requires_reauthentication() {
     let clock = ManualClock::new();
     let layer = SessionLayer::builder(MemoryStore::new().with_clock(&clock)).with_clock(&clock).build().unwrap();
     let app = Router::new()
         .route("/secret", get(async |user: RecentlySignedIn<300>| user.owner().to_owned()))
+        .route("/optional", get(async |user: Option<RecentlySignedIn<300>>| user.is_some().to_string()))
         .route("/sign-in", get(async |session: Session| session.sign_in("ada")))
         .route("/reauthenticate", get(async |session: Session| session.reauthenticate()))
         .layer(layer);
     let mut client = Client::new(&app);
     assert_eq!(client.get("/secret").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(client.get("/optional").await.text(), "false");
     client.get("/sign-in").await;
     assert_eq!(client.get("/secret").await.text(), "ada");
+    assert_eq!(client.get("/optional").await.text(), "true");
     clock.advance(6 * MINUTE);
-    assert_eq!(client.get("/secret").await.status, StatusCode::UNAUTHORIZED);
+    for path in ["/secret", "/optional"] {
+        assert_eq!(client.get(path).await.status, StatusCode::UNAUTHORIZED);
+    }
     client.get("/reauthenticate").await;
     assert_eq!(client.get("/secret").await.text(), "ada");
     let without_layer = Router::new().route("/", get(async |_: RecentlySignedIn<300>| ()));

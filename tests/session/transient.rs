@@ -59,6 +59,21 @@ async fn transient_set_replaces_value_and_expiry() {
     assert_eq!(transient.get::<u8>("forever").await.unwrap(), Some(1));
 }
 
+/// The clock of `with_clock` decides when a value expires, also if the store's clock stands still.
+#[tokio::test]
+async fn transient_values_expire_by_the_clock_that_was_set() {
+    let (clock, store) = (ManualClock::new(), MemoryStore::new().with_clock(ManualClock::new()));
+    let transient = Transient::new(store).with_clock(&clock);
+    let minute = Duration::from_secs(60);
+    for _ in 0..2 {
+        transient.set("code", "4711", minute).await.unwrap();
+        clock.advance(minute - Duration::from_millis(1));
+        assert_eq!(transient.get::<String>("code").await.unwrap().as_deref(), Some("4711"));
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(transient.get::<String>("code").await.unwrap(), None);
+    }
+}
+
 /// A `set` whose value does not serialize fails with `Serialize`, and the key keeps its value.
 #[tokio::test]
 async fn failed_transient_serialization_keeps_the_old_value() {

@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
-use sessile::store::{Store, StoreErrorKind};
+use sessile::store::{Expected, Outcome, Record, Store, StoreError, StoreErrorKind, Touch, Version};
 use sessile::{Sessions, Token};
 
+use crate::damage;
 use crate::nodes::Node;
 use crate::proxy::Proxy;
 use crate::servers::Server;
@@ -153,6 +154,72 @@ pub async fn a_server_that_hangs_costs_the_deadline(store: impl Store + Clone, p
         assert!(back.elapsed() < MAX_WAIT, "the store does not reconnect: {error:?}");
     }
     eprintln!("the store answers again after {:?}", back.elapsed());
+}
+
+/// A write whose answer is lost is an error, has taken effect, and is not sent again.
+///
+/// The store connects through this proxy, and `direct` does not.
+pub async fn a_write_whose_answer_is_lost_is_not_repeated(store: impl Store, direct: impl Store, proxy: &Proxy) {
+    let [warm, record] = [1, 2].map(|id| damage::record(id, Some("a")));
+    for lost in Write::ALL {
+        // A new connection prepares each statement in a round trip of its own.
+        for write in Write::ALL {
+            assert!(write.run(&store, &warm).await.unwrap(), "{write:?}");
+        }
+        if lost != Write::Insert {
+            assert!(Write::Insert.run(&direct, &record).await.unwrap());
+        }
+        let trips = proxy.round_trips();
+        proxy.lose_an_answer();
+        let error = lost.run(&store, &record).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{lost:?}");
+        assert_eq!(proxy.round_trips(), trips + 1, "{lost:?}");
+        let stored = direct.get(record.id()).await.unwrap();
+        let expected = match lost {
+            Write::Insert => Some(record.clone()),
+            Write::Touch => Some(touched(&record)),
+            Write::Replace => Some(replaced(&record)),
+            Write::Delete => None,
+        };
+        assert_eq!(stored, expected, "{lost:?}");
+        direct.delete(record.id(), record.owner()).await.unwrap();
+    }
+}
+
+/// The writes of a store, in an order in which each has an effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Write {
+    Insert,
+    Touch,
+    Replace,
+    Delete,
+}
+
+impl Write {
+    const ALL: [Self; 4] = [Self::Insert, Self::Touch, Self::Replace, Self::Delete];
+
+    /// Writes the record; returns whether the store has.
+    async fn run(self, store: &impl Store, record: &Record) -> Result<bool, StoreError> {
+        let is_written = |outcome| outcome == Outcome::Written;
+        match self {
+            Self::Insert => store.set(record, Expected::Absent).await.map(is_written),
+            Self::Touch => store.touch(record, Touch::new(record.last_seen(), touched(record).expires_at())).await,
+            Self::Replace => store.set(&replaced(record), Expected::Version(record.version())).await.map(is_written),
+            Self::Delete => store.delete(record.id(), record.owner()).await,
+        }
+    }
+}
+
+fn touched(record: &Record) -> Record {
+    let mut parts = record.clone().into_parts();
+    parts.expires_at += time::Duration::HOUR;
+    Record::from_parts(parts)
+}
+
+fn replaced(record: &Record) -> Record {
+    let mut parts = record.clone().into_parts();
+    parts.version = Version::new(parts.version.get() + 1);
+    Record::from_parts(parts)
 }
 
 #[derive(serde::Serialize)]

@@ -32,6 +32,8 @@ enum Mode {
     Passing,
     /// Holds all data back; connections stay open.
     Hanging,
+    /// Drops the server's next answer and closes its connection, then forwards all data.
+    LosingAnAnswer,
     /// Closes existing and new connections.
     Cut,
 }
@@ -42,11 +44,11 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let trips = Arc::new(AtomicU64::new(0));
-        let (mode, watching) = watch::channel(Mode::Passing);
-        let counter = Arc::clone(&trips);
+        let mode = watch::Sender::new(Mode::Passing);
+        let (counter, modes) = (Arc::clone(&trips), mode.clone());
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(serve(client, server, Arc::clone(&counter), watching.clone()));
+                tokio::spawn(serve(client, server, Arc::clone(&counter), modes.clone()));
             }
         });
         Self(Arc::new(Inner { port, trips, mode, task }))
@@ -69,6 +71,10 @@ impl Proxy {
         self.0.mode.send_replace(Mode::Hanging);
     }
 
+    pub fn lose_an_answer(&self) {
+        self.0.mode.send_replace(Mode::LosingAnAnswer);
+    }
+
     pub fn cut(&self) {
         self.0.mode.send_replace(Mode::Cut);
     }
@@ -80,7 +86,8 @@ impl Drop for Inner {
     }
 }
 
-async fn serve(client: TcpStream, server: u16, trips: Arc<AtomicU64>, mut mode: watch::Receiver<Mode>) {
+async fn serve(client: TcpStream, server: u16, trips: Arc<AtomicU64>, modes: watch::Sender<Mode>) {
+    let mut mode = modes.subscribe();
     let _ = mode.wait_for(|mode| *mode != Mode::Hanging).await;
     if *mode.borrow() == Mode::Cut {
         return;
@@ -97,9 +104,19 @@ async fn serve(client: TcpStream, server: u16, trips: Arc<AtomicU64>, mut mode: 
             if !client_spoke.swap(true, Ordering::SeqCst) {
                 trips.fetch_add(1, Ordering::SeqCst);
             }
+            true
         }
     });
-    let inward = pump(from_server, to_client, mode.clone(), move || client_spoke.store(false, Ordering::SeqCst));
+    let inward = pump(from_server, to_client, mode.clone(), move || {
+        client_spoke.store(false, Ordering::SeqCst);
+        !modes.send_if_modified(|mode| {
+            let is_lost = *mode == Mode::LosingAnAnswer;
+            if is_lost {
+                *mode = Mode::Passing;
+            }
+            is_lost
+        })
+    });
     tokio::select! {
         () = outward => {}
         () = inward => {}
@@ -107,12 +124,17 @@ async fn serve(client: TcpStream, server: u16, trips: Arc<AtomicU64>, mut mode: 
     }
 }
 
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::Receiver<Mode>, on_data: impl Fn()) {
+/// Forwards data until a half closes, or `forwards` returns false for what was read.
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut mode: watch::Receiver<Mode>,
+    forwards: impl Fn() -> bool,
+) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
         let _ = mode.wait_for(|mode| *mode != Mode::Hanging).await;
-        on_data();
-        if to.write_all(&buffer[..read]).await.is_err() {
+        if !forwards() || to.write_all(&buffer[..read]).await.is_err() {
             return;
         }
     }

@@ -112,8 +112,12 @@ impl Visitor {
     }
 
     pub async fn post_json(&mut self, path: &str, body: &Value) -> u16 {
+        self.request_json(path, body).await.status().as_u16()
+    }
+
+    pub async fn request_json(&mut self, path: &str, body: &Value) -> Response {
         let request = self.http.post(self.url(path)).json(body);
-        self.send(request).await.status().as_u16()
+        self.send(request).await
     }
 
     pub async fn post_form(&mut self, path: &str, form: String) -> (u16, String) {

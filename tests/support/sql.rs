@@ -76,6 +76,14 @@ macro_rules! sql_server_tests {
             faults::a_server_that_hangs_costs_the_deadline(store, &proxy).await;
         }
 
+        /// A write whose answer is lost is an error, and is not sent again.
+        #[tokio::test(flavor = "multi_thread")]
+        async fn a_write_whose_answer_is_lost_is_not_repeated() {
+            let stores = Stores(Server::$server());
+            let ProxiedStore { store, proxy } = stores.open().await;
+            faults::a_write_whose_answer_is_lost_is_not_repeated(store, open(&stores.0).await, &proxy).await;
+        }
+
         /// The deadline includes the wait for a connection, and a closed pool is an error.
         #[tokio::test(flavor = "multi_thread")]
         async fn a_pool_without_a_free_connection_costs_the_deadline() {
@@ -166,7 +174,7 @@ macro_rules! sql_server_tests {
             for (create, problem) in [
                 ("CREATE TABLE other_table (id text, data text)", "has a column id of type text"),
                 (
-                    "CREATE TABLE other_table AS SELECT id, version, owner, expires_at, state FROM sessile_sessions",
+                    "CREATE TABLE other_table AS SELECT id, version, realm, owner, expires_at, state FROM sessile_sessions",
                     "has no column last_seen",
                 ),
             ] {

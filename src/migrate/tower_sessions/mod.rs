@@ -46,7 +46,9 @@ use crate::record::MAX_DEPTH;
 pub fn decode(bytes: &[u8]) -> Result<LegacySession, StoreError> {
     let mut input = rmp_serde::Deserializer::from_read_ref(bytes);
     input.set_max_depth(MAX_DEPTH);
-    let record = Record::deserialize(&mut input).map_err(StoreError::corrupt)?;
+    // The text of serde would contain the value that it does not expect.
+    let record = Record::deserialize(&mut input);
+    let record = record.map_err(|_| StoreError::corrupt("the bytes are not a record of tower-sessions"))?;
     let mut session = LegacySession::new(record.expiry_date.read()?);
     for (key, value) in record.data {
         session.insert_json(&key, value);

@@ -25,7 +25,8 @@ const FIELD: &str = "csrf_token";
 /// `csrf_token`.
 ///
 /// Rejects with 403 if the token is missing or belongs to another session, with 409 if the client's session token was just
-/// retired, with 415 if the body is not a form, 413 if it is too long, 422 if it is not a `T`, and otherwise as [`Session`] does. For a layer with a marker, use [`CsrfFormFor`].
+/// retired, with 415 if the body is not a form, 413 if it is too long, 422 if it is not a `T`, and otherwise as [`Session`]
+/// does. For a layer with a marker, use [`CsrfFormFor`].
 ///
 /// ```
 /// use serde::Deserialize;
@@ -110,16 +111,23 @@ async fn read_form<S: Send + Sync, T: DeserializeOwned, M: 'static>(request: Req
         session.check_csrf(None)?;
     }
     let header = token_in_header(&parts).map(str::to_owned);
-    let body = String::from_request(Request::from_parts(parts, body), state).await.map_err(|rejection| {
-        let is_too_large = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
-        let kind = if is_too_large { ErrorKind::BodyTooLarge } else { ErrorKind::InvalidBody };
-        Error::with_source(kind, rejection)
-    })?;
+    let body = read_text(Request::from_parts(parts, body), state).await?;
     match header {
         Some(token) => session.check_csrf(Some(&token))?,
         None => session.check_csrf(token_in_form(&body).as_deref())?,
     }
-    serde_urlencoded::from_str(&body).map_err(|error| Error::with_source(ErrorKind::InvalidForm, error))
+    // The text of serde would contain what the client has entered.
+    let expected = std::any::type_name::<T>();
+    serde_urlencoded::from_str(&body).map_err(|_| Error::new(ErrorKind::InvalidForm).with_context(expected))
+}
+
+/// Reads a body as text.
+pub(super) async fn read_text<S: Send + Sync>(request: Request, state: &S) -> Result<String, Error> {
+    String::from_request(request, state).await.map_err(|rejection| {
+        let is_too_large = rejection.status() == StatusCode::PAYLOAD_TOO_LARGE;
+        let kind = if is_too_large { ErrorKind::BodyTooLarge } else { ErrorKind::InvalidBody };
+        Error::with_source(kind, rejection)
+    })
 }
 
 /// Checks whether the body is a form, in which a token can be found.

@@ -7,15 +7,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use axum_core::body::Body;
-use axum_core::extract::{FromRequest, Request};
-use http::{Method, Response, StatusCode};
+use axum_core::extract::Request;
+use http::{Method, Response};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::extract::token_in_header;
-use super::form::{is_form, token_in_form};
-use crate::error::{Error, empty_response};
+use super::form::{is_form, read_text, token_in_form};
+use crate::error::{Error, error_response};
 use crate::session::Session;
 use crate::session::extract::handle;
 use crate::transport::TokenLocation;
@@ -24,9 +24,9 @@ use crate::transport::TokenLocation;
 ///
 /// The token comes from [`Session::csrf_token`]. The request carries it in the header `X-CSRF-Token`, or in the field
 /// `csrf_token` of an `application/x-www-form-urlencoded` body, which the layer reads up to axum's `DefaultBodyLimit` (2 MB
-/// unless set) and passes on whole. A request without it is answered 403, and 409 if the
-/// client's session token was retired in the last 30 seconds. The safe methods `GET`, `HEAD`, `OPTIONS` and `TRACE` (RFC 9110
-/// §9.2.1) pass and cost nothing, so their handlers must change nothing.
+/// unless set) and passes on whole. A request without it is answered 403, and 409 if the client's
+/// session token was retired in the last 30 seconds. The safe methods `GET`, `HEAD`, `OPTIONS` and `TRACE` (RFC 9110 §9.2.1)
+/// pass and cost nothing, so their handlers must change nothing.
 ///
 /// Add it inside the [`SessionLayer`](crate::SessionLayer), around the routes that it protects. Leave out routes that other
 /// servers call, such as webhooks, and multipart forms without a script, whose handlers call [`Session::verify_csrf`]. Clients
@@ -128,7 +128,7 @@ where
         let checked = async move {
             match check::<M>(request).await {
                 Ok(request) => inner.call(request).await,
-                Err(status) => Ok(empty_response(status)),
+                Err(error) => Ok(error_response(&error)),
             }
         };
         CsrfFuture { state: CsrfState::Checked { checked: Box::pin(checked) } }
@@ -187,21 +187,18 @@ fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
 }
 
-/// Returns the request if it has a token of its session, else the status of the response.
-async fn check<M: 'static>(request: Request) -> Result<Request, StatusCode> {
+/// Returns the request if it has a token of its session.
+async fn check<M: 'static>(request: Request) -> Result<Request, Error> {
     let (parts, body) = request.into_parts();
-    let loaded = async { handle::<M>(&parts)?.load().await }.await;
-    let session: Session<M> = loaded.map_err(|error| error.status())?;
+    let session: Session<M> = handle(&parts)?.load().await?;
     if session.request().token_location() == TokenLocation::Header {
         return Ok(Request::from_parts(parts, body));
     }
-    let refuse = |error: Error| error.status();
     if token_in_header(&parts).is_some() || !is_form(&parts) || session.is_new() {
-        session.check_csrf(token_in_header(&parts)).map_err(refuse)?;
+        session.check_csrf(token_in_header(&parts))?;
         return Ok(Request::from_parts(parts, body));
     }
-    let body = String::from_request(Request::from_parts(parts.clone(), body), &()).await;
-    let body = body.map_err(|rejection| rejection.status())?;
-    session.check_csrf(token_in_form(&body).as_deref()).map_err(refuse)?;
+    let body = read_text(Request::from_parts(parts.clone(), body), &()).await?;
+    session.check_csrf(token_in_form(&body).as_deref())?;
     Ok(Request::from_parts(parts, Body::from(body)))
 }

@@ -392,13 +392,14 @@ fn parsed_number<T: FromStr>(name: &str, field: Option<Vec<u8>>) -> Result<T, St
 }
 
 fn parsed<T: FromRedisValue>(value: Value) -> Result<T, StoreError> {
-    from_redis_value(value).map_err(StoreError::corrupt)
+    // The text of the client would contain the answer.
+    from_redis_value(value).map_err(|_| StoreError::corrupt("the answer has another type"))
 }
 
 fn parsed_bool(answer: &Value) -> Result<bool, StoreError> {
     match answer {
         Value::Int(0) => Ok(false),
         Value::Int(1) => Ok(true),
-        other => Err(StoreError::other(format!("unexpected answer of a script: {other:?}"))),
+        _ => Err(StoreError::other("unexpected answer of a script")),
     }
 }

@@ -30,6 +30,8 @@ pub(in crate::store) trait Dialect: Database {
     const COLUMN_TYPES: [&'static str; 7];
     /// Longest owner in bytes.
     const MAX_OWNER_LENGTH: usize = usize::MAX;
+    /// True if a `DELETE` statement can return the rows that it deletes.
+    const DELETE_HAS_RETURNING: bool = true;
     /// True if one connection writes at a time and writers wait in no fair order; the store then queues its own writers.
     const HAS_SINGLE_WRITER: bool = false;
 
@@ -65,12 +67,6 @@ pub(in crate::store) trait Dialect: Database {
         Self::rows_affected(result) == 1
     }
 
-    /// Returns whether the server reports the rows that a `DELETE` statement deletes.
-    fn has_returning(pool: &Pool<Self>) -> impl Future<Output = Result<bool, sqlx::Error>> + Send {
-        let _ = pool;
-        std::future::ready(Ok(true))
-    }
-
     /// Returns the statement that deletes up to [`SWEEP_BATCH_SIZE`] expired records.
     fn sweep(table: &str) -> String;
 
@@ -102,19 +98,25 @@ pub(super) struct Statements {
     pub(super) touch: Arc<str>,
     pub(super) delete: Arc<str>,
     pub(super) owned_by: Arc<str>,
-    /// Lists the ids that `delete_owned_by` deletes, for a server that does not return them.
-    pub(super) ids_owned_by: Arc<str>,
-    pub(super) delete_owned_by: Arc<str>,
-    pub(super) delete_owned_by_returning: Arc<str>,
+    pub(super) delete_owned_by: DeleteOwnedBy,
     pub(super) sweep: Arc<str>,
+}
+
+/// The statements that delete the records of an owner and return their ids.
+pub(super) enum DeleteOwnedBy {
+    /// One statement.
+    Returning(Arc<str>),
+    /// Two, if a `DELETE` statement returns no rows.
+    ///
+    /// The first ends all records at once: it empties them, and sets their expiry to a time in the past that no other call uses.
+    /// The second finds them by this time, so that concurrent calls return different ids. A sweep deletes the rows.
+    Expiring { expire: Arc<str>, find: Arc<str> },
 }
 
 impl Statements {
     pub(super) fn new<D: Dialect>(table: &Table) -> Self {
         let (table, now, greatest) = (table.quoted(), D::NOW, D::GREATEST);
         let select = format!("SELECT id, version, realm, owner, last_seen, expires_at, state FROM {table}");
-        // Without a realm, any realm matches.
-        let owned = format!("owner = $1 AND realm = coalesce($2, realm) AND id <> $3 AND expires_at > {now}");
         let finished = |sql: String| -> Arc<str> {
             if D::HAS_NUMBERED_PARAMETERS {
                 return sql.into();
@@ -139,9 +141,21 @@ impl Statements {
             )),
             delete: finished(format!("DELETE FROM {table} WHERE id = $1 AND expires_at > {now}")),
             owned_by: finished(format!("{select} WHERE owner = $1 AND expires_at > {now} ORDER BY id")),
-            ids_owned_by: finished(format!("SELECT id FROM {table} WHERE {owned}")),
-            delete_owned_by: finished(format!("DELETE FROM {table} WHERE {owned}")),
-            delete_owned_by_returning: finished(format!("DELETE FROM {table} WHERE {owned} RETURNING id")),
+            // Without a realm, any realm matches.
+            delete_owned_by: if D::DELETE_HAS_RETURNING {
+                DeleteOwnedBy::Returning(finished(format!(
+                    "DELETE FROM {table} WHERE owner = $1 AND realm = coalesce($2, realm) AND id <> $3 \
+                     AND expires_at > {now} RETURNING id"
+                )))
+            } else {
+                DeleteOwnedBy::Expiring {
+                    expire: finished(format!(
+                        "UPDATE {table} SET expires_at = $1, state = '' WHERE owner = $2 \
+                         AND realm = coalesce($3, realm) AND id <> $4 AND expires_at > {now}"
+                    )),
+                    find: finished(format!("SELECT id FROM {table} WHERE expires_at = $1 AND owner = $2")),
+                }
+            },
             sweep: finished(D::sweep(&table)),
         }
     }

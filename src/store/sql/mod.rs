@@ -16,8 +16,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use self::connections::Connections;
+use self::dialect::{DeleteOwnedBy, Driver, Parameter, Running, Statements};
 pub(super) use self::dialect::{Dialect, SWEEP_BATCH_SIZE};
-use self::dialect::{Driver, Parameter, Running, Statements};
 pub(super) use self::error::{SqlFailure, store_error};
 pub(super) use self::schema::Table;
 use super::deadline::{DEFAULT_DEADLINE, Deadline};
@@ -26,7 +26,7 @@ use crate::backoff::pause;
 use crate::clock::Timestamp;
 use crate::error::{ConfigError, StoreError, StoreErrorKind};
 use crate::record::{Record, Version};
-use crate::token::SessionId;
+use crate::token::{SessionId, random};
 
 /// Number of connections in a pool of the store's own.
 const MAX_CONNECTIONS: u32 = 10;
@@ -150,7 +150,7 @@ impl<D: Driver> SqlStore<D> {
     #[must_use]
     pub fn statements(&self) -> Vec<(&'static str, String)> {
         let statements = &*self.statements;
-        [
+        let single = [
             ("get", &statements.get),
             ("insert", &statements.insert),
             ("replace", &statements.replace),
@@ -158,11 +158,13 @@ impl<D: Driver> SqlStore<D> {
             ("touch", &statements.touch),
             ("delete", &statements.delete),
             ("owned_by", &statements.owned_by),
-            ("delete_owned_by", &statements.delete_owned_by),
             ("sweep", &statements.sweep),
-        ]
-        .map(|(name, text)| (name, text.to_string()))
-        .into()
+        ];
+        let bulk = match &statements.delete_owned_by {
+            DeleteOwnedBy::Returning(delete) => vec![("delete_owned_by", delete)],
+            DeleteOwnedBy::Expiring { expire, find } => vec![("expire_owned_by", expire), ("find_expired", find)],
+        };
+        single.into_iter().chain(bulk).map(|(name, text)| (name, text.to_string())).collect()
     }
 
     async fn execute(&self, sql: &Arc<str>, parameters: &[Parameter<'_>]) -> Result<D::QueryResult, StoreError> {
@@ -304,7 +306,7 @@ impl<D: Driver> Store for SqlStore<D> {
         self.fetch(&self.statements.owned_by, &[Parameter::Bytes(Some(owner.as_bytes()))]).await
     }
 
-    /// Deletes all records with one statement; MySQL, which does not return deleted rows, lists them first.
+    /// Deletes all records with one statement; on MySQL and MariaDB, the statement ends them, and a sweep deletes them.
     async fn delete_owned_by(
         &self,
         owner: &str,
@@ -313,18 +315,22 @@ impl<D: Driver> Store for SqlStore<D> {
     ) -> Result<Vec<SessionId>, StoreError> {
         // No session has the nil id.
         let keep = keep.map_or(Uuid::nil(), |keep| *keep.as_uuid());
-        let parameters =
-            [Parameter::Bytes(Some(owner.as_bytes())), Parameter::Bytes(realm.map(str::as_bytes)), Parameter::Id(keep)];
+        let owner = Parameter::Bytes(Some(owner.as_bytes()));
+        let condition = [owner, Parameter::Bytes(realm.map(str::as_bytes)), Parameter::Id(keep)];
         let deadline = self.deadline.max(BULK_DEADLINE);
-        let statements = &self.statements;
-        let has_returning = D::has_returning(self.pool()).await.map_err(store_error::<D>)?;
         let _permit = self.queue_writer().await?;
-        let rows = if has_returning {
-            self.run(&statements.delete_owned_by_returning, &parameters, deadline, false, D::fetch).await?
-        } else {
-            let listed = self.run(&statements.ids_owned_by, &parameters, deadline, true, D::fetch).await?;
-            self.run(&statements.delete_owned_by, &parameters, deadline, false, D::execute).await?;
-            listed
+        let rows = match &self.statements.delete_owned_by {
+            DeleteOwnedBy::Returning(delete) => self.run(delete, &condition, deadline, false, D::fetch).await?,
+            DeleteOwnedBy::Expiring { expire, find } => {
+                // A negative number: a time before 1970.
+                let time = Parameter::Number(i64::from_be_bytes(random()) | i64::MIN);
+                let parameters = [&[time][..], &condition].concat();
+                let expired = self.run(expire, &parameters, deadline, false, D::execute).await?;
+                if D::rows_affected(&expired) == 0 {
+                    return Ok(Vec::new());
+                }
+                self.run(find, &[time, owner], deadline, true, D::fetch).await?
+            }
         };
         rows.iter().map(D::id).collect()
     }

@@ -28,6 +28,8 @@ use super::support::client::{COOKIE_NAME, Reply, send, session_of};
 
 /// The grace period in seconds: replaced tokens still work, and retired tokens are recognized.
 const GRACE_PERIOD: u64 = 30;
+/// The time for which the mark of an ended session stays, in seconds.
+const MARK_LIFETIME: u64 = 60;
 const REFRESH_INTERVAL: u64 = 60;
 const IDLE_TIMEOUT: u64 = 60 * 60;
 const ABSOLUTE_TIMEOUT: u64 = 24 * IDLE_TIMEOUT;
@@ -62,6 +64,10 @@ pub enum Op {
     },
     /// The attacker learns a token that no longer opens a session.
     Steal(Choice),
+    /// A browser sends its last sign-in form again, with the cookie from before.
+    Repeat {
+        actor: usize,
+    },
     /// A user closes the browser.
     Close {
         actor: usize,
@@ -103,6 +109,7 @@ pub fn ops(length: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Op>> {
         2 => (0..2usize, choice(), any::<bool>()).prop_map(|(victim, choice, first)| Op::Toss { victim, choice, first }),
         2 => (0..2usize, choice()).prop_map(|(victim, choice)| Op::Forge { victim, choice }),
         2 => choice().prop_map(Op::Steal),
+        2 => (0..2usize).prop_map(|actor| Op::Repeat { actor }),
         1 => (0..2usize).prop_map(|actor| Op::Close { actor }),
         6 => wait.prop_map(Op::Wait),
         1 => (0..3usize).prop_map(|actor| Op::Stay { actor }),
@@ -152,16 +159,32 @@ struct ModelSession {
     current: String,
     /// The time at which the current token was issued.
     issued: u64,
-    pending: Option<String>,
-    /// Tokens that a refresh replaced, with the times.
+    pending: Vec<PendingToken>,
+    /// Tokens that a refresh or a repeated sign-in replaced, with the times.
     replaced: Vec<(String, u64)>,
-    /// Tokens that an explicit rotation retired, with the times.
-    retired: Vec<(String, u64)>,
+    retired: Vec<RetiredToken>,
     started: u64,
     last_seen: u64,
     /// The number of explicit rotations; a CSRF token belongs to one generation.
     generation: u32,
-    ended: bool,
+    /// The time of its end.
+    ended: Option<u64>,
+}
+
+/// A token that becomes the current one when it is presented.
+#[derive(Clone, Debug)]
+struct PendingToken {
+    token: String,
+    issued: u64,
+    by_sign_in: bool,
+}
+
+/// A token that an explicit rotation or a sign-in retired.
+#[derive(Clone, Debug)]
+struct RetiredToken {
+    token: String,
+    at: u64,
+    by_sign_in: bool,
 }
 
 /// The status of a token in the model.
@@ -170,7 +193,10 @@ enum TokenStatus {
     Current(usize),
     Pending(usize),
     Replaced(usize),
-    Retired,
+    /// Just retired; a sign-in of the owner of this session joins it.
+    Retired(Option<usize>),
+    /// Of a session that ended within the last minute.
+    Ended,
     Nothing,
 }
 
@@ -178,7 +204,7 @@ impl TokenStatus {
     const fn session(self) -> Option<usize> {
         match self {
             Self::Current(number) | Self::Pending(number) | Self::Replaced(number) => Some(number),
-            Self::Retired | Self::Nothing => None,
+            Self::Retired(_) | Self::Ended | Self::Nothing => None,
         }
     }
 }
@@ -247,6 +273,13 @@ impl Run<'_> {
             Op::Toss { victim, choice, first } => self.toss(*victim, choice, *first).await,
             Op::Forge { victim, choice } => self.forge(*victim, choice).await,
             Op::Steal(choice) => self.steal(choice),
+            Op::Repeat { actor } => {
+                let own = self.sessions.iter().rev().find(|session| session.owner == Some(*actor));
+                let before = own.and_then(|session| session.retired.iter().rev().find(|retired| retired.by_sign_in));
+                if let Some(token) = before.map(|retired| retired.token.clone()) {
+                    self.request(*actor, Action::SignIn, Some(token)).await;
+                }
+            }
             Op::Close { actor } => self.browsers[*actor] = None,
             Op::Wait(seconds) => self.wait(*seconds),
             Op::Stay { actor } => {
@@ -309,11 +342,11 @@ impl Run<'_> {
         let now = self.now;
         let mut expired = Vec::new();
         for session in &self.sessions {
-            expired.extend(session.retired.iter().map(|(token, _)| token.clone()));
+            expired.extend(session.retired.iter().map(|retired| retired.token.clone()));
             expired.extend(
                 session.replaced.iter().filter(|(_, at)| now - at >= GRACE_PERIOD).map(|(token, _)| token.clone()),
             );
-            if session.ended {
+            if session.ended.is_some() {
                 expired.push(session.current.clone());
             }
         }
@@ -326,22 +359,26 @@ impl Run<'_> {
     fn status_of(&self, token: Option<&str>) -> TokenStatus {
         let Some(token) = token else { return TokenStatus::Nothing };
         for (number, session) in self.sessions.iter().enumerate() {
-            if session.ended || self.now >= (session.last_seen + IDLE_TIMEOUT).min(session.started + ABSOLUTE_TIMEOUT) {
+            let over = match session.ended {
+                Some(at) => at + MARK_LIFETIME,
+                None => (session.last_seen + IDLE_TIMEOUT).min(session.started + ABSOLUTE_TIMEOUT),
+            };
+            if self.now >= over {
                 continue;
             }
             let in_grace = |(known, at): &(String, u64)| known == token && self.now - at < GRACE_PERIOD;
-            if session.current == token {
-                return TokenStatus::Current(number);
-            }
-            if session.pending.as_deref() == Some(token) {
-                return TokenStatus::Pending(number);
-            }
-            if session.replaced.iter().any(in_grace) {
-                return TokenStatus::Replaced(number);
-            }
-            if session.retired.iter().any(in_grace) {
-                return TokenStatus::Retired;
-            }
+            let status = if session.current == token {
+                TokenStatus::Current(number)
+            } else if session.pending.iter().any(|pending| pending.token == token) {
+                TokenStatus::Pending(number)
+            } else if session.replaced.iter().any(in_grace) {
+                TokenStatus::Replaced(number)
+            } else {
+                let is_it = |retired: &&RetiredToken| retired.token == token && self.now - retired.at < GRACE_PERIOD;
+                let Some(retired) = session.retired.iter().find(is_it) else { continue };
+                return TokenStatus::Retired((retired.by_sign_in && session.ended.is_none()).then_some(number));
+            };
+            return if session.ended.is_some() { TokenStatus::Ended } else { status };
         }
         TokenStatus::Nothing
     }
@@ -372,8 +409,20 @@ impl Run<'_> {
         let reply = self.send(method, &path, cookie, header).await;
         writeln!(self.trace, "          {} does {action:?} under {token:?}, which is {status:?}", NAMES[actor])
             .unwrap();
-        self.record_use(status);
+        // An end leaves the tokens of the session as they are.
+        let is_end = match action {
+            Action::SignOut => true,
+            Action::SignIn => {
+                let owner = status.session().and_then(|number| self.sessions[number].owner);
+                owner.is_some_and(|owner| owner != actor) && !matches!(status, TokenStatus::Replaced(_))
+            }
+            _ => false,
+        };
+        if !is_end {
+            self.record_use(status, token.as_deref());
+        }
         match action {
+            Action::SignOut if status == TokenStatus::Nothing && token.is_some() => self.check_removal(actor, &reply),
             Action::Read => self.check_read(actor, status, &reply),
             Action::Write => self.check_write(actor, status, &reply, true),
             Action::Submit => {
@@ -398,14 +447,23 @@ impl Run<'_> {
     }
 
     /// Records the use of a token; a pending token becomes the current one.
-    fn record_use(&mut self, status: TokenStatus) {
-        let Some(number) = status.session() else { return };
+    fn record_use(&mut self, status: TokenStatus, token: Option<&str>) {
+        let (Some(number), Some(token)) = (status.session(), token) else { return };
         let session = &mut self.sessions[number];
         session.last_seen = self.now;
         if let TokenStatus::Pending(_) = status {
-            let promoted = session.pending.take().unwrap();
-            session.replaced.push((std::mem::replace(&mut session.current, promoted), self.now));
-            session.issued = self.now;
+            let now = self.now;
+            let place = session.pending.iter().position(|pending| pending.token == token).unwrap();
+            let promoted = session.pending.remove(place).token;
+            session.replaced.push((std::mem::replace(&mut session.current, promoted), now));
+            for pending in std::mem::take(&mut session.pending) {
+                if !pending.by_sign_in {
+                    session.replaced.push((pending.token, now));
+                } else if now - pending.issued < GRACE_PERIOD {
+                    session.pending.push(pending);
+                }
+            }
+            session.issued = now;
             self.cover("promoted");
         }
     }
@@ -449,13 +507,13 @@ impl Run<'_> {
     }
 
     fn check_write(&mut self, actor: usize, status: TokenStatus, reply: &Reply, has_form: bool) {
-        if !has_form {
+        if !has_form && !matches!(status, TokenStatus::Retired(_)) {
             self.expect(reply.status == StatusCode::FORBIDDEN, "a form without a valid token is refused", reply);
             self.cover("refused a form");
             return self.check_refresh(actor, status, reply);
         }
         match status {
-            TokenStatus::Retired => self.expect_silent(StatusCode::CONFLICT, reply),
+            TokenStatus::Retired(_) | TokenStatus::Ended => self.expect_silent(StatusCode::CONFLICT, reply),
             TokenStatus::Nothing => {
                 self.expect(reply.status == StatusCode::OK, "a write creates a session", reply);
                 self.begin(actor, None, vec![self.next_note], reply);
@@ -474,7 +532,7 @@ impl Run<'_> {
 
     fn check_show(&mut self, actor: usize, status: TokenStatus, reply: &Reply) {
         match status {
-            TokenStatus::Retired => return self.expect_silent(StatusCode::CONFLICT, reply),
+            TokenStatus::Retired(_) | TokenStatus::Ended => return self.expect_silent(StatusCode::CONFLICT, reply),
             TokenStatus::Nothing => self.begin(actor, None, Vec::new(), reply),
             _ => self.check_refresh(actor, status, reply),
         }
@@ -485,29 +543,31 @@ impl Run<'_> {
 
     fn check_change(&mut self, actor: usize, action: Action, status: TokenStatus, reply: &Reply) {
         match (action, status) {
-            (Action::SignOut, TokenStatus::Retired | TokenStatus::Nothing) | (Action::Rotate, TokenStatus::Nothing) => {
+            (Action::SignOut, TokenStatus::Nothing | TokenStatus::Ended) | (Action::Rotate, TokenStatus::Nothing) => {
                 self.expect_silent(StatusCode::OK, reply);
+            }
+            (Action::SignOut | Action::Rotate, TokenStatus::Retired(_)) | (Action::Rotate, TokenStatus::Ended) => {
+                self.expect_silent(StatusCode::CONFLICT, reply);
             }
             (Action::SignOut, _) => {
                 let number = status.session().unwrap();
-                self.sessions[number].ended = true;
-                let cookie = reply.set_cookie();
-                self.expect(reply.status == StatusCode::OK && cookie.is_removal(), "the cookie is removed", reply);
-                if actor != MALLORY {
-                    self.browsers[actor] = None;
-                }
+                self.sessions[number].ended = Some(self.now);
+                self.check_removal(actor, reply);
                 self.cover("signed out");
             }
-            (Action::Rotate, TokenStatus::Retired) | (Action::Rotate | Action::SignIn, TokenStatus::Replaced(_)) => {
-                self.expect(reply.status == StatusCode::CONFLICT, "a replaced or retired token rotates nothing", reply);
+            (Action::Rotate | Action::SignIn, TokenStatus::Replaced(_)) => {
+                self.expect(reply.status == StatusCode::CONFLICT, "a replaced token rotates nothing", reply);
                 self.check_refresh(actor, status, reply);
             }
-            (Action::SignIn, TokenStatus::Nothing | TokenStatus::Retired) => {
+            (Action::SignIn, TokenStatus::Retired(Some(number))) if self.sessions[number].owner == Some(actor) => {
+                self.joined(actor, number, reply);
+            }
+            (Action::SignIn, TokenStatus::Nothing | TokenStatus::Retired(_) | TokenStatus::Ended) => {
                 self.begin(actor, Some(actor), Vec::new(), reply)
             }
             (_, TokenStatus::Current(number) | TokenStatus::Pending(number)) => {
                 if action == Action::SignIn && self.sessions[number].owner.is_some_and(|owner| owner != actor) {
-                    self.sessions[number].ended = true;
+                    self.sessions[number].ended = Some(self.now);
                     self.cover("signed in over another");
                     return self.begin(actor, Some(actor), Vec::new(), reply);
                 }
@@ -519,6 +579,27 @@ impl Run<'_> {
         }
     }
 
+    fn check_removal(&mut self, actor: usize, reply: &Reply) {
+        let cookie = reply.set_cookie();
+        self.expect(reply.status == StatusCode::OK && cookie.is_removal(), "the cookie is removed", reply);
+        if actor != MALLORY {
+            self.browsers[actor] = None;
+        }
+    }
+
+    /// Records a sign-in that joined the session of an earlier one: its token is pending beside the current one.
+    fn joined(&mut self, actor: usize, number: usize, reply: &Reply) {
+        self.expect(reply.status == StatusCode::OK, "a repeated sign-in succeeds", reply);
+        let token = reply.set_cookie().value;
+        let session = &mut self.sessions[number];
+        let is_same = session_of(&token) == session_of(&session.current);
+        session.pending.push(PendingToken { token: token.clone(), issued: self.now, by_sign_in: true });
+        (session.started, session.last_seen) = (self.now, self.now);
+        self.expect(is_same, "a repeated sign-in joins the session", reply);
+        self.cover("joined");
+        self.set_token(actor, token);
+    }
+
     fn rotated(&mut self, actor: usize, number: usize, signs_in: bool, reply: &Reply) {
         self.expect(reply.status == StatusCode::OK, "a rotation succeeds", reply);
         let token = reply.set_cookie().value;
@@ -527,8 +608,10 @@ impl Run<'_> {
         let session = &mut self.sessions[number];
         let replaced = std::mem::take(&mut session.replaced);
         let in_grace = replaced.into_iter().filter(|(_, at)| now - at < GRACE_PERIOD).map(|(token, _)| token);
-        session.retired.extend(in_grace.chain(session.pending.take()).map(|token| (token, now)));
-        session.retired.push((std::mem::replace(&mut session.current, token.clone()), now));
+        let pending = std::mem::take(&mut session.pending).into_iter().map(|pending| pending.token);
+        let current = std::mem::replace(&mut session.current, token.clone());
+        let retire = |token| RetiredToken { token, at: now, by_sign_in: signs_in };
+        session.retired.extend(in_grace.chain(pending).chain([current]).map(retire));
         session.issued = now;
         session.generation += 1;
         if signs_in {
@@ -553,13 +636,13 @@ impl Run<'_> {
             notes,
             current: token.clone(),
             issued: self.now,
-            pending: None,
+            pending: Vec::new(),
             replaced: Vec::new(),
             retired: Vec::new(),
             started: self.now,
             last_seen: self.now,
             generation: 0,
-            ended: false,
+            ended: None,
         });
         self.set_token(actor, token);
     }
@@ -581,7 +664,8 @@ impl Run<'_> {
         let session = &self.sessions[number];
         let due = matches!(status, TokenStatus::Current(_)) && self.now - session.issued >= REFRESH_INTERVAL;
         self.expect(due && session_of(&cookie.value) == session_of(&session.current), "a refresh was due", reply);
-        self.sessions[number].pending = Some(cookie.value.clone());
+        let pending = PendingToken { token: cookie.value.clone(), issued: self.now, by_sign_in: false };
+        self.sessions[number].pending.push(pending);
         self.set_token(actor, cookie.value);
         self.cover("refreshed");
     }
@@ -615,7 +699,8 @@ impl Run<'_> {
         writeln!(self.trace, "          {} reads under {left} and {right}, which are {status:?}", NAMES[victim])
             .unwrap();
         let reply = self.send(Method::GET, "/read", Some(cookie), None).await;
-        self.record_use(status);
+        let used = if status == both.0 { &own } else { &theirs };
+        self.record_use(status, Some(used));
         self.check_seen(victim, status, &reply.json(), &reply);
         self.check_refresh(victim, status, &reply);
         self.cover("tossed");
@@ -635,10 +720,10 @@ impl Run<'_> {
             let owner = self.sessions[number].owner;
             assert_ne!(owner, Some(victim), "the attacker's form is accepted\n{}", self.trace);
         }
-        let cookie = token.map(|token| format!("{COOKIE_NAME}={token}"));
+        let cookie = token.as_ref().map(|token| format!("{COOKIE_NAME}={token}"));
         let path = format!("/submit/{}", self.next_note);
         let reply = self.send(Method::POST, &path, cookie, Some(form.0)).await;
-        self.record_use(status);
+        self.record_use(status, token.as_deref());
         self.check_write(victim, status, &reply, good);
         self.next_note += 1;
         self.cover("forged a form");
@@ -665,7 +750,7 @@ impl Run<'_> {
             let cookie = format!("{COOKIE_NAME}={}", session.current);
             let reply = self.send(Method::GET, "/read", Some(cookie), None).await;
             let seen: View = reply.json();
-            let notes = if status == TokenStatus::Nothing { &Vec::new() } else { &session.notes };
+            let notes = if status.session().is_none() { &Vec::new() } else { &session.notes };
             self.expect(&seen.notes == notes, "the notes match the model at the end", &reply);
         }
     }
