@@ -56,7 +56,8 @@ pub(crate) async fn find_timed(config: &Config, id: &SessionId) -> Result<Found,
         return Ok(Found::NotLive);
     }
     if loaded.header.ended.is_some() {
-        return Ok(Found::Ended(loaded, now));
+        // The store's clock may be behind this one.
+        return Ok(if now < loaded.record.expiry() { Found::Ended(loaded, now) } else { Found::Absent });
     }
     if !loaded.is_live(config.lifetime, now) {
         config.events.raise(EventKind::Expired, *id);

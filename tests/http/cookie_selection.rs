@@ -6,7 +6,7 @@ use crate::support;
 
 use axum::Router;
 use axum::routing::{get, post};
-use http::StatusCode;
+use http::{Method, StatusCode};
 use sessile::event::EventKind;
 use sessile::{Error, MemoryStore, Session, SessionLayer};
 use support::client::{COOKIE_NAME, Client, EventLog, Reply, request_with_cookies, send, session_of};
@@ -73,6 +73,16 @@ impl Site {
         self.store.reset();
         let reply = send(&self.app, request_with_cookies("/", cookies)).await;
         (reply, self.store.counts())
+    }
+
+    /// Sends a `POST` request with two cookies.
+    async fn send_both(&self, path: &str, pairs: &[String; 2], in_one_header: bool) -> Reply {
+        let joined = pairs.join("; ");
+        let headers: Vec<&[u8]> =
+            if in_one_header { vec![joined.as_bytes()] } else { pairs.iter().map(|pair| pair.as_bytes()).collect() };
+        let mut request = request_with_cookies(path, &headers);
+        *request.method_mut() = Method::POST;
+        send(&self.app, request).await
     }
 
     #[track_caller]
@@ -247,17 +257,41 @@ async fn two_live_sessions_in_one_request_open_neither() {
     Site::assert_loaded(&site.request(&[eve.as_bytes()]).await, "eve", Counts::gets(1));
 }
 
-/// A write with two valid cookies creates a new session and leaves both others unchanged.
+/// A write with two valid cookies creates a new session and ends both others, in one `Cookie` header or two.
 #[tokio::test]
-async fn write_with_two_live_sessions_creates_a_third() {
+async fn write_with_two_live_sessions_replaces_both() {
     let site = Site::new();
-    let (ada, eve) = (site.token_of("ada").await, site.token_of("eve").await);
-    let both = format!("{}; {}", pair(&ada), pair(&eve));
-    let reply = send(&site.app, request_with_cookies("/name/mallory", &[both.as_bytes()])).await;
-    let third = reply.set_cookie().value;
-    assert!(![session_of(&ada), session_of(&eve)].contains(&session_of(&third)));
-    Site::assert_loaded(&site.request(&[pair(&ada).as_bytes()]).await, "ada", Counts::gets(1));
-    Site::assert_loaded(&site.request(&[pair(&eve).as_bytes()]).await, "eve", Counts::gets(1));
+    for order in [[0, 1], [1, 0]] {
+        for in_one_header in [false, true] {
+            let tokens = [site.token_of("ada").await, site.token_of("eve").await];
+            let pairs = order.map(|place| pair(&tokens[place]));
+            let reply = site.send_both("/name/mallory", &pairs, in_one_header).await;
+            let third = reply.set_cookie().value;
+            assert!(tokens.iter().all(|token| session_of(token) != session_of(&third)));
+            for token in &tokens {
+                Site::assert_loaded(&site.request(&[pair(token).as_bytes()]).await, "no session", Counts::gets(1));
+                let beside = [pair(token), pair(&third)];
+                let beside = beside.each_ref().map(|pair| pair.as_bytes());
+                Site::assert_loaded(&site.request(&beside).await, "mallory", Counts::gets(2));
+            }
+        }
+    }
+}
+
+/// A sign-out with two valid cookies ends both sessions and removes the cookie, in one `Cookie` header or two.
+#[tokio::test]
+async fn sign_out_with_two_live_sessions_ends_both() {
+    let site = Site::new();
+    for order in [[0, 1], [1, 0]] {
+        for in_one_header in [false, true] {
+            let tokens = [site.token_of("ada").await, site.token_of("eve").await];
+            let pairs = order.map(|place| pair(&tokens[place]));
+            assert!(site.send_both("/sign-out", &pairs, in_one_header).await.set_cookie().is_removal());
+            for token in &tokens {
+                Site::assert_loaded(&site.request(&[pair(token).as_bytes()]).await, "no session", Counts::gets(1));
+            }
+        }
+    }
 }
 
 // guarantee: 11
@@ -292,14 +326,14 @@ async fn invented_token_is_never_adopted() {
 
 // guarantee: 4
 // checklist: 4
-/// A write with an ended session's token creates a session under a new id; the old token opens nothing.
+/// A write with the token of a session that has just ended is refused, and opens nothing.
 #[tokio::test]
 async fn token_of_ended_session_is_never_adopted() {
     let site = Site::new();
     let token = site.ended_token().await;
-    let mut client = Client::with_cookie(&site.app, COOKIE_NAME, &token);
-    let made = client.post("/name/eve").await.set_cookie().value;
-    assert_ne!(session_of(&made), session_of(&token));
+    let reply = Client::with_cookie(&site.app, COOKIE_NAME, &token).post("/name/eve").await;
+    assert_eq!(reply.status, StatusCode::CONFLICT);
+    reply.assert_no_cookie();
     Site::assert_loaded(&site.request(&[pair(&token).as_bytes()]).await, "no session", Counts::gets(1));
 }
 
@@ -467,12 +501,16 @@ async fn token_outside_the_cookie_is_ignored() {
     Site::assert_loaded(&site.request(&[pair(&token).as_bytes()]).await, "ada", Counts::gets(1));
 }
 
-/// A cookie of an ended session, and a sign-out with an invented token, get no `Set-Cookie`.
+/// The cookie of an ended session stays, also at a sign-out; a sign-out removes an invented and a malformed one.
 #[tokio::test]
 async fn cookie_of_an_ended_session_is_not_removed() {
     let site = Site::new();
     let ended = pair(&site.ended_token().await);
     Site::assert_loaded(&site.request(&[ended.as_bytes()]).await, "no session", Counts::gets(1));
-    let mut client = Client::with_cookie(&site.app, COOKIE_NAME, &invented(3));
-    client.post("/sign-out").await.assert_no_cookie();
+    let ended = site.ended_token().await;
+    Client::with_cookie(&site.app, COOKIE_NAME, &ended).post("/sign-out").await.assert_no_cookie();
+    for value in [invented(3).as_str(), "malformed"] {
+        let reply = Client::with_cookie(&site.app, COOKIE_NAME, value).post("/sign-out").await;
+        assert!(reply.set_cookie().is_removal());
+    }
 }

@@ -149,7 +149,7 @@ async fn session_fixation_gives_no_access_after_the_sign_in() {
     let mut victim = Client::with_cookie(&app, COOKIE_NAME, &attacker.token().unwrap());
     victim.post("/sign-in/ada").await.set_cookie();
     assert_eq!(victim.get("/members").await.text(), "ada");
-    assert_eq!(attacker.get("/members").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(attacker.get("/members").await.status, StatusCode::CONFLICT);
     assert_eq!(attacker.get("/").await.text(), "anonymous");
     assert_eq!(attacker.post("/set").await.status, StatusCode::CONFLICT);
     // The same for a planted session that the attacker has signed in to.

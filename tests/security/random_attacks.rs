@@ -50,6 +50,7 @@ fn attacker_never_reads_another_clients_data() {
         "refreshed",
         "refreshed again",
         "promoted",
+        "joined",
         "wrote a secret",
     ] {
         assert!(

@@ -16,8 +16,8 @@ const HEADER: &str = "x-csrf-token";
 /// A session whose request has a valid `X-CSRF-Token` header. Derefs to [`Session`].
 ///
 /// For handlers that scripts call. Rejects with 403 if the token is missing or belongs to another session, with 409 if the
-/// client's session token was just retired, and otherwise as [`Session`] does. [`CsrfForm`](super::CsrfForm) takes the token of a form, and [`CsrfLayer`](super::CsrfLayer) protects all
-/// routes.
+/// client's session token was just retired, and otherwise as [`Session`] does. [`CsrfForm`](super::CsrfForm) takes the token of
+/// a form, and [`CsrfLayer`](super::CsrfLayer) protects all routes.
 ///
 /// ```
 /// use sessile::Error;

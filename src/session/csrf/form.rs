@@ -25,7 +25,8 @@ const FIELD: &str = "csrf_token";
 /// `csrf_token`.
 ///
 /// Rejects with 403 if the token is missing or belongs to another session, with 409 if the client's session token was just
-/// retired, with 415 if the body is not a form, 413 if it is too long, 422 if it is not a `T`, and otherwise as [`Session`] does. For a layer with a marker, use [`CsrfFormFor`].
+/// retired, with 415 if the body is not a form, 413 if it is too long, 422 if it is not a `T`, and otherwise as [`Session`]
+/// does. For a layer with a marker, use [`CsrfFormFor`].
 ///
 /// ```
 /// use serde::Deserialize;

@@ -24,9 +24,9 @@ use crate::transport::TokenLocation;
 ///
 /// The token comes from [`Session::csrf_token`]. The request carries it in the header `X-CSRF-Token`, or in the field
 /// `csrf_token` of an `application/x-www-form-urlencoded` body, which the layer reads up to axum's `DefaultBodyLimit` (2 MB
-/// unless set) and passes on whole. A request without it is answered 403, and 409 if the
-/// client's session token was retired in the last 30 seconds. The safe methods `GET`, `HEAD`, `OPTIONS` and `TRACE` (RFC 9110
-/// §9.2.1) pass and cost nothing, so their handlers must change nothing.
+/// unless set) and passes on whole. A request without it is answered 403, and 409 if the client's
+/// session token was retired in the last 30 seconds. The safe methods `GET`, `HEAD`, `OPTIONS` and `TRACE` (RFC 9110 §9.2.1)
+/// pass and cost nothing, so their handlers must change nothing.
 ///
 /// Add it inside the [`SessionLayer`](crate::SessionLayer), around the routes that it protects. Leave out routes that other
 /// servers call, such as webhooks, and multipart forms without a script, whose handlers call [`Session::verify_csrf`]. Clients
