@@ -16,7 +16,7 @@ use sessile::migrate::tower_sessions::decode;
 use sessile::migrate::{LegacySession, LegacySessions, MigrationLayer};
 use sessile::store::StoreError;
 use sessile::{MemoryStore, Session, SessionHandle, SessionLayer, SignedIn};
-use support::client::{Reply, request, send};
+use support::client::{Client, Reply, request, send};
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -203,4 +203,17 @@ async fn requests_to_localhost_do_not_hide_the_warning() {
     begin(&app, "/", &[("host", "localhost")]).await;
     begin(&app, "/", &[("host", "192.168.1.7:3000")]).await;
     assert_says(&log, "WARN", &["with_secure(false)"]);
+}
+
+/// A token of another realm is logged as a warning that names both realms.
+#[tokio::test]
+async fn a_token_of_another_realm_is_warned_with_both_realms() {
+    let store = MemoryStore::new();
+    let layer = |realm| SessionLayer::builder(store.clone()).with_realm(realm).build().unwrap();
+    let (_, token) = layer("staff").sessions().create(&()).await.unwrap();
+    let app = Router::new().route("/", get(async |session: Option<Session>| session.is_some().to_string()));
+    let (log, _guard) = Log::begin();
+    assert_eq!(Client::with_token(&app.layer(layer("shop")), &token).get("/").await.text(), "false");
+    let id = token.id().to_string();
+    assert_says(&log, "WARN", &["OtherRealm", "realm=\"shop\"", "other_realm=\"staff\"", &id]);
 }

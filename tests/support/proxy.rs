@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use sessile::SessionId;
 
@@ -22,6 +22,7 @@ pub struct Proxy(Arc<Inner>);
 struct Inner {
     port: u16,
     trips: Arc<AtomicU64>,
+    received: Arc<AtomicUsize>,
     mode: watch::Sender<Mode>,
     task: JoinHandle<()>,
 }
@@ -43,13 +44,14 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let trips = Arc::new(AtomicU64::new(0));
         let (mode, watching) = watch::channel(Mode::Passing);
-        let counter = Arc::clone(&trips);
+        let received = Arc::default();
+        let counters = (Arc::clone(&trips), Arc::clone(&received));
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(serve(client, server, Arc::clone(&counter), watching.clone()));
+                tokio::spawn(serve(client, server, counters.clone(), watching.clone()));
             }
         });
-        Self(Arc::new(Inner { port, trips, mode, task }))
+        Self(Arc::new(Inner { port, trips, received, mode, task }))
     }
 
     pub fn port(&self) -> u16 {
@@ -59,6 +61,11 @@ impl Proxy {
     /// Returns the number of requests on all connections: data from the client after data from the server.
     pub fn round_trips(&self) -> u64 {
         self.0.trips.load(Ordering::SeqCst)
+    }
+
+    /// Returns the number of bytes that the server has sent.
+    pub fn received(&self) -> usize {
+        self.0.received.load(Ordering::SeqCst)
     }
 
     pub fn pass(&self) {
@@ -80,7 +87,12 @@ impl Drop for Inner {
     }
 }
 
-async fn serve(client: TcpStream, server: u16, trips: Arc<AtomicU64>, mut mode: watch::Receiver<Mode>) {
+async fn serve(
+    client: TcpStream,
+    server: u16,
+    (trips, received): (Arc<AtomicU64>, Arc<AtomicUsize>),
+    mut mode: watch::Receiver<Mode>,
+) {
     let _ = mode.wait_for(|mode| *mode != Mode::Hanging).await;
     if *mode.borrow() == Mode::Cut {
         return;
@@ -93,13 +105,16 @@ async fn serve(client: TcpStream, server: u16, trips: Arc<AtomicU64>, mut mode: 
     let client_spoke = Arc::new(AtomicBool::new(false));
     let outward = pump(from_client, to_server, mode.clone(), {
         let client_spoke = Arc::clone(&client_spoke);
-        move || {
+        move |_| {
             if !client_spoke.swap(true, Ordering::SeqCst) {
                 trips.fetch_add(1, Ordering::SeqCst);
             }
         }
     });
-    let inward = pump(from_server, to_client, mode.clone(), move || client_spoke.store(false, Ordering::SeqCst));
+    let inward = pump(from_server, to_client, mode.clone(), move |bytes| {
+        client_spoke.store(false, Ordering::SeqCst);
+        received.fetch_add(bytes, Ordering::SeqCst);
+    });
     tokio::select! {
         () = outward => {}
         () = inward => {}
@@ -107,11 +122,16 @@ async fn serve(client: TcpStream, server: u16, trips: Arc<AtomicU64>, mut mode: 
     }
 }
 
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut mode: watch::Receiver<Mode>, on_data: impl Fn()) {
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut mode: watch::Receiver<Mode>,
+    on_data: impl Fn(usize),
+) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
         let _ = mode.wait_for(|mode| *mode != Mode::Hanging).await;
-        on_data();
+        on_data(read);
         if to.write_all(&buffer[..read]).await.is_err() {
             return;
         }
