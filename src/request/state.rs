@@ -167,8 +167,10 @@ impl RequestState {
         match &self.source {
             SessionSource::Retired(loaded) if loaded.may_join(owner, now) => {
                 // The form was sent twice: this request joins the session of the first.
-                self.source = SessionSource::Loaded(loaded.clone());
+                let joined = SessionSource::Loaded(loaded.clone());
                 self.discard();
+                (self.view, self.owner, self.authenticated_at) = values_of(&joined);
+                self.source = joined;
             }
             SessionSource::Retired(_) | SessionSource::Ended(_) => self.start_another(EndReason::Replaced),
             _ if is_another => self.start_another(EndReason::Replaced),
@@ -240,7 +242,7 @@ impl RequestState {
         self.dropped = ended.dropped;
         self.ends = ended.ends;
         self.ended_client_session = ended.ended_client_session;
-        if self.ended_client_session {
+        if self.ended_client_session || matches!(ended.cookie, CookieUpdate::Clear) {
             self.cookie = CookieUpdate::Clear;
         }
         match ended.source {
@@ -278,6 +280,12 @@ impl RequestState {
     pub(crate) fn discard(&mut self) {
         self.changes = ChangeSet::default();
         self.interrupted = None;
+        if let SessionSource::Loaded(loaded) = &self.source
+            && loaded.status == TokenStatus::Retired
+        {
+            // The sign-in that was to join the session is dropped.
+            self.source = SessionSource::Retired(loaded.clone());
+        }
         (self.view, self.owner, self.authenticated_at) = values_of(&self.source);
         self.view_is_exact = true;
         self.revision += 1;

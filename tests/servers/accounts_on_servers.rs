@@ -14,7 +14,7 @@ use sessile::store::Store;
 use sessile::testing::conformance::{Fixture, Task, check};
 use sessile::{PostgresStore, RedisStore, SealedStore};
 
-use self::accounts::{Setup, csrf_rules, flash_rules, owners_rules, protected_rules};
+use self::accounts::{Setup, csrf_rules, ends_rules, flash_rules, owners_rules, protected_rules};
 use self::servers::Server;
 
 /// Number of random runs of the attacker; each step costs some round trips.
@@ -103,6 +103,7 @@ async fn sealed_records_on_postgres() {
 async fn check_sealed<S: Store + Clone>(fixture: SealedFixture<S>) {
     check(&fixture).await.assert();
     let store = fixture.open().await;
+    ends_rules!(one_after_another store =>);
     owners_rules!(one_after_another store =>);
     protected_rules!(one_after_another store =>);
 }
@@ -112,6 +113,7 @@ fn check_all<S: Store + Clone>(open: impl AsyncFnOnce() -> S) {
     let store = runtime.block_on(open());
     runtime.block_on(async {
         csrf_rules!(one_after_another store =>);
+        ends_rules!(one_after_another store =>);
         flash_rules!(one_after_another store =>);
         owners_rules!(one_after_another store =>);
         protected_rules!(one_after_another store =>);
