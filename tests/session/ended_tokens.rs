@@ -176,7 +176,7 @@ async fn ended_token_is_unknown_after_a_minute() {
 #[tokio::test]
 async fn mark_expires_by_the_clock_of_the_layer() {
     let clock = ManualClock::new();
-    let memory = MemoryStore::new().with_clock(&ManualClock::at(clock.now()));
+    let memory = MemoryStore::new().with_clock(ManualClock::at(clock.now()));
     let world = World::over(memory, clock, |layer| layer);
     let [token, _] = ended(&world).await;
     world.advance(MINUTE - Duration::from_millis(1));
