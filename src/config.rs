@@ -178,6 +178,9 @@ pub(crate) type CommitOn = Arc<dyn Fn(&Parts) -> bool + Send + Sync>;
 /// The reaction to a replayed token: one that a refresh replaced more than 30 seconds ago.
 ///
 /// Two parties hold tokens of the session then, the client and perhaps a thief, and the server cannot tell which is which.
+///
+/// A token that was pending counts, too, if another pending one was presented first. The record remembers the tokens that the last
+/// eight renewals replaced; earlier ones are [unknown](crate::event::EventKind::Unknown).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReplayPolicy {

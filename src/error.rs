@@ -14,7 +14,7 @@ type Source = Box<dyn StdError + Send + Sync>;
 /// With the feature `axum` it is a response with the status of its [kind](ErrorKind), and the name of that status as its body. A
 /// 503, and a 409 because a token was replaced, have `Retry-After: 1`.
 /// With the feature `tracing` such a response is logged once if its status is 500 (at `error`), 503 or 413 (at `warn`; a request
-/// body that is too long at `debug`). The error names keys and Rust types, but contains no value of a session.
+/// body that is too long at `debug`), unless an event has reported it. The error names keys and Rust types, but no value.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,

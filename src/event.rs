@@ -74,7 +74,9 @@ pub enum EventKind {
     ///
     /// Most stores hide expired records, so that such a session is [`Unknown`](EventKind::Unknown).
     Expired,
-    /// A client presented a token that a refresh replaced more than 30 seconds ago: two parties hold tokens.
+    /// A client presented a token that one of the last eight renewals replaced, more than 30 seconds ago.
+    ///
+    /// Two parties hold tokens of the session. [`ReplayPolicy`](crate::config::ReplayPolicy) says what the layer does then.
     Replayed,
     /// A request inserted a value that it had read, and another request changed it in between.
     Conflict,

@@ -112,6 +112,11 @@ impl Lifetime {
     /// Sets the interval after which a refresh gives the client a new token. Default: none.
     ///
     /// This is the "renewal timeout" of the OWASP Session Management Cheat Sheet. At least 30 seconds.
+    ///
+    /// The new token is pending until the client presents it. A client that presents the old one instead may have lost the
+    /// response, and gets another pending token, at most once in 30 seconds and until eight are pending. Once one of them is
+    /// presented, the old token and all others work for another 30 seconds; after that they are
+    /// [replays](crate::config::ReplayPolicy).
     #[must_use]
     pub const fn with_refresh_interval(mut self, interval: Duration) -> Self {
         self.refresh = Some(interval);

@@ -179,5 +179,5 @@ fn log_conversion(error: Error) -> Error {
 
 #[cfg(not(feature = "tracing"))]
 fn log_conversion(error: Error) -> Error {
-    error
+    error.into_logged()
 }

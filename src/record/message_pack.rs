@@ -102,3 +102,44 @@ pub(super) fn kind_of(bytes: &[u8]) -> &'static str {
         Some(0xc1) | None => "no valid value",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rmpv::Value;
+
+    use super::{kind_of, split};
+
+    /// Returns values of each kind, at the lengths where their heads change.
+    fn values() -> Vec<(Value, &'static str)> {
+        let lengths = [0, 1, 15, 16, 31, 32, 255, 256, 65_535, 65_536];
+        let integers = [0, 127, 128, 255, 256, 65_535, 65_536, 1 << 32, -1, -32, -33, -128, -129, -40_000, i64::MIN];
+        let mut values: Vec<_> = integers.map(|number| (Value::from(number), "an integer")).into();
+        values.extend([(Value::Nil, "null"), (true.into(), "a boolean"), (u64::MAX.into(), "an integer")]);
+        values.extend([(0.5_f32.into(), "a floating-point number"), (0.5_f64.into(), "a floating-point number")]);
+        for length in lengths {
+            values.push(("x".repeat(length).into(), "a string"));
+            values.push((vec![0; length].into(), "binary data"));
+            values.push((Value::Array(vec![Value::Nil; length]), "an array"));
+            values.push((Value::Map(vec![(Value::Nil, 1.into()); length]), "a map"));
+            values.push((Value::Ext(1, vec![0; length]), "an extension"));
+        }
+        values.extend([2, 4, 8].map(|length| (Value::Ext(1, vec![0; length]), "an extension")));
+        values
+    }
+
+    /// A value ends where its encoder has ended, before other bytes, and a shorter one is refused.
+    #[test]
+    fn each_value_ends_where_it_was_written() {
+        let nested = values().into_iter().map(|(value, _)| value).collect();
+        for (value, kind) in values().into_iter().chain([(Value::Array(nested), "an array")]) {
+            let mut bytes = Vec::new();
+            rmpv::encode::write_value(&mut bytes, &value).expect("memory");
+            let whole = bytes.len();
+            assert_eq!(kind_of(&bytes), kind);
+            assert!(split(&bytes[..whole - 1]).is_err(), "{kind} of {whole} bytes");
+            bytes.extend([0xc1, 0x01]);
+            assert_eq!(split(&bytes).map(|(value, rest)| (value.len(), rest)), Ok((whole, &[0xc1, 0x01][..])));
+        }
+        assert!(split(&[]).is_err() && split(&[0xc1]).is_err() && split(&[0xdd, 0xff, 0xff, 0xff, 0xff]).is_err());
+    }
+}

@@ -79,7 +79,7 @@ pub(crate) enum RetiredBy {
     Rotation = 0,
     /// A refresh: works for the grace period; after it, presenting the secret is a replay.
     Refresh = 1,
-    /// Another of several concurrent sign-ins: works for the grace period; after it, the secret is unknown.
+    /// Another of several concurrent sign-ins, within the grace period of that: works for the grace period, then is unknown.
     Sibling = 2,
     /// `sign_in`: opens nothing from then on, but during the grace period a sign-in of the same owner joins the session.
     SignIn = 3,
@@ -177,19 +177,22 @@ impl Secrets {
     /// Makes a pending secret current, since a client has presented it: the second half of a refresh.
     ///
     /// The current secret and all other pending ones of refreshes are replaced: each works for the grace period, and presenting
-    /// it later is a replay, whichever of two parties has moved first.
+    /// it later is a replay, whichever of two parties has moved first. Those of sign-ins stay: the owner may hold any of them.
     pub(crate) fn confirm_refresh(&mut self, secret: &Verifier, now: Timestamp) {
         let Some(at) = self.pending.iter().position(|pending| pending.verifier.matches(secret)) else { return };
         let confirmed = self.pending.remove(at);
-        let refreshes = self.pending.iter().filter(|pending| !pending.by_sign_in).map(|pending| pending.verifier);
-        self.retired.extend(refreshes.map(|verifier| RetiredSecret { verifier, at: now, by: RetiredBy::Refresh }));
-        let by = if confirmed.by_sign_in { RetiredBy::Sibling } else { RetiredBy::Refresh };
-        self.retired.push(RetiredSecret { verifier: self.current, at: now, by });
+        let (siblings, refreshes): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.pending).into_iter().partition(|pending| pending.by_sign_in);
+        self.pending = siblings;
+        let retire = |verifier, by| RetiredSecret { verifier, at: now, by };
+        self.retired.extend(refreshes.into_iter().map(|pending| retire(pending.verifier, RetiredBy::Refresh)));
+        // The response of a concurrent sign-in may still reach the browser; an older one has, or will not.
+        let is_concurrent = confirmed.by_sign_in && now.since(confirmed.issued_at) < GRACE;
+        let by = if is_concurrent { RetiredBy::Sibling } else { RetiredBy::Refresh };
+        self.retired.push(retire(self.current, by));
         self.csrf.get_or_insert(self.current);
         self.current = confirmed.verifier;
         self.since = now;
-        // The response of a concurrent sign-in may still reach the browser; an older one will not.
-        self.pending.retain(|pending| pending.by_sign_in && now.since(pending.issued_at) < GRACE);
         self.prune(now);
     }
 
@@ -344,6 +347,20 @@ mod tests {
         assert_eq!(statuses(&secrets, now), [Replaced, Replaced, Replaced, Current, Replaced]);
         assert_eq!(secrets.status(&verifier(20), now), Pending);
         assert_eq!(statuses(&secrets, now.plus(GRACE)), [Replayed, Replayed, Replayed, Current, Replayed]);
+    }
+
+    /// The pending secret of a sign-in outlives refreshes. Presented after the grace period, it retires as a refresh does.
+    #[test]
+    fn the_secret_of_a_sign_in_stays_pending() {
+        let (mut secrets, now) = start();
+        secrets.add_sibling(verifier(1), now);
+        let later = now.plus(GRACE);
+        secrets.issue_refresh(verifier(2), later);
+        secrets.confirm_refresh(&verifier(2), later);
+        assert_eq!(statuses(&secrets, later), [Replaced, Pending, Current]);
+        secrets.confirm_refresh(&verifier(1), later);
+        assert_eq!(statuses(&secrets, later), [Replaced, Current, Replaced]);
+        assert_eq!(statuses(&secrets, later.plus(GRACE)), [Replayed, Current, Replayed]);
     }
 
     /// Only a secret that a sign-in retired, and only within the grace period, lets another sign-in join.

@@ -9,6 +9,8 @@ use crate::error::StoreError;
 
 /// Default duration limit of an operation.
 pub(super) const DEFAULT_DEADLINE: Duration = Duration::from_secs(2);
+/// Time limit of the first connection, which an application makes at its start, often beside much else.
+pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Instant at which one operation fails.
 #[derive(Clone, Copy, Debug)]

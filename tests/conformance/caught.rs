@@ -34,8 +34,12 @@ macro_rules! caught {
 }
 
 // After the macro that these modules use.
+#[path = "caught_delete_owned.rs"]
+mod delete_owned;
 #[path = "caught_expiry.rs"]
 mod expiry;
+#[path = "caught_keeping_times.rs"]
+mod keeping_times;
 #[path = "caught_owners.rs"]
 mod owners;
 #[path = "caught_races.rs"]
@@ -49,12 +53,14 @@ mod writes;
 #[test]
 fn every_rule_catches_a_broken_store() {
     let mut idle: BTreeSet<&str> = rules().iter().map(Rule::name).collect();
-    let all = [records::CAUGHT, writes::CAUGHT, expiry::CAUGHT, owners::CAUGHT, races::CAUGHT];
-    for caught in all.into_iter().flatten().copied().flatten() {
+    let one = [records::CAUGHT, writes::CAUGHT, keeping_times::CAUGHT, expiry::CAUGHT];
+    let several = [owners::CAUGHT, delete_owned::CAUGHT, races::CAUGHT];
+    for caught in one.into_iter().chain(several).flatten().copied().flatten() {
         idle.remove(caught);
     }
-    // The test of this rule is below, as it needs a fixture without owners.
+    // The test of these rules is below, as it needs a fixture without owners.
     assert!(idle.remove("owned_by_without_an_index_is_unsupported"));
+    assert!(idle.remove("delete_owned_by_without_an_index_is_unsupported"));
     assert!(idle.is_empty(), "no broken store is caught by these rules: {idle:?}");
 }
 
@@ -62,5 +68,6 @@ fn every_rule_catches_a_broken_store() {
 #[tokio::test(flavor = "multi_thread")]
 async fn owned_by_without_an_index_returns_an_empty_list() {
     let fixture = || BrokenFixture::of(Lists(|_, _| Vec::new())).without_owners();
-    catches(fixture, &["owned_by_without_an_index_is_unsupported"]).await;
+    let rules = ["owned_by_without_an_index_is_unsupported", "delete_owned_by_without_an_index_is_unsupported"];
+    catches(fixture, &rules).await;
 }

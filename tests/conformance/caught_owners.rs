@@ -13,6 +13,11 @@ caught! {
     owned_by_lists_no_session:
         Lists(|_, _| Vec::new()) => [owned_by_lists_the_owners_sessions, owned_by_lists_a_session_after_sign_in];
 
+    /// Owned_by lists sessions of the default realm only.
+    owned_by_lists_one_realm:
+        Lists(|plain, owner| plain.owned_by_now(owner).into_iter().filter(|record| record.realm() == "id").collect()) =>
+        [owned_by_lists_sessions_of_every_realm, owned_by_lists_whole_records];
+
     /// Owned_by lists in reverse order.
     owned_by_lists_the_newest_first:
         Lists(|plain, owner| plain.owned_by_now(owner).into_iter().rev().collect()) => [owned_by_lists_the_oldest_first];

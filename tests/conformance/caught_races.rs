@@ -12,6 +12,7 @@ caught! {
             a_set_during_a_delete_revives_nothing,
             a_touch_during_a_delete_revives_nothing,
             touches_during_sets_undo_no_set,
+            set_keeping_times_undoes_no_concurrent_touch,
         ];
 
     /// Each write is two writes of half a record.
@@ -19,8 +20,10 @@ caught! {
         InTwoHalves => [
             a_get_during_sets_sees_a_whole_record,
             a_dropped_set_has_happened_or_not,
+            a_dropped_set_keeping_times_has_happened_or_not,
             a_dropped_touch_has_happened_or_not,
             a_dropped_delete_has_happened_or_not,
+            a_dropped_delete_owned_by_leaves_whole_records,
         ];
 
     /// Other connections do not invalidate the cache.
@@ -30,6 +33,7 @@ caught! {
             another_connection_sees_a_touch,
             another_connection_sees_a_delete,
             another_connection_lists_the_owners_sessions,
+            another_connection_sees_delete_owned_by,
         ];
 
     /// Set compares with the version that this connection wrote last.

@@ -12,6 +12,20 @@ caught! {
     last_seen_is_computed_from_the_expiry:
         Writes(|parts| parts.last_seen = parts.expires_at - Duration::from_secs(3600)) => [every_field_is_kept];
 
+    /// The realm is not stored.
+    every_realm_is_the_default_one:
+        Writes(|parts| parts.realm = "id".into()) => [
+            every_field_is_kept,
+            realms_are_kept,
+            set_replaces_every_field,
+            touch_moves_only_last_seen_and_expiry,
+            owned_by_lists_sessions_of_every_realm,
+        ];
+
+    /// Realms lose all characters after the 64th.
+    realms_are_cut_off_at_64_characters:
+        Writes(|parts| parts.realm = parts.realm[..parts.realm.len().min(64)].into()) => [realms_are_kept];
+
     /// Get returns a record for any id.
     an_unknown_id_returns_a_record:
         Get(|plain, id| plain.live(id).or_else(|| plain.all_live().pop())

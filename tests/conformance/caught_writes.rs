@@ -96,6 +96,13 @@ caught! {
             plain.set_now(&changed(record, |parts| parts.owner = parts.owner.take().or(old)), expected)
         }) => [set_replaces_every_field];
 
+    /// Set of a live record keeps the stored realm.
+    set_keeps_the_realm:
+        Set(|plain, record, expected| {
+            let old = plain.live(record.id()).map(|old| old.into_parts().realm);
+            plain.set_now(&changed(record, |parts| parts.realm = old.unwrap_or(parts.realm.clone())), expected)
+        }) => [set_replaces_every_field, set_keeping_times_replaces_all_other_fields];
+
     /// Set never moves the expiry to an earlier time.
     set_keeps_a_later_expiry:
         Set(|plain, record, expected| {
@@ -139,6 +146,14 @@ caught! {
             plain.change(record.id(), |parts| parts.owner = None);
             touched
         }) => [touch_moves_only_last_seen_and_expiry, owned_by_lists_touched_sessions];
+
+    /// Touch writes the default realm.
+    touch_clears_the_realm:
+        Touches(|plain, record, touch| {
+            let touched = plain.touch_now(record, touch);
+            plain.change(record.id(), |parts| parts.realm = "id".into());
+            touched
+        }) => [touch_moves_only_last_seen_and_expiry];
 
     /// Touch moves only the expiry.
     touch_leaves_last_seen:

@@ -44,6 +44,17 @@ impl Defect for Writes {
     }
 }
 
+/// Replaces set with `VersionKeepingTimes`; other sets are right.
+#[derive(Clone)]
+pub(crate) struct SetsKeepingTimes(pub(crate) fn(&Plain, &Record, Version) -> Outcome);
+
+impl Defect for SetsKeepingTimes {
+    async fn set(&self, plain: &Plain, record: &Record, expected: Expected) -> Answer<Outcome> {
+        let Expected::VersionKeepingTimes(version) = expected else { return plain.set(record, expected).await };
+        Ok(plain.round_trip(|plain| (self.0)(plain, record, version)).await)
+    }
+}
+
 /// Replaces touch.
 #[derive(Clone)]
 pub(crate) struct Touches(pub(crate) fn(&Plain, &Record, Touch) -> bool);
@@ -83,6 +94,86 @@ impl Defect for Compares {
         let mut owned = plain.round_trip(Plain::all_live).await;
         owned.retain(|record| record.owner().is_some_and(|stored| (self.0)(stored, owner)));
         Ok(owned)
+    }
+}
+
+/// Replaces delete_owned_by.
+#[derive(Clone)]
+pub(crate) struct DeletesOwned(pub(crate) fn(&Plain, &str, Option<&str>, Option<&SessionId>) -> Vec<SessionId>);
+
+impl Defect for DeletesOwned {
+    async fn delete_owned_by(
+        &self,
+        plain: &Plain,
+        owner: &str,
+        realm: Option<&str>,
+        keep: Option<&SessionId>,
+    ) -> Answer<Vec<SessionId>> {
+        Ok(plain.round_trip(|plain| (self.0)(plain, owner, realm, keep)).await)
+    }
+}
+
+/// Lists the sessions of an owner, and then deletes them in a second step.
+#[derive(Clone)]
+pub(crate) struct ListsThenDeletes;
+
+impl Defect for ListsThenDeletes {
+    async fn delete_owned_by(
+        &self,
+        plain: &Plain,
+        owner: &str,
+        realm: Option<&str>,
+        keep: Option<&SessionId>,
+    ) -> Answer<Vec<SessionId>> {
+        let mut listed = plain.owned_by(owner).await?;
+        listed.retain(|record| realm.is_none_or(|realm| realm == record.realm()) && keep != Some(record.id()));
+        plain.delete_owned_by(owner, realm, keep).await?;
+        Ok(listed.iter().map(|record| *record.id()).collect())
+    }
+}
+
+/// Deletes the listed versions of an owner's sessions.
+#[derive(Clone)]
+pub(crate) struct DeletesListedVersions;
+
+impl Defect for DeletesListedVersions {
+    async fn delete_owned_by(
+        &self,
+        plain: &Plain,
+        owner: &str,
+        realm: Option<&str>,
+        keep: Option<&SessionId>,
+    ) -> Answer<Vec<SessionId>> {
+        let mut listed = plain.owned_by(owner).await?;
+        listed.retain(|record| realm.is_none_or(|realm| realm == record.realm()) && keep != Some(record.id()));
+        let delete = |plain: &Plain| {
+            listed.retain(|record| plain.live(record.id()).is_some_and(|live| live.version() == record.version()));
+            listed.iter().filter_map(|record| Some(*plain.remove(record.id())?.id())).collect()
+        };
+        Ok(plain.round_trip(delete).await)
+    }
+}
+
+/// Deletes one session of an owner after another, as the provided method does.
+#[derive(Clone)]
+pub(crate) struct DeletesOneByOne;
+
+impl Defect for DeletesOneByOne {
+    async fn delete_owned_by(
+        &self,
+        plain: &Plain,
+        owner: &str,
+        realm: Option<&str>,
+        keep: Option<&SessionId>,
+    ) -> Answer<Vec<SessionId>> {
+        let mut deleted = Vec::new();
+        for record in plain.owned_by(owner).await? {
+            let is_meant = realm.is_none_or(|realm| realm == record.realm()) && keep != Some(record.id());
+            if is_meant && plain.delete(record.id()).await? {
+                deleted.push(*record.id());
+            }
+        }
+        Ok(deleted)
     }
 }
 
@@ -152,10 +243,14 @@ pub(crate) struct ReadsThenWrites;
 impl Defect for ReadsThenWrites {
     async fn set(&self, plain: &Plain, record: &Record, expected: Expected) -> Answer<Outcome> {
         let found = plain.get(record.id()).await?;
-        if found.map(|found| found.version()) != expected.version() {
+        if found.as_ref().map(Record::version) != expected.version() {
             return Ok(Outcome::Refused);
         }
-        Ok(plain.round_trip(|plain| plain.put(record)).await)
+        let mut record = record.clone();
+        if let (Some(found), Expected::VersionKeepingTimes(_)) = (&found, expected) {
+            record.keep_times_of(found);
+        }
+        Ok(plain.round_trip(|plain| plain.put(&record)).await)
     }
 
     async fn touch(&self, plain: &Plain, record: &Record, touch: Touch) -> Answer<bool> {
@@ -192,7 +287,7 @@ impl Defect for InTwoHalves {
         plain
             .round_trip(|plain| {
                 let written = plain.live(id).filter(|found| found.version() == record.version());
-                written.map(|_| plain.put(record));
+                written.map(|found| plain.put(&changed(&found, |parts| parts.state = record.state().into())));
             })
             .await;
         Ok(Outcome::Written)
@@ -211,6 +306,23 @@ impl Defect for InTwoHalves {
             })
             .await;
         plain.delete(id).await
+    }
+
+    async fn delete_owned_by(
+        &self,
+        plain: &Plain,
+        owner: &str,
+        realm: Option<&str>,
+        keep: Option<&SessionId>,
+    ) -> Answer<Vec<SessionId>> {
+        plain
+            .round_trip(|plain| {
+                for found in plain.owned_by_now(owner) {
+                    plain.change(found.id(), |parts| parts.state = [].into());
+                }
+            })
+            .await;
+        plain.delete_owned_by(owner, realm, keep).await
     }
 }
 
@@ -403,6 +515,51 @@ impl Defect for FirstOwners {
     async fn touch(&self, plain: &Plain, record: &Record, touch: Touch) -> Answer<bool> {
         let first = self.0.lock().unwrap().get(record.id()).cloned().flatten();
         Ok(first.as_deref() == record.owner() && plain.touch(record, touch).await?)
+    }
+}
+
+/// Deletes the sessions that were created with an owner.
+#[derive(Clone, Default)]
+pub(crate) struct DeletesFirstOwners(FirstOwners);
+
+impl Defect for DeletesFirstOwners {
+    async fn set(&self, plain: &Plain, record: &Record, expected: Expected) -> Answer<Outcome> {
+        self.0.set(plain, record, expected).await
+    }
+
+    async fn delete_owned_by(
+        &self,
+        plain: &Plain,
+        owner: &str,
+        _: Option<&str>,
+        _: Option<&SessionId>,
+    ) -> Answer<Vec<SessionId>> {
+        let first = self.0.0.lock().unwrap().clone();
+        let created = first.iter().filter(|(_, first)| first.as_deref() == Some(owner));
+        Ok(created.filter_map(|(id, _)| plain.delete_now(id).then_some(*id)).collect())
+    }
+}
+
+/// Lists a session until the expiry that its last set was given, or a later touch.
+#[derive(Clone, Default)]
+pub(crate) struct ListsByGivenExpiry(Arc<Mutex<HashMap<SessionId, OffsetDateTime>>>);
+
+impl Defect for ListsByGivenExpiry {
+    async fn set(&self, plain: &Plain, record: &Record, expected: Expected) -> Answer<Outcome> {
+        self.0.lock().unwrap().insert(*record.id(), record.expires_at());
+        plain.set(record, expected).await
+    }
+
+    async fn touch(&self, plain: &Plain, record: &Record, touch: Touch) -> Answer<bool> {
+        self.0.lock().unwrap().insert(*record.id(), touch.expires_at);
+        plain.touch(record, touch).await
+    }
+
+    async fn owned_by(&self, plain: &Plain, owner: &str) -> Answer<Vec<Record>> {
+        let mut owned = plain.owned_by(owner).await?;
+        let (expiries, now) = (self.0.lock().unwrap(), plain.now());
+        owned.retain(|record| expiries.get(record.id()).is_some_and(|expiry| now < *expiry));
+        Ok(owned)
     }
 }
 

@@ -89,8 +89,7 @@ async fn a_server_that_hangs_costs_the_deadline() {
 async fn a_write_whose_answer_is_lost_is_not_repeated() {
     let stores = Stores(Server::redis());
     let ProxiedStore { store, proxy } = stores.open().await;
-    let direct = RedisStore::connect(&stores.0.url()).await.unwrap();
-    faults::a_write_whose_answer_is_lost_is_not_repeated(store, direct, &proxy).await;
+    faults::a_write_whose_answer_is_lost_is_not_repeated(store, stores.open().await, &proxy).await;
 }
 
 /// Three masters. They have no proxies, because the nodes send their own addresses to clients.

@@ -21,6 +21,7 @@ mod migration;
 mod outside_requests;
 mod owners;
 mod periodic_rotation;
+mod random_renewals;
 mod random_requests;
 mod repeated_sign_in;
 mod replay_policy;

@@ -158,8 +158,8 @@ pub async fn a_server_that_hangs_costs_the_deadline(store: impl Store + Clone, p
 
 /// A write whose answer is lost is an error, has taken effect, and is not sent again.
 ///
-/// The store connects through this proxy, and `direct` does not.
-pub async fn a_write_whose_answer_is_lost_is_not_repeated(store: impl Store, direct: impl Store, proxy: &Proxy) {
+/// The store connects through this proxy, and `other` does not.
+pub async fn a_write_whose_answer_is_lost_is_not_repeated(store: impl Store, other: impl Store, proxy: &Proxy) {
     let [warm, record] = [1, 2].map(|id| damage::record(id, Some("a")));
     for lost in Write::ALL {
         // A new connection prepares each statement in a round trip of its own.
@@ -167,14 +167,14 @@ pub async fn a_write_whose_answer_is_lost_is_not_repeated(store: impl Store, dir
             assert!(write.run(&store, &warm).await.unwrap(), "{write:?}");
         }
         if lost != Write::Insert {
-            assert!(Write::Insert.run(&direct, &record).await.unwrap());
+            assert!(Write::Insert.run(&other, &record).await.unwrap());
         }
         let trips = proxy.round_trips();
         proxy.lose_an_answer();
         let error = lost.run(&store, &record).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{lost:?}");
         assert_eq!(proxy.round_trips(), trips + 1, "{lost:?}");
-        let stored = direct.get(record.id()).await.unwrap();
+        let stored = other.get(record.id()).await.unwrap();
         let expected = match lost {
             Write::Insert => Some(record.clone()),
             Write::Touch => Some(touched(&record)),
@@ -182,7 +182,7 @@ pub async fn a_write_whose_answer_is_lost_is_not_repeated(store: impl Store, dir
             Write::Delete => None,
         };
         assert_eq!(stored, expected, "{lost:?}");
-        direct.delete(record.id(), record.owner()).await.unwrap();
+        other.delete(record.id(), record.owner()).await.unwrap();
     }
 }
 

@@ -81,7 +81,7 @@ macro_rules! sql_server_tests {
         async fn a_write_whose_answer_is_lost_is_not_repeated() {
             let stores = Stores(Server::$server());
             let ProxiedStore { store, proxy } = stores.open().await;
-            faults::a_write_whose_answer_is_lost_is_not_repeated(store, open(&stores.0).await, &proxy).await;
+            faults::a_write_whose_answer_is_lost_is_not_repeated(store, stores.open().await, &proxy).await;
         }
 
         /// The deadline includes the wait for a connection, and a closed pool is an error.

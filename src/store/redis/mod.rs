@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use self::connection::{RedisConnection, install_tls_provider};
 use self::script::{DELETE, DELETE_OWNED, INDEX, OWNED, SET, Script, TOUCH, store_error};
-use super::deadline::{DEFAULT_DEADLINE, Deadline};
+use super::deadline::{CONNECT_DEADLINE, DEFAULT_DEADLINE, Deadline};
 use super::{Expected, Outcome, Store, Touch};
 use crate::clock::{Clock, Timestamp};
 use crate::error::StoreError;
@@ -68,7 +68,7 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// If the URL is invalid, or the store cannot connect within two seconds.
+    /// If the URL is invalid, or the store cannot connect within five seconds.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         install_tls_provider(&[url]);
         let client = Client::open(url).map_err(StoreError::other)?;
@@ -79,7 +79,7 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// If a URL is invalid, or the store cannot connect to the master within two seconds.
+    /// If a URL is invalid, or the store cannot connect to the master within five seconds.
     pub async fn connect_sentinel(urls: &[&str], master: &str) -> Result<Self, StoreError> {
         install_tls_provider(urls);
         let master: String = master.into();
@@ -91,7 +91,7 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// If a URL is invalid, or the store cannot connect to any node within two seconds.
+    /// If a URL is invalid, or the store cannot connect to any node within five seconds.
     pub async fn connect_cluster(urls: &[&str]) -> Result<Self, StoreError> {
         install_tls_provider(urls);
         Self::from_cluster(ClusterClientBuilder::new(urls.to_vec()))?.connected().await
@@ -128,7 +128,7 @@ impl RedisStore {
     }
 
     async fn connected(self) -> Result<Self, StoreError> {
-        Deadline::new(self.deadline).limit(self.connection.checkout()).await?.map_err(store_error)?;
+        Deadline::new(CONNECT_DEADLINE).limit(self.connection.checkout()).await?.map_err(store_error)?;
         Ok(self)
     }
 

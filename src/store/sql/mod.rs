@@ -20,7 +20,7 @@ use self::dialect::{DeleteOwnedBy, Driver, Parameter, Running, Statements};
 pub(super) use self::dialect::{Dialect, SWEEP_BATCH_SIZE};
 pub(super) use self::error::{SqlFailure, store_error};
 pub(super) use self::schema::Table;
-use super::deadline::{DEFAULT_DEADLINE, Deadline};
+use super::deadline::{CONNECT_DEADLINE, DEFAULT_DEADLINE, Deadline};
 use super::{Expected, Outcome, Store, Touch};
 use crate::backoff::pause;
 use crate::clock::Timestamp;
@@ -58,10 +58,10 @@ impl<D: Driver> SqlStore<D> {
     ///
     /// # Errors
     ///
-    /// If the URL is invalid, or the store cannot connect within two seconds.
+    /// If the URL is invalid, or the store cannot connect within five seconds.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         let options = PoolOptions::new().max_connections(MAX_CONNECTIONS).test_before_acquire(false);
-        let pool = D::connect(url, options.acquire_timeout(DEFAULT_DEADLINE)).await.map_err(store_error::<D>)?;
+        let pool = D::connect(url, options.acquire_timeout(CONNECT_DEADLINE)).await.map_err(store_error::<D>)?;
         let share = pool.options().get_max_connections();
         Ok(Self::from_pool(pool, share))
     }

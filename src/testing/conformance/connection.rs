@@ -37,6 +37,11 @@ impl Connection {
         self.set_returns(Outcome::Written, next, Expected::Version(record.version())).await
     }
 
+    /// Writes `next` over the stored `record`, whose times stay.
+    pub(super) async fn replace_keeping_times(&self, record: &Record, next: &Record) -> Checked {
+        self.set_returns(Outcome::Written, next, Expected::VersionKeepingTimes(record.version())).await
+    }
+
     /// Checks that a set is refused.
     pub(super) async fn refuses(&self, record: &Record, expected: Expected) -> Checked {
         self.set_returns(Outcome::Refused, record, expected).await
@@ -71,6 +76,18 @@ impl Connection {
         ensure(!deleted, || "delete of an absent record returned true".into())
     }
 
+    /// Deletes an owner's sessions, which must be exactly these.
+    pub(super) async fn deletes_owned_by(
+        &self,
+        owner: &str,
+        realm: Option<&str>,
+        keep: Option<&SessionId>,
+        due: &[Record],
+    ) -> Checked {
+        are_ids_of(&self.delete_owned_by(owner, realm, keep).await?, due)?;
+        self.lacks_all(due).await
+    }
+
     /// Returns the live record of this id.
     pub(super) async fn live(&self, id: &SessionId) -> Checked<Record> {
         let seen = self.get(id).await?;
@@ -87,6 +104,14 @@ impl Connection {
     pub(super) async fn lacks(&self, id: &SessionId) -> Checked {
         let seen = self.get(id).await?;
         ensure(seen.is_none(), || format!("get returned {seen:?} for an absent record"))
+    }
+
+    /// Checks that none of these records is stored.
+    pub(super) async fn lacks_all(&self, records: &[Record]) -> Checked {
+        for record in records {
+            self.lacks(record.id()).await?;
+        }
+        Ok(())
     }
 
     /// Checks that the owner has these sessions and no other, in order of id. A store without owners passes.
@@ -106,6 +131,18 @@ impl Connection {
     }
 }
 
+/// Checks that `delete_owned_by` has returned the ids of these records, each once.
+pub(super) fn are_ids_of(deleted: &[SessionId], due: &[Record]) -> Checked {
+    let mut deleted = deleted.to_vec();
+    let mut due: Vec<_> = due.iter().map(|record| *record.id()).collect();
+    deleted.sort_unstable();
+    due.sort_unstable();
+    ensure(deleted == due, || {
+        let right = deleted.iter().filter(|id| due.contains(id)).count();
+        format!("delete_owned_by returned {} ids instead of {}, {right} of them right", deleted.len(), due.len())
+    })
+}
+
 pub(super) fn version_of(record: &Record) -> u64 {
     record.version().get()
 }
@@ -116,6 +153,7 @@ pub(super) fn differences(seen: &Record, due: &Record) -> String {
         [
             ("id", record.id().to_string()),
             ("version", version_of(record).to_string()),
+            ("realm", record.realm().to_owned()),
             ("owner", format!("{:?}", record.owner())),
             ("last seen", record.last_seen().to_string()),
             ("expiry", record.expires_at().to_string()),

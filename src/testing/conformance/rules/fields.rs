@@ -21,6 +21,7 @@ async fn kept(probe: &Probe<'_>, change: impl FnOnce(&mut RecordParts)) -> Check
 pub(super) async fn every_field_is_kept(probe: &Probe<'_>) -> Checked {
     let change = |parts: &mut RecordParts| {
         parts.version = Version::new(7);
+        parts.realm = "admin".into();
         parts.owner = Some(probe.owner.as_str().into());
         parts.last_seen -= Duration::from_millis(86_400_123);
         parts.expires_at += Duration::from_millis(86_400_456);
@@ -92,6 +93,15 @@ pub(super) async fn a_large_state_is_kept(probe: &Probe<'_>, size: usize) -> Che
 pub(super) async fn a_missing_and_an_empty_owner_are_distinct(probe: &Probe<'_>) -> Checked {
     kept(probe, |parts| parts.owner = None).await?;
     kept(probe, |parts| parts.owner = Some("".into())).await
+}
+
+pub(super) async fn realms_are_kept(probe: &Probe<'_>) -> Checked {
+    // All visible ASCII characters, and the longest realm.
+    let visible: String = ('!'..='~').collect();
+    for realm in [visible.as_str(), "__Host-id", &"r".repeat(255)] {
+        kept(probe, |parts| parts.realm = realm.into()).await?;
+    }
+    Ok(())
 }
 
 /// Writes and reads a record for each owner, after a unique prefix.

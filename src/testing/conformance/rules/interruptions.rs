@@ -7,7 +7,7 @@ use std::task::Poll;
 use crate::record::Record;
 use crate::store::{Expected, Outcome};
 use crate::testing::conformance::connection::{Connection, differences};
-use crate::testing::conformance::probe::{Probe, next, noise, touched};
+use crate::testing::conformance::probe::{LONG, Probe, next, noise, touched};
 use crate::testing::conformance::verdict::{Checked, broken, ensure};
 
 /// Maximum number of polls before a call is dropped.
@@ -59,6 +59,20 @@ pub(super) async fn a_dropped_set_has_happened_or_not(probe: &Probe<'_>) -> Chec
     Ok(())
 }
 
+pub(super) async fn a_dropped_set_keeping_times_has_happened_or_not(probe: &Probe<'_>) -> Checked {
+    for polls in 1..=MAX_POLLS {
+        let before = probe.owned().await?;
+        let given = next(&before, |parts| parts.expires_at += LONG);
+        let mut after = given.clone();
+        after.keep_times_of(&before);
+        if dropped_after(polls, probe.store.replace_keeping_times(&before, &given)).await? {
+            probe.store.holds(&after).await?;
+        }
+        write_over(&probe.store, &before, &after).await?;
+    }
+    Ok(())
+}
+
 pub(super) async fn a_dropped_touch_has_happened_or_not(probe: &Probe<'_>) -> Checked {
     let touch = probe.touch_after(60);
     for polls in 1..=MAX_POLLS {
@@ -84,6 +98,28 @@ pub(super) async fn a_dropped_delete_has_happened_or_not(probe: &Probe<'_>) -> C
         // Returns false if the dropped delete took effect.
         probe.store.delete(record.id(), Some(&probe.owner)).await?;
         probe.store.lacks(record.id()).await?;
+        probe.lists([]).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn a_dropped_delete_owned_by_leaves_whole_records(probe: &Probe<'_>) -> Checked {
+    for polls in 1..=MAX_POLLS {
+        let mut records = Vec::new();
+        for _ in 0..3 {
+            records.push(probe.owned().await?);
+        }
+        if dropped_after(polls, probe.store.deletes_owned_by(&probe.owner, None, None, &records)).await? {
+            probe.store.lacks_all(&records).await?;
+        }
+        for record in &records {
+            if let Some(seen) = probe.store.get(record.id()).await? {
+                ensure(seen == *record, || format!("get returned half a record: {}", differences(&seen, record)))?;
+            }
+        }
+        // Returns the ids that the dropped call has not deleted.
+        probe.store.delete_owned_by(&probe.owner, None, None).await?;
+        probe.store.lacks_all(&records).await?;
         probe.lists([]).await?;
     }
     Ok(())

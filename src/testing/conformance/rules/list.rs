@@ -9,7 +9,7 @@
 macro_rules! conformance_tests {
     (@list $then:tt) => { $crate::conformance_tests! { @each $then
         fields Nothing {
-            every_field_is_kept: "A record is returned with the id, version, owner, times and state that were written.";
+            every_field_is_kept: "A record is returned with the id, version, realm, owner, times and state that were written.";
             an_unknown_id_is_absent: "Get returns nothing for an id that was never written.";
             any_uuid_can_be_an_id: "An id can be any UUID, not only a time-ordered one.";
             versions_up_to_the_largest_i64_are_kept: "Versions of up to 2^63 - 1 are kept.";
@@ -26,6 +26,7 @@ macro_rules! conformance_tests {
                 => a_large_state_is_kept(1 << 20);
             a_state_of_16_mib_is_kept: "A state of 16 MiB is kept whole."
                 => a_large_state_is_kept(16 << 20);
+            realms_are_kept: "A realm of up to 255 visible ASCII characters is kept.";
             a_missing_and_an_empty_owner_are_distinct: "A missing owner stays missing, and an empty owner stays empty.";
             owners_in_every_script_are_kept: "An owner can be any text, combining characters and emoji included."
                 => owners_are_kept(&[
@@ -61,6 +62,25 @@ macro_rules! conformance_tests {
             set_can_move_the_expiry_earlier: "Set can move the expiry to an earlier time, and the record expires then.";
             set_can_move_the_expiry_later: "Set can move the expiry to a later time, and the record lives on.";
             records_are_independent: "An operation on one record changes no other record.";
+        }
+        keeping_times Nothing {
+            set_keeping_times_leaves_the_times_of_a_touch:
+                "Set with `VersionKeepingTimes` leaves the times that a touch has moved between get and set.";
+            set_keeping_times_ignores_the_times_it_is_given:
+                "Set with `VersionKeepingTimes` leaves the stored times, whatever the times of the given record are.";
+            set_keeping_times_replaces_all_other_fields:
+                "Set with `VersionKeepingTimes` replaces version, realm, owner and state, as any set does.";
+            set_keeping_times_of_another_version_is_refused:
+                "Set with `VersionKeepingTimes` of an older or newer version changes nothing.";
+            set_keeping_times_of_an_absent_record_is_refused:
+                "Set with `VersionKeepingTimes` of an unknown or deleted id is refused and creates nothing.";
+            set_keeping_times_revives_no_expired_record:
+                "Set with `VersionKeepingTimes` of an expired record is refused and revives nothing.";
+            set_keeping_times_does_not_prolong_a_life:
+                "A record expires at its stored expiry after a set with `VersionKeepingTimes` of a later one.";
+            set_keeping_times_does_not_shorten_a_life:
+                "A record and its place in the owner's list outlive the expiry given with `VersionKeepingTimes`.";
+            set_keeping_times_undoes_no_concurrent_touch: "Concurrent sets with `VersionKeepingTimes` undo no touch.";
         }
         expiry Nothing {
             a_record_is_absent_once_it_has_expired: "Get returns nothing after the expiry, by the store's clock.";
@@ -105,6 +125,7 @@ macro_rules! conformance_tests {
             owned_by_lists_the_owners_sessions: "Owned_by lists the owner's live sessions and no other.";
             owned_by_lists_the_oldest_first: "Owned_by lists by id, in whatever order the sessions were written.";
             owned_by_lists_whole_records: "Owned_by returns the same records as get, also after sets and touches.";
+            owned_by_lists_sessions_of_every_realm: "Owned_by lists the owner's sessions of every realm.";
             owned_by_of_an_unknown_owner_is_empty: "Owned_by of an owner without sessions returns an empty list.";
             owned_by_lists_a_session_after_sign_in: "Owned_by lists a session once a set gives it an owner.";
             owned_by_follows_a_change_of_owner: "Owned_by of the former owner omits a session that a set gave away.";
@@ -131,6 +152,30 @@ macro_rules! conformance_tests {
             a_prefix_of_an_owner_is_another_owner: "`user:1` has no session of `user:12` or of `user:1:admin`."
                 => owners_are_distinct(&["user:1", "user:12", "user:1:admin", "user:1:", "user:1\u{1}"]);
         }
+        delete_owned NoOwners {
+            delete_owned_by_without_an_index_is_unsupported:
+                "Delete_owned_by of a store without an index of owners is `Unsupported`.";
+        }
+        delete_owned Owners {
+            delete_owned_by_deletes_the_owners_sessions:
+                "Delete_owned_by deletes the owner's sessions and no other, and returns their ids.";
+            delete_owned_by_of_a_realm_leaves_the_others:
+                "Delete_owned_by of a realm leaves the owner's sessions of other realms.";
+            delete_owned_by_keeps_the_given_session: "Delete_owned_by leaves the session that it is given to keep.";
+            delete_owned_by_of_an_unknown_owner_is_empty:
+                "Delete_owned_by of an owner without sessions deletes nothing and returns an empty list.";
+            delete_owned_by_follows_a_change_of_owner:
+                "Delete_owned_by of a former owner leaves a session that a set gave away.";
+            delete_owned_by_omits_expired_sessions: "Delete_owned_by returns no id of an expired session.";
+            delete_owned_by_compares_owners_by_bytes:
+                "Delete_owned_by compares owners byte by byte: case, spaces, accents and wildcards count.";
+            delete_owned_by_deletes_300_sessions: "Delete_owned_by deletes all of 300 sessions and returns each id once.";
+            delete_owned_by_frees_the_ids:
+                "A session that delete_owned_by deleted is absent to set, touch and delete; its id can be created again.";
+            a_set_during_delete_owned_by_revives_nothing:
+                "A session is absent after delete_owned_by, also with a concurrent set.";
+            delete_owned_by_returns_each_id_once: "Of concurrent calls of delete_owned_by, one returns each id.";
+        }
         races Nothing {
             each_version_is_written_by_one: "Of 200 concurrent writers each writes one version, and none is lost.";
             one_of_many_creators_writes: "Of 50 concurrent sets with `Expected::Absent`, one is written.";
@@ -142,8 +187,14 @@ macro_rules! conformance_tests {
         }
         interruptions Nothing {
             a_dropped_set_has_happened_or_not: "A set whose future is dropped is made whole or not at all.";
+            a_dropped_set_keeping_times_has_happened_or_not:
+                "A set with `VersionKeepingTimes` whose future is dropped is made whole or not at all.";
             a_dropped_touch_has_happened_or_not: "A touch whose future is dropped is made whole or not at all.";
             a_dropped_delete_has_happened_or_not: "A delete whose future is dropped is made whole or not at all.";
+        }
+        interruptions Owners {
+            a_dropped_delete_owned_by_leaves_whole_records:
+                "After a delete_owned_by whose future is dropped, each record is deleted or whole.";
         }
         set Nothing {
             another_connection_sees_a_set: "A get by another connection returns what a set has written.";
@@ -158,11 +209,17 @@ macro_rules! conformance_tests {
         owners Owners {
             another_connection_lists_the_owners_sessions: "Owned_by follows the sets of another connection.";
         }
+        delete_owned Owners {
+            another_connection_sees_delete_owned_by:
+                "A session that delete_owned_by deleted is absent to another connection.";
+        }
         round_trips RoundTrips {
             get_costs_one_round_trip: "A get costs one round trip, whether or not it finds a record.";
             set_costs_one_round_trip: "A set costs one round trip, whether it creates, replaces or is refused.";
             touch_costs_one_round_trip: "A touch costs one round trip, whether or not it moves anything.";
             delete_costs_one_round_trip: "A delete costs one round trip, whether or not it finds a record.";
+            delete_owned_by_costs_two_round_trips_at_most:
+                "Delete_owned_by costs at most two round trips, however many sessions the owner has.";
         }
     } };
     (@each [@rules] $($module:ident $needs:ident {

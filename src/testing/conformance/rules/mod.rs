@@ -1,9 +1,11 @@
 //! The rules of the contract. Each is a function in the module that the [list] gives.
 
 mod delete;
+mod delete_owned;
 mod expiry;
 mod fields;
 mod interruptions;
+mod keeping_times;
 mod list;
 mod owners;
 mod races;

@@ -38,10 +38,26 @@ pub(super) async fn owned_by_lists_the_oldest_first(probe: &Probe<'_>) -> Checke
 pub(super) async fn owned_by_lists_whole_records(probe: &Probe<'_>) -> Checked {
     let first = probe.owned().await?;
     probe.lists([&first]).await?;
-    let second = probe.replaced(&first, |parts| parts.expires_at += LONG).await?;
+    let change = |parts: &mut RecordParts| {
+        parts.realm = "admin".into();
+        parts.expires_at += LONG;
+    };
+    let second = probe.replaced(&first, change).await?;
     probe.lists([&second]).await?;
     let touched = probe.touched(&second, probe.touch_after(7200)).await?;
     probe.lists([&touched]).await
+}
+
+pub(super) async fn owned_by_lists_sessions_of_every_realm(probe: &Probe<'_>) -> Checked {
+    let mut sessions = Vec::new();
+    for realm in ["id", "admin", "api"] {
+        let change = |parts: &mut RecordParts| {
+            parts.realm = realm.into();
+            parts.owner = Some(probe.owner.as_str().into());
+        };
+        sessions.push(probe.stored(change).await?);
+    }
+    probe.lists(&sessions).await
 }
 
 pub(super) async fn owned_by_of_an_unknown_owner_is_empty(probe: &Probe<'_>) -> Checked {

@@ -1,19 +1,27 @@
-//! Each operation costs one round trip.
+//! Each operation costs one round trip, and deleting all sessions of an owner at most two.
 
 use crate::store::Expected;
-use crate::testing::conformance::connection::Connection;
-use crate::testing::conformance::probe::{Probe, at_version, next_for};
-use crate::testing::conformance::verdict::{Checked, Failed, ensure};
+use crate::testing::conformance::connection::{Connection, are_ids_of};
+use crate::testing::conformance::probe::{Probe, at_version, next, next_for};
+use crate::testing::conformance::verdict::{Checked, Failed, Verdict, ensure};
 
-/// Runs a call and counts its round trips.
+/// Runs a call and checks that it costs one round trip.
 async fn costs_one<T, E>(probe: &Probe<'_>, name: &str, call: impl Future<Output = Result<T, E>>) -> Checked
 where
     Failed: From<E>,
 {
-    let before = probe.fixture.round_trips();
-    call.await?;
-    let cost = probe.fixture.round_trips().zip(before).map(|(after, before)| after - before);
+    let (cost, _) = cost_of(probe, call).await?;
     ensure(cost == Some(1), || format!("{name} cost {cost:?} round trips"))
+}
+
+/// Runs a call and returns the number of its round trips, and its answer.
+async fn cost_of<T, E>(probe: &Probe<'_>, call: impl Future<Output = Result<T, E>>) -> Checked<(Option<u64>, T)>
+where
+    Failed: From<E>,
+{
+    let before = probe.fixture.round_trips();
+    let answer = call.await?;
+    Ok((probe.fixture.round_trips().zip(before).map(|(after, before)| after - before), answer))
 }
 
 /// Calls each operation once: a store may connect and prepare its statements on the first call.
@@ -22,6 +30,7 @@ async fn warm_up<'a>(probe: &'a Probe<'_>) -> Checked<&'a Connection> {
     let second = probe.replaced(&record, |_| {}).await?;
     probe.store.touches(&second, probe.touch_after(1)).await?;
     probe.store.live(record.id()).await?;
+    probe.store.replace_keeping_times(&second, &next(&second, |_| {})).await?;
     probe.store.deletes(&record).await?;
     Ok(&probe.store)
 }
@@ -42,6 +51,8 @@ pub(super) async fn set_costs_one_round_trip(probe: &Probe<'_>) -> Checked {
     costs_one(probe, "set that replaces", store.replace(&record, &second)).await?;
     let late = Expected::Version(record.version());
     costs_one(probe, "set that is refused by another version", store.refuses(&second, late)).await?;
+    let third = next_for(&second, Some(&probe.owner));
+    costs_one(probe, "set that keeps the times", store.replace_keeping_times(&second, &third)).await?;
     let unknown = probe.record(|_| {});
     costs_one(probe, "set of a version of an unknown id", store.refuses(&unknown, late)).await
 }
@@ -62,4 +73,23 @@ pub(super) async fn delete_costs_one_round_trip(probe: &Probe<'_>) -> Checked {
         store.lacks(record.id()).await?;
     }
     costs_one(probe, "delete of an unknown id", store.delete(probe.record(|_| {}).id(), None)).await
+}
+
+pub(super) async fn delete_owned_by_costs_two_round_trips_at_most(probe: &Probe<'_>) -> Checked {
+    if !probe.has_owners {
+        return Err(Failed(Verdict::NotApplicable("the store has no index of owners".into())));
+    }
+    // The first call warms the store up.
+    for count in [2, 0, 1, 100] {
+        let mut records = Vec::new();
+        for _ in 0..count {
+            records.push(probe.owned().await?);
+        }
+        let (cost, deleted) = cost_of(probe, probe.store.delete_owned_by(&probe.owner, None, None)).await?;
+        are_ids_of(&deleted, &records)?;
+        ensure(count == 2 || cost <= Some(2), || {
+            format!("delete_owned_by of {count} sessions cost {cost:?} round trips")
+        })?;
+    }
+    Ok(())
 }

@@ -1,13 +1,17 @@
 //! Touch moves the times of a record and changes nothing else.
 
 use super::set::TRIES;
-use crate::record::Version;
+use crate::record::{RecordParts, Version};
 use crate::store::Touch;
 use crate::testing::conformance::probe::{LONG, Probe, Prolonged, at_version, touched};
 use crate::testing::conformance::verdict::Checked;
 
 pub(super) async fn touch_moves_only_last_seen_and_expiry(probe: &Probe<'_>) -> Checked {
-    let mut record = probe.owned().await?;
+    let change = |parts: &mut RecordParts| {
+        parts.realm = "admin".into();
+        parts.owner = Some(probe.owner.as_str().into());
+    };
+    let mut record = probe.stored(change).await?;
     for seconds in [60, 120] {
         record = probe.touched(&record, probe.touch_after(seconds)).await?;
     }
