@@ -117,7 +117,6 @@ impl Session {
         self.pending.remove(at);
         self.retired.retain(|(_, at, _)| now.saturating_sub(*at) < GRACE);
         self.retired.push((std::mem::replace(&mut self.current, secret), now, RetiredBy::Sibling));
-        self.pending.retain(|(_, at)| now.saturating_sub(*at) < GRACE);
     }
 }
 
