@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-use crate::accounts::{Setup, ends_rules, one_after_another, owners_rules};
+use crate::accounts::{ends_rules, owners_rules};
 use crate::{damage, databases, faults, nodes, servers, sweeps};
 
 use std::io::{BufRead, BufReader};
