@@ -251,7 +251,7 @@ impl RequestState {
         self.dropped = ended.dropped;
         self.ends = ended.ends;
         self.ended_client_session = ended.ended_client_session;
-        if self.ended_client_session {
+        if self.ended_client_session || matches!(ended.cookie, CookieUpdate::Clear) {
             self.cookie = CookieUpdate::Clear;
         }
         match ended.source {
@@ -293,14 +293,14 @@ impl RequestState {
 
     /// Drops what was not committed.
     pub(crate) fn discard(&mut self) {
+        self.changes = ChangeSet::default();
+        self.interrupted = None;
         if let SessionSource::Loaded(loaded) = &self.source
             && loaded.status == TokenStatus::Retired
         {
             // The sign-in that was to join the session is dropped.
             self.source = SessionSource::Retired(loaded.clone());
         }
-        self.changes = ChangeSet::default();
-        self.interrupted = None;
         (self.view, self.owner, self.authenticated_at) = values_of(&self.source);
         self.view_is_exact = true;
         self.revision += 1;

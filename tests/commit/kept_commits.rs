@@ -13,6 +13,8 @@ use sessile::{Error, Session};
 use support::race::{Answer, NO_TOKEN, World};
 use support::store::{Gate, Op};
 
+type Change = fn(&Session) -> Result<(), Error>;
+
 /// A commit that outlives its handler.
 type Kept = Arc<Mutex<Option<BoxFuture<'static, Result<(), Error>>>>>;
 
@@ -21,7 +23,7 @@ fn world() -> World {
 }
 
 /// Sends a request whose handler polls its commit once and keeps it.
-async fn keep(world: &World, token: Option<String>, change: fn(&Session) -> Result<(), Error>) -> (Answer, Kept) {
+async fn keep(world: &World, token: Option<String>, change: Change) -> (Answer, Kept) {
     let kept = Kept::default();
     let place = Arc::clone(&kept);
     let answer = world.send(token, move |session| async move {
@@ -37,7 +39,7 @@ async fn keep(world: &World, token: Option<String>, change: fn(&Session) -> Resu
 /// The store does not answer: the response is a 503 without a cookie once the deadline is over.
 #[tokio::test]
 async fn kept_commit_holds_the_response_until_the_deadline() {
-    let changes: [fn(&Session) -> Result<(), Error>; 4] =
+    let changes: [Change; 4] =
         [|session| session.insert("n", &1), |session| session.sign_in("ada"), Session::rotate, Session::sign_out];
     for change in changes {
         let world = world();

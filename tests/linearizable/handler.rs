@@ -210,7 +210,7 @@ fn check_refused(session: &Session, recorder: &Recorder, operation: Operation) -
 }
 
 fn refused(error: Error, recorder: &Recorder, operation: Operation) -> Error {
-    assert_eq!(error.kind(), ErrorKind::Superseded);
+    assert!(matches!(error.kind(), ErrorKind::Superseded | ErrorKind::Ended), "{error:?}");
     recorder.begin(Step::Refused(operation));
     recorder.end(|_| ());
     error

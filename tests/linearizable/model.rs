@@ -1,7 +1,7 @@
 //! Sequential model of the session store: the expected result of each step, applied one at a time.
 
 use super::history::{Completion, Cookie, Data, Observed, Operation, Outcome, Step, Timed};
-use super::session::{LiveSession, Secret, Session, TokenStatus};
+use super::session::{LiveSession, RetiredBy, Secret, Session, TokenStatus};
 
 /// All sessions and the state of each request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -17,7 +17,13 @@ pub struct Model {
 struct Request {
     loaded: Loaded,
     cookie: Option<Secret>,
+    /// The request has ended the session of its token.
     removed: bool,
+    /// A sign-out removes the cookie, since its token opened nothing.
+    cleared: bool,
+    sent_token: bool,
+    /// The request has ended a session, or gone on without one.
+    restarted: bool,
     /// Error of a dropped commit that did not take effect.
     failed: Option<Failed>,
     /// The last step was a dropped commit: the response completes it, and leaves a refresh or promotion for later.
@@ -44,7 +50,10 @@ enum Failed {
 enum Loaded {
     #[default]
     New,
-    Retired,
+    /// The token was just retired. A sign-in of this owner joins the session.
+    Retired(LiveSession, Option<u8>),
+    /// The session ended within the last minute.
+    Ended,
     Live(LiveSession),
 }
 
@@ -55,6 +64,10 @@ struct Plan {
     end: Option<LiveSession>,
     /// The other operations create a new session.
     fresh: bool,
+    /// A repeated sign-in: the other operations go into this session.
+    join: Option<LiveSession>,
+    restarts: bool,
+    clears_cookie: bool,
     changes: Vec<Operation>,
     rotate: bool,
     sign_in: Option<(u8, usize)>,
@@ -241,7 +254,7 @@ impl Model {
         let Loaded::Live(live) = &self.requests[request].loaded else { return false };
         let live = live.clone();
         let session = &self.sessions[live.session];
-        if session.ended || session.epoch != live.epoch || session.rotations == live.rotations {
+        if session.ended.is_some() || session.epoch != live.epoch || session.rotations == live.rotations {
             return false;
         }
         let token_status = match (live.token_status, session.token_status(live.secret, self.now)) {
@@ -260,20 +273,25 @@ impl Model {
             let session = &self.sessions[number];
             let token_status = session.token_status(secret, self.now);
             loaded = match token_status {
-                _ if session.ended => Loaded::New,
+                _ if session.ended.is_some() && !session.is_marked(self.now) => Loaded::New,
                 TokenStatus::Unknown => Loaded::New,
-                TokenStatus::Retired => Loaded::Retired,
+                TokenStatus::Retired => {
+                    let joining = session.owner.filter(|_| session.is_joined_under(secret, self.now));
+                    Loaded::Retired(session.live(number, secret, token_status, false), joining)
+                }
+                _ if session.ended.is_some() => Loaded::Ended,
                 _ => Loaded::Live(session.live(number, secret, token_status, true)),
             };
         }
         self.requests[request].loaded = loaded;
+        self.requests[request].sent_token = token.is_some();
         self.matches_observed(request, observed).then_some(Progress::Complete)
     }
 
     /// Returns whether a request that continues from the present record makes this observation.
     fn matches_observed(&self, request: usize, observed: &Observed) -> bool {
         match (&self.requests[request].loaded, observed) {
-            (Loaded::New | Loaded::Retired, None) => true,
+            (Loaded::New | Loaded::Retired(..) | Loaded::Ended, None) => true,
             (Loaded::Live(live), Some((owner, data))) => {
                 let session = &self.sessions[live.session];
                 session.owner == *owner && session.data == *data
@@ -284,8 +302,8 @@ impl Model {
 
     fn refused(&self, request: usize, operation: Operation, has_faults: bool) -> Option<Progress> {
         let fits = match (&self.requests[request].loaded, operation) {
-            (_, Operation::SignOut) | (Loaded::New, _) => false,
-            (Loaded::Retired, operation) => !matches!(operation, Operation::SignIn(_)),
+            (Loaded::New, _) | (Loaded::Live(_) | Loaded::Ended, Operation::SignOut) => false,
+            (Loaded::Retired(..) | Loaded::Ended, operation) => !matches!(operation, Operation::SignIn(_)),
             (Loaded::Live(live), Operation::Rotate | Operation::SignIn(_)) => {
                 live.token_status == TokenStatus::Replaced || has_faults
             }
@@ -327,8 +345,13 @@ impl Model {
         }
         self.requests[request].session_end_applied = false;
         self.requests[request].unsent.clear();
+        self.requests[request].restarted |= plan.restarts;
+        self.requests[request].cleared |= plan.clears_cookie;
         if plan.fresh {
             self.requests[request].loaded = Loaded::New;
+        }
+        if let Some(live) = plan.join.take().filter(|_| commits) {
+            self.requests[request].loaded = Loaded::Live(live);
         }
         if !commits {
             plan = Plan::default();
@@ -346,12 +369,12 @@ impl Model {
         }
         let session = &mut self.sessions[live.session];
         if let Some((owner, after)) = plan.sign_in {
-            if session.ended || session.owner.is_some_and(|present| present != owner) {
+            if session.ended.is_some() || session.owner.is_some_and(|present| present != owner) {
                 return Some(WriteProgress::Complete(self.create(request, number, &plan, after)));
             }
-        } else if session.ended || session.epoch != live.epoch {
+        } else if session.ended.is_some() || session.epoch != live.epoch {
             // A refresh or promotion fails without an error.
-            let result = match (asked, session.ended) {
+            let result = match (asked, session.ended.is_some()) {
                 (false, _) => WriteResult::Done(None),
                 (true, true) => WriteResult::Ended,
                 (true, false) => WriteResult::Superseded,
@@ -366,18 +389,20 @@ impl Model {
             session.signed_in_by.push(number);
         }
         match plan.sign_in {
-            Some(_) if session.sign_ins > live.sign_ins => session.pending.push((number, self.now)),
+            Some(_) if session.sign_ins > live.sign_ins || live.token_status == TokenStatus::Retired => {
+                session.pending.push((number, self.now));
+            }
             Some((owner, _)) => {
                 session.epoch += u8::from(session.owner.is_none());
                 session.owner = Some(owner);
                 session.sign_ins += 1;
-                session.replace_all(number, self.now);
+                session.replace_all(number, self.now, RetiredBy::SignIn);
             }
             None if plan.rotate
                 && session.rotations == live.rotations
                 && live.token_status != TokenStatus::Replaced =>
             {
-                session.replace_all(number, self.now)
+                session.replace_all(number, self.now, RetiredBy::Rotation);
             }
             None => issued = false,
         }
@@ -405,16 +430,22 @@ impl Model {
     /// Returns the combined effect of the operations on the request's session.
     fn plan(&self, request: usize, operations: &[Operation]) -> Option<Plan> {
         let mut plan = Plan::default();
-        let Request { loaded, dropped_commit, assumed_owner, unsent, .. } = &self.requests[request];
-        let mut loaded = loaded;
+        let Request { loaded, dropped_commit, assumed_owner, unsent, sent_token, restarted, .. } =
+            &self.requests[request];
+        let mut loaded = loaded.clone();
         let mut owner = assumed_owner.or_else(|| loaded.live()?.owner);
         for operation in unsent.iter().chain(operations) {
             match operation {
                 Operation::SignOut => {
-                    plan = Plan { end: plan.end.take().or_else(|| loaded.live().cloned()), ..Plan::default() };
-                    if !matches!(loaded, Loaded::Retired) {
-                        plan.fresh = true;
-                        loaded = &Loaded::New;
+                    if matches!(loaded, Loaded::Retired(..)) {
+                        return None;
+                    }
+                    if !matches!(loaded, Loaded::Ended) {
+                        let clears_cookie = plan.clears_cookie
+                            || (*sent_token && !restarted && !plan.restarts && matches!(loaded, Loaded::New));
+                        plan = plan.restart(&loaded);
+                        plan.clears_cookie = clears_cookie;
+                        loaded = Loaded::New;
                     }
                     owner = None;
                 }
@@ -426,16 +457,24 @@ impl Model {
                     return None;
                 }
                 Operation::SignIn(new) => {
-                    if owner.is_some_and(|present| present != *new) || matches!(loaded, Loaded::Retired) {
-                        plan = Plan { end: plan.end.take().or_else(|| loaded.live().cloned()), ..Plan::default() };
-                        plan.fresh = true;
-                        loaded = &Loaded::New;
+                    match &loaded {
+                        Loaded::Retired(live, joining) if *joining == Some(*new) => {
+                            plan.join = Some(live.clone());
+                            loaded = Loaded::Live(live.clone());
+                        }
+                        _ if owner.is_some_and(|present| present != *new)
+                            || matches!(loaded, Loaded::Retired(..) | Loaded::Ended) =>
+                        {
+                            plan = plan.restart(&loaded);
+                            loaded = Loaded::New;
+                        }
+                        _ => {}
                     }
                     owner = Some(*new);
                     plan.rotate = false;
                     plan.sign_in = Some((*new, plan.changes.len()));
                 }
-                _ if matches!(loaded, Loaded::Retired) => return None,
+                _ if matches!(loaded, Loaded::Retired(..) | Loaded::Ended) => return None,
                 Operation::Rotate => plan.rotate |= loaded.live().is_some() && plan.sign_in.is_none(),
                 change => plan.changes.push(*change),
             }
@@ -452,6 +491,7 @@ impl Model {
         self.sessions.push(session);
         self.requests[request].loaded = Loaded::Live(new);
         self.requests[request].cookie = Some(number);
+        self.requests[request].cleared = false;
         WriteResult::Done(value)
     }
 
@@ -461,18 +501,19 @@ impl Model {
         let request = &mut self.requests[request];
         request.cookie = None;
         let is_our_sign_in = session.signed_in_by.iter().any(|by| by >> 8 == number >> 8);
-        if live.owner.is_none() && !session.ended && session.epoch != live.epoch && !is_our_sign_in {
+        if live.owner.is_none() && session.ended.is_none() && session.epoch != live.epoch && !is_our_sign_in {
             return None;
         }
-        request.removed |= !session.ended && live.from_client_token;
-        session.ended = true;
+        request.removed |= session.ended.is_none() && live.from_client_token;
+        session.ended.get_or_insert(self.now);
         request.session_end_applied = true;
         Some(())
     }
 
     /// Returns whether a response's cookie agrees with the model, and records a token that it sets.
     fn cookie_fits(&mut self, request: usize, cookie: Cookie, has_faults: bool) -> bool {
-        let Request { cookie: secret, removed, loaded, .. } = &self.requests[request];
+        let Request { cookie: secret, removed, cleared, loaded, .. } = &self.requests[request];
+        let removed = *removed || *cleared;
         match (cookie, secret) {
             (Cookie::Set(token), Some(secret)) => {
                 let Loaded::Live(live) = loaded else { return false };
@@ -482,8 +523,16 @@ impl Model {
             }
             (Cookie::Set(_), None) => false,
             (Cookie::Untouched, secret) => (secret.is_none() && !removed) || has_faults,
-            (Cookie::Removed, secret) => (*removed && secret.is_none()) || has_faults,
+            (Cookie::Removed, secret) => (removed && secret.is_none()) || has_faults,
         }
+    }
+}
+
+impl Plan {
+    /// Goes on without a session, after the end of the present one.
+    fn restart(self, loaded: &Loaded) -> Self {
+        let end = self.end.or_else(|| loaded.live().cloned());
+        Self { end, fresh: true, restarts: true, clears_cookie: self.clears_cookie, ..Self::default() }
     }
 }
 

@@ -4,13 +4,16 @@ use super::history::{Data, Operation};
 
 /// Seconds for which a retired secret is kept.
 const GRACE: u32 = 30;
+/// Seconds for which the mark of an ended session stays.
+const MARK: u32 = 60;
 
 /// A secret, named by the step that issued it.
 pub type Secret = u16;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Session {
-    pub ended: bool,
+    /// The time of its end.
+    pub ended: Option<u32>,
     pub owner: Option<u8>,
     pub epoch: u8,
     /// Number of explicit rotations, sign-ins included.
@@ -28,7 +31,10 @@ pub struct Session {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RetiredBy {
     Rotation,
+    /// A sign-in of the same owner joins the session.
     SignIn,
+    /// Another of several concurrent sign-ins.
+    Sibling,
 }
 
 /// Status of a secret in a session, best first.
@@ -76,20 +82,33 @@ impl Session {
         let retired =
             self.retired.iter().filter(|(retired, at, _)| *retired == secret && now.saturating_sub(*at) < GRACE);
         let token_status = retired.map(|(_, _, by)| match by {
-            RetiredBy::Rotation => TokenStatus::Retired,
-            RetiredBy::SignIn => TokenStatus::Replaced,
+            RetiredBy::Rotation | RetiredBy::SignIn => TokenStatus::Retired,
+            RetiredBy::Sibling => TokenStatus::Replaced,
         });
         token_status.min().unwrap_or(TokenStatus::Unknown)
     }
 
-    pub fn replace_all(&mut self, new: Secret, now: u32) {
+    /// Checks whether the mark of its end is still there.
+    pub fn is_marked(&self, now: u32) -> bool {
+        self.ended.is_some_and(|at| now < at + MARK)
+    }
+
+    /// Checks whether a sign-in of its owner has just retired a secret, so that another one joins it.
+    pub fn is_joined_under(&self, secret: Secret, now: u32) -> bool {
+        let is_it = |(retired, at, by): &(Secret, u32, RetiredBy)| {
+            *retired == secret && *by == RetiredBy::SignIn && now.saturating_sub(*at) < GRACE
+        };
+        self.ended.is_none() && self.retired.iter().any(is_it)
+    }
+
+    pub fn replace_all(&mut self, new: Secret, now: u32, cause: RetiredBy) {
         self.retired.retain(|(_, at, _)| now.saturating_sub(*at) < GRACE);
-        for (_, at, by) in self.retired.iter_mut().filter(|(_, _, by)| *by == RetiredBy::SignIn) {
-            (*at, *by) = (now, RetiredBy::Rotation);
+        for (_, at, by) in self.retired.iter_mut().filter(|(_, _, by)| *by == RetiredBy::Sibling) {
+            (*at, *by) = (now, cause);
         }
         let replaced = std::mem::replace(&mut self.current, new);
         let pending = self.pending.drain(..).map(|(secret, _)| secret);
-        self.retired.extend(pending.chain([replaced]).map(|secret| (secret, now, RetiredBy::Rotation)));
+        self.retired.extend(pending.chain([replaced]).map(|secret| (secret, now, cause)));
         self.rotations += 1;
     }
 
@@ -97,8 +116,7 @@ impl Session {
         let Some(at) = self.pending.iter().position(|(pending, _)| *pending == secret) else { return };
         self.pending.remove(at);
         self.retired.retain(|(_, at, _)| now.saturating_sub(*at) < GRACE);
-        self.retired.push((std::mem::replace(&mut self.current, secret), now, RetiredBy::SignIn));
-        self.pending.retain(|(_, at)| now.saturating_sub(*at) < GRACE);
+        self.retired.push((std::mem::replace(&mut self.current, secret), now, RetiredBy::Sibling));
     }
 }
 

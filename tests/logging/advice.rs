@@ -15,6 +15,7 @@ use sessile::migrate::{LegacySession, LegacySessions, MigrationLayer};
 use sessile::store::StoreError;
 use sessile::{MemoryStore, Session, SessionHandle, SessionLayer, SignedIn};
 use support::client::{Client, Reply, request, send};
+use support::race::{World, both};
 use tracing::Level;
 
 /// Asserts a 500 without details.
@@ -39,6 +40,18 @@ async fn a_missing_layer_is_logged_with_a_remedy() {
     let app = app.layer(SessionLayer::new(MemoryStore::new()));
     assert_refused(&send(&app, request(Method::GET, "/admin")).await);
     log.assert_says("ERROR", &["Admin", "with_marker"]);
+}
+
+/// A request with two live sessions is logged once, whatever it does, without a token.
+#[tokio::test]
+async fn two_live_sessions_in_one_request_are_a_warning() {
+    let world = World::new();
+    let (first, second) = (world.begin().await, world.begin_signed_in("ada").await);
+    let (log, _guard) = Capture::log(Level::WARN);
+    assert!(!world.is_live(&both(&first, &second)).await);
+    log.assert_says("WARN", &["Ambiguous"]);
+    world.insert(&both(&second, &first), "n", 1).await.assert_ok();
+    log.assert_says("WARN", &["Ambiguous"]);
 }
 
 /// The log says that a later layer runs earlier.

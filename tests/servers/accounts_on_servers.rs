@@ -14,7 +14,7 @@ use sessile::store::Store;
 use sessile::testing::conformance::{Fixture, Task, check};
 use sessile::{MySqlStore, PostgresStore, RedisStore, SealedStore, SqliteStore};
 
-use self::accounts::{Setup, csrf_rules, flash_rules, owners_rules, protected_rules, realms_rules};
+use self::accounts::{Setup, csrf_rules, ends_rules, flash_rules, owners_rules, protected_rules, realms_rules};
 use self::servers::{Directory, Server};
 
 /// Number of random runs of the attacker; each step costs some round trips.
@@ -132,6 +132,7 @@ async fn sealed_records_on_postgres() {
 async fn check_sealed<S: Store + Clone>(fixture: SealedFixture<S>) {
     check(&fixture).await.assert();
     let store = fixture.open().await;
+    ends_rules!(one_after_another store =>);
     owners_rules!(one_after_another store =>);
     protected_rules!(one_after_another store =>);
     realms_rules!(one_after_another store =>);
@@ -142,6 +143,7 @@ fn check_all<S: Store + Clone>(open: impl AsyncFnOnce() -> S) {
     let store = runtime.block_on(open());
     runtime.block_on(async {
         csrf_rules!(one_after_another store =>);
+        ends_rules!(one_after_another store =>);
         flash_rules!(one_after_another store =>);
         owners_rules!(one_after_another store =>);
         protected_rules!(one_after_another store =>);

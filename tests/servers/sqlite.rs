@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+use crate::accounts::{ends_rules, owners_rules};
 use crate::{damage, databases, faults, nodes, servers, sweeps};
 
 use std::io::{BufRead, BufReader};
@@ -47,6 +48,15 @@ async fn it_keeps_every_rule_of_the_contract() {
     let report = check(&Directory::new("sqlite")).await;
     eprintln!("{report}");
     report.assert();
+}
+
+/// Ends, expiries and the sessions of owners are as in memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_keeps_the_rules_of_ends_and_owners() {
+    let file = Directory::new("sqlite");
+    let store = file.open().await;
+    ends_rules!(one_after_another store =>);
+    owners_rules!(one_after_another store =>);
 }
 
 /// Parallel writers on two nodes lose no change, and a sign-out on one node ends the session on both.

@@ -10,7 +10,8 @@ use futures_util::future::BoxFuture;
 use http::StatusCode;
 use sessile::config::ReplayPolicy;
 use sessile::event::{EndReason, EventKind};
-use sessile::{Error, ErrorKind, Lifetime, Session};
+use sessile::testing::ManualClock;
+use sessile::{Error, ErrorKind, Lifetime, MemoryStore, Session};
 use support::client::session_of;
 use support::race::{Answer, MINUTE, NO_TOKEN, SECOND, World, both};
 use support::store::Counts;
@@ -155,20 +156,34 @@ async fn end_by_a_limit_or_a_replay_has_its_reason() {
 #[tokio::test]
 async fn ended_token_is_unknown_after_a_minute() {
     let world = World::new();
-    for token in ended(&world).await {
-        world.advance(MINUTE - Duration::from_millis(1));
-        assert_eq!(end_reason(&world, &token).await, Some(EndReason::SignedOut));
-        world.insert(&token, "late", 1).await.assert_silent(StatusCode::CONFLICT);
-        world.advance(Duration::from_millis(1));
-        world.events.take();
-        assert_eq!(end_reason(&world, &token).await, None);
-        assert!(world.saw(EventKind::Unknown));
-        let new = world.insert(&token, "late", 1).await.token();
-        assert_ne!(session_of(&new), session_of(&token));
-        // The other session ended as long ago.
-        world.clock.advance(MINUTE);
-        break;
+    let tokens = ended(&world).await;
+    world.advance(MINUTE - Duration::from_millis(1));
+    for token in &tokens {
+        assert_eq!(end_reason(&world, token).await, Some(EndReason::SignedOut));
+        world.insert(token, "late", 1).await.assert_silent(StatusCode::CONFLICT);
     }
+    world.advance(Duration::from_millis(1));
+    for token in &tokens {
+        world.events.take();
+        assert_eq!(end_reason(&world, token).await, None);
+        assert!(world.saw(EventKind::Unknown));
+        let new = world.insert(token, "late", 1).await.token();
+        assert_ne!(session_of(&new), session_of(token));
+    }
+}
+
+/// A store whose clock is behind keeps the mark: the layer's clock decides.
+#[tokio::test]
+async fn mark_expires_by_the_clock_of_the_layer() {
+    let clock = ManualClock::new();
+    let memory = MemoryStore::new().with_clock(ManualClock::at(clock.now()));
+    let world = World::over(memory, clock, |layer| layer);
+    let [token, _] = ended(&world).await;
+    world.advance(MINUTE - Duration::from_millis(1));
+    assert_eq!(end_reason(&world, &token).await, Some(EndReason::SignedOut));
+    world.advance(Duration::from_millis(1));
+    assert_eq!(end_reason(&world, &token).await, None);
+    world.insert(&token, "late", 1).await.assert_ok().token();
 }
 
 /// The id of an ended session with a wrong secret is unknown: it learns no reason, and a write begins a session.

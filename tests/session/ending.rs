@@ -247,6 +247,35 @@ async fn sign_out_without_a_session_does_nothing() {
     assert_eq!(counts, support::store::Counts::NONE);
 }
 
+/// A handler signs out once or twice under a malformed, forged or expired token: the response removes the cookie.
+#[tokio::test]
+async fn sign_out_under_an_invalid_token_removes_the_cookie() {
+    let world = World::new();
+    let expired = world.begin().await;
+    world.advance(HOUR);
+    let live = world.begin().await;
+    let forged = format!("{}{}", &live[..22], &expired[22..]);
+    for token in ["malformed", &forged, &expired] {
+        for times in [1, 2] {
+            let answer = world.send(token, move |session| async move {
+                for _ in 0..times {
+                    session.sign_out()?;
+                }
+                Ok(())
+            });
+            assert!(answer.await.assert_ok().is_removal(), "{token}, {times} times");
+        }
+        // The cookie of a session that begins afterwards replaces it.
+        let answer = world.send(token, |session| async move {
+            session.sign_out()?;
+            session.insert("flash", "good bye")
+        });
+        assert!(world.is_live(&answer.await.token()).await);
+    }
+    assert!(world.is_live(&live).await);
+    assert_eq!(world.events.ends(), []);
+}
+
 /// Eight requests sign out concurrently, 40 times; all succeed, and one response removes the cookie.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn one_of_eight_concurrent_sign_outs_removes_the_cookie() {

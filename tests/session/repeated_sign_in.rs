@@ -9,6 +9,7 @@ use sessile::Session;
 use sessile::event::EventKind;
 use support::client::session_of;
 use support::race::{Answer, MINUTE, SECOND, World};
+use support::store::{Fault, Op};
 
 async fn sign_in(world: &World, token: &str, owner: &'static str) -> Answer {
     world.send(token, move |session| async move { session.sign_in(owner) }).await
@@ -108,6 +109,35 @@ async fn second_sign_in_after_the_end_begins_a_session() {
         let opened = world.opens(&second.assert_ok().token()).await.unwrap();
         assert_eq!((opened.owner.as_deref(), opened.keys.len()), (Some("ada"), 0));
         assert_ne!(opened.id, session_of(&old));
+        assert_eq!(world.live_sessions(), 1);
+    }
+}
+
+/// The commit of a second sign-in fails, or its response is a 500: the request is back under its retired token.
+#[tokio::test]
+async fn second_sign_in_that_is_not_committed_joins_nothing() {
+    for fails in [false, true] {
+        let world = World::new();
+        let old = world.begin().await;
+        let first = sign_in(&world, &old, "ada").await.token();
+        if fails {
+            world.faults.fail_always(Op::Set, Fault::Before);
+        }
+        let answer = world
+            .send(&old, move |session| async move {
+                session.sign_in("ada")?;
+                assert_eq!(session.keys(), ["start"]);
+                if fails {
+                    assert!(session.commit().await.is_err());
+                    assert!(session.keys().is_empty() && session.owner().is_none());
+                    assert!(session.insert("late", &1).is_err());
+                }
+                Ok(StatusCode::INTERNAL_SERVER_ERROR)
+            })
+            .await;
+        answer.assert_silent(StatusCode::INTERNAL_SERVER_ERROR);
+        world.faults.heal();
+        assert_eq!(world.opens(&first).await.unwrap().keys, ["start"]);
         assert_eq!(world.live_sessions(), 1);
     }
 }

@@ -310,10 +310,10 @@ async fn tokens_of_concurrent_sign_ins_work_side_by_side() {
 }
 
 // guarantee: 3
-/// Thirty seconds after its issue, a pending token is removed when another one is presented.
+/// A pending token works until it is presented, however long after another one was.
 #[tokio::test]
-async fn unused_token_of_a_concurrent_sign_in_expires() {
-    for (waited, works) in [(30 * SECOND - Duration::from_millis(1), true), (30 * SECOND, false)] {
+async fn unused_token_of_a_concurrent_sign_in_stays_pending() {
+    for waited in [30 * SECOND - Duration::from_millis(1), 30 * SECOND, 50 * MINUTE] {
         let world = World::new();
         let old = world.begin().await;
         let slow = |session: Session, gate: Gate| async move {
@@ -326,7 +326,7 @@ async fn unused_token_of_a_concurrent_sign_in_expires() {
         assert!(world.is_live(&first).await);
         world.advance(waited);
         assert!(world.is_live(&second).await);
-        assert_eq!(world.is_live(&third).await, works);
+        assert!(world.is_live(&third).await, "{waited:?}");
     }
 }
 

@@ -33,9 +33,10 @@ async fn after_a_rush(sessions: usize, owned: bool) -> (World, String) {
             world.begin().await;
         }
     }
-    world.advance(5 * MINUTE);
+    world.advance(8 * MINUTE);
     let token = world.begin().await;
-    world.advance(5 * MINUTE);
+    // Records stay for five minutes after the idle timeout.
+    world.advance(7 * MINUTE);
     assert_eq!(world.memory.len(), sessions + 1);
     (world, token)
 }
@@ -69,7 +70,7 @@ async fn writes_to_one_session_free_all_expired_sessions() {
 #[tokio::test]
 async fn requests_with_unknown_tokens_free_expired_sessions() {
     let (world, _) = after_a_rush(3_000, false).await;
-    world.advance(5 * MINUTE);
+    world.advance(8 * MINUTE);
     let unknown = World::new().begin().await;
     for _ in 0..512 {
         assert!(!world.is_live(&unknown).await);
@@ -81,7 +82,7 @@ async fn requests_with_unknown_tokens_free_expired_sessions() {
 #[tokio::test]
 async fn creations_free_expired_sessions() {
     let (world, _) = after_a_rush(3_000, false).await;
-    world.advance(5 * MINUTE);
+    world.advance(8 * MINUTE);
     for _ in 0..3_000 {
         world.begin().await;
     }

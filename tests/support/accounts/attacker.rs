@@ -509,7 +509,7 @@ impl Run<'_> {
     }
 
     fn check_write(&mut self, actor: usize, status: TokenStatus, reply: &Reply, has_form: bool) {
-        if !has_form {
+        if !has_form && !matches!(status, TokenStatus::Retired(_)) {
             self.expect(reply.status == StatusCode::FORBIDDEN, "a form without a valid token is refused", reply);
             self.cover("refused a form");
             return self.check_refresh(actor, status, reply);

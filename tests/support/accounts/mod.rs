@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 pub mod csrf;
+pub mod ends;
 pub mod flash;
 pub mod owners;
 pub mod protected;
@@ -104,6 +105,20 @@ macro_rules! csrf_rules {
     };
 }
 
+/// Passes the tests of `ends.rs` to the macro `$do`.
+macro_rules! ends_rules {
+    ($do:ident $($with:tt)*) => {
+        crate::accounts::$do! {
+            $($with)* ends:
+            ended_token_is_refused_for_a_minute,
+            write_with_two_live_cookies_ends_both,
+            repeated_sign_in_joins_the_session,
+            slow_upload_outlasts_the_idle_timeout,
+            no_request_begins_at_the_idle_timeout,
+        }
+    };
+}
+
 /// Passes the tests of `flash.rs` to the macro `$do`.
 macro_rules! flash_rules {
     ($do:ident $($with:tt)*) => {
@@ -160,4 +175,6 @@ macro_rules! realms_rules {
     };
 }
 
-pub(crate) use {csrf_rules, flash_rules, in_memory, one_after_another, owners_rules, protected_rules, realms_rules};
+pub(crate) use {
+    csrf_rules, ends_rules, flash_rules, in_memory, one_after_another, owners_rules, protected_rules, realms_rules,
+};
