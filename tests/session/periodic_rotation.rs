@@ -638,6 +638,39 @@ async fn filling_the_bound_of_pending_tokens_hides_no_thief() {
     }
 }
 
+/// Creates a signed-in session with two tokens: the current one, and the pending one of a sign-in that joined the first.
+async fn with_sibling(world: &World) -> (String, String) {
+    let start = world.begin().await;
+    let sign_in = |session: sessile::Session| async move { session.sign_in("ada") };
+    let (joined, first) = world.overtake(&start, sign_in, sign_in).await;
+    world.advance(REFRESH_INTERVAL);
+    (first.token(), joined.token())
+}
+
+/// A thief renews the token of one sign-in: that of the sign-in beside it works for 30 seconds and is then a replay.
+#[tokio::test]
+async fn renewal_retires_the_pending_token_of_a_sign_in() {
+    let world = world();
+    let (stolen, owners) = with_sibling(&world).await;
+    let thiefs = read(&world, &stolen).await.token();
+    read(&world, &thiefs).await.assert_silent(StatusCode::OK);
+    world.advance(30 * SECOND - MILLISECOND);
+    assert!(world.is_live(&owners).await, "a thief signed the owner out at once");
+    world.advance(MILLISECOND);
+    assert_replays(&world, [&owners, &stolen]).await;
+}
+
+/// A thief presents the pending token of a sign-in after the grace period: the current token is then a replay.
+#[tokio::test]
+async fn late_token_of_a_sign_in_retires_the_current_one_as_a_replay() {
+    let world = world();
+    let (owners, thiefs) = with_sibling(&world).await;
+    read(&world, &thiefs).await.assert_silent(StatusCode::OK);
+    assert!(world.is_live(&owners).await, "the grace period holds for the owner");
+    world.advance(31 * SECOND);
+    assert_replays(&world, [&owners]).await;
+}
+
 /// After a pending token was presented the bound is free again, and the next interval issues a token.
 #[tokio::test]
 async fn presented_token_frees_the_bound_of_pending_tokens() {
