@@ -1,6 +1,6 @@
 //! Random sequences of requests by two users and an attacker, checked against a model.
 //!
-//! 1,000 runs by default; `PROPTEST_CASES=100000 cargo test --test attacker` runs more.
+//! 1,000 runs by default; `PROPTEST_CASES=100000 cargo test --test security random_attacks` runs more.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
@@ -45,7 +45,10 @@ fn attacker_never_reads_another_clients_data() {
         "signed in",
         "signed in over another",
         "signed out",
+        "joined",
+        "wrote too late",
         "refreshed",
+        "refreshed again",
         "promoted",
         "wrote a secret",
     ] {

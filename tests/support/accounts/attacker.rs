@@ -29,6 +29,9 @@ use super::support::client::{COOKIE_NAME, Reply, send, session_of};
 /// The grace period in seconds: replaced tokens still work, and retired tokens are recognized.
 const GRACE_PERIOD: u64 = 30;
 const REFRESH_INTERVAL: u64 = 60;
+/// The time in seconds for which the mark of an ended session stays.
+const MARK_LIFETIME: u64 = 60;
+const MAX_PENDING_REFRESHES: usize = 8;
 const IDLE_TIMEOUT: u64 = 60 * 60;
 const ABSOLUTE_TIMEOUT: u64 = 24 * IDLE_TIMEOUT;
 
@@ -43,6 +46,15 @@ pub enum Op {
         actor: usize,
         action: Action,
         choice: Choice,
+    },
+    /// A request of a user whose response is lost.
+    Lose {
+        actor: usize,
+        action: Action,
+    },
+    /// A user submits the sign-in form twice: the browser sends the second one before it receives the first response.
+    SignInTwice {
+        actor: usize,
     },
     /// The attacker replaces a browser's cookie with one of its own tokens.
     Plant {
@@ -99,6 +111,8 @@ pub fn ops(length: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Op>> {
     let wait = prop_oneof![4 => Just(1), 2 => Just(10), 2 => Just(29), 4 => Just(31), 4 => Just(61), 1 => Just(2 * IDLE_TIMEOUT)];
     let op = prop_oneof![
         16 => (0..3usize, action, choice()).prop_map(|(actor, action, choice)| Op::Send { actor, action, choice }),
+        3 => (0..2usize, prop_oneof![Just(Read), Just(Write)]).prop_map(|(actor, action)| Op::Lose { actor, action }),
+        1 => (0..2usize).prop_map(|actor| Op::SignInTwice { actor }),
         3 => (0..2usize, choice()).prop_map(|(victim, choice)| Op::Plant { victim, choice }),
         2 => (0..2usize, choice(), any::<bool>()).prop_map(|(victim, choice, first)| Op::Toss { victim, choice, first }),
         2 => (0..2usize, choice()).prop_map(|(victim, choice)| Op::Forge { victim, choice }),
@@ -152,25 +166,42 @@ struct ModelSession {
     current: String,
     /// The time at which the current token was issued.
     issued: u64,
-    pending: Option<String>,
-    /// Tokens that a refresh replaced, with the times.
+    pending: Vec<PendingToken>,
+    /// Tokens that a pending one replaced, with the times.
     replaced: Vec<(String, u64)>,
-    /// Tokens that an explicit rotation retired, with the times.
-    retired: Vec<(String, u64)>,
+    retired: Vec<RetiredToken>,
     started: u64,
     last_seen: u64,
     /// The number of explicit rotations; a CSRF token belongs to one generation.
     generation: u32,
-    ended: bool,
+    ended_at: Option<u64>,
 }
 
-/// The status of a token in the model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
+struct PendingToken {
+    text: String,
+    issued_at: u64,
+    /// Issued to a sign-in that joined another, rather than by a refresh.
+    by_sign_in: bool,
+}
+
+/// A token that an explicit rotation retired.
+#[derive(Clone, Debug)]
+struct RetiredToken {
+    text: String,
+    at: u64,
+    by_sign_in: bool,
+}
+
+/// The status of a token in the model, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum TokenStatus {
     Current(usize),
     Pending(usize),
     Replaced(usize),
-    Retired,
+    Retired(usize),
+    /// The token of a session that ended within the last minute.
+    Ended,
     Nothing,
 }
 
@@ -178,7 +209,7 @@ impl TokenStatus {
     const fn session(self) -> Option<usize> {
         match self {
             Self::Current(number) | Self::Pending(number) | Self::Replaced(number) => Some(number),
-            Self::Retired | Self::Nothing => None,
+            Self::Retired(_) | Self::Ended | Self::Nothing => None,
         }
     }
 }
@@ -237,6 +268,16 @@ impl Run<'_> {
             Op::Send { actor, action, choice } => {
                 let token = self.token_of(*actor, choice);
                 self.request(*actor, *action, token).await;
+            }
+            Op::Lose { actor, action } => {
+                let before = self.browsers[*actor].clone();
+                self.request(*actor, *action, before.clone()).await;
+                self.browsers[*actor] = before;
+            }
+            Op::SignInTwice { actor } => {
+                let token = self.browsers[*actor].clone();
+                self.request(*actor, Action::SignIn, token.clone()).await;
+                self.request(*actor, Action::SignIn, token).await;
             }
             Op::Plant { victim, choice } => {
                 if let Some(token) = self.pick(&self.attacker_tokens, choice) {
@@ -309,11 +350,11 @@ impl Run<'_> {
         let now = self.now;
         let mut expired = Vec::new();
         for session in &self.sessions {
-            expired.extend(session.retired.iter().map(|(token, _)| token.clone()));
+            expired.extend(session.retired.iter().map(|retired| retired.text.clone()));
             expired.extend(
                 session.replaced.iter().filter(|(_, at)| now - at >= GRACE_PERIOD).map(|(token, _)| token.clone()),
             );
-            if session.ended {
+            if session.ended_at.is_some() {
                 expired.push(session.current.clone());
             }
         }
@@ -326,24 +367,29 @@ impl Run<'_> {
     fn status_of(&self, token: Option<&str>) -> TokenStatus {
         let Some(token) = token else { return TokenStatus::Nothing };
         for (number, session) in self.sessions.iter().enumerate() {
-            if session.ended || self.now >= (session.last_seen + IDLE_TIMEOUT).min(session.started + ABSOLUTE_TIMEOUT) {
+            let end = (session.last_seen + IDLE_TIMEOUT).min(session.started + ABSOLUTE_TIMEOUT);
+            if self.now >= session.ended_at.map_or(end, |at| at + MARK_LIFETIME) {
                 continue;
             }
-            let in_grace = |(known, at): &(String, u64)| known == token && self.now - at < GRACE_PERIOD;
-            if session.current == token {
-                return TokenStatus::Current(number);
-            }
-            if session.pending.as_deref() == Some(token) {
-                return TokenStatus::Pending(number);
-            }
-            if session.replaced.iter().any(in_grace) {
-                return TokenStatus::Replaced(number);
-            }
-            if session.retired.iter().any(in_grace) {
-                return TokenStatus::Retired;
-            }
+            let in_grace = |at: u64| self.now - at < GRACE_PERIOD;
+            let live = if session.current == token {
+                TokenStatus::Current(number)
+            } else if session.pending.iter().any(|pending| pending.text == token) {
+                TokenStatus::Pending(number)
+            } else if session.replaced.iter().any(|(known, at)| known == token && in_grace(*at)) {
+                TokenStatus::Replaced(number)
+            } else if session.retired.iter().any(|retired| retired.text == token && in_grace(retired.at)) {
+                return TokenStatus::Retired(number);
+            } else {
+                continue;
+            };
+            return if session.ended_at.is_some() { TokenStatus::Ended } else { live };
         }
         TokenStatus::Nothing
+    }
+
+    fn is_of_another(&self, actor: usize, number: usize) -> bool {
+        self.sessions[number].owner.is_some_and(|owner| owner != actor)
     }
 
     /// Returns whether one of the attacker's tokens opens the session.
@@ -372,7 +418,11 @@ impl Run<'_> {
         let reply = self.send(method, &path, cookie, header).await;
         writeln!(self.trace, "          {} does {action:?} under {token:?}, which is {status:?}", NAMES[actor])
             .unwrap();
-        self.record_use(status);
+        let ends_session = action == Action::SignOut
+            || (action == Action::SignIn && status.session().is_some_and(|number| self.is_of_another(actor, number)));
+        if !ends_session {
+            self.record_use(status, token.as_deref());
+        }
         match action {
             Action::Read => self.check_read(actor, status, &reply),
             Action::Write => self.check_write(actor, status, &reply, true),
@@ -381,7 +431,9 @@ impl Run<'_> {
                 self.check_write(actor, status, &reply, good);
             }
             Action::Show => self.check_show(actor, status, &reply),
-            Action::Rotate | Action::SignIn | Action::SignOut => self.check_change(actor, action, status, &reply),
+            Action::Rotate | Action::SignIn | Action::SignOut => {
+                self.check_change(actor, action, status, token.as_deref(), &reply);
+            }
         }
         self.next_note += 1;
     }
@@ -397,14 +449,23 @@ impl Run<'_> {
         send(&self.app, request).await
     }
 
-    /// Records the use of a token; a pending token becomes the current one.
-    fn record_use(&mut self, status: TokenStatus) {
+    /// Records the use of a token; a pending token becomes the current one and replaces the others.
+    fn record_use(&mut self, status: TokenStatus, token: Option<&str>) {
         let Some(number) = status.session() else { return };
         let session = &mut self.sessions[number];
         session.last_seen = self.now;
         if let TokenStatus::Pending(_) = status {
-            let promoted = session.pending.take().unwrap();
-            session.replaced.push((std::mem::replace(&mut session.current, promoted), self.now));
+            let place = session.pending.iter().position(|pending| Some(&*pending.text) == token).unwrap();
+            let promoted = session.pending.remove(place).text;
+            // The response of a sign-in that joined another may be on its way to the browser.
+            let is_on_its_way =
+                |pending: &PendingToken| pending.by_sign_in && self.now - pending.issued_at < GRACE_PERIOD;
+            let (siblings, others): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut session.pending).into_iter().partition(is_on_its_way);
+            session.pending = siblings;
+            let others = others.into_iter().map(|pending| pending.text);
+            let replaced = others.chain([std::mem::replace(&mut session.current, promoted)]);
+            session.replaced.extend(replaced.map(|token| (token, self.now)));
             session.issued = self.now;
             self.cover("promoted");
         }
@@ -455,7 +516,10 @@ impl Run<'_> {
             return self.check_refresh(actor, status, reply);
         }
         match status {
-            TokenStatus::Retired => self.expect_silent(StatusCode::CONFLICT, reply),
+            TokenStatus::Retired(_) | TokenStatus::Ended => {
+                self.expect_silent(StatusCode::CONFLICT, reply);
+                self.cover("wrote too late");
+            }
             TokenStatus::Nothing => {
                 self.expect(reply.status == StatusCode::OK, "a write creates a session", reply);
                 self.begin(actor, None, vec![self.next_note], reply);
@@ -474,7 +538,7 @@ impl Run<'_> {
 
     fn check_show(&mut self, actor: usize, status: TokenStatus, reply: &Reply) {
         match status {
-            TokenStatus::Retired => return self.expect_silent(StatusCode::CONFLICT, reply),
+            TokenStatus::Retired(_) | TokenStatus::Ended => return self.expect_silent(StatusCode::CONFLICT, reply),
             TokenStatus::Nothing => self.begin(actor, None, Vec::new(), reply),
             _ => self.check_refresh(actor, status, reply),
         }
@@ -483,14 +547,24 @@ impl Run<'_> {
         self.forms[actor].push((reply.text().to_owned(), number, self.sessions[number].generation));
     }
 
-    fn check_change(&mut self, actor: usize, action: Action, status: TokenStatus, reply: &Reply) {
+    fn check_change(&mut self, actor: usize, action: Action, status: TokenStatus, token: Option<&str>, reply: &Reply) {
         match (action, status) {
-            (Action::SignOut, TokenStatus::Retired | TokenStatus::Nothing) | (Action::Rotate, TokenStatus::Nothing) => {
+            (Action::SignOut, TokenStatus::Nothing) if token.is_some() => {
+                let is_removal = reply.status == StatusCode::OK && reply.set_cookie().is_removal();
+                self.expect(is_removal, "a cookie that opens nothing is removed", reply);
+                if actor != MALLORY {
+                    self.browsers[actor] = None;
+                }
+            }
+            (Action::SignOut, TokenStatus::Ended) | (Action::SignOut | Action::Rotate, TokenStatus::Nothing) => {
                 self.expect_silent(StatusCode::OK, reply);
+            }
+            (Action::SignOut, TokenStatus::Retired(_)) | (Action::Rotate, TokenStatus::Ended) => {
+                self.expect_silent(StatusCode::CONFLICT, reply);
             }
             (Action::SignOut, _) => {
                 let number = status.session().unwrap();
-                self.sessions[number].ended = true;
+                self.sessions[number].ended_at = Some(self.now);
                 let cookie = reply.set_cookie();
                 self.expect(reply.status == StatusCode::OK && cookie.is_removal(), "the cookie is removed", reply);
                 if actor != MALLORY {
@@ -498,16 +572,19 @@ impl Run<'_> {
                 }
                 self.cover("signed out");
             }
-            (Action::Rotate, TokenStatus::Retired) | (Action::Rotate | Action::SignIn, TokenStatus::Replaced(_)) => {
+            (Action::Rotate, TokenStatus::Retired(_)) | (Action::Rotate | Action::SignIn, TokenStatus::Replaced(_)) => {
                 self.expect(reply.status == StatusCode::CONFLICT, "a replaced or retired token rotates nothing", reply);
                 self.check_refresh(actor, status, reply);
             }
-            (Action::SignIn, TokenStatus::Nothing | TokenStatus::Retired) => {
+            (Action::SignIn, TokenStatus::Retired(number)) if self.may_join(actor, number, token) => {
+                self.joined(actor, number, reply);
+            }
+            (Action::SignIn, TokenStatus::Nothing | TokenStatus::Retired(_) | TokenStatus::Ended) => {
                 self.begin(actor, Some(actor), Vec::new(), reply)
             }
             (_, TokenStatus::Current(number) | TokenStatus::Pending(number)) => {
-                if action == Action::SignIn && self.sessions[number].owner.is_some_and(|owner| owner != actor) {
-                    self.sessions[number].ended = true;
+                if action == Action::SignIn && self.is_of_another(actor, number) {
+                    self.sessions[number].ended_at = Some(self.now);
                     self.cover("signed in over another");
                     return self.begin(actor, Some(actor), Vec::new(), reply);
                 }
@@ -527,8 +604,10 @@ impl Run<'_> {
         let session = &mut self.sessions[number];
         let replaced = std::mem::take(&mut session.replaced);
         let in_grace = replaced.into_iter().filter(|(_, at)| now - at < GRACE_PERIOD).map(|(token, _)| token);
-        session.retired.extend(in_grace.chain(session.pending.take()).map(|token| (token, now)));
-        session.retired.push((std::mem::replace(&mut session.current, token.clone()), now));
+        let pending = std::mem::take(&mut session.pending).into_iter().map(|pending| pending.text);
+        let current = std::mem::replace(&mut session.current, token.clone());
+        let retire = |text| RetiredToken { text, at: now, by_sign_in: signs_in };
+        session.retired.extend(in_grace.chain(pending).chain([current]).map(retire));
         session.issued = now;
         session.generation += 1;
         if signs_in {
@@ -537,6 +616,25 @@ impl Run<'_> {
             self.cover("signed in");
         }
         self.set_token(actor, token);
+    }
+
+    /// Returns whether a sign-in of the same user has retired the token, so that another one joins its session.
+    fn may_join(&self, actor: usize, number: usize, token: Option<&str>) -> bool {
+        let session = &self.sessions[number];
+        let in_grace = |retired: &RetiredToken| retired.by_sign_in && self.now - retired.at < GRACE_PERIOD;
+        let mut retired = session.retired.iter().filter(|retired| Some(&*retired.text) == token);
+        session.owner == Some(actor) && session.ended_at.is_none() && retired.any(in_grace)
+    }
+
+    fn joined(&mut self, actor: usize, number: usize, reply: &Reply) {
+        self.expect(reply.status == StatusCode::OK, "a second sign-in joins the first", reply);
+        let token = reply.set_cookie().value;
+        let session = &mut self.sessions[number];
+        assert_eq!(session_of(&token), session_of(&session.current), "it joins the same session\n{}", self.trace);
+        session.pending.push(PendingToken { text: token.clone(), issued_at: self.now, by_sign_in: true });
+        (session.started, session.last_seen) = (self.now, self.now);
+        self.set_token(actor, token);
+        self.cover("joined");
     }
 
     /// Records a new session and its cookie.
@@ -553,13 +651,13 @@ impl Run<'_> {
             notes,
             current: token.clone(),
             issued: self.now,
-            pending: None,
+            pending: Vec::new(),
             replaced: Vec::new(),
             retired: Vec::new(),
             started: self.now,
             last_seen: self.now,
             generation: 0,
-            ended: false,
+            ended_at: None,
         });
         self.set_token(actor, token);
     }
@@ -572,18 +670,29 @@ impl Run<'_> {
         }
     }
 
-    /// Checks that a cookie is set only by a due refresh, for a request with the current token.
+    /// Checks that a cookie is set if a refresh is due, and not otherwise.
     fn check_refresh(&mut self, actor: usize, status: TokenStatus, reply: &Reply) {
-        let Some(cookie) = reply.set_cookies().pop() else { return };
-        let Some(number) = status.session() else {
-            return self.expect(false, "no cookie is set without a session", reply);
+        let due = match status {
+            TokenStatus::Current(number) => self.is_refresh_due(number),
+            _ => false,
         };
-        let session = &self.sessions[number];
-        let due = matches!(status, TokenStatus::Current(_)) && self.now - session.issued >= REFRESH_INTERVAL;
-        self.expect(due && session_of(&cookie.value) == session_of(&session.current), "a refresh was due", reply);
-        self.sessions[number].pending = Some(cookie.value.clone());
+        let cookie = reply.set_cookies().pop();
+        self.expect(cookie.is_some() == due, "a cookie is set if a refresh is due", reply);
+        let (Some(cookie), Some(number)) = (cookie, status.session()) else { return };
+        let session = &mut self.sessions[number];
+        assert_eq!(session_of(&cookie.value), session_of(&session.current), "the session id stays\n{}", self.trace);
+        let is_second = session.pending.iter().any(|pending| !pending.by_sign_in);
+        session.pending.push(PendingToken { text: cookie.value.clone(), issued_at: self.now, by_sign_in: false });
         self.set_token(actor, cookie.value);
-        self.cover("refreshed");
+        self.cover(if is_second { "refreshed again" } else { "refreshed" });
+    }
+
+    fn is_refresh_due(&self, number: usize) -> bool {
+        let session = &self.sessions[number];
+        let refreshes = session.pending.iter().filter(|pending| !pending.by_sign_in).count();
+        self.now - session.issued >= REFRESH_INTERVAL
+            && refreshes < MAX_PENDING_REFRESHES
+            && session.pending.iter().all(|pending| self.now - pending.issued_at >= GRACE_PERIOD)
     }
 
     fn expect_silent(&self, status: StatusCode, reply: &Reply) {
@@ -601,21 +710,22 @@ impl Run<'_> {
         let both = (self.status_of(Some(&own)), self.status_of(Some(&theirs)));
         let status = match (both.0.session(), both.1.session()) {
             (Some(own), Some(theirs)) if own != theirs => TokenStatus::Nothing,
-            // Both tokens belong to one session: the newer status wins.
-            (Some(_), Some(_)) => {
-                if matches!(both.0, TokenStatus::Current(_)) || matches!(both.1, TokenStatus::Replaced(_)) {
-                    both.0
-                } else {
-                    both.1
-                }
-            }
             (Some(_), None) => both.0,
             (None, _) => both.1,
+            // Both tokens belong to one session: the better status wins, then the first cookie.
+            (Some(_), Some(_)) => {
+                if first {
+                    both.1.min(both.0)
+                } else {
+                    both.0.min(both.1)
+                }
+            }
         };
+        let used = if status == both.0 && (status != both.1 || !first) { own.clone() } else { theirs.clone() };
         writeln!(self.trace, "          {} reads under {left} and {right}, which are {status:?}", NAMES[victim])
             .unwrap();
         let reply = self.send(Method::GET, "/read", Some(cookie), None).await;
-        self.record_use(status);
+        self.record_use(status, Some(&used));
         self.check_seen(victim, status, &reply.json(), &reply);
         self.check_refresh(victim, status, &reply);
         self.cover("tossed");
@@ -635,10 +745,10 @@ impl Run<'_> {
             let owner = self.sessions[number].owner;
             assert_ne!(owner, Some(victim), "the attacker's form is accepted\n{}", self.trace);
         }
-        let cookie = token.map(|token| format!("{COOKIE_NAME}={token}"));
+        let cookie = token.as_ref().map(|token| format!("{COOKIE_NAME}={token}"));
         let path = format!("/submit/{}", self.next_note);
         let reply = self.send(Method::POST, &path, cookie, Some(form.0)).await;
-        self.record_use(status);
+        self.record_use(status, token.as_deref());
         self.check_write(victim, status, &reply, good);
         self.next_note += 1;
         self.cover("forged a form");
@@ -665,7 +775,7 @@ impl Run<'_> {
             let cookie = format!("{COOKIE_NAME}={}", session.current);
             let reply = self.send(Method::GET, "/read", Some(cookie), None).await;
             let seen: View = reply.json();
-            let notes = if status == TokenStatus::Nothing { &Vec::new() } else { &session.notes };
+            let notes = if status.session().is_none() { &Vec::new() } else { &session.notes };
             self.expect(&seen.notes == notes, "the notes match the model at the end", &reply);
         }
     }
