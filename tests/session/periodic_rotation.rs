@@ -480,6 +480,38 @@ async fn late_response_with_a_refreshed_token_keeps_the_session() {
     assert!(world.is_live(&browser).await);
 }
 
+/// A request is overtaken by a refresh, and takes longer than the grace period: it sends no token, and neither does its write.
+#[tokio::test]
+async fn overtaken_long_request_sends_no_token() {
+    for (writes, commits_early) in [(false, false), (true, false), (true, true)] {
+        let max_age = if commits_early { DAY } else { 10 * MINUTE };
+        let lifetime = Lifetime::new().with_refresh_interval(REFRESH_INTERVAL).with_max_age(max_age);
+        let world = World::with(|layer| layer.with_lifetime(lifetime));
+        let old = due_for_refresh(&world).await;
+        let long = world
+            .hold(&old, move |session, gate| async move {
+                if commits_early {
+                    session.update_now("early", |n: &mut u32| *n += 1).await?;
+                }
+                gate.wait().await;
+                if writes { session.insert("n", &1) } else { Ok(()) }
+            })
+            .await;
+        let browsers = read(&world, &old).await.token();
+        let next = world
+            .hold(&browsers, |_, gate| async move {
+                gate.wait().await;
+                Ok(())
+            })
+            .await;
+        world.advance(61 * SECOND);
+        long.finish().await.assert_silent(StatusCode::OK);
+        assert!(next.finish().await.assert_ok().new_token().is_none_or(|token| token == browsers));
+        world.advance(31 * SECOND);
+        assert!(world.is_live(&browsers).await);
+    }
+}
+
 /// A hundred seeds of 60 requests, a third of the responses lost: the browser's token always works, without replays.
 #[tokio::test]
 async fn lost_responses_never_sign_the_browser_out() {
