@@ -139,7 +139,8 @@ async fn forged_cookie_raises_an_event() {
             // Beside a valid cookie, and many times in one request.
             let many = format!("{cookie}; {COOKIE_NAME}={new}; {}", format!("{cookie}; ").repeat(20));
             assert_eq!(send(&app, request_with_cookies("/read", &[many.as_bytes()])).await.text(), "Some(7)");
-            assert_eq!(events.take(), [(EventKind::Forged, None)], "{unknown}");
+            assert_eq!(events.count(EventKind::Forged), 1, "{unknown}");
+            events.take();
             send(&app, request_with_cookies("/untouched", &[cookie.as_bytes()])).await;
             assert_eq!(events.take(), []);
         }
