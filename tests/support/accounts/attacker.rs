@@ -201,7 +201,7 @@ enum TokenStatus {
     Replaced(usize),
     Retired(usize),
     /// The token of a session that ended within the last minute.
-    Ended,
+    Ended(usize),
     Nothing,
 }
 
@@ -209,7 +209,7 @@ impl TokenStatus {
     const fn session(self) -> Option<usize> {
         match self {
             Self::Current(number) | Self::Pending(number) | Self::Replaced(number) => Some(number),
-            Self::Retired(_) | Self::Ended | Self::Nothing => None,
+            Self::Retired(_) | Self::Ended(_) | Self::Nothing => None,
         }
     }
 }
@@ -383,7 +383,7 @@ impl Run<'_> {
             } else {
                 continue;
             };
-            return if session.ended_at.is_some() { TokenStatus::Ended } else { live };
+            return if session.ended_at.is_some() { TokenStatus::Ended(number) } else { live };
         }
         TokenStatus::Nothing
     }
@@ -472,7 +472,12 @@ impl Run<'_> {
     }
 
     fn form_is_valid(&self, (_, number, generation): &FormToken, status: TokenStatus) -> bool {
-        status.session() == Some(*number) && self.sessions[*number].generation == *generation
+        // The mark of an ended session still knows its forms: a sign-out may be sent twice.
+        let form_session = match status {
+            TokenStatus::Ended(number) => Some(number),
+            status => status.session(),
+        };
+        form_session == Some(*number) && self.sessions[*number].generation == *generation
     }
 
     #[track_caller]
@@ -516,7 +521,7 @@ impl Run<'_> {
             return self.check_refresh(actor, status, reply);
         }
         match status {
-            TokenStatus::Retired(_) | TokenStatus::Ended => {
+            TokenStatus::Retired(_) | TokenStatus::Ended(_) => {
                 self.expect_silent(StatusCode::CONFLICT, reply);
                 self.cover("wrote too late");
             }
@@ -538,12 +543,17 @@ impl Run<'_> {
 
     fn check_show(&mut self, actor: usize, status: TokenStatus, reply: &Reply) {
         match status {
-            TokenStatus::Retired(_) | TokenStatus::Ended => return self.expect_silent(StatusCode::CONFLICT, reply),
+            TokenStatus::Retired(_) => return self.expect_silent(StatusCode::CONFLICT, reply),
+            // For the form of a sign-in.
+            TokenStatus::Ended(_) => self.expect_silent(StatusCode::OK, reply),
             TokenStatus::Nothing => self.begin(actor, None, Vec::new(), reply),
             _ => self.check_refresh(actor, status, reply),
         }
         self.expect(reply.status == StatusCode::OK, "a CSRF token is shown", reply);
-        let number = status.session().unwrap_or(self.sessions.len() - 1);
+        let number = match status {
+            TokenStatus::Ended(number) => number,
+            status => status.session().unwrap_or(self.sessions.len() - 1),
+        };
         self.forms[actor].push((reply.text().to_owned(), number, self.sessions[number].generation));
     }
 
@@ -556,10 +566,10 @@ impl Run<'_> {
                     self.browsers[actor] = None;
                 }
             }
-            (Action::SignOut, TokenStatus::Ended) | (Action::SignOut | Action::Rotate, TokenStatus::Nothing) => {
+            (Action::SignOut, TokenStatus::Ended(_)) | (Action::SignOut | Action::Rotate, TokenStatus::Nothing) => {
                 self.expect_silent(StatusCode::OK, reply);
             }
-            (Action::SignOut, TokenStatus::Retired(_)) | (Action::Rotate, TokenStatus::Ended) => {
+            (Action::SignOut, TokenStatus::Retired(_)) | (Action::Rotate, TokenStatus::Ended(_)) => {
                 self.expect_silent(StatusCode::CONFLICT, reply);
             }
             (Action::SignOut, _) => {
@@ -579,7 +589,7 @@ impl Run<'_> {
             (Action::SignIn, TokenStatus::Retired(number)) if self.may_join(actor, number, token) => {
                 self.joined(actor, number, reply);
             }
-            (Action::SignIn, TokenStatus::Nothing | TokenStatus::Retired(_) | TokenStatus::Ended) => {
+            (Action::SignIn, TokenStatus::Nothing | TokenStatus::Retired(_) | TokenStatus::Ended(_)) => {
                 self.begin(actor, Some(actor), Vec::new(), reply)
             }
             (_, TokenStatus::Current(number) | TokenStatus::Pending(number)) => {
