@@ -88,6 +88,8 @@ pub enum EventKind {
     ///
     /// A sign-in, or the first write, starts a new session and ends both.
     Ambiguous,
+    /// A request had more tokens than a layer tries, which is four: a sibling host may have planted some.
+    TooManyTokens,
     /// A well-formed token opened nothing: it is invented, or the session has ended or rotated it.
     ///
     /// If the event has a session, the id exists and the secret is wrong. Many of these from one client suggest guessing.
@@ -119,6 +121,7 @@ impl EventKind {
         matches!(
             self,
             Self::Ambiguous
+                | Self::TooManyTokens
                 | Self::Replayed
                 | Self::OtherRealm
                 | Self::Corrupt

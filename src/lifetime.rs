@@ -189,11 +189,11 @@ impl Lifetime {
         self.idle.map_or(end, |idle| end.min(last_seen.plus(idle).plus(self.margin)))
     }
 
-    /// Returns when a session ends by the expiry of its record, which [`expires_at`](Self::expires_at) has set.
+    /// Returns when a session ends by the expiry of its record, which was kept for a `margin` beyond that.
     ///
     /// The lifetime may have been another one then; a session that had ended under it does not come back.
-    pub(crate) fn end_of_record(&self, started_at: Timestamp, expiry: Timestamp) -> Timestamp {
-        if expiry < started_at.plus(self.absolute) { expiry.minus(self.margin) } else { expiry }
+    pub(crate) fn end_of_record(&self, started_at: Timestamp, expiry: Timestamp, margin: Duration) -> Timestamp {
+        if expiry < started_at.plus(self.absolute) { expiry.minus(margin) } else { expiry }
     }
 
     /// Returns how long uses may go unnoted: a tenth of the idle timeout, or of the absolute one without it.

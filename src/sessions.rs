@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::clock::Timestamp;
-use crate::commit::{SessionEnd, SessionSource, end_by_id, find, owned_by};
+use crate::commit::{SessionSource, end_by_id, find, owned_by};
 use crate::config::{Config, ConfigError, check_realm};
 use crate::error::{Error, ErrorKind};
 use crate::event::{EndReason, EventKind};
@@ -172,11 +172,7 @@ impl Sessions {
     ///
     /// [`Unavailable`](ErrorKind::Unavailable) if the store fails.
     pub async fn end(&self, id: &SessionId) -> Result<bool, Error> {
-        let ended = end_by_id(&self.config, id, EndReason::Revoked).await?;
-        if ended {
-            self.config.events.raise_end(*id, EndReason::Revoked);
-        }
-        Ok(ended)
+        self.end_with(id, None).await
     }
 
     /// Ends a session if it belongs to an owner; returns whether there was one.
@@ -188,13 +184,7 @@ impl Sessions {
     ///
     /// [`Unavailable`](ErrorKind::Unavailable) if the store fails.
     pub async fn end_if_owned_by(&self, id: &SessionId, owner: &str) -> Result<bool, Error> {
-        let found = find(&self.config, id).await?.filter(|found| found.record.owner() == Some(owner));
-        let Some(found) = found else { return Ok(false) };
-        let ended = SessionEnd::new(found, EndReason::Revoked).run(&self.config).await?;
-        if ended {
-            self.config.events.raise_end(*id, EndReason::Revoked);
-        }
-        Ok(ended)
+        self.end_with(id, Some(owner)).await
     }
 
     /// Returns the live sessions of an owner, oldest first (OWASP ASVS 5.0 V7.5.2).
@@ -297,6 +287,14 @@ impl Sessions {
         let token = state.source.loaded().and_then(|loaded| loaded.token.clone());
         let (token, _) = token.ok_or_else(|| Error::new(ErrorKind::Unavailable))?;
         Ok((token.id(), token))
+    }
+
+    async fn end_with(&self, id: &SessionId, owner: Option<&str>) -> Result<bool, Error> {
+        let ended = end_by_id(&self.config, id, owner, EndReason::Revoked).await?;
+        if ended {
+            self.config.events.raise_end(*id, EndReason::Revoked);
+        }
+        Ok(ended)
     }
 
     async fn end_each_of(

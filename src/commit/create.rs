@@ -67,6 +67,7 @@ fn draft(
         }
     };
     let lifetime = header.lifetime.unwrap_or(config.lifetime);
+    header.margin = lifetime.margin;
     let mut expires_at = lifetime.expires_at(now, now);
     if let (None, Some(unconfirmed)) = (&owner, config.unconfirmed) {
         let until = now.plus(unconfirmed);

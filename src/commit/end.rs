@@ -27,6 +27,8 @@ pub(crate) struct SessionEnd {
     owner: Option<Arc<str>>,
     /// The write of the mark; `None` for a session of which only the id is known, which is deleted.
     mark: Option<Box<PendingCommit>>,
+    /// The end has begun, so that part of it may be done.
+    has_begun: bool,
     /// The deletion may have reached the store.
     in_doubt: bool,
 }
@@ -58,6 +60,7 @@ impl SessionEnd {
             sign_in_commit: None,
             owner,
             mark: None,
+            has_begun: false,
             in_doubt: true,
         }
     }
@@ -67,8 +70,14 @@ impl SessionEnd {
         Self { reason, mark, in_doubt: false, ..Self::from_unknown(id, owner) }
     }
 
+    /// Checks whether it can be dropped with the sign-in that it is for: nobody asked for the end itself.
+    pub(crate) fn can_be_dropped(&self) -> bool {
+        self.reason == EndReason::Replaced && !self.has_begun
+    }
+
     /// Ends the session; returns whether this call ended it. If it is dropped, it can run again.
     pub(crate) async fn run(&mut self, config: &Config) -> Result<bool, Error> {
+        self.has_begun = true;
         while let Some(mark) = &mut self.mark {
             let error = match mark.run(config).await {
                 Ok(_) => {
@@ -77,7 +86,8 @@ impl SessionEnd {
                     }
                     return Ok(true);
                 }
-                Err(error) if error.kind() == ErrorKind::Ended => return Ok(false),
+                // A session that is promised may still be stored.
+                Err(error) if error.kind() == ErrorKind::Ended && !mark.is_promised() => return Ok(false),
                 Err(error) => error,
             };
             let Some(commit) = self.sign_in_commit.take().filter(|_| error.kind() == ErrorKind::Superseded) else {
@@ -104,15 +114,24 @@ async fn remove_from_index(config: &Config, id: &SessionId, owner: &str) {
 
 /// Ends the session of an id, also if it is signed in meanwhile; returns whether this call ended it.
 ///
-/// A record that cannot be read is deleted.
-pub(crate) async fn end_by_id(config: &Config, id: &SessionId, reason: EndReason) -> Result<bool, Error> {
+/// With an `owner`, only a session of that owner. A session past its idle timeout is ended too, since a request that began before
+/// may still commit. A record that cannot be read, and so has no owner, is deleted.
+pub(crate) async fn end_by_id(
+    config: &Config,
+    id: &SessionId,
+    owner: Option<&str>,
+    reason: EndReason,
+) -> Result<bool, Error> {
     let mut attempts = 0;
     loop {
         let found = match find_timed(config, id).await? {
-            Found::Live(found, _) => found,
-            Found::Unreadable => return Ok(delete(config, id, None, &mut false).await?),
-            Found::Ended(..) | Found::Absent | Found::NotLive => return Ok(false),
+            Found::Live(found, _) | Found::Idle(found, _) => found,
+            Found::Unreadable if owner.is_none() => return Ok(delete(config, id, None, &mut false).await?),
+            Found::Unreadable | Found::Ended(..) | Found::Absent | Found::NotLive => return Ok(false),
         };
+        if owner.is_some() && found.record.owner() != owner {
+            return Ok(false);
+        }
         attempts += 1;
         match SessionEnd::new(found, reason).run(config).await {
             // It was signed in meanwhile.

@@ -13,6 +13,8 @@ pub(crate) enum Found {
     Live(LoadedRecord, Timestamp),
     /// The mark of a session that ended within the last minute, and when it was read.
     Ended(LoadedRecord, Timestamp),
+    /// A session past its idle timeout, whose record is kept for a request that began before; and when it was read.
+    Idle(LoadedRecord, Timestamp),
     /// No record.
     Absent,
     /// A session that has expired, or one of another realm.
@@ -25,7 +27,7 @@ pub(crate) enum Found {
 pub(crate) async fn find(config: &Config, id: &SessionId) -> Result<Option<LoadedRecord>, Error> {
     match find_timed(config, id).await? {
         Found::Live(loaded, _) => Ok(Some(loaded)),
-        Found::Ended(..) | Found::Absent | Found::NotLive | Found::Unreadable => Ok(None),
+        Found::Ended(..) | Found::Idle(..) | Found::Absent | Found::NotLive | Found::Unreadable => Ok(None),
     }
 }
 
@@ -61,7 +63,7 @@ pub(crate) async fn find_timed(config: &Config, id: &SessionId) -> Result<Found,
     }
     if !loaded.is_live(config.lifetime, now) {
         config.events.raise(EventKind::Expired, *id);
-        return Ok(Found::NotLive);
+        return Ok(if now < loaded.record.expiry() { Found::Idle(loaded, now) } else { Found::NotLive });
     }
     Ok(Found::Live(loaded, now))
 }

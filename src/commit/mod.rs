@@ -73,6 +73,11 @@ impl PendingCommit {
         create::create(config, self).await
     }
 
+    /// Checks whether its session is yet to be stored by another request.
+    pub(crate) const fn is_promised(&self) -> bool {
+        matches!(self.source, SessionSource::Promised(_))
+    }
+
     /// Checks whether it may have stored a new session without an answer.
     pub(crate) fn may_have_created(&self) -> Option<SessionId> {
         self.in_doubt.and(self.new_session)

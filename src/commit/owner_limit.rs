@@ -11,9 +11,15 @@ use crate::token::SessionId;
 ///
 /// It runs after the sign-in is stored. All nodes order the sessions alike, by the stored times and ids, and so agree on which
 /// are surplus. The clock of this node may be behind: if the session just signed in is surplus by that order, it stays, and no
-/// other session ends in its place. A failure does not undo the sign-in: the next sign-in ends the rest.
-pub(crate) async fn end_surplus(config: &Config, owner: &str, signed_in: &SessionId, limit: usize) {
-    let surplus = match surplus(config, owner, limit).await {
+/// other session ends in its place. The `rivals` of the session do not count: the request ends them too. A failure does not undo the sign-in: the next sign-in ends the rest.
+pub(crate) async fn end_surplus(
+    config: &Config,
+    owner: &str,
+    signed_in: &SessionId,
+    limit: usize,
+    rivals: &[SessionId],
+) {
+    let surplus = match surplus(config, owner, limit, rivals).await {
         Ok(surplus) => surplus,
         Err(error) => return config.events.raise_failure(EventKind::UpkeepFailed, None, &error),
     };
@@ -27,8 +33,14 @@ pub(crate) async fn end_surplus(config: &Config, owner: &str, signed_in: &Sessio
     }
 }
 
-async fn surplus(config: &Config, owner: &str, limit: usize) -> Result<Vec<LoadedRecord>, StoreError> {
+async fn surplus(
+    config: &Config,
+    owner: &str,
+    limit: usize,
+    rivals: &[SessionId],
+) -> Result<Vec<LoadedRecord>, StoreError> {
     let mut sessions = owned_by(config, owner).await?;
+    sessions.retain(|found| !rivals.contains(found.record.id()));
     sessions.sort_by_key(|found| std::cmp::Reverse((found.header.authenticated_at, *found.record.id())));
     Ok(sessions.split_off(limit.min(sessions.len())))
 }

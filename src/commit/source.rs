@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::event::EndReason;
 use crate::record::LoadedRecord;
 use crate::token::SessionId;
 
@@ -15,8 +14,8 @@ pub(crate) enum SessionSource {
     ///
     /// The record is the session whose token it was; a sign-in of the same owner may join it.
     Retired(LoadedRecord),
-    /// The client's session ended within the last minute: nothing can be written under its token.
-    Ended(EndReason),
+    /// The client's session ended within the last minute, and this is its mark: nothing can be written under its token.
+    Ended(LoadedRecord),
     /// A stored session.
     Loaded(LoadedRecord),
     /// A session that the request of this detached one has yet to store.

@@ -162,8 +162,9 @@ impl CompareAndSwap<'_> {
         let owner = changes.sign_in.as_ref().map(|sign_in| &sign_in.owner).or(owner).cloned();
         let mut header = self.header(base, version, now);
         let lifetime = header.lifetime.unwrap_or(self.config.lifetime);
+        header.margin = lifetime.margin;
         let mut expires_at = lifetime.expires_at(header.started_at, now);
-        if owner.is_none() && !loaded.is_from_client && base.is_unconfirmed(self.config.lifetime) {
+        if owner.is_none() && !loaded.is_from_client && base.is_unconfirmed() {
             // The request that created the session writes again; the client has yet to present its token.
             expires_at = expires_at.min(base.record.expiry());
         } else {

@@ -26,6 +26,8 @@ pub(crate) struct Header {
     ///
     /// [`LoadedRecord::is_unconfirmed`]: super::LoadedRecord::is_unconfirmed
     pub(crate) unconfirmed_until: Option<Timestamp>,
+    /// Time that the record is kept beyond the idle timeout, by the lifetime under which it was written.
+    pub(crate) margin: Duration,
     /// The lifetime of this session, if it is not the layer's.
     pub(crate) lifetime: Option<Lifetime>,
     /// The version that the last explicit rotation made.
@@ -54,6 +56,7 @@ impl Header {
             started_at: now,
             authenticated_at: None,
             unconfirmed_until: None,
+            margin: Duration::ZERO,
             lifetime: None,
             rotated: Version::NONE,
             signed_in: Version::NONE,
@@ -85,6 +88,7 @@ impl Header {
         }
         out.varint(self.epoch);
         out.timestamp(self.started_at);
+        out.varint(u64::try_from(self.margin.as_millis()).unwrap_or(u64::MAX));
         if let Some(at) = self.authenticated_at {
             out.timestamp(at);
         }
@@ -125,6 +129,7 @@ impl Header {
         self.ended = if flags & Self::ENDED != 0 { Some(read_end_reason(&mut input)?) } else { None };
         self.epoch = input.varint()?;
         self.started_at = input.timestamp()?;
+        self.margin = Duration::from_millis(input.varint()?);
         self.authenticated_at = if flags & Self::AUTHENTICATED != 0 { Some(input.timestamp()?) } else { None };
         self.unconfirmed_until = if flags & Self::UNCONFIRMED != 0 { Some(input.timestamp()?) } else { None };
         self.lifetime = if flags & Self::LIFETIME != 0 { Some(read_lifetime(&mut input)?) } else { None };

@@ -121,9 +121,9 @@ impl LoadedRecord {
     pub(crate) fn ends_at(&self, default: Lifetime) -> Timestamp {
         let (lifetime, started_at) = (self.lifetime(default), self.header.started_at);
         let end = lifetime.ends_at(started_at, self.record.last_seen_timestamp());
-        let end = end.min(lifetime.end_of_record(started_at, self.record.expiry()));
+        let end = end.min(lifetime.end_of_record(started_at, self.record.expiry(), self.header.margin));
         match self.header.unconfirmed_until {
-            Some(until) if self.is_unconfirmed(default) => end.min(until),
+            Some(until) if self.is_unconfirmed() => end.min(until),
             _ => end,
         }
     }
@@ -131,9 +131,13 @@ impl LoadedRecord {
     /// Checks whether the session ends before its lifetime, because its client has not presented the token yet.
     ///
     /// A touch is enough to confirm it: the record then expires later than any unconfirmed one.
-    pub(crate) fn is_unconfirmed(&self, default: Lifetime) -> bool {
-        let margin = self.lifetime(default).margin;
-        self.header.unconfirmed_until.is_some_and(|until| self.record.expiry() <= until.plus(margin))
+    pub(crate) fn is_unconfirmed(&self) -> bool {
+        self.header.unconfirmed_until.is_some_and(|until| self.record.expiry() <= until.plus(self.header.margin))
+    }
+
+    /// Returns the expiry of the record after a use, under this lifetime and with the margin that the record has.
+    pub(crate) fn expiry_after(&self, use_at: Timestamp, lifetime: Lifetime) -> Timestamp {
+        Lifetime { margin: self.header.margin, ..lifetime }.expires_at(self.header.started_at, use_at)
     }
 
     /// Checks whether a touch is due, after uses that were noted since the record was read.

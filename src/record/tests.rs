@@ -62,6 +62,7 @@ prop_compose! {
         ended in option::of((1..=6u8).prop_map(|code| EndReason::from_code(code).expect("a code"))),
         epoch in 0..=i64::MAX.unsigned_abs(),
         started_at in timestamp(),
+        margin in (0..u64::MAX).prop_map(Duration::from_millis),
         (authenticated_at, unconfirmed_until) in (option::of(timestamp()), option::of(timestamp())),
         lifetime in option::of(lifetime()),
         rotated in any::<u64>().prop_map(Version::new),
@@ -70,7 +71,7 @@ prop_compose! {
         commits in commits(),
     ) -> Header {
         Header {
-            ended, epoch, started_at, authenticated_at, unconfirmed_until, lifetime, rotated, signed_in, secrets, commits,
+            ended, epoch, started_at, margin, authenticated_at, unconfirmed_until, lifetime, rotated, signed_in, secrets, commits,
         }
     }
 }
@@ -134,7 +135,7 @@ fn open(record: &Record) -> Result<(Header, Data), StoreError> {
     header.commits.push([5; 8]);
     header.ended = Some(EndReason::SignedOut);
     (header.authenticated_at, header.unconfirmed_until) = (Some(at), Some(at));
-    header.lifetime = Some(Lifetime::new());
+    (header.margin, header.lifetime) = (Duration::from_secs(1), Some(Lifetime::new()));
     let start = record.open(&mut header)?;
     Ok((header, record.data(start)))
 }

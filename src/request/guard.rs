@@ -61,10 +61,11 @@ impl<'a> CommitGuard<'a> {
                 Ok(committed) => {
                     let signed_in = commit.changes.sign_in.as_ref().map(|sign_in| Arc::clone(&sign_in.owner));
                     let id = *committed.loaded.record.id();
+                    let rivals: Vec<_> = self.session.state().rivals.iter().map(|rival| *rival.record.id()).collect();
                     self.apply(committed);
                     if let (Some(owner), Some(limit)) = (signed_in, config.owner_limit) {
                         // Boxed, since few commits sign in and all would carry this future.
-                        Box::pin(end_surplus(config, &owner, &id, limit)).await;
+                        Box::pin(end_surplus(config, &owner, &id, limit, &rivals)).await;
                     }
                     Ok(())
                 }

@@ -15,6 +15,8 @@ pub(super) struct Loaded {
     pub(super) source: SessionSource,
     /// Two or more live sessions, none of which is used: one may have been planted.
     pub(super) rivals: Vec<LoadedRecord>,
+    /// Sessions past their idle timeout, which a request that began before may still write.
+    pub(super) idle: Vec<LoadedRecord>,
     /// The sessions that the replay policy ends.
     pub(super) replayed: Vec<LoadedRecord>,
 }
@@ -22,7 +24,7 @@ pub(super) struct Loaded {
 /// Reads the sessions that the tokens of a request name, with at most one `get` for each of their ids.
 pub(super) async fn load(config: &Config, candidates: &Candidates) -> Result<Loaded, Error> {
     let tokens = candidates.tokens();
-    let mut loaded = Loaded { source: SessionSource::New, rivals: Vec::new(), replayed: Vec::new() };
+    let mut loaded = Loaded { source: SessionSource::New, rivals: Vec::new(), idle: Vec::new(), replayed: Vec::new() };
     for (place, token) in tokens.iter().enumerate() {
         let Some(token) = token else { break };
         let id = token.id();
@@ -31,6 +33,12 @@ pub(super) async fn load(config: &Config, candidates: &Candidates) -> Result<Loa
         }
         let (found, now) = match find_timed(config, &id).await? {
             Found::Live(found, now) | Found::Ended(found, now) => (found, now),
+            Found::Idle(found, now) => {
+                if found.header.secrets.status(&token.verifier(), now).is_live() {
+                    loaded.idle.push(found);
+                }
+                continue;
+            }
             Found::NotLive | Found::Unreadable => continue,
             Found::Absent => {
                 config.events.raise(EventKind::Unknown, None);
@@ -45,8 +53,8 @@ pub(super) async fn load(config: &Config, candidates: &Candidates) -> Result<Loa
                 found.loaded_at = Some(now);
                 loaded.add_live(found);
             }
-            (TokenStatus::Current | TokenStatus::Pending | TokenStatus::Replaced, Some(reason)) => {
-                loaded.add_unusable(SessionSource::Ended(reason));
+            (TokenStatus::Current | TokenStatus::Pending | TokenStatus::Replaced, Some(_)) => {
+                loaded.add_unusable(SessionSource::Ended(found.with_token(status, best)));
             }
             (TokenStatus::Retired, _) => loaded.add_unusable(SessionSource::Retired(found.with_token(status, best))),
             (TokenStatus::Replayed, None) => {
@@ -58,6 +66,9 @@ pub(super) async fn load(config: &Config, candidates: &Candidates) -> Result<Loa
             (TokenStatus::Replayed, Some(_)) => {}
             (TokenStatus::Unknown, _) => config.events.raise(EventKind::Unknown, id),
         }
+    }
+    if candidates.has_too_many() {
+        config.events.raise(EventKind::TooManyTokens, None);
     }
     if !loaded.rivals.is_empty() {
         config.events.raise(EventKind::Ambiguous, None);

@@ -176,13 +176,14 @@ impl RequestSession {
         if self.is_loaded() {
             return Ok(());
         }
-        let Loaded { source, rivals, replayed } = load(&self.config, &self.candidates).await?;
+        let Loaded { source, rivals, idle, replayed } = load(&self.config, &self.candidates).await?;
         for loaded in replayed {
             // Boxed, since it is rare and every load would carry this future.
             Box::pin(end_replayed(&self.config, loaded)).await;
         }
         let mut state = Box::new(RequestState::new(source));
-        state.rivals = rivals;
+        (state.rivals, state.idle) = (rivals, idle);
+        state.may_have_more = self.candidates.has_too_many();
         self.state.get_or_init(|| Mutex::new(state));
         if self.candidates.is_forged() {
             self.config.events.raise(EventKind::Forged, None);
@@ -311,7 +312,7 @@ impl RequestSession {
         let turn = self.turn.try_take();
         let mut state = self.state();
         if !commit_changes {
-            state.discard();
+            state.discard_all();
         }
         if turn.is_none() || self.needs_finish(&state, commit_changes, waited) {
             ResponseStep::Finish
@@ -346,15 +347,23 @@ impl RequestSession {
             return (Err(Error::new(ErrorKind::Unavailable)), self.state().response_update());
         };
         if !commit_changes {
-            self.state().discard();
+            self.state().discard_all();
         }
+        let mut failed_end = None;
         let mut step = self.finish_step(true, claims_success);
         loop {
             match step {
                 FinishStep::Run(guard) => match guard.run().await {
                     Ok(()) => step = self.finish_step(false, claims_success),
-                    Err(error) if error.kind() == ErrorKind::Ended => return (Ok(()), self.state().response_update()),
-                    Err(error) => return (Err(error), self.state().response_update()),
+                    // One of several ends has failed: the others are still tried.
+                    Err(error) if !self.state().ends.is_empty() => {
+                        failed_end.get_or_insert(error);
+                        step = self.finish_step(false, claims_success);
+                    }
+                    Err(error) if error.kind() == ErrorKind::Ended && failed_end.is_none() => {
+                        return (Ok(()), self.state().response_update());
+                    }
+                    Err(error) => return (Err(failed_end.unwrap_or(error)), self.state().response_update()),
                 },
                 FinishStep::Touch { record, touch, lifetime } => {
                     self.touch(&record, touch, lifetime).await;
@@ -430,15 +439,20 @@ impl RequestSession {
     async fn note_use_in_turn(&self) -> Result<bool, Error> {
         loop {
             let now = self.config.clock.now();
-            let (record, touch) = {
+            let (record, touch, lifetime) = {
                 let state = self.state();
                 let due = state.source.loaded().filter(|_| self.is_touch_due(&state, now));
                 let Some(loaded) = due else { return Ok(false) };
-                (loaded.record.clone(), touch(loaded, state.lifetime(self.config.lifetime), now))
+                let lifetime = state.lifetime(self.config.lifetime);
+                (loaded.record.clone(), touch(loaded, lifetime, now), lifetime)
             };
             match self.config.store.touch(&record, touch).await {
                 Ok(true) => {
-                    self.state().used_at = Some(now);
+                    let mut state = self.state();
+                    state.used_at = Some(now);
+                    if !self.is_detached && !self.is_closed.load(Ordering::SeqCst) {
+                        self.renew_cookie(&mut state, lifetime, false);
+                    }
                     return Ok(true);
                 }
                 // The record is newer, or the session has ended.
@@ -456,7 +470,9 @@ impl RequestSession {
         let promised = match &self.state().source {
             SessionSource::Loaded(loaded) => PromisedSession::from(loaded),
             SessionSource::Promised(promised) => promised.clone(),
-            SessionSource::New | SessionSource::Retired(_) | SessionSource::Ended(_) => return Ok(()),
+            SessionSource::New => return Ok(()),
+            SessionSource::Retired(_) => return Err(Error::new(ErrorKind::Superseded)),
+            SessionSource::Ended(_) => return Err(Error::new(ErrorKind::Ended)),
         };
         let found = find(&self.config, &promised.id).await?.ok_or_else(|| Error::new(ErrorKind::Ended))?;
         if !promised.matches(&found) {
@@ -505,7 +521,7 @@ impl RequestSession {
         let default = self.config.lifetime;
         loaded.is_use_unnoted(state.lifetime(default), state.used_at, now)
             || (state.used_at.is_none()
-                && ((loaded.is_from_client && loaded.is_unconfirmed(default)) || self.has_outdated_cookie(loaded)))
+                && ((loaded.is_from_client && loaded.is_unconfirmed()) || self.has_outdated_cookie(loaded)))
     }
 
     /// Checks whether the client's current token came in a cookie that an old key has signed or encrypted.
@@ -544,5 +560,5 @@ impl RequestSession {
 
 /// Returns the touch that notes a use of a session now.
 fn touch(loaded: &LoadedRecord, lifetime: Lifetime, now: Timestamp) -> Touch {
-    Touch::new(now.into(), lifetime.expires_at(loaded.header.started_at, now).into())
+    Touch::new(now.into(), loaded.expiry_after(now, lifetime).into())
 }

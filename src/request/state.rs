@@ -53,6 +53,10 @@ pub(crate) struct RequestState {
     pub(super) used_at: Option<Timestamp>,
     /// Live sessions that the client's tokens open beside each other. The first commit that creates a session ends them.
     pub(super) rivals: Vec<LoadedRecord>,
+    /// Sessions of the client's tokens past their idle timeout. Only a sign-out ends them.
+    pub(super) idle: Vec<LoadedRecord>,
+    /// The client sent more tokens than were tried, so that a sign-out may miss a session.
+    pub(super) may_have_more: bool,
     reads: ReadSet,
 }
 
@@ -94,6 +98,8 @@ impl RequestState {
             dropped: None,
             used_at: None,
             rivals: Vec::new(),
+            idle: Vec::new(),
+            may_have_more: false,
             reads: ReadSet::default(),
         }
     }
@@ -167,10 +173,8 @@ impl RequestState {
         match &self.source {
             SessionSource::Retired(loaded) if loaded.may_join(owner, now) => {
                 // The form was sent twice: this request joins the session of the first.
-                let joined = SessionSource::Loaded(loaded.clone());
-                self.discard();
-                (self.view, self.owner, self.authenticated_at) = values_of(&joined);
-                self.source = joined;
+                self.source = SessionSource::Loaded(loaded.clone());
+                (self.view, self.owner, self.authenticated_at) = values_of(&self.source);
             }
             SessionSource::Retired(_) | SessionSource::Ended(_) => self.start_another(EndReason::Replaced),
             _ if is_another => self.start_another(EndReason::Replaced),
@@ -221,8 +225,13 @@ impl RequestState {
             _ => {
                 let opens_nothing =
                     matches!(self.source, SessionSource::New) && self.rivals.is_empty() && self.generation == 0;
+                let (idle, may_have_more) = (std::mem::take(&mut self.idle), self.may_have_more);
                 self.start_another(reason);
+                self.ends.extend(idle.into_iter().map(|idle| SessionEnd::new(idle, reason)));
                 self.signs_out = true;
+                if may_have_more {
+                    self.failed = Some(ErrorKind::Unavailable);
+                }
                 if sent_token && opens_nothing {
                     self.cookie = CookieUpdate::Clear;
                 }
@@ -276,16 +285,22 @@ impl RequestState {
         }
     }
 
+    /// Drops what was not committed, with the ends that are part of a sign-in.
+    pub(super) fn discard_all(&mut self) {
+        self.ends.retain(|end| !end.can_be_dropped());
+        self.discard();
+    }
+
     /// Drops what was not committed.
     pub(crate) fn discard(&mut self) {
-        self.changes = ChangeSet::default();
-        self.interrupted = None;
         if let SessionSource::Loaded(loaded) = &self.source
             && loaded.status == TokenStatus::Retired
         {
             // The sign-in that was to join the session is dropped.
             self.source = SessionSource::Retired(loaded.clone());
         }
+        self.changes = ChangeSet::default();
+        self.interrupted = None;
         (self.view, self.owner, self.authenticated_at) = values_of(&self.source);
         self.view_is_exact = true;
         self.revision += 1;

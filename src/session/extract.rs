@@ -162,7 +162,7 @@ impl<S: Sync, M: 'static> OptionalFromRequestParts<S> for SignedIn<M> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Error> {
-        Ok(Self::new(handle(parts)?.load().await?).ok())
+        or_nobody(Self::new(handle(parts)?.load().await?))
     }
 }
 
@@ -230,7 +230,15 @@ impl<S: Sync, const SECONDS: u64, M: 'static> OptionalFromRequestParts<S> for Re
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Error> {
-        SignedIn::new(handle(parts)?.load().await?).ok().map(Self::new).transpose()
+        or_nobody(SignedIn::new(handle(parts)?.load().await?))?.map(Self::new).transpose()
+    }
+}
+
+/// Returns `None` for a session without an owner, but an error if the client may hold a newer token.
+fn or_nobody<T>(user: Result<T, Error>) -> Result<Option<T>, Error> {
+    match user {
+        Err(error) if error.kind() == ErrorKind::NotSignedIn => Ok(None),
+        user => user.map(Some),
     }
 }
 

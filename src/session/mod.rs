@@ -353,8 +353,8 @@ impl<M> Session<M> {
     /// [`end_all_of`](crate::Sessions::end_all_of) ended, and expired ones, give no reason.
     #[must_use]
     pub fn end_reason(&self) -> Option<EndReason> {
-        match self.request.state().source {
-            SessionSource::Ended(reason) => Some(reason),
+        match &self.request.state().source {
+            SessionSource::Ended(mark) => mark.header.ended,
             _ => None,
         }
     }

@@ -15,6 +15,8 @@ pub(crate) struct Candidates {
     decoded: u8,
     /// The request has a cookie or header of the layer's name, whatever its value.
     is_present: bool,
+    /// The request has more tokens than are tried.
+    has_too_many: bool,
     /// None of the keys has written one of the protected cookies.
     is_forged: bool,
     location: TokenLocation,
@@ -46,6 +48,11 @@ impl Candidates {
     /// Returns where the request carried its token.
     pub(crate) const fn location(&self) -> TokenLocation {
         self.location
+    }
+
+    /// Checks whether the request has more tokens than are tried.
+    pub(crate) const fn has_too_many(&self) -> bool {
+        self.has_too_many
     }
 
     /// Checks whether the request has a cookie or header of the layer's name, whatever its value.
@@ -84,12 +91,12 @@ impl Candidates {
         // A malformed value must not displace a token.
         if Token::parse(&first).is_none() {
             self.first = Some(candidate);
-        } else if 1 + self.others().len() < Self::MAX
-            && candidate != first
-            && !self.others().contains(&candidate)
-            && Token::parse(&candidate).is_some()
-        {
-            self.more.get_or_insert_default().others.push(candidate);
+        } else if candidate != first && !self.others().contains(&candidate) && Token::parse(&candidate).is_some() {
+            if 1 + self.others().len() < Self::MAX {
+                self.more.get_or_insert_default().others.push(candidate);
+            } else {
+                self.has_too_many = true;
+            }
         }
     }
 
@@ -113,6 +120,7 @@ impl Candidates {
     /// Counts a protected cookie that is about to be decoded; returns `false` if there were too many.
     pub(super) fn count_decoded(&mut self) -> bool {
         if self.decoded >= Self::MAX_DECODED {
+            self.has_too_many = true;
             return false;
         }
         self.decoded += 1;

@@ -107,7 +107,7 @@ async fn read_form<S: Send + Sync, T: DeserializeOwned, M: 'static>(request: Req
         return Err(Error::new(ErrorKind::UnsupportedMediaType));
     }
     let session: Session<M> = handle(&parts)?.load().await?;
-    if session.is_new() {
+    if session.csrf_secret().is_none() {
         session.check_csrf(None)?;
     }
     let header = token_in_header(&parts).map(str::to_owned);

@@ -194,7 +194,7 @@ async fn check<M: 'static>(request: Request) -> Result<Request, Error> {
     if session.request().token_location() == TokenLocation::Header {
         return Ok(Request::from_parts(parts, body));
     }
-    if token_in_header(&parts).is_some() || !is_form(&parts) || session.is_new() {
+    if token_in_header(&parts).is_some() || !is_form(&parts) || session.csrf_secret().is_none() {
         session.check_csrf(token_in_header(&parts))?;
         return Ok(Request::from_parts(parts, body));
     }

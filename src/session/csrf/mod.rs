@@ -111,13 +111,17 @@ impl<M> Session<M> {
     /// Checks whether a commit must come first; makes it store a new session.
     fn prepare_csrf(&self) -> Result<bool, Error> {
         let state = self.request().state();
-        state.check_writable()?;
+        if !matches!(state.source, SessionSource::Ended(_)) {
+            state.check_writable()?;
+        }
         match &state.source {
             SessionSource::Loaded(_) => {
                 Ok(state.changes.rotate || state.changes.sign_in.is_some() || state.interrupted.is_some())
             }
             SessionSource::Promised(_) => Err(Error::new(ErrorKind::Detached)),
-            SessionSource::New | SessionSource::Retired(_) | SessionSource::Ended(_) => {
+            // The form is for a sign-in, or for a sign-out that was sent twice: no other write can follow.
+            SessionSource::Ended(_) => Ok(false),
+            SessionSource::New | SessionSource::Retired(_) => {
                 drop(state);
                 self.request().state_for_write()?.create();
                 Ok(true)
@@ -126,7 +130,12 @@ impl<M> Session<M> {
     }
 
     fn csrf_secret(&self) -> Option<CsrfSecret> {
-        self.request().state().source.loaded().map(|loaded| CsrfSecret::new(loaded.header.secrets.csrf()))
+        let state = self.request().state();
+        let loaded = match &state.source {
+            SessionSource::Ended(mark) => Some(mark),
+            source => source.loaded(),
+        };
+        loaded.map(|loaded| CsrfSecret::new(loaded.header.secrets.csrf()))
     }
 
     /// Returns an error, and raises an event, unless `token` is a token of this session.
