@@ -43,8 +43,8 @@ const UNCHANGED: u64 = 1;
 /// milliseconds since the Unix epoch), `realm varbinary(255)`, `owner blob` (the owner in UTF-8; a binary type compares bytes,
 /// trailing spaces included) and `state longblob`.
 ///
-/// [`delete_owned_by`](crate::store::Store::delete_owned_by) empties the rows and sets their expiry to a time before 1970; a sweep
-/// deletes them.
+/// [`delete_owned_by`](crate::store::Store::delete_owned_by) empties the rows and sets their expiry to the negated time, since MySQL
+/// cannot return the rows that it deletes. A sweep deletes them after a minute.
 pub type MySqlStore = SqlStore<MySql>;
 
 impl Dialect for MySql {
@@ -101,7 +101,11 @@ impl Dialect for MySql {
 
     fn sweep(table: &str) -> String {
         let now = Self::NOW;
-        format!("DELETE FROM {table} WHERE expires_at <= {now} ORDER BY expires_at LIMIT {SWEEP_BATCH_SIZE}")
+        // Not the rows that `delete_owned_by` has emptied within the last minute: it may not have listed them yet.
+        format!(
+            "DELETE FROM {table} WHERE expires_at <= {now} AND expires_at NOT BETWEEN -{now} AND 60000 - {now} \
+             ORDER BY expires_at LIMIT {SWEEP_BATCH_SIZE}"
+        )
     }
 
     fn rows_affected(result: &MySqlQueryResult) -> u64 {

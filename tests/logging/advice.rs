@@ -14,7 +14,7 @@ use sessile::migrate::tower_sessions::decode;
 use sessile::migrate::{LegacySession, LegacySessions, MigrationLayer};
 use sessile::store::StoreError;
 use sessile::{MemoryStore, Session, SessionHandle, SessionLayer, SignedIn};
-use support::client::{Reply, request, send};
+use support::client::{Client, Reply, request, send};
 use support::race::{World, both};
 use tracing::Level;
 
@@ -198,4 +198,17 @@ async fn write_outside_the_cookie_path_is_warned_once() {
     begin(&app("/shop"), "/", &[]).await;
     begin(&app("/"), "/anything", &[]).await;
     assert_eq!(log.take(), [""; 0]);
+}
+
+/// A token of another realm is logged as a warning that names both realms.
+#[tokio::test]
+async fn a_token_of_another_realm_is_warned_with_both_realms() {
+    let store = MemoryStore::new();
+    let layer = |realm| SessionLayer::builder(store.clone()).with_realm(realm).build().unwrap();
+    let (_, token) = layer("staff").sessions().create(&()).await.unwrap();
+    let app = Router::new().route("/", get(async |session: Option<Session>| session.is_some().to_string()));
+    let (log, _guard) = Capture::log(Level::INFO);
+    assert_eq!(Client::with_token(&app.layer(layer("shop")), &token).get("/").await.text(), "false");
+    let id = token.id().to_string();
+    log.assert_says("WARN", &["OtherRealm", "realm=\"shop\"", "other_realm=\"staff\"", &id]);
 }

@@ -12,10 +12,10 @@ use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use sessile::config::KeyRing;
 use sessile::store::Store;
 use sessile::testing::conformance::{Fixture, Task, check};
-use sessile::{PostgresStore, RedisStore, SealedStore};
+use sessile::{MySqlStore, PostgresStore, RedisStore, SealedStore, SqliteStore};
 
-use self::accounts::{Setup, csrf_rules, ends_rules, flash_rules, owners_rules, protected_rules};
-use self::servers::Server;
+use self::accounts::{Setup, csrf_rules, ends_rules, flash_rules, owners_rules, protected_rules, realms_rules};
+use self::servers::{Directory, Server};
 
 /// Number of random runs of the attacker; each step costs some round trips.
 const ATTACKER_RUNS: u32 = 40;
@@ -36,6 +36,35 @@ fn on_postgres() {
         store.migrate().await.unwrap();
         store
     });
+}
+
+/// Realms, on MariaDB.
+#[tokio::test(flavor = "multi_thread")]
+async fn realms_on_mariadb() {
+    let server = Server::mariadb();
+    let store = MySqlStore::connect(&server.url()).await.unwrap();
+    store.migrate().await.unwrap();
+    realms_rules!(one_after_another store =>);
+}
+
+/// Realms, on SQLite.
+#[tokio::test(flavor = "multi_thread")]
+async fn realms_on_sqlite() {
+    let directory = Directory::new("realms");
+    let url = format!("sqlite:{}/sessions.db", directory.path().display());
+    let store = SqliteStore::connect(&url).await.unwrap();
+    store.migrate().await.unwrap();
+    realms_rules!(one_after_another store =>);
+}
+
+/// Realms, on a Redis Cluster.
+#[tokio::test(flavor = "multi_thread")]
+async fn realms_on_a_redis_cluster() {
+    let servers = servers::cluster();
+    let urls: Vec<_> = servers.iter().map(Server::url).collect();
+    let urls: Vec<_> = urls.iter().map(String::as_str).collect();
+    let store = RedisStore::connect_cluster(&urls).await.unwrap();
+    realms_rules!(one_after_another store =>);
 }
 
 /// Sealed stores on one server.
@@ -106,6 +135,7 @@ async fn check_sealed<S: Store + Clone>(fixture: SealedFixture<S>) {
     ends_rules!(one_after_another store =>);
     owners_rules!(one_after_another store =>);
     protected_rules!(one_after_another store =>);
+    realms_rules!(one_after_another store =>);
 }
 
 fn check_all<S: Store + Clone>(open: impl AsyncFnOnce() -> S) {
@@ -117,6 +147,7 @@ fn check_all<S: Store + Clone>(open: impl AsyncFnOnce() -> S) {
         flash_rules!(one_after_another store =>);
         owners_rules!(one_after_another store =>);
         protected_rules!(one_after_another store =>);
+        realms_rules!(one_after_another store =>);
     });
     let config = ProptestConfig { cases: ATTACKER_RUNS, failure_persistence: None, ..ProptestConfig::default() };
     let random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);

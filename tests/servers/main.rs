@@ -8,6 +8,8 @@
 mod accounts;
 #[path = "../support/accounts/attacker.rs"]
 mod attacker;
+#[path = "../support/bulk.rs"]
+mod bulk;
 #[path = "../support/damage.rs"]
 mod damage;
 #[path = "../support/databases.rs"]
@@ -31,6 +33,7 @@ mod support;
 mod sweeps;
 
 mod accounts_on_servers;
+mod bulk_ends;
 mod mysql;
 mod postgres;
 mod redis;

@@ -210,3 +210,21 @@ async fn store_failures_raise_events_with_the_store_error() {
     let failed = (EventKind::UpkeepFailed, id, Some("planned fault before the call".to_owned()));
     assert_eq!(std::mem::take(&mut *log.lock().unwrap()), [failed]);
 }
+
+/// A token of another realm raises `OtherRealm`, which names the layer's realm and the record's.
+#[tokio::test]
+async fn other_realm_names_both_realms() {
+    let log = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let hook_log = log.clone();
+    let world = World::with(|layer| {
+        layer.with_realm("shop").with_event_hook(move |event| {
+            let other = event.other_realm.map(str::to_owned);
+            hook_log.lock().unwrap().push((event.kind, event.session, event.realm.to_owned(), other));
+        })
+    });
+    let (id, token) = world.sessions().with_realm("staff").unwrap().create(&()).await.unwrap();
+    log.lock().unwrap().clear();
+    assert!(!world.is_live(&token.expose_secret()).await);
+    let due = (EventKind::OtherRealm, Some(id), "shop".to_owned(), Some("staff".to_owned()));
+    assert_eq!(*log.lock().unwrap(), [due]);
+}

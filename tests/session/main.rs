@@ -4,11 +4,14 @@
 
 #[path = "../support/accounts/mod.rs"]
 mod accounts;
+#[path = "../support/bulk.rs"]
+mod bulk;
 #[path = "../support/mod.rs"]
 mod support;
 
 mod accessors;
 mod accounts_in_memory;
+mod bulk_ends;
 mod commit_margin;
 mod damaged_records;
 mod detached;

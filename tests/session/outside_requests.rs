@@ -103,6 +103,18 @@ async fn token_with_wrong_secret_finds_no_session() {
     assert!(sessions.find_by_token(&token).await.unwrap().is_some());
 }
 
+/// `Sessions::end` ends no session of another realm.
+#[tokio::test]
+#[ignore = "`Sessions::end` does not compare the realm"]
+async fn end_of_another_realms_session_does_nothing() {
+    let store = MemoryStore::new();
+    let (sessions, others) = (Sessions::new(store.clone()), Sessions::new(store).with_realm("admin").unwrap());
+    let (id, _) = sessions.create(&preferences()).await.unwrap();
+    assert!(!others.end(&id).await.unwrap());
+    assert!(sessions.find_by_id(&id).await.unwrap().is_some());
+    assert!(sessions.end(&id).await.unwrap());
+}
+
 /// An update keeps the other keys; it returns false for an ended and an unknown session and creates none.
 #[tokio::test]
 async fn update_merges_keys_and_returns_false_if_not_found() {

@@ -136,6 +136,25 @@ async fn a_state_that_was_moved_to_another_session_is_refused() {
     assert!(store.get(&one).await.is_ok());
 }
 
+/// A record whose realm was changed, or that was copied to a store of another context, is corrupt.
+#[tokio::test]
+async fn a_record_of_another_realm_or_context_is_refused() {
+    let keys = KeyRing::new(NEW).unwrap();
+    let (store, memory, id) = sealed(&keys).await;
+    for context in ["other_table", "a"] {
+        let other = SealedStore::new(memory.clone(), &keys).unwrap().with_context(context);
+        assert_eq!(refusal(&other, &id).await, StoreErrorKind::Corrupt);
+        let (there, _) = Sessions::new(other.clone()).create(&values("note", "n")).await.unwrap();
+        assert!(other.get(&there).await.unwrap().is_some());
+        assert_eq!(refusal(&store, &there).await, StoreErrorKind::Corrupt);
+    }
+    let parts = memory.get(&id).await.unwrap().unwrap().into_parts();
+    for realm in ["admin", "", "i"] {
+        put(&memory, Record::from_parts(RecordParts { realm: realm.into(), ..parts.clone() })).await;
+        assert_eq!(refusal(&store, &id).await, StoreErrorKind::Corrupt);
+    }
+}
+
 /// A record of which one field was changed, other than a time, is corrupt.
 #[tokio::test]
 async fn a_changed_owner_version_or_id_is_refused() {

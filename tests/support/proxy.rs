@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use sessile::SessionId;
 
@@ -22,6 +22,7 @@ pub struct Proxy(Arc<Inner>);
 struct Inner {
     port: u16,
     trips: Arc<AtomicU64>,
+    received: Arc<AtomicUsize>,
     mode: watch::Sender<Mode>,
     task: JoinHandle<()>,
 }
@@ -45,13 +46,14 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let trips = Arc::new(AtomicU64::new(0));
         let mode = watch::Sender::new(Mode::Passing);
-        let (counter, modes) = (Arc::clone(&trips), mode.clone());
+        let (received, modes) = (Arc::default(), mode.clone());
+        let counters = (Arc::clone(&trips), Arc::clone(&received));
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(serve(client, server, Arc::clone(&counter), modes.clone()));
+                tokio::spawn(serve(client, server, counters.clone(), modes.clone()));
             }
         });
-        Self(Arc::new(Inner { port, trips, mode, task }))
+        Self(Arc::new(Inner { port, trips, received, mode, task }))
     }
 
     pub fn port(&self) -> u16 {
@@ -61,6 +63,11 @@ impl Proxy {
     /// Returns the number of requests on all connections: data from the client after data from the server.
     pub fn round_trips(&self) -> u64 {
         self.0.trips.load(Ordering::SeqCst)
+    }
+
+    /// Returns the number of bytes that the server has sent.
+    pub fn received(&self) -> usize {
+        self.0.received.load(Ordering::SeqCst)
     }
 
     pub fn pass(&self) {
@@ -86,7 +93,12 @@ impl Drop for Inner {
     }
 }
 
-async fn serve(client: TcpStream, server: u16, trips: Arc<AtomicU64>, modes: watch::Sender<Mode>) {
+async fn serve(
+    client: TcpStream,
+    server: u16,
+    (trips, received): (Arc<AtomicU64>, Arc<AtomicUsize>),
+    modes: watch::Sender<Mode>,
+) {
     let mut mode = modes.subscribe();
     let _ = mode.wait_for(|mode| *mode != Mode::Hanging).await;
     if *mode.borrow() == Mode::Cut {
@@ -100,15 +112,16 @@ async fn serve(client: TcpStream, server: u16, trips: Arc<AtomicU64>, modes: wat
     let client_spoke = Arc::new(AtomicBool::new(false));
     let outward = pump(from_client, to_server, mode.clone(), {
         let client_spoke = Arc::clone(&client_spoke);
-        move || {
+        move |_| {
             if !client_spoke.swap(true, Ordering::SeqCst) {
                 trips.fetch_add(1, Ordering::SeqCst);
             }
             true
         }
     });
-    let inward = pump(from_server, to_client, mode.clone(), move || {
+    let inward = pump(from_server, to_client, mode.clone(), move |bytes| {
         client_spoke.store(false, Ordering::SeqCst);
+        received.fetch_add(bytes, Ordering::SeqCst);
         !modes.send_if_modified(|mode| {
             let is_lost = *mode == Mode::LosingAnAnswer;
             if is_lost {
@@ -129,12 +142,12 @@ async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut mode: watch::Receiver<Mode>,
-    forwards: impl Fn() -> bool,
+    forwards: impl Fn(usize) -> bool,
 ) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
         let _ = mode.wait_for(|mode| *mode != Mode::Hanging).await;
-        if !forwards() || to.write_all(&buffer[..read]).await.is_err() {
+        if !forwards(read) || to.write_all(&buffer[..read]).await.is_err() {
             return;
         }
     }

@@ -108,8 +108,9 @@ pub(super) enum DeleteOwnedBy {
     Returning(Arc<str>),
     /// Two, if a `DELETE` statement returns no rows.
     ///
-    /// The first ends all records at once: it empties them, and sets their expiry to a time in the past that no other call uses.
-    /// The second finds them by this time, so that concurrent calls return different ids. A sweep deletes the rows.
+    /// The first ends all records at once: it empties them, gives them a version that no other call uses, and sets their expiry to
+    /// the negated time. The second finds them by the version, so that concurrent calls return different ids. A sweep deletes the
+    /// rows, but not in the first minute, before the second statement has run.
     Expiring { expire: Arc<str>, find: Arc<str> },
 }
 
@@ -150,10 +151,12 @@ impl Statements {
             } else {
                 DeleteOwnedBy::Expiring {
                     expire: finished(format!(
-                        "UPDATE {table} SET expires_at = $1, state = '' WHERE owner = $2 \
+                        "UPDATE {table} SET version = $1, expires_at = -{now}, state = '' WHERE owner = $2 \
                          AND realm = coalesce($3, realm) AND id <> $4 AND expires_at > {now}"
                     )),
-                    find: finished(format!("SELECT id FROM {table} WHERE expires_at = $1 AND owner = $2")),
+                    find: finished(format!(
+                        "SELECT id FROM {table} WHERE version = $1 AND owner = $2 AND expires_at < 0"
+                    )),
                 }
             },
             sweep: finished(D::sweep(&table)),

@@ -162,7 +162,7 @@ impl<D: Driver> SqlStore<D> {
         ];
         let bulk = match &statements.delete_owned_by {
             DeleteOwnedBy::Returning(delete) => vec![("delete_owned_by", delete)],
-            DeleteOwnedBy::Expiring { expire, find } => vec![("expire_owned_by", expire), ("find_expired", find)],
+            DeleteOwnedBy::Expiring { expire, find } => vec![("expire_owned_by", expire), ("find_deleted", find)],
         };
         single.into_iter().chain(bulk).map(|(name, text)| (name, text.to_string())).collect()
     }
@@ -322,14 +322,13 @@ impl<D: Driver> Store for SqlStore<D> {
         let rows = match &self.statements.delete_owned_by {
             DeleteOwnedBy::Returning(delete) => self.run(delete, &condition, deadline, false, D::fetch).await?,
             DeleteOwnedBy::Expiring { expire, find } => {
-                // A negative number: a time before 1970.
-                let time = Parameter::Number(i64::from_be_bytes(random()) | i64::MIN);
-                let parameters = [&[time][..], &condition].concat();
+                let version = Parameter::Number(i64::from_be_bytes(random()) & i64::MAX);
+                let parameters = [&[version][..], &condition].concat();
                 let expired = self.run(expire, &parameters, deadline, false, D::execute).await?;
                 if D::rows_affected(&expired) == 0 {
                     return Ok(Vec::new());
                 }
-                self.run(find, &[time, owner], deadline, true, D::fetch).await?
+                self.run(find, &[version, owner], deadline, true, D::fetch).await?
             }
         };
         rows.iter().map(D::id).collect()

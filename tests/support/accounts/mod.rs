@@ -10,12 +10,13 @@ pub mod ends;
 pub mod flash;
 pub mod owners;
 pub mod protected;
+pub mod realms;
 
 use std::sync::Arc;
 
 use sessile::store::Store;
 use sessile::testing::ManualClock;
-use sessile::{MemoryStore, SessionLayer, SessionLayerBuilder};
+use sessile::{MemoryStore, SessionLayer, SessionLayerBuilder, Transient};
 
 use crate::support::client::EventLog;
 
@@ -25,6 +26,7 @@ pub struct Setup {
     pub clock: ManualClock,
     pub events: EventLog,
     builder: Arc<dyn Fn() -> SessionLayerBuilder + Send + Sync>,
+    transient: Arc<dyn Fn() -> Transient + Send + Sync>,
 }
 
 impl Setup {
@@ -39,13 +41,20 @@ impl Setup {
     }
 
     fn with_clock(store: impl Store + Clone, clock: ManualClock) -> Self {
-        let builder = Arc::new(move || SessionLayer::builder(store.clone()));
-        Self { clock, events: EventLog::default(), builder }
+        let (one, other) = (store.clone(), store);
+        let builder = Arc::new(move || SessionLayer::builder(one.clone()));
+        let transient = Arc::new(move || Transient::new(other.clone()));
+        Self { clock, events: EventLog::default(), builder, transient }
     }
 
     /// Returns a layer builder, for settings other than the defaults.
     pub fn builder(&self) -> SessionLayerBuilder {
         (self.builder)().with_clock(&self.clock).with_event_hook(self.events.hook())
+    }
+
+    /// Returns the transient values of the store.
+    pub fn transient(&self) -> Transient {
+        (self.transient)()
     }
 
     pub fn layer(&self) -> SessionLayer {
@@ -151,4 +160,21 @@ macro_rules! owners_rules {
     };
 }
 
-pub(crate) use {csrf_rules, ends_rules, flash_rules, in_memory, one_after_another, owners_rules, protected_rules};
+/// Passes the tests of `realms.rs` to the macro `$do`.
+macro_rules! realms_rules {
+    ($do:ident $($with:tt)*) => {
+        crate::accounts::$do! {
+            $($with)* realms:
+            a_token_opens_nothing_in_another_realm,
+            a_token_in_a_header_opens_nothing_in_another_realm,
+            a_csrf_token_of_another_realm_is_refused,
+            sessions_of_another_realm_are_absent,
+            an_owners_sessions_end_by_realm_or_in_every_realm,
+            a_renamed_cookie_keeps_its_sessions_by_its_realm,
+        }
+    };
+}
+
+pub(crate) use {
+    csrf_rules, ends_rules, flash_rules, in_memory, one_after_another, owners_rules, protected_rules, realms_rules,
+};
