@@ -47,8 +47,9 @@ pub(crate) struct SignIn {
 pub(crate) struct Refresh {
     /// Makes the pending token current that the client has presented.
     pub(crate) confirm: bool,
-    /// Issues a pending token.
-    pub(crate) issue: bool,
+    /// Issues a pending token. The time is that of the request's load: a client that was being sent another pending token then
+    /// holds that one by now.
+    pub(crate) issue: Option<Timestamp>,
 }
 
 impl ChangeSet {
@@ -80,7 +81,7 @@ impl ChangeSet {
 
     /// Checks whether a commit issues a secret.
     pub(crate) const fn may_issue(&self) -> bool {
-        self.sign_in.is_some() || self.rotate || self.refresh.issue
+        self.sign_in.is_some() || self.rotate || self.refresh.issue.is_some()
     }
 }
 

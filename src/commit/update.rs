@@ -231,9 +231,9 @@ impl CompareAndSwap<'_> {
                 header.secrets.rotate(new, now, RetiredBy::Rotation, false);
                 header.rotated = version;
             }
-            (None, Some(new)) if changes.refresh.issue => {
+            (None, Some(new)) => {
                 let is_current = presented.is_some_and(|presented| header.secrets.current.matches(presented));
-                if is_current && header.secrets.can_refresh(now) {
+                if is_current && changes.refresh.issue.is_some_and(|loaded_at| header.secrets.can_refresh(loaded_at)) {
                     header.secrets.issue_refresh(new, now);
                 }
             }
@@ -276,7 +276,7 @@ impl CompareAndSwap<'_> {
             matches!(secrets.status(verifier, now), TokenStatus::Current | TokenStatus::Pending)
         });
         match issued {
-            Some((token, verifier)) if !self.commit.changes.refresh.issue => {
+            Some((token, verifier)) if self.commit.changes.refresh.issue.is_none() => {
                 let loaded = record.with_token(TokenStatus::Current, Some((token.clone(), verifier)));
                 Committed { loaded, issued: Some(token) }
             }

@@ -198,7 +198,7 @@ fn raise_events(config: &Config, commit: &PendingCommit, is_issued: bool, id: Se
     if is_issued && (changes.rotate || changes.sign_in.is_some()) && commit.source.loaded().is_some() {
         config.events.raise(EventKind::Rotated, id);
     }
-    if is_issued && changes.refresh.issue {
+    if is_issued && changes.refresh.issue.is_some() {
         config.events.raise(EventKind::Refreshed, id);
     }
 }

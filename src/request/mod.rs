@@ -502,17 +502,14 @@ impl RequestSession {
         let Some(loaded) = state.source.loaded().filter(|_| !self.is_detached) else { return Refresh::default() };
         let secrets = &loaded.header.secrets;
         let changes_token = state.changes.sign_in.is_some() || state.changes.rotate;
-        let is_old = |interval| {
+        let issue_at = |interval| {
             let now = now();
-            now.since(secrets.since) >= interval && secrets.can_refresh(now)
+            let loaded_at = state.loaded_at.unwrap_or(now);
+            (now.since(secrets.since) >= interval && secrets.can_refresh(loaded_at)).then_some(loaded_at)
         };
-        Refresh {
-            confirm: loaded.status == TokenStatus::Pending,
-            issue: !changes_token
-                && loaded.status == TokenStatus::Current
-                && loaded.token.is_some()
-                && state.lifetime(self.config.lifetime).refresh.is_some_and(is_old),
-        }
+        let is_current = loaded.status == TokenStatus::Current && loaded.token.is_some();
+        let interval = state.lifetime(self.config.lifetime).refresh.filter(|_| is_current && !changes_token);
+        Refresh { confirm: loaded.status == TokenStatus::Pending, issue: interval.and_then(issue_at) }
     }
 
     /// Checks whether a touch or a renewal of the cookie is due.
@@ -540,8 +537,8 @@ impl RequestSession {
         }
         let Some(token) = loaded.current_token() else { return };
         let now = self.config.clock.now();
-        if loaded.header.secrets.is_issuing(now) {
-            // A refresh has just sent a newer token, which this cookie must not overwrite.
+        if loaded.header.secrets.is_issuing(state.loaded_at.unwrap_or(now)) {
+            // A refresh has sent a newer token since the client sent this one, or just before. It must not be overwritten.
             return;
         }
         let max_age = lifetime.cookie_max_age(loaded.header.started_at, now);

@@ -49,6 +49,8 @@ pub(crate) struct RequestState {
     pub(super) failures: u32,
     /// The error of the last failed commit.
     pub(super) dropped: Option<ErrorKind>,
+    /// When this request loaded its session.
+    pub(super) loaded_at: Option<Timestamp>,
     /// When this request last noted the use of the session, by a commit or a touch.
     pub(super) used_at: Option<Timestamp>,
     /// Live sessions that the client's tokens open beside each other. The first commit that creates a session ends them.
@@ -76,6 +78,7 @@ pub(crate) enum CookieUpdate {
 impl RequestState {
     pub(crate) fn new(source: SessionSource) -> Self {
         let (view, owner, authenticated_at) = values_of(&source);
+        let loaded_at = source.loaded().and_then(|loaded| loaded.loaded_at);
         Self {
             source,
             view,
@@ -96,6 +99,7 @@ impl RequestState {
             ended_client_session: false,
             failures: 0,
             dropped: None,
+            loaded_at,
             used_at: None,
             rivals: Vec::new(),
             idle: Vec::new(),
@@ -293,14 +297,14 @@ impl RequestState {
 
     /// Drops what was not committed.
     pub(crate) fn discard(&mut self) {
+        self.changes = ChangeSet::default();
+        self.interrupted = None;
         if let SessionSource::Loaded(loaded) = &self.source
             && loaded.status == TokenStatus::Retired
         {
             // The sign-in that was to join the session is dropped.
             self.source = SessionSource::Retired(loaded.clone());
         }
-        self.changes = ChangeSet::default();
-        self.interrupted = None;
         (self.view, self.owner, self.authenticated_at) = values_of(&self.source);
         self.view_is_exact = true;
         self.revision += 1;

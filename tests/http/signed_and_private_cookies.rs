@@ -139,7 +139,9 @@ async fn forged_cookie_raises_an_event() {
             // Beside a valid cookie, and many times in one request.
             let many = format!("{cookie}; {COOKIE_NAME}={new}; {}", format!("{cookie}; ").repeat(20));
             assert_eq!(send(&app, request_with_cookies("/read", &[many.as_bytes()])).await.text(), "Some(7)");
-            assert_eq!(events.take(), [(EventKind::Forged, None)], "{unknown}");
+            let mut raised = events.take();
+            raised.retain(|event| *event != (EventKind::TooManyTokens, None));
+            assert_eq!(raised, [(EventKind::Forged, None)], "{unknown}");
             send(&app, request_with_cookies("/untouched", &[cookie.as_bytes()])).await;
             assert_eq!(events.take(), []);
         }

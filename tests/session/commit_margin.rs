@@ -87,11 +87,30 @@ async fn no_request_begins_within_the_margin() {
     assert!(sessions.find_by_id(&session_of(&token)).await.unwrap().is_none());
     assert!(sessions.open_for_write(&session_of(&token)).await.unwrap().is_none());
     assert!(sessions.owned_by("ada").await.unwrap().is_empty());
-    assert!(!sessions.end(&session_of(&token)).await.unwrap());
-    // A write begins another session, and a sign-out removes the cookie.
+    // A write begins another session.
     assert_ne!(session_of(&world.insert(&token, "n", 1).await.token()), session_of(&token));
-    let signed_out = world.send(&token, |session| async move { session.sign_out() }).await;
-    assert!(signed_out.assert_ok().is_removal());
+}
+
+// guarantee: 2
+/// A sign-out and an end from outside also end a session within its margin, so that no request under way revives it.
+#[tokio::test]
+async fn end_within_the_margin_drops_a_request_under_way() {
+    for from_outside in [false, true] {
+        let world = world();
+        let token = world.begin_signed_in("ada").await;
+        let slow = upload(&world, &token).await;
+        world.advance(HOUR + MINUTE);
+        if from_outside {
+            assert!(world.sessions().end(&session_of(&token)).await.unwrap());
+        } else {
+            let signed_out = world.send(&token, |session| async move { session.sign_out() }).await;
+            assert!(signed_out.assert_ok().is_removal());
+        }
+        slow.finish().await.assert_silent(StatusCode::OK);
+        assert!(!world.is_live(&token).await);
+        assert_eq!(world.live_sessions(), 0);
+        assert_eq!(world.events.count(EventKind::Dropped), 1);
+    }
 }
 
 // guarantee: 7

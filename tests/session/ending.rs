@@ -252,7 +252,7 @@ async fn sign_out_without_a_session_does_nothing() {
 async fn sign_out_under_an_invalid_token_removes_the_cookie() {
     let world = World::new();
     let expired = world.begin().await;
-    world.advance(HOUR);
+    world.advance(HOUR + 5 * MINUTE);
     let live = world.begin().await;
     let forged = format!("{}{}", &live[..22], &expired[22..]);
     for token in ["malformed", &forged, &expired] {

@@ -449,7 +449,7 @@ impl Run<'_> {
         send(&self.app, request).await
     }
 
-    /// Records the use of a token; a pending token becomes the current one and replaces those of other refreshes.
+    /// Records the use of a token; a pending token becomes the current one and replaces the others.
     fn record_use(&mut self, status: TokenStatus, token: Option<&str>) {
         let Some(number) = status.session() else { return };
         let session = &mut self.sessions[number];
@@ -457,13 +457,14 @@ impl Run<'_> {
         if let TokenStatus::Pending(_) = status {
             let place = session.pending.iter().position(|pending| Some(&*pending.text) == token).unwrap();
             let promoted = session.pending.remove(place).text;
-            let (siblings, refreshes): (Vec<_>, Vec<_>) =
-                std::mem::take(&mut session.pending).into_iter().partition(|pending| pending.by_sign_in);
+            // The response of a sign-in that joined another may be on its way to the browser.
+            let is_on_its_way =
+                |pending: &PendingToken| pending.by_sign_in && self.now - pending.issued_at < GRACE_PERIOD;
+            let (siblings, others): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut session.pending).into_iter().partition(is_on_its_way);
             session.pending = siblings;
-            let replaced = refreshes
-                .into_iter()
-                .map(|pending| pending.text)
-                .chain([std::mem::replace(&mut session.current, promoted)]);
+            let others = others.into_iter().map(|pending| pending.text);
+            let replaced = others.chain([std::mem::replace(&mut session.current, promoted)]);
             session.replaced.extend(replaced.map(|token| (token, self.now)));
             session.issued = self.now;
             self.cover("promoted");
@@ -509,6 +510,11 @@ impl Run<'_> {
     }
 
     fn check_write(&mut self, actor: usize, status: TokenStatus, reply: &Reply, has_form: bool) {
+        if !has_form && status == TokenStatus::Ended {
+            // An earlier form of the session is valid, and its write is refused all the same.
+            let is_refused = matches!(reply.status, StatusCode::FORBIDDEN | StatusCode::CONFLICT);
+            return self.expect(is_refused && reply.set_cookies().is_empty(), "the form changes nothing", reply);
+        }
         if !has_form && !matches!(status, TokenStatus::Retired(_)) {
             self.expect(reply.status == StatusCode::FORBIDDEN, "a form without a valid token is refused", reply);
             self.cover("refused a form");
@@ -537,7 +543,8 @@ impl Run<'_> {
 
     fn check_show(&mut self, actor: usize, status: TokenStatus, reply: &Reply) {
         match status {
-            TokenStatus::Retired(_) | TokenStatus::Ended => return self.expect_silent(StatusCode::CONFLICT, reply),
+            TokenStatus::Retired(_) => return self.expect_silent(StatusCode::CONFLICT, reply),
+            TokenStatus::Ended => return self.expect_silent(StatusCode::OK, reply),
             TokenStatus::Nothing => self.begin(actor, None, Vec::new(), reply),
             _ => self.check_refresh(actor, status, reply),
         }
