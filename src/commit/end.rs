@@ -27,8 +27,6 @@ pub(crate) struct SessionEnd {
     owner: Option<Arc<str>>,
     /// The write of the mark; `None` for a session of which only the id is known, which is deleted.
     mark: Option<Box<PendingCommit>>,
-    /// The end has begun, so that part of it may be done.
-    has_begun: bool,
     /// The deletion may have reached the store.
     in_doubt: bool,
 }
@@ -60,7 +58,6 @@ impl SessionEnd {
             sign_in_commit: None,
             owner,
             mark: None,
-            has_begun: false,
             in_doubt: true,
         }
     }
@@ -70,14 +67,8 @@ impl SessionEnd {
         Self { reason, mark, in_doubt: false, ..Self::from_unknown(id, owner) }
     }
 
-    /// Checks whether it can be dropped with the sign-in that it is for: nobody asked for the end itself.
-    pub(crate) fn can_be_dropped(&self) -> bool {
-        self.reason == EndReason::Replaced && !self.has_begun
-    }
-
     /// Ends the session; returns whether this call ended it. If it is dropped, it can run again.
     pub(crate) async fn run(&mut self, config: &Config) -> Result<bool, Error> {
-        self.has_begun = true;
         while let Some(mark) = &mut self.mark {
             let error = match mark.run(config).await {
                 Ok(_) => {

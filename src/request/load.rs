@@ -34,7 +34,10 @@ pub(super) async fn load(config: &Config, candidates: &Candidates) -> Result<Loa
         let (found, now) = match find_timed(config, &id).await? {
             Found::Live(found, now) | Found::Ended(found, now) => (found, now),
             Found::Idle(found, now) => {
-                if found.header.secrets.status(&token.verifier(), now).is_live() {
+                let (status, best) = best_token(&found, &tokens[place..], now);
+                if status.is_live() && found.header.ended.is_none() {
+                    let mut found = found.with_token(status, best);
+                    found.is_from_client = true;
                     loaded.idle.push(found);
                 }
                 continue;

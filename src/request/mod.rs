@@ -312,7 +312,7 @@ impl RequestSession {
         let turn = self.turn.try_take();
         let mut state = self.state();
         if !commit_changes {
-            state.discard_all();
+            state.discard();
         }
         if turn.is_none() || self.needs_finish(&state, commit_changes, waited) {
             ResponseStep::Finish
@@ -347,7 +347,7 @@ impl RequestSession {
             return (Err(Error::new(ErrorKind::Unavailable)), self.state().response_update());
         };
         if !commit_changes {
-            self.state().discard_all();
+            self.state().discard();
         }
         let mut failed_end = None;
         let mut step = self.finish_step(true, claims_success);

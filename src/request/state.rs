@@ -265,7 +265,12 @@ impl RequestState {
             SessionSource::Promised(promised) => self.ends.push(SessionEnd::from_promised(promised, reason)),
             SessionSource::New | SessionSource::Retired(_) | SessionSource::Ended(_) => {}
         }
-        self.ends.extend(ended.rivals.into_iter().map(|rival| SessionEnd::new(rival, reason)));
+        if reason == EndReason::Replaced {
+            // The rivals of a session that another sign-in replaces end with the commit of that.
+            self.rivals = ended.rivals;
+        } else {
+            self.ends.extend(ended.rivals.into_iter().map(|rival| SessionEnd::new(rival, reason)));
+        }
         // Pushed last and so run first: it must not depend on the other end, which may fail.
         if let Some(interrupted) = ended.interrupted {
             self.end_created(&interrupted);
@@ -287,12 +292,6 @@ impl RequestState {
             rival.is_from_client = false;
             self.ends.push(SessionEnd::new(rival, EndReason::Ambiguous));
         }
-    }
-
-    /// Drops what was not committed, with the ends that are part of a sign-in.
-    pub(super) fn discard_all(&mut self) {
-        self.ends.retain(|end| !end.can_be_dropped());
-        self.discard();
     }
 
     /// Drops what was not committed.

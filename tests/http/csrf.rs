@@ -203,6 +203,7 @@ async fn form_without_a_session_is_refused_before_it_is_read() {
         .layer(marked.build().unwrap().with_marker::<World>());
     let ended = world.begin().await;
     world.send(&ended, |session| async move { session.sign_out() }).await.assert_ok();
+    world.advance(MINUTE);
     let mut signed_in = Client::new(&app);
     let token = signed_in.get("/page").await.text().to_owned();
     let clients = [("no cookie", Client::new(&app)), ("ended", Client::with_cookie(&app, COOKIE_NAME, &ended))];

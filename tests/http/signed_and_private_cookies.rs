@@ -139,9 +139,8 @@ async fn forged_cookie_raises_an_event() {
             // Beside a valid cookie, and many times in one request.
             let many = format!("{cookie}; {COOKIE_NAME}={new}; {}", format!("{cookie}; ").repeat(20));
             assert_eq!(send(&app, request_with_cookies("/read", &[many.as_bytes()])).await.text(), "Some(7)");
-            let mut raised = events.take();
-            raised.retain(|event| *event != (EventKind::TooManyTokens, None));
-            assert_eq!(raised, [(EventKind::Forged, None)], "{unknown}");
+            assert_eq!(events.count(EventKind::Forged), 1, "{unknown}");
+            events.take();
             send(&app, request_with_cookies("/untouched", &[cookie.as_bytes()])).await;
             assert_eq!(events.take(), []);
         }

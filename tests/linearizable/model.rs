@@ -62,8 +62,6 @@ enum Loaded {
 struct Plan {
     /// The session to end first.
     end: Option<LiveSession>,
-    /// The end is part of a sign-in over another owner: a response that does not commit drops it, unless it has begun.
-    replaces: bool,
     /// The other operations create a new session.
     fresh: bool,
     /// A repeated sign-in: the other operations go into this session.
@@ -219,7 +217,7 @@ impl Model {
             Step::Dropped { operations, completion } => {
                 let is_unknown = *completion == Completion::Unknown || timed.ended == usize::MAX;
                 let plan = self.plan(request, operations)?;
-                let (ends, sign_in) = (plan.end.is_some() && !plan.replaces, plan.sign_in);
+                let (ends, sign_in) = (plan.end.is_some(), plan.sign_in);
                 let Request { loaded, assumed_owner, blocked, .. } = &mut self.requests[request];
                 if plan.fresh {
                     (*loaded, *assumed_owner) = (Loaded::New, None);
@@ -339,9 +337,6 @@ impl Model {
         commits: bool,
     ) -> Option<WriteProgress> {
         let mut plan = self.plan(request, operations)?;
-        if !commits && plan.replaces {
-            plan.end = None;
-        }
         if let (Some(live), false) = (&plan.end, self.requests[request].session_end_applied) {
             return self
                 .end(request, number, live)
@@ -448,7 +443,7 @@ impl Model {
                     if !matches!(loaded, Loaded::Ended) {
                         let clears_cookie = plan.clears_cookie
                             || (*sent_token && !restarted && !plan.restarts && matches!(loaded, Loaded::New));
-                        plan = plan.restart(&loaded, false);
+                        plan = plan.restart(&loaded);
                         plan.clears_cookie = clears_cookie;
                         loaded = Loaded::New;
                     }
@@ -470,7 +465,7 @@ impl Model {
                         _ if owner.is_some_and(|present| present != *new)
                             || matches!(loaded, Loaded::Retired(..) | Loaded::Ended) =>
                         {
-                            plan = plan.restart(&loaded, true);
+                            plan = plan.restart(&loaded);
                             loaded = Loaded::New;
                         }
                         _ => {}
@@ -535,10 +530,9 @@ impl Model {
 
 impl Plan {
     /// Goes on without a session, after the end of the present one.
-    fn restart(self, loaded: &Loaded, by_sign_in: bool) -> Self {
-        let replaces = if self.end.is_some() { self.replaces } else { by_sign_in };
+    fn restart(self, loaded: &Loaded) -> Self {
         let end = self.end.or_else(|| loaded.live().cloned());
-        Self { end, replaces, fresh: true, restarts: true, clears_cookie: self.clears_cookie, ..Self::default() }
+        Self { end, fresh: true, restarts: true, clears_cookie: self.clears_cookie, ..Self::default() }
     }
 }
 

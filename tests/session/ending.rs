@@ -11,7 +11,7 @@ use http::StatusCode;
 use sessile::event::EventKind;
 use sessile::{ErrorKind, Lifetime};
 use support::client::session_of;
-use support::race::{Answer, HOUR, MINUTE, NO_TOKEN, World};
+use support::race::{Answer, DAY, HOUR, MINUTE, NO_TOKEN, World};
 use support::store::{Fault, Op};
 use tokio::sync::Barrier;
 
@@ -252,7 +252,7 @@ async fn sign_out_without_a_session_does_nothing() {
 async fn sign_out_under_an_invalid_token_removes_the_cookie() {
     let world = World::new();
     let expired = world.begin().await;
-    world.advance(HOUR + 5 * MINUTE);
+    world.advance(DAY);
     let live = world.begin().await;
     let forged = format!("{}{}", &live[..22], &expired[22..]);
     for token in ["malformed", &forged, &expired] {
