@@ -1,6 +1,5 @@
 //! The tests of `accounts/ends.rs`, `owners.rs`, `protected.rs` and `realms.rs`, in memory. `csrf.rs` and `flash.rs` run the
-//! others;
-//! `accounts_on_servers.rs` runs all of them on servers.
+//! others; `accounts_on_servers.rs` runs all of them on servers.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 

@@ -88,6 +88,22 @@ async fn each_change_under_an_ended_token_answers_409() {
     assert_eq!(world.live_sessions(), 0);
 }
 
+/// A page under an ended token gets a CSRF token for a sign-in form, and stores nothing.
+#[tokio::test]
+async fn page_under_an_ended_token_stores_no_session() {
+    let world = World::new();
+    for token in ended(&world).await {
+        let work = world.send(&token, |session| async move {
+            let form = session.csrf_token().await?;
+            assert!(session.verify_csrf(form.as_str()));
+            Ok(())
+        });
+        let (answer, counts) = world.cost(work).await;
+        answer.assert_silent(StatusCode::OK);
+        assert_eq!(counts, Counts::gets(1));
+    }
+}
+
 /// A handler that ignores the refusal stores nothing and sets no cookie; its response stands.
 #[tokio::test]
 async fn ignored_refusal_under_an_ended_token_stores_nothing() {

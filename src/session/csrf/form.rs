@@ -21,8 +21,8 @@ const FIELD: &str = "csrf_token";
 /// A form (`application/x-www-form-urlencoded`) with a CSRF token of the request's session.
 ///
 /// The token is in the field `csrf_token`, or in the header `X-CSRF-Token`. The body is read up to axum's `DefaultBodyLimit`
-/// (2 MB unless set), and not at all if the client has no live session. A `T` that denies unknown fields must have a field
-/// `csrf_token`.
+/// (2 MB unless set), and not at all if the client has no session, neither a live one nor one that has just ended. A `T` that
+/// denies unknown fields must have a field `csrf_token`.
 ///
 /// Rejects with 403 if the token is missing or belongs to another session, with 409 if the client's session token was just
 /// retired, with 415 if the body is not a form, 413 if it is too long, 422 if it is not a `T`, and otherwise as [`Session`]
