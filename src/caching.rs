@@ -44,8 +44,8 @@ pub(crate) fn make_private(headers: &mut HeaderMap) {
     };
     let is_private = |directive: &[u8]| directive.eq_ignore_ascii_case(b"private");
     let forbids = |directive: &[u8]| is_private(directive) || directive.eq_ignore_ascii_case(b"no-store");
-    if directives(headers).next().is_none() {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+    if let Entry::Vacant(cache_control) = headers.entry(CACHE_CONTROL) {
+        cache_control.insert(HeaderValue::from_static("private"));
         return;
     }
     if directives(headers).any(forbids) && !directives(headers).any(is_shared) {
