@@ -316,7 +316,8 @@ impl SessionLayerBuilder {
     /// Sets the most sessions of one owner, at least 1 (OWASP ASVS 5.0 V7.1.2). Default: no limit.
     ///
     /// After a sign-in is stored, the owner's oldest sessions beyond the limit are ended, by the time of their sign-in. A failure
-    /// raises an event, and the next sign-in ends the rest. The store must have an index of owners, and each sign-in costs one
+    /// raises an event, and the next sign-in ends the rest. The session that has just signed in never ends, so concurrent sign-ins
+    /// may leave more than the limit until the next one. The store must have an index of owners, and each sign-in costs one
     /// more look-up.
     pub fn with_owner_limit(mut self, sessions: usize) -> Self {
         self.config.owner_limit = Some(sessions);

@@ -135,7 +135,8 @@ impl<M> Session<M> {
     /// - [`Serialize`](ErrorKind::Serialize) if the value cannot be serialized; the old value stays.
     /// - [`TooLarge`](ErrorKind::TooLarge) if the session would exceed its limit of bytes or of keys; the old value stays.
     /// - [`ResponseSent`](ErrorKind::ResponseSent) after the head of the response was sent.
-    /// - [`Superseded`](ErrorKind::Superseded) if the client's token was retired within the last 30 seconds.
+    /// - [`Superseded`](ErrorKind::Superseded) if the client's token was retired within the last 30 seconds,
+    ///   [`Ended`](ErrorKind::Ended) if its session was ended within the last minute.
     pub fn insert<T: Serialize + ?Sized>(&self, key: impl InsertKey<T>, value: &T) -> Result<(), Error> {
         let frame = encode(key.name(), value)?;
         self.request.state_for_write()?.put(frame, self.request.config().limits)
@@ -438,7 +439,7 @@ impl<M> Session<M> {
     ///
     /// # Errors
     ///
-    /// [`ResponseSent`](ErrorKind::ResponseSent) after the head of the response was sent.
+    /// Those of [`end`](Session::end).
     pub fn sign_out(&self) -> Result<(), Error> {
         self.end()
     }
@@ -451,7 +452,8 @@ impl<M> Session<M> {
     ///
     /// # Errors
     ///
-    /// [`ResponseSent`](ErrorKind::ResponseSent) after the head of the response was sent.
+    /// [`ResponseSent`](ErrorKind::ResponseSent) after the head of the response was sent, and
+    /// [`Superseded`](ErrorKind::Superseded) if the client's token was retired within the last 30 seconds: nothing ends then.
     pub fn end(&self) -> Result<(), Error> {
         self.request.state_if_open()?.end(EndReason::SignedOut, self.request.sent_token())
     }

@@ -36,7 +36,8 @@ use crate::token::SessionId;
 ///
 /// - [`set`](Store::set) is one atomic compare-and-swap on the record's version. A store that reads, compares and
 ///   writes in separate steps loses acknowledged writes and revives ended sessions.
-/// - A record that has expired by the store's own clock is absent to every operation.
+/// - A record that has expired by the store's own clock is absent to every operation. Until then it must stay: the layer sets the
+///   expiry after the session's idle timeout, so that a slow request can still commit.
 /// - An operation sees the effects of every earlier one, on any connection. A replica that lags does not qualify.
 ///
 /// The module `testing` (feature `testing`) has a conformance suite for this contract.
