@@ -212,8 +212,7 @@ async fn form_without_a_session_is_refused_before_it_is_read() {
             for header in [None, Some(&token)] {
                 let (request, is_read) = observed_form(path, &token, header);
                 assert_eq!(client.send(request).await.status, StatusCode::FORBIDDEN, "{name} {path} {header:?}");
-                // Within a minute of its end, the session's own form is still known.
-                assert!(name == "ended" || !is_read.load(Ordering::SeqCst), "{name} {path} {header:?}");
+                assert!(!is_read.load(Ordering::SeqCst), "{name} {path} {header:?}");
             }
         }
     }

@@ -148,10 +148,16 @@ impl Store for MemoryStore {
             if stored.map(Record::version) != expected.version() {
                 return (Outcome::Refused, false);
             }
-            let mut written = record.clone();
-            if let (Expected::VersionKeepingTimes(_), Some(stored)) = (expected, stored) {
-                written.keep_times_of(stored);
-            }
+            let with_kept_times;
+            let written = match (expected, stored) {
+                (Expected::VersionKeepingTimes(_), Some(stored)) => {
+                    let mut kept = record.clone();
+                    kept.keep_times_of(stored);
+                    with_kept_times = kept;
+                    &with_kept_times
+                }
+                _ => record,
+            };
             (Outcome::Written, table.insert(written).is_none())
         });
         if creates && !added {

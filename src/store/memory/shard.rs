@@ -96,10 +96,9 @@ impl Table {
     }
 
     /// Inserts a record and returns the one that it replaces, which may have expired.
-    pub(super) fn insert(&mut self, record: Record) -> Option<Record> {
-        let fields = record.fields().clone();
-        let old = self.records.insert(position(record.id()), record);
-        self.update_indexes(old.as_ref().map(Record::fields), Some(&fields));
+    pub(super) fn insert(&mut self, record: &Record) -> Option<Record> {
+        let old = self.records.insert(position(record.id()), record.clone());
+        self.update_indexes(old.as_ref().map(Record::fields), Some(record.fields()));
         old
     }
 

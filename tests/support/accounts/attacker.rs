@@ -515,11 +515,6 @@ impl Run<'_> {
     }
 
     fn check_write(&mut self, actor: usize, status: TokenStatus, reply: &Reply, has_form: bool) {
-        if !has_form && status == TokenStatus::Ended {
-            // An earlier form of the session is valid, and its write is refused all the same.
-            let is_refused = matches!(reply.status, StatusCode::FORBIDDEN | StatusCode::CONFLICT);
-            return self.expect(is_refused && reply.set_cookies().is_empty(), "the form changes nothing", reply);
-        }
         if !has_form && !matches!(status, TokenStatus::Retired(_)) {
             self.expect(reply.status == StatusCode::FORBIDDEN, "a form without a valid token is refused", reply);
             self.cover("refused a form");
