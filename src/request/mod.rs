@@ -351,7 +351,7 @@ impl RequestSession {
         }
         let mut failed_end = None;
         let mut step = self.finish_step(true, claims_success);
-        loop {
+        let (finished, update) = loop {
             match step {
                 FinishStep::Run(guard) => match guard.run().await {
                     Ok(()) => step = self.finish_step(false, claims_success),
@@ -360,22 +360,21 @@ impl RequestSession {
                         failed_end.get_or_insert(error);
                         step = self.finish_step(false, claims_success);
                     }
-                    Err(error) if error.kind() == ErrorKind::Ended && failed_end.is_none() => {
-                        return (Ok(()), self.state().response_update());
-                    }
-                    Err(error) => return (Err(failed_end.unwrap_or(error)), self.state().response_update()),
+                    Err(error) if error.kind() == ErrorKind::Ended => break (Ok(()), self.state().response_update()),
+                    Err(error) => break (Err(error), self.state().response_update()),
                 },
                 FinishStep::Touch { record, touch, lifetime } => {
                     self.touch(&record, touch, lifetime).await;
-                    return (Ok(()), self.state().response_update());
+                    break (Ok(()), self.state().response_update());
                 }
-                FinishStep::Done(update) => return (Ok(()), update),
+                FinishStep::Done(update) => break (Ok(()), update),
                 FinishStep::Failed(kind, update) => {
                     let context = "the handler answered with success although its commit had failed";
-                    return (Err(Error::new(kind).with_context(context)), update);
+                    break (Err(Error::new(kind).with_context(context)), update);
                 }
             }
-        }
+        };
+        (failed_end.map_or(finished, Err), update)
     }
 
     fn finish_step(&self, is_first: bool, claims_success: bool) -> FinishStep<'_> {

@@ -52,6 +52,49 @@ async fn commits_and_touches_of_a_detached_session_are_uses() {
     }
 }
 
+/// Before the response has stored the session, a detached one cannot end it: the commit says so.
+#[tokio::test]
+async fn end_of_a_promised_session_fails() {
+    let world = World::new();
+    let answer = world.send(support::race::NO_TOKEN, |session| async move {
+        session.insert("n", &1)?;
+        let detached = session.detach();
+        detached.end()?;
+        assert_eq!(detached.commit().await.unwrap_err().kind(), ErrorKind::Ended);
+        Ok(())
+    });
+    assert!(world.is_live(&answer.await.token()).await);
+}
+
+/// Detached from a request whose token opens nothing any more, a session is not there: the commit says so.
+#[tokio::test]
+async fn commit_of_a_session_that_was_gone_before_fails() {
+    let world = World::new();
+    let (ended, retired) = (world.begin().await, world.begin().await);
+    world.send(&ended, |session| async move { session.sign_out() }).await.assert_ok();
+    world.send(&retired, |session| async move { session.rotate() }).await.assert_ok();
+    for (token, kind) in [(ended, ErrorKind::Ended), (retired, ErrorKind::Superseded)] {
+        let answer = world.send(&token, move |session| async move {
+            assert_eq!(session.detach().commit().await.unwrap_err().kind(), kind);
+            assert_eq!(session.reload().await.unwrap_err().kind(), kind);
+            Ok(())
+        });
+        answer.await.assert_silent(StatusCode::OK);
+    }
+}
+
+/// A use that the handler notes itself renews a persistent cookie, as one that the response notes does.
+#[tokio::test]
+async fn touch_in_a_handler_renews_a_persistent_cookie() {
+    let world = World::with(|layer| layer.with_max_age(HOUR));
+    let token = world.begin().await;
+    for _ in 0..3 {
+        world.advance(30 * MINUTE);
+        let answer = world.send(&token, |session| async move { session.touch().await }).await;
+        assert_eq!(answer.assert_ok().token(), token);
+    }
+}
+
 /// With reloads alone the session ends after its idle timeout.
 #[tokio::test]
 async fn reload_of_a_detached_session_is_no_use() {

@@ -111,6 +111,11 @@ fn app(clock: &ManualClock) -> Router {
     Router::new()
         .route("/signed-in", get(async |user: SignedIn| user.owner().to_owned()))
         .route("/recent", get(async |user: RecentlySignedIn<60>| user.owner().to_owned()))
+        .route("/perhaps", get(async |user: Option<SignedIn>| if user.is_some() { "user" } else { "nobody" }))
+        .route(
+            "/perhaps-recent",
+            get(async |user: Option<RecentlySignedIn<60>>| if user.is_some() { "user" } else { "nobody" }),
+        )
         .route("/sign-out", get(async |user: SignedIn| user.sign_out()))
         .route("/sign-in", get(async |session: Session| session.sign_in("ada")))
         .route("/rotate", get(async |session: Session| session.rotate()))
@@ -128,7 +133,7 @@ async fn guards_answer_409_under_a_retired_token() {
         client.get("/sign-in").await.set_cookie();
         let mut outdated = client.clone();
         client.get(path).await.set_cookie();
-        for guarded in ["/signed-in", "/recent", "/sign-out"] {
+        for guarded in ["/signed-in", "/recent", "/perhaps", "/perhaps-recent", "/sign-out"] {
             let reply = outdated.get(guarded).await;
             assert_eq!(reply.status, StatusCode::CONFLICT, "{guarded} after {path}");
             reply.assert_no_cookie();
@@ -139,6 +144,9 @@ async fn guards_answer_409_under_a_retired_token() {
         clock.advance(30 * SECOND);
         for guarded in ["/signed-in", "/recent", "/sign-out"] {
             assert_eq!(outdated.get(guarded).await.status, StatusCode::UNAUTHORIZED);
+        }
+        for optional in ["/perhaps", "/perhaps-recent"] {
+            assert_eq!(outdated.get(optional).await.text(), "nobody");
         }
         assert_eq!(outdated.post("/form").await.status, StatusCode::FORBIDDEN);
     }

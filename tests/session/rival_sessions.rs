@@ -231,6 +231,66 @@ async fn sign_out_that_ends_one_of_two_sessions_is_a_503() {
     }
 }
 
+/// If the first of two ends fails, the second is tried all the same, and the answer is a 503 whatever the handler answered.
+#[tokio::test]
+async fn each_end_of_a_sign_out_is_tried() {
+    for status in [StatusCode::OK, StatusCode::NOT_FOUND] {
+        let rivals = Rivals::new().await;
+        (1..=3).for_each(|nth| rivals.world.faults.fail(Op::Set, nth, Fault::Before));
+        let sign_out = move |session: Session| async move { session.sign_out().map(|()| status) };
+        let answer = rivals.world.send(&rivals.orders()[0], sign_out).await;
+        answer.assert_silent(StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(rivals.world.live_sessions(), 1, "{status}");
+    }
+}
+
+/// Behind four planted tokens a session is not looked up: a sign-out ends what it finds and answers 503, with a warning event.
+#[tokio::test]
+async fn sign_out_with_more_than_four_tokens_is_a_503() {
+    for place in [0, 4] {
+        let world = World::new();
+        let own = world.begin_signed_in("ada").await;
+        let mut tokens: Vec<String> = Vec::new();
+        for _ in 0..4 {
+            let other = world.begin().await;
+            tokens.push(format!("{}{}", &other[..22], &own[22..]));
+        }
+        tokens.insert(place, own.clone());
+        let cookies = tokens.into_iter().reduce(|left, right| both(&left, &right)).unwrap();
+        world.events.take();
+        let answer = world.send(&cookies, |session| async move { session.sign_out() }).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(world.events.count(EventKind::TooManyTokens), 1);
+        assert_eq!(world.is_live(&own).await, place == 4);
+    }
+}
+
+/// Rivals do not count for the owner limit: only what a sign-in leaves does.
+#[tokio::test]
+async fn rivals_do_not_count_for_the_owner_limit() {
+    let world = World::with(|layer| layer.with_owner_limit(2));
+    let phone = world.begin_signed_in("ada").await;
+    world.advance(MINUTE);
+    let (browser, planted) = (world.begin_signed_in("ada").await, world.begin().await);
+    world.advance(MINUTE);
+    let answer = world.send(&both(&browser, &planted), |session| async move { session.sign_in("ada") }).await;
+    assert!(world.is_live(&answer.token()).await && world.is_live(&phone).await);
+    assert!(!world.is_live(&browser).await);
+}
+
+/// A second sign-in of the request, by another owner, leaves the rivals to the commit: a failed response ends nothing.
+#[tokio::test]
+async fn discarded_sign_ins_end_no_rival() {
+    let rivals = Rivals::new().await;
+    let sign_ins = |session: Session| async move {
+        session.sign_in("ada")?;
+        session.sign_in("bob")?;
+        Ok(StatusCode::INTERNAL_SERVER_ERROR)
+    };
+    let answer = rivals.send(&rivals.orders()[0], sign_ins).await;
+    rivals.assert_unsettled(&answer, StatusCode::INTERNAL_SERVER_ERROR).await;
+}
+
 /// The write and its cookie stand if a rival cannot be ended: an event is raised, and the next request settles it.
 #[tokio::test]
 async fn failing_end_of_a_rival_is_an_event() {
