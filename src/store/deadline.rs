@@ -16,18 +16,20 @@ pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deadline {
     limit: Duration,
-    at: Instant,
+    /// `None` if the limit is longer than the clock can count.
+    at: Option<Instant>,
 }
 
 impl Deadline {
     /// Creates a deadline that is `limit` from now.
     pub(super) fn new(limit: Duration) -> Self {
-        Self { limit, at: Instant::now() + limit }
+        Self { limit, at: Instant::now().checked_add(limit) }
     }
 
     /// Waits for a step of the operation, and fails with [`DeadlineExceeded`] at the deadline.
     pub(super) async fn limit<F: Future>(self, step: F) -> Result<F::Output, StoreError> {
-        timeout_at(self.at, step).await.map_err(|_| StoreError::unavailable(DeadlineExceeded(self.limit)))
+        let Some(at) = self.at else { return Ok(step.await) };
+        timeout_at(at, step).await.map_err(|_| StoreError::unavailable(DeadlineExceeded(self.limit)))
     }
 }
 

@@ -47,8 +47,11 @@ impl Dialect for Sqlite {
     async fn connect(url: &str, mut pool: PoolOptions<Self>) -> Result<SqlitePool, sqlx::Error> {
         let mut options = SqliteConnectOptions::from_str(url)?.busy_timeout(DEFAULT_DEADLINE);
         let is_in_memory = url.contains(":memory:") || url.contains("mode=memory");
+        if !["mode=ro", "mode=memory", "immutable="].iter().any(|setting| url.contains(setting)) {
+            options = options.journal_mode(SqliteJournalMode::Wal);
+        }
         if !url.contains("mode=") && !url.contains("immutable=") {
-            options = options.create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
+            options = options.create_if_missing(true);
         }
         if is_in_memory {
             // Each connection has its own database, which is lost when the pool closes the connection.

@@ -92,6 +92,14 @@ async fn a_write_whose_answer_is_lost_is_not_repeated() {
     faults::a_write_whose_answer_is_lost_is_not_repeated(store, stores.open().await, &proxy).await;
 }
 
+/// A read whose answer is lost is sent again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_whose_answer_is_lost_is_repeated() {
+    let stores = Stores(Server::redis());
+    let ProxiedStore { store, proxy } = stores.open().await;
+    faults::a_read_whose_answer_is_lost_is_repeated(store, &proxy).await;
+}
+
 /// Three masters. They have no proxies, because the nodes send their own addresses to clients.
 struct Cluster(Vec<Server>);
 

@@ -116,6 +116,20 @@ async fn processes_that_start_at_once_create_one_table() {
     assert_eq!(store.owned_by("a").await.unwrap().len(), 1);
 }
 
+/// A process that starts waits for another one that holds the lock of the file, longer than SQLite itself does.
+#[tokio::test(flavor = "multi_thread")]
+async fn connecting_waits_for_a_locked_file() {
+    let file = Directory::new("sqlite");
+    let pool = sqlx::SqlitePool::connect(&format!("{}?mode=rwc", url(&file))).await.unwrap();
+    let mut holder = pool.acquire().await.unwrap();
+    sqlx::raw_sql("BEGIN EXCLUSIVE").execute(&mut *holder).await.unwrap();
+    let url = url(&file);
+    let connecting = tokio::spawn(async move { SqliteStore::connect(&url).await });
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    sqlx::raw_sql("ROLLBACK").execute(&mut *holder).await.unwrap();
+    connecting.await.unwrap().unwrap();
+}
+
 /// A table of the same name with other columns is an error, and stays as it is.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_with_other_columns_is_refused_and_unchanged() {
@@ -167,6 +181,28 @@ async fn a_read_only_database_serves_readers_only() {
     assert_eq!(reader.get(record.id()).await.unwrap().as_ref(), Some(&record));
     let refused = reader.set(&damage::record(2, None), Expected::Absent).await.unwrap_err();
     assert_eq!(refused.kind(), StoreErrorKind::Unavailable, "{refused:?}");
+}
+
+/// A database that the store may write has a write-ahead log, whichever mode the URL names.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_writable_mode_has_a_write_ahead_log() {
+    for mode in ["", "?mode=rwc", "?mode=rw"] {
+        let file = Directory::new("sqlite");
+        if mode == "?mode=rw" {
+            let created = sqlx::SqlitePool::connect(&format!("{}?mode=rwc", url(&file))).await.unwrap();
+            created.close().await;
+        }
+        let store = SqliteStore::connect(&format!("{}{mode}", url(&file))).await.unwrap();
+        let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(store.pool()).await.unwrap();
+        assert_eq!(journal, "wal", "{mode}");
+    }
+}
+
+/// A limit that no clock can reach is no limit.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_longest_deadline_is_accepted() {
+    let store = Directory::new("sqlite").open().await.with_deadline(Duration::MAX);
+    assert_eq!(store.set(&damage::record(1, None), Expected::Absent).await.unwrap(), Outcome::Written);
 }
 
 /// A full database is unavailable and keeps its records; a limit on its pages stands for a full disk.

@@ -186,6 +186,19 @@ pub async fn a_write_whose_answer_is_lost_is_not_repeated(store: impl Store, oth
     }
 }
 
+/// A read whose answer is lost is sent again, on another connection.
+pub async fn a_read_whose_answer_is_lost_is_repeated(store: impl Store, proxy: &Proxy) {
+    let record = damage::record(1, Some("a"));
+    assert!(Write::Insert.run(&store, &record).await.unwrap());
+    for _ in 0..2 {
+        proxy.lose_an_answer();
+        assert_eq!(store.get(record.id()).await.unwrap().as_ref(), Some(&record));
+        proxy.lose_an_answer();
+        assert_eq!(store.owned_by("a").await.unwrap(), [record.clone()]);
+    }
+    assert!(Write::Delete.run(&store, &record).await.unwrap());
+}
+
 /// The writes of a store, in an order in which each has an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Write {

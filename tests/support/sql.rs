@@ -84,6 +84,14 @@ macro_rules! sql_server_tests {
             faults::a_write_whose_answer_is_lost_is_not_repeated(store, stores.open().await, &proxy).await;
         }
 
+        /// A read whose answer is lost is sent again.
+        #[tokio::test(flavor = "multi_thread")]
+        async fn a_read_whose_answer_is_lost_is_repeated() {
+            let stores = Stores(Server::$server());
+            let ProxiedStore { store, proxy } = stores.open().await;
+            faults::a_read_whose_answer_is_lost_is_repeated(store, &proxy).await;
+        }
+
         /// The deadline includes the wait for a connection, and a closed pool is an error.
         #[tokio::test(flavor = "multi_thread")]
         async fn a_pool_without_a_free_connection_costs_the_deadline() {

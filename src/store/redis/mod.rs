@@ -174,22 +174,24 @@ impl RedisStore {
         loop {
             if let (Some(owner), Some(life)) = (record.owner(), index_for) {
                 let index = [self.index_key(owner)];
-                let answer = self.script(&INDEX, &index, |command| {
+                let answer = self.script(&INDEX, &index, false, |command| {
                     command.arg(record.id().to_string()).arg(life);
                 });
                 answer.await?;
             }
-            match self.script(script, &keys, |command| arguments(command, index_for.is_some())).await? {
+            match self.script(script, &keys, false, |command| arguments(command, index_for.is_some())).await? {
                 Value::Int(life @ ..0) if index_for.is_none() => index_for = Some(-life),
                 answer => return parsed_bool(&answer),
             }
         }
     }
 
+    /// Runs a script. One that only reads is repeatable: it may be sent twice.
     async fn script(
         &self,
         script: &Script,
         keys: &[Vec<u8>],
+        is_repeatable: bool,
         arguments: impl Fn(&mut Cmd) + Sync,
     ) -> Result<Value, StoreError> {
         let with_arguments = |mut command: Cmd| {
@@ -198,12 +200,12 @@ impl RedisStore {
         };
         let full_script = || with_arguments(script.in_full(keys));
         let command = with_arguments(script.by_hash(keys));
-        self.connection.run(command, Deadline::new(self.deadline), false, Some(&full_script)).await
+        self.connection.run(command, Deadline::new(self.deadline), is_repeatable, Some(&full_script)).await
     }
 
     /// Returns the ids in an owner's index, oldest first. Some may have ended, or have another owner now.
     async fn indexed_ids(&self, owner: &str) -> Result<Vec<SessionId>, StoreError> {
-        let listed: Vec<String> = parsed(self.script(&OWNED, &[self.index_key(owner)], |_| {}).await?)?;
+        let listed: Vec<String> = parsed(self.script(&OWNED, &[self.index_key(owner)], true, |_| {}).await?)?;
         let mut ids: Vec<SessionId> = listed.iter().filter_map(|id| id.parse().ok()).collect();
         ids.sort_unstable();
         Ok(ids)
@@ -228,7 +230,7 @@ impl RedisStore {
     ) -> Result<Vec<SessionId>, StoreError> {
         let index = (!self.connection.is_cluster()).then(|| self.index_key(owner));
         let keys: Vec<_> = ids.iter().map(|id| self.key(id)).chain(index).collect();
-        let answer = self.script(&DELETE_OWNED, &keys, |command| {
+        let answer = self.script(&DELETE_OWNED, &keys, false, |command| {
             command.arg(owner).arg(i32::from(realm.is_some())).arg(realm.unwrap_or_default());
             for id in ids {
                 command.arg(id.to_string());
@@ -278,7 +280,7 @@ impl Store for RedisStore {
 
     async fn delete(&self, id: &SessionId, owner: Option<&str>) -> Result<bool, StoreError> {
         let keys = self.write_keys(id, owner);
-        let answer = self.script(&DELETE, &keys, |command| {
+        let answer = self.script(&DELETE, &keys, false, |command| {
             command.arg(id.to_string());
         });
         let is_deleted = parsed_bool(&answer.await?)?;

@@ -34,8 +34,8 @@ const MAX_CONNECTIONS: u32 = 10;
 const MAX_RERUNS: u32 = 10;
 /// Least time limit of a statement that deletes all records of an owner, which may be thousands.
 const BULK_DEADLINE: Duration = Duration::from_secs(30);
-/// Time that `migrate` waits for other writers of a database with a single writer.
-const MIGRATE_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time that `connect` and `migrate` wait for other processes at a database with a single writer.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A store in a table of an SQL database.
 ///
@@ -58,10 +58,24 @@ impl<D: Driver> SqlStore<D> {
     ///
     /// # Errors
     ///
-    /// If the URL is invalid, or the store cannot connect within five seconds.
+    /// If the URL is invalid, or the store cannot connect within five seconds. It waits up to a minute while other processes hold
+    /// the lock of a SQLite file.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        let options = PoolOptions::new().max_connections(MAX_CONNECTIONS).test_before_acquire(false);
-        let pool = D::connect(url, options.acquire_timeout(CONNECT_DEADLINE)).await.map_err(store_error::<D>)?;
+        let deadline = Instant::now() + LOCK_TIMEOUT;
+        let mut attempt = 0;
+        let pool = loop {
+            attempt += 1;
+            let options = PoolOptions::new().max_connections(MAX_CONNECTIONS).test_before_acquire(false);
+            let error = match D::connect(url, options.acquire_timeout(CONNECT_DEADLINE)).await {
+                Ok(pool) => break pool,
+                Err(error) => error,
+            };
+            let is_locked = error.as_database_error().map(D::failure) == Some(SqlFailure::RolledBack);
+            if !is_locked || Instant::now() >= deadline {
+                return Err(store_error::<D>(error));
+            }
+            pause(attempt).await;
+        };
         let share = pool.options().get_max_connections();
         Ok(Self::from_pool(pool, share))
     }
@@ -123,7 +137,7 @@ impl<D: Driver> SqlStore<D> {
     /// [`Unsupported`](StoreErrorKind::Unsupported) if a table of this name lacks a column or has one of another type; the
     /// error's source names the column.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        let deadline = Instant::now() + MIGRATE_LOCK_TIMEOUT;
+        let deadline = Instant::now() + LOCK_TIMEOUT;
         let mut attempt = 0;
         loop {
             attempt += 1;
