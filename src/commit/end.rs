@@ -153,13 +153,17 @@ async fn delete(config: &Config, id: &SessionId, owner: Option<&str>, in_doubt: 
 
 /// Ends a session whose replaced token was presented after the grace period.
 ///
-/// It ends the record that was read and no later one that has changed hands. The request has no session either way, so a
-/// failure is an event; the next replay tries again.
+/// It ends the record that was read and no later one that has changed hands. The request has no session either way; after a
+/// failure, the next replay tries again.
 pub(crate) async fn end_replayed(config: &Config, loaded: LoadedRecord) {
+    end_or_report(config, loaded.with_token(TokenStatus::Replayed, None), EndReason::Replayed).await;
+}
+
+/// Ends a session that the request does not need to end: a failure is an event.
+pub(super) async fn end_or_report(config: &Config, loaded: LoadedRecord, reason: EndReason) {
     let id = *loaded.record.id();
-    let mut end = SessionEnd::new(loaded.with_token(TokenStatus::Replayed, None), EndReason::Replayed);
-    match end.run(config).await {
-        Ok(true) => config.events.raise_end(id, EndReason::Replayed),
+    match SessionEnd::new(loaded, reason).run(config).await {
+        Ok(true) => config.events.raise_end(id, reason),
         Ok(false) => {}
         Err(_) => config.events.raise(EventKind::UpkeepFailed, id),
     }

@@ -1,6 +1,6 @@
 //! The sessions of an owner, and the limit on their number.
 
-use super::SessionEnd;
+use super::end::end_or_report;
 use crate::config::Config;
 use crate::error::StoreError;
 use crate::event::{EndReason, EventKind};
@@ -24,12 +24,7 @@ pub(crate) async fn end_surplus(
         Err(error) => return config.events.raise_failure(EventKind::UpkeepFailed, None, &error),
     };
     for loaded in surplus.into_iter().filter(|loaded| loaded.record.id() != signed_in) {
-        let id = *loaded.record.id();
-        match SessionEnd::new(loaded, EndReason::OwnerLimit).run(config).await {
-            Ok(true) => config.events.raise_end(id, EndReason::OwnerLimit),
-            Ok(false) => {}
-            Err(_) => config.events.raise(EventKind::UpkeepFailed, id),
-        }
+        end_or_report(config, loaded, EndReason::OwnerLimit).await;
     }
 }
 

@@ -217,8 +217,6 @@ impl RequestSession {
     /// Only for a request whose client has no session, before anything is written.
     #[cfg(feature = "migrate")]
     pub(crate) async fn adopt(&self, token: crate::token::Token) -> Result<bool, Error> {
-        use crate::commit::{SessionSource, find};
-
         if self.token_location() == TokenLocation::Header {
             return Ok(false);
         }
@@ -300,11 +298,10 @@ impl RequestSession {
         Ok(())
     }
 
-    /// Refuses writes from now on, and returns what is left to do before the head of the response is sent.
+    /// Returns what is left to do before the head of the response is sent. Only for a session that is [closed](Self::close).
     ///
     /// Unless the handler has `waited`, the time of the load replaces a look at the clock, which takes as long as a hash.
     pub(crate) fn begin_response(&self, commit_changes: bool, waited: bool) -> ResponseStep {
-        self.close();
         if !self.is_loaded() {
             return ResponseStep::Unused;
         }

@@ -159,7 +159,9 @@ pub trait Store: Send + Sync + 'static {
     /// Returns whether other processes share the store: a server across a network, or a database file.
     ///
     /// A store whose operations wait for anything outside this process should return `true`, since a task that waits for another
-    /// task of its request then sleeps instead of polling. Before a commit tries again on such a store, it pauses for a random time of at most 250 milliseconds, by the timer of a
+    /// task of its request then sleeps instead of polling.
+    ///
+    /// Before a commit tries again on such a store, it pauses for a random time of at most 250 milliseconds, by the timer of a
     /// tokio runtime. The provided method returns `false`: a commit only lets other tasks run.
     fn is_remote(&self) -> bool {
         false

@@ -105,7 +105,7 @@ pub(super) async fn a_dropped_delete_has_happened_or_not(probe: &Probe<'_>) -> C
 
 pub(super) async fn a_dropped_delete_owned_by_leaves_whole_records(probe: &Probe<'_>) -> Checked {
     for polls in 1..=MAX_POLLS {
-        // An owner of its own, since a server may carry out the dropped call of an earlier round late.
+        // Another owner each round, since a server may carry out the dropped call of an earlier round late.
         let owner = format!("{}{polls}", probe.owner);
         let mut records = Vec::new();
         for _ in 0..3 {
