@@ -3,6 +3,7 @@
 #[cfg(feature = "_network")]
 mod deadline;
 mod erased;
+mod listing;
 pub(crate) mod memory;
 #[cfg(feature = "mysql")]
 pub(crate) mod mysql;
@@ -12,6 +13,9 @@ pub(crate) mod postgres;
 pub(crate) mod redis;
 #[cfg(feature = "sealed")]
 pub(crate) mod sealed;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "the stores do not call it yet"))]
+mod server_clock;
 #[cfg(feature = "_sql")]
 mod sql;
 #[cfg(feature = "sqlite")]
@@ -21,6 +25,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 pub(crate) use self::erased::AnyStore;
+pub use self::listing::{Cursor, Page, RecordSummary};
 use self::memory::MemoryStore;
 
 #[cfg(feature = "_sql")]
@@ -156,6 +161,93 @@ pub trait Store: Send + Sync + 'static {
         std::future::ready(Ok(0))
     }
 
+    /// Returns the ids of this owner's live records in ascending order; with a `realm`, of that realm only.
+    ///
+    /// A store that can should read no state. The provided method reads [`owned_by`](Store::owned_by).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`owned_by`](Store::owned_by).
+    fn ids_of(
+        &self,
+        owner: &str,
+        realm: Option<&str>,
+    ) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send {
+        async move {
+            let records = self.owned_by(owner).await?;
+            let in_realm = records.iter().filter(|record| realm.is_none_or(|realm| realm == record.realm()));
+            Ok(in_realm.map(|record| *record.id()).collect())
+        }
+    }
+
+    /// Returns version and times of each of these records, in the order of `ids`; `None` for a record that is missing or expired.
+    ///
+    /// A store that can should answer in one round trip and read no state. The provided method [gets](Store::get) one record after
+    /// another.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    fn summaries_of(
+        &self,
+        ids: &[SessionId],
+    ) -> impl Future<Output = Result<Vec<Option<RecordSummary>>, StoreError>> + Send {
+        async move {
+            let mut summaries = Vec::with_capacity(ids.len());
+            for id in ids {
+                summaries.push(self.get(id).await?.as_ref().map(RecordSummary::from));
+            }
+            Ok(summaries)
+        }
+    }
+
+    /// Returns a page of live records, of about `limit`, in the order of the store.
+    ///
+    /// A caller passes the [`next`](Page::next) of each page to the next call until there is none. A record that is live during the
+    /// whole listing is in at least one page; one that is created, changed or moved meanwhile may be missing, or be listed twice.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](crate::store::StoreErrorKind::Unsupported) if the store cannot list its records, or `after` is not a cursor of
+    /// this store; the provided method always returns it.
+    fn list(&self, after: Option<&Cursor>, limit: usize) -> impl Future<Output = Result<Page, StoreError>> + Send {
+        let _ = (after, limit);
+        std::future::ready(Err(StoreError::new(StoreErrorKind::Unsupported)))
+    }
+
+    /// Returns the number of live records, of every realm.
+    ///
+    /// While records are written, the number is approximate. The provided method reads every page of [`list`](Store::list).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`list`](Store::list).
+    fn count(&self) -> impl Future<Output = Result<u64, StoreError>> + Send {
+        async move {
+            let mut count = 0;
+            let mut after = None;
+            loop {
+                let page = self.list(after.as_ref(), COUNT_PAGE_SIZE).await?;
+                count += page.records.len() as u64;
+                match page.next {
+                    Some(next) => after = Some(next),
+                    None => return Ok(count),
+                }
+            }
+        }
+    }
+
+    /// Checks that the store answers, for a health check.
+    ///
+    /// The provided method reads a record that does not exist.
+    ///
+    /// # Errors
+    ///
+    /// If the store fails.
+    fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send {
+        async move { self.get(&SessionId::from(uuid::Uuid::nil())).await.map(drop) }
+    }
+
     /// Returns whether other processes share the store: a server across a network, or a database file.
     ///
     /// A store whose operations wait for anything outside this process should return `true`, since a task that waits for another
@@ -167,6 +259,9 @@ pub trait Store: Send + Sync + 'static {
         false
     }
 }
+
+/// Number of records that the provided [`Store::count`] reads at once.
+const COUNT_PAGE_SIZE: usize = 100;
 
 /// The condition of a [`Store::set`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,6 +335,33 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn delete_expired(&self) -> impl Future<Output = Result<u64, StoreError>> + Send {
         (**self).delete_expired()
+    }
+
+    fn ids_of(
+        &self,
+        owner: &str,
+        realm: Option<&str>,
+    ) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send {
+        (**self).ids_of(owner, realm)
+    }
+
+    fn summaries_of(
+        &self,
+        ids: &[SessionId],
+    ) -> impl Future<Output = Result<Vec<Option<RecordSummary>>, StoreError>> + Send {
+        (**self).summaries_of(ids)
+    }
+
+    fn list(&self, after: Option<&Cursor>, limit: usize) -> impl Future<Output = Result<Page, StoreError>> + Send {
+        (**self).list(after, limit)
+    }
+
+    fn count(&self) -> impl Future<Output = Result<u64, StoreError>> + Send {
+        (**self).count()
+    }
+
+    fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send {
+        (**self).ping()
     }
 
     fn is_remote(&self) -> bool {
