@@ -95,8 +95,8 @@ impl Dialect for MySql {
     }
 
     /// Reads the last insert id: the number of rows is the same for an insert and for a row that was left unchanged.
-    fn has_inserted(result: &MySqlQueryResult) -> bool {
-        matches!(result.last_insert_id(), 0 | REPLACED)
+    fn rows_inserted(result: &MySqlQueryResult) -> u64 {
+        u64::from(matches!(result.last_insert_id(), 0 | REPLACED))
     }
 
     fn sweep(table: &str) -> String {

@@ -1,10 +1,22 @@
 //! PostgreSQL.
 
-use sqlx::AssertSqlSafe;
-use sqlx::error::DatabaseError;
-use sqlx::postgres::{PgPool, PgQueryResult, Postgres};
+use std::str::FromStr;
+use std::time::Duration;
 
-use super::sql::{Dialect, SWEEP_BATCH_SIZE, SqlFailure, SqlStore, Table};
+use sqlx::error::DatabaseError;
+use sqlx::pool::PoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgQueryResult, Postgres};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
+
+use super::sql::{
+    Dialect, POOLER_ADVICE, Protocol, SWEEP_BATCH_SIZE, SqlFailure, SqlStore, Table, pool_options, store_error,
+};
+use crate::error::StoreError;
+
+/// Time limit of the search for a pooler that mixes up prepared statements.
+const PROBE_DEADLINE: Duration = Duration::from_secs(2);
+/// Number of times that the search runs its two statements.
+const PROBE_ROUNDS: usize = 4;
 
 /// A store in PostgreSQL 12 or newer.
 ///
@@ -33,34 +45,123 @@ use super::sql::{Dialect, SWEEP_BATCH_SIZE, SqlFailure, SqlStore, Table};
 /// ```sql
 /// SELECT id, to_timestamp(expires_at / 1000.0) FROM sessile_sessions WHERE owner = 'user:42'
 /// ```
+///
+/// # Poolers
+///
+/// Behind a pooler that gives each transaction or statement another server connection, such as PgBouncer in transaction or statement
+/// mode, use [`connect_through_pooler`](SqlStore::connect_through_pooler).
 pub type PostgresStore = SqlStore<Postgres>;
+
+impl SqlStore<Postgres> {
+    /// Connects to PostgreSQL through a pooler such as PgBouncer, in any of its modes.
+    ///
+    /// The store then uses no prepared statements: each operation is one message of the simple query protocol, which is a
+    /// transaction of its own. PgBouncer before 1.21 gives the prepared statement of one connection to another; so does a newer one
+    /// with `max_prepared_statements = 0`. [`connect`](SqlStore::connect) returns an error there.
+    ///
+    /// The values of a session are in the text of the statement. sqlx therefore does not log the statements of this store, and no
+    /// error contains them. The server's own log has them if it logs statements (`log_statement`, `log_min_duration_statement`).
+    ///
+    /// The store has up to ten connections of its own. Run no prepared statements on its [`pool`](SqlStore::pool).
+    ///
+    /// ```no_run
+    /// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+    /// use sessile::{PostgresStore, SessionLayer};
+    ///
+    /// let store = PostgresStore::connect_through_pooler("postgres://app@pooler:6432/app").await?;
+    /// store.migrate().await?;
+    /// let layer = SessionLayer::new(store);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the URL is invalid, or the store cannot connect within five seconds.
+    pub async fn connect_through_pooler(url: &str) -> Result<Self, StoreError> {
+        let options = options(url).map_err(store_error::<Postgres>)?.disable_statement_logging();
+        let pool = pool_options().connect_with(options).await.map_err(store_error::<Postgres>)?;
+        let share = pool.options().get_max_connections();
+        Ok(Self::from_pool(pool, share, Protocol::Simple))
+    }
+}
+
+/// Parses a URL.
+fn options(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
+    // The store reads no floating-point numbers, and PgBouncer refuses the parameter that sqlx would send for them.
+    Ok(PgConnectOptions::from_str(url)?.extra_float_digits(None))
+}
+
+/// Returns whether two new connections get each other's prepared statements.
+///
+/// sqlx gives the first statement of each connection the same name.
+async fn mixes_up_statements(options: &PgConnectOptions) -> Result<bool, sqlx::Error> {
+    let mut connections = [(1, options.connect().await?), (2, options.connect().await?)];
+    for _ in 0..PROBE_ROUNDS {
+        for (number, connection) in &mut connections {
+            let sql = AssertSqlSafe(format!("SELECT {number}::bigint"));
+            match sqlx::query_scalar::<_, i64>(sql).fetch_one(connection).await {
+                Ok(answer) if answer == *number => {}
+                Ok(_) => return Ok(true),
+                Err(error) if error.as_database_error().map(Postgres::failure) == Some(SqlFailure::MixedUp) => {
+                    return Ok(true);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    for (_, connection) in connections {
+        connection.close().await?;
+    }
+    Ok(false)
+}
 
 impl Dialect for Postgres {
     // The time is constant during a statement, so that the index on the expiry can be used.
     const NOW: &'static str = "(extract(epoch FROM statement_timestamp()) * 1000)::bigint";
     const COLUMN_TYPES: [&'static str; 7] = ["uuid", "bigint", "bytea", "bytea", "bigint", "bigint", "bytea"];
 
-    async fn columns(pool: &PgPool, table: &Table) -> Result<Vec<(String, String)>, sqlx::Error> {
-        let columns = "SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute \
-                       WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped";
-        sqlx::query_as(columns).bind(table.quoted()).fetch_all(pool).await
+    const IS_TAGGED: bool = true;
+    const NEW_ROW: &'static str =
+        "SELECT $1::bigint, $2::bytea, $3::bytea, $4::bigint, $5::bigint, $6::bytea, $7::uuid WHERE $guard";
+
+    async fn connect(url: &str, pool: PoolOptions<Self>) -> Result<PgPool, sqlx::Error> {
+        pool.connect_with(options(url)?).await
     }
 
+    /// Refuses a pooler only on proof; any other error is left to the store's own connections.
+    async fn check_pooling(pool: &PgPool) -> Result<(), StoreError> {
+        let options = pool.connect_options();
+        match tokio::time::timeout(PROBE_DEADLINE, mixes_up_statements(&options)).await {
+            Ok(Ok(true)) => Err(StoreError::unsupported(POOLER_ADVICE)),
+            _ => Ok(()),
+        }
+    }
+
+    // The next two use no prepared statement, so that they work behind every pooler. A table's name has no character that could end a
+    // literal.
+    async fn columns(pool: &PgPool, table: &Table) -> Result<Vec<(String, String)>, sqlx::Error> {
+        let columns = format!(
+            "SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute \
+             WHERE attrelid = to_regclass('{}') AND attnum > 0 AND NOT attisdropped",
+            table.quoted()
+        );
+        let rows = sqlx::raw_sql(AssertSqlSafe(columns)).fetch_all(pool).await?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+    }
+
+    /// Creates the table in one message, which is one transaction.
     async fn create(pool: &PgPool, table: &Table) -> Result<(), sqlx::Error> {
         let (name, columns) = (table.quoted(), Table::column_definitions::<Self>());
+        // Without the lock, concurrent `CREATE TABLE IF NOT EXISTS` can violate a constraint of the catalog.
         let statements = format!(
-            "CREATE TABLE IF NOT EXISTS {name} ({columns}); \
+            "SELECT pg_advisory_xact_lock(hashtext('{name}')); \
+             CREATE TABLE IF NOT EXISTS {name} ({columns}); \
              CREATE INDEX IF NOT EXISTS {} ON {name} USING hash (owner) WHERE owner IS NOT NULL; \
              CREATE INDEX IF NOT EXISTS {} ON {name} (expires_at)",
             table.index("owner"),
             table.index("expires_at")
         );
-        let mut transaction = pool.begin().await?;
-        // Without the lock, concurrent `CREATE TABLE IF NOT EXISTS` can violate a constraint of the catalog.
-        let lock = sqlx::query("SELECT pg_advisory_xact_lock(hashtext($1))").bind(name);
-        lock.execute(&mut *transaction).await?;
-        sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *transaction).await?;
-        transaction.commit().await
+        sqlx::raw_sql(AssertSqlSafe(statements)).execute(pool).await.map(drop)
     }
 
     fn sweep(table: &str) -> String {
@@ -80,6 +181,8 @@ impl Dialect for Postgres {
         let code = error.code().unwrap_or_default();
         match (code.get(..2).unwrap_or_default(), &*code) {
             ("40", _) => SqlFailure::RolledBack,
+            // No prepared statement of this name, or one already.
+            (_, "26000" | "42P05") => SqlFailure::MixedUp,
             ("08", _) | (_, "57P01" | "57P02" | "57P03" | "57P04" | "57P05") => SqlFailure::Connection,
             // Read-only, out of resources, locked, canceled, I/O error.
             (_, "25006") | ("53" | "55" | "57" | "58", _) => SqlFailure::Unavailable,

@@ -10,6 +10,8 @@ mod accounts;
 mod attacker;
 #[path = "../support/bulk.rs"]
 mod bulk;
+#[path = "../logging/capture.rs"]
+mod capture;
 #[path = "../support/damage.rs"]
 mod damage;
 #[path = "../support/databases.rs"]
@@ -35,6 +37,7 @@ mod sweeps;
 mod accounts_on_servers;
 mod bulk_ends;
 mod mysql;
+mod pgbouncer;
 mod postgres;
 mod redis;
 mod sizes;

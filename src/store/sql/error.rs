@@ -3,9 +3,13 @@
 use super::Dialect;
 use crate::error::StoreError;
 
+/// What to do about a pooler that mixes up prepared statements.
+pub(in crate::store) const POOLER_ADVICE: &str = "a pooler such as PgBouncer mixes up prepared statements; connect with \
+     `PostgresStore::connect_through_pooler`, or set the pooler to session mode";
+
 /// Meaning of an error that the database itself reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(any(feature = "postgres", feature = "mysql")), allow(dead_code, reason = "SQLite has no connection"))]
+#[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "not each database reports each of them"))]
 pub(in crate::store) enum SqlFailure {
     /// The database rolled the statement back after a conflict with another; it can run again.
     RolledBack,
@@ -13,6 +17,8 @@ pub(in crate::store) enum SqlFailure {
     Unavailable,
     /// The connection is unusable.
     Connection,
+    /// The connection's prepared statements are not those that it has prepared.
+    MixedUp,
     /// The record is too large for the database.
     TooLarge,
     /// Any other error.
@@ -29,6 +35,7 @@ pub(in crate::store) fn store_error<D: Dialect>(error: sqlx::Error) -> StoreErro
     };
     match failure {
         SqlFailure::RolledBack | SqlFailure::Unavailable | SqlFailure::Connection => StoreError::unavailable(error),
+        SqlFailure::MixedUp => StoreError::unsupported(format!("{error}; {POOLER_ADVICE}")),
         SqlFailure::TooLarge => StoreError::unsupported(error),
         SqlFailure::Other => StoreError::other(error),
     }
@@ -38,7 +45,7 @@ pub(in crate::store) fn store_error<D: Dialect>(error: sqlx::Error) -> StoreErro
 pub(super) fn breaks_connection(error: &sqlx::Error, failure: Option<SqlFailure>) -> bool {
     match failure {
         // A server may close the connection on which it received a record that is too large.
-        Some(failure) => matches!(failure, SqlFailure::Connection | SqlFailure::TooLarge),
+        Some(failure) => matches!(failure, SqlFailure::Connection | SqlFailure::MixedUp | SqlFailure::TooLarge),
         None => !matches!(
             error,
             sqlx::Error::ColumnDecode { .. }

@@ -4,22 +4,27 @@ mod connections;
 mod dialect;
 mod error;
 mod schema;
+mod statement;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolOptions;
-use sqlx::{AssertSqlSafe, Database, Pool, SqlSafeStr, SqlStr};
+use sqlx::{Database, Pool, SqlStr};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use self::connections::Connections;
-use self::dialect::{DeleteOwnedBy, Driver, Parameter, Running, Statements};
+use self::dialect::{DeleteOwnedBy, Driver, Running, Statements};
 pub(super) use self::dialect::{Dialect, SWEEP_BATCH_SIZE};
+#[cfg(feature = "postgres")]
+pub(super) use self::error::POOLER_ADVICE;
 pub(super) use self::error::{SqlFailure, store_error};
 pub(super) use self::schema::Table;
+pub(super) use self::statement::Protocol;
+use self::statement::{Parameter, Statement};
 use super::deadline::{CONNECT_DEADLINE, DEFAULT_DEADLINE, Deadline};
 use super::{Expected, Outcome, Store, Touch};
 use crate::backoff::pause;
@@ -45,6 +50,7 @@ pub struct SqlStore<D: Database> {
     connections: Arc<Connections<D>>,
     table: Table,
     statements: Arc<Statements>,
+    protocol: Protocol,
     /// Queue of the writers, if the database has a single one.
     writer: Option<Arc<Semaphore>>,
     deadline: Duration,
@@ -60,13 +66,15 @@ impl<D: Driver> SqlStore<D> {
     ///
     /// If the URL is invalid, or the store cannot connect within five seconds. It waits up to a minute while other processes hold
     /// the lock of a SQLite file.
+    ///
+    /// [`Unsupported`](StoreErrorKind::Unsupported) if a pooler in front of PostgreSQL mixes up prepared statements, as PgBouncer
+    /// does in transaction and statement mode: use [`PostgresStore::connect_through_pooler`](crate::PostgresStore).
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         let deadline = Instant::now() + LOCK_TIMEOUT;
         let mut attempt = 0;
         let pool = loop {
             attempt += 1;
-            let options = PoolOptions::new().max_connections(MAX_CONNECTIONS).test_before_acquire(false);
-            let error = match D::connect(url, options.acquire_timeout(CONNECT_DEADLINE)).await {
+            let error = match D::connect(url, pool_options()).await {
                 Ok(pool) => break pool,
                 Err(error) => error,
             };
@@ -76,8 +84,9 @@ impl<D: Driver> SqlStore<D> {
             }
             pause(attempt).await;
         };
+        D::check_pooling(&pool).await?;
         let share = pool.options().get_max_connections();
-        Ok(Self::from_pool(pool, share))
+        Ok(Self::from_pool(pool, share, Protocol::Prepared))
     }
 
     /// Creates a store over a pool that the application has already.
@@ -86,14 +95,16 @@ impl<D: Driver> SqlStore<D> {
     #[must_use]
     pub fn new(pool: Pool<D>) -> Self {
         let share = pool.options().get_max_connections() / 2;
-        Self::from_pool(pool, share)
+        Self::from_pool(pool, share, Protocol::Prepared)
     }
 
-    fn from_pool(pool: Pool<D>, share: u32) -> Self {
+    /// Creates a store that keeps at most `share` of the pool's connections.
+    pub(super) fn from_pool(pool: Pool<D>, share: u32, protocol: Protocol) -> Self {
         let table = Table::new::<D>();
         Self {
             connections: Arc::new(Connections::new(pool, share)),
-            statements: Arc::new(Statements::new::<D>(&table)),
+            statements: Arc::new(Statements::new::<D>(&table, protocol)),
+            protocol,
             table,
             writer: D::HAS_SINGLE_WRITER.then(|| Arc::new(Semaphore::new(1))),
             deadline: DEFAULT_DEADLINE,
@@ -112,7 +123,7 @@ impl<D: Driver> SqlStore<D> {
     }
 
     fn with_validated_table(self, table: Table) -> Self {
-        Self { statements: Arc::new(Statements::new::<D>(&table)), table, ..self }
+        Self { statements: Arc::new(Statements::new::<D>(&table, self.protocol)), table, ..self }
     }
 
     /// Sets the time limit of an operation, which includes the wait for a connection. Default: 2 seconds.
@@ -135,8 +146,11 @@ impl<D: Driver> SqlStore<D> {
     /// # Errors
     ///
     /// [`Unsupported`](StoreErrorKind::Unsupported) if a table of this name lacks a column or has one of another type; the
-    /// error's source names the column.
+    /// error's source names the column. Also if [`connect`](Self::connect) would refuse the database.
     pub async fn migrate(&self) -> Result<(), StoreError> {
+        if self.protocol == Protocol::Prepared {
+            D::check_pooling(self.pool()).await?;
+        }
         let deadline = Instant::now() + LOCK_TIMEOUT;
         let mut attempt = 0;
         loop {
@@ -178,17 +192,44 @@ impl<D: Driver> SqlStore<D> {
             DeleteOwnedBy::Returning(delete) => vec![("delete_owned_by", delete)],
             DeleteOwnedBy::Expiring { expire, find } => vec![("expire_owned_by", expire), ("find_deleted", find)],
         };
-        single.into_iter().chain(bulk).map(|(name, text)| (name, text.to_string())).collect()
+        single.into_iter().chain(bulk).map(|(name, statement)| (name, statement.text().to_owned())).collect()
     }
 
-    async fn execute(&self, sql: &Arc<str>, parameters: &[Parameter<'_>]) -> Result<D::QueryResult, StoreError> {
+    async fn execute(&self, statement: &Statement, parameters: &[Parameter<'_>]) -> Result<u64, StoreError> {
+        self.execute_within(self.deadline, statement, parameters, D::rows_affected).await
+    }
+
+    /// Runs a statement that writes, and returns the number of rows that it changed; without a tag, `changed` reads it.
+    async fn execute_within(
+        &self,
+        deadline: Duration,
+        statement: &Statement,
+        parameters: &[Parameter<'_>],
+        changed: fn(&D::QueryResult) -> u64,
+    ) -> Result<u64, StoreError> {
         let _permit = self.queue_writer().await?;
-        self.run(sql, parameters, self.deadline, false, D::execute).await
+        if statement.tag().is_some() {
+            return D::count(&self.fetch_within(deadline, statement, parameters, false).await?);
+        }
+        let result = self.run(statement, parameters, deadline, false, D::execute, |_| Ok(())).await?;
+        Ok(changed(&result))
     }
 
-    async fn fetch(&self, sql: &Arc<str>, parameters: &[Parameter<'_>]) -> Result<Vec<Record>, StoreError> {
-        let rows = self.run(sql, parameters, self.deadline, true, D::fetch).await?;
-        rows.iter().map(D::record).collect()
+    async fn fetch(&self, statement: &Statement, parameters: &[Parameter<'_>]) -> Result<Vec<Record>, StoreError> {
+        let rows = self.fetch_within(self.deadline, statement, parameters, true).await?;
+        rows.iter().filter_map(|row| D::record(row, statement).transpose()).collect()
+    }
+
+    /// Runs a statement for its rows.
+    async fn fetch_within(
+        &self,
+        deadline: Duration,
+        statement: &Statement,
+        parameters: &[Parameter<'_>],
+        repeatable: bool,
+    ) -> Result<Vec<D::Row>, StoreError> {
+        let check = |rows: &Vec<D::Row>| statement.tag().map_or(Ok(()), |tag| D::check_answer(rows, tag));
+        self.run(statement, parameters, deadline, repeatable, D::fetch, check).await
     }
 
     async fn queue_writer(&self) -> Result<Option<SemaphorePermit<'_>>, StoreError> {
@@ -197,26 +238,30 @@ impl<D: Driver> SqlStore<D> {
         permit.map(Some).map_err(StoreError::other)
     }
 
-    /// Runs a statement before the deadline.
+    /// Runs a statement before the deadline, and closes the connection if the answer fails the check.
     ///
     /// It runs again if the database has rolled it back, and once after the connection fails if it is `repeatable`: an idle
     /// connection may have failed earlier.
     async fn run<T>(
         &self,
-        sql: &Arc<str>,
+        statement: &Statement,
         parameters: &[Parameter<'_>],
         deadline: Duration,
         mut repeatable: bool,
-        work: impl for<'c> Fn(&'c mut D::Connection, SqlStr, D::Arguments) -> Running<'c, T> + Send + Sync,
+        work: impl for<'c> Fn(&'c mut D::Connection, SqlStr, Option<D::Arguments>) -> Running<'c, T> + Send + Sync,
+        check: impl Fn(&T) -> Result<(), sqlx::Error> + Send + Sync,
     ) -> Result<T, StoreError> {
         let deadline = Deadline::new(deadline);
         let mut reruns = 0;
         loop {
             let mut lease = deadline.limit(self.connections.lease()).await?.map_err(store_error::<D>)?;
-            let arguments = D::arguments(parameters).map_err(StoreError::unsupported)?;
-            let sql = AssertSqlSafe(Arc::clone(sql)).into_sql_str();
+            let (sql, arguments) = statement.call::<D>(parameters)?;
             let error = match deadline.limit(work(lease.connection(), sql, arguments)).await {
                 Ok(Ok(answer)) => {
+                    if let Err(error) = check(&answer) {
+                        lease.discard();
+                        return Err(store_error::<D>(error));
+                    }
                     lease.keep();
                     return Ok(answer);
                 }
@@ -230,7 +275,8 @@ impl<D: Driver> SqlStore<D> {
             let failure = error.as_database_error().map(D::failure);
             if error::breaks_connection(&error, failure) {
                 lease.discard();
-                if failure != Some(SqlFailure::TooLarge) && std::mem::take(&mut repeatable) {
+                let is_final = matches!(failure, Some(SqlFailure::TooLarge | SqlFailure::MixedUp));
+                if !is_final && std::mem::take(&mut repeatable) {
                     continue;
                 }
             } else {
@@ -284,14 +330,17 @@ impl<D: Driver> Store for SqlStore<D> {
         parameters.push(Parameter::Bytes(Some(record.state())));
         parameters.push(Parameter::Id(*record.id().as_uuid()));
         let is_written = match expected {
-            Expected::Absent => D::has_inserted(&self.execute(&self.statements.insert, &parameters).await?),
+            Expected::Absent => {
+                let insert = &self.statements.insert;
+                self.execute_within(self.deadline, insert, &parameters, D::rows_inserted).await? == 1
+            }
             Expected::Version(version) => {
                 parameters.push(version_parameter(version)?);
-                D::rows_affected(&self.execute(&self.statements.replace, &parameters).await?) == 1
+                self.execute(&self.statements.replace, &parameters).await? == 1
             }
             Expected::VersionKeepingTimes(version) => {
                 parameters.push(version_parameter(version)?);
-                D::rows_affected(&self.execute(&self.statements.replace_keeping_times, &parameters).await?) == 1
+                self.execute(&self.statements.replace_keeping_times, &parameters).await? == 1
             }
         };
         Ok(if is_written { Outcome::Written } else { Outcome::Refused })
@@ -304,12 +353,11 @@ impl<D: Driver> Store for SqlStore<D> {
             Parameter::Id(*record.id().as_uuid()),
             version_parameter(record.version())?,
         ];
-        Ok(D::rows_affected(&self.execute(&self.statements.touch, &parameters).await?) == 1)
+        Ok(self.execute(&self.statements.touch, &parameters).await? == 1)
     }
 
     async fn delete(&self, id: &SessionId, _: Option<&str>) -> Result<bool, StoreError> {
-        let result = self.execute(&self.statements.delete, &[Parameter::Id(*id.as_uuid())]).await?;
-        Ok(D::rows_affected(&result) == 1)
+        Ok(self.execute(&self.statements.delete, &[Parameter::Id(*id.as_uuid())]).await? == 1)
     }
 
     fn is_remote(&self) -> bool {
@@ -332,20 +380,21 @@ impl<D: Driver> Store for SqlStore<D> {
         let owner = Parameter::Bytes(Some(owner.as_bytes()));
         let condition = [owner, Parameter::Bytes(realm.map(str::as_bytes)), Parameter::Id(keep)];
         let deadline = self.deadline.max(BULK_DEADLINE);
-        let _permit = self.queue_writer().await?;
-        let rows = match &self.statements.delete_owned_by {
-            DeleteOwnedBy::Returning(delete) => self.run(delete, &condition, deadline, false, D::fetch).await?,
+        let (statement, rows) = match &self.statements.delete_owned_by {
+            DeleteOwnedBy::Returning(delete) => {
+                let _permit = self.queue_writer().await?;
+                (delete, self.fetch_within(deadline, delete, &condition, false).await?)
+            }
             DeleteOwnedBy::Expiring { expire, find } => {
                 let version = Parameter::Number(i64::from_be_bytes(random()) & i64::MAX);
                 let parameters = [&[version][..], &condition].concat();
-                let expired = self.run(expire, &parameters, deadline, false, D::execute).await?;
-                if D::rows_affected(&expired) == 0 {
+                if self.execute_within(deadline, expire, &parameters, D::rows_affected).await? == 0 {
                     return Ok(Vec::new());
                 }
-                self.run(find, &[version, owner], deadline, true, D::fetch).await?
+                (find, self.fetch_within(deadline, find, &[version, owner], true).await?)
             }
         };
-        rows.iter().map(D::id).collect()
+        rows.iter().filter_map(|row| D::id(row, statement).transpose()).collect()
     }
 
     /// Deletes batches until one is incomplete, and sleeps after each for as long as it took.
@@ -355,7 +404,7 @@ impl<D: Driver> Store for SqlStore<D> {
         let mut deleted = 0;
         loop {
             let started = Instant::now();
-            let batch = D::rows_affected(&self.execute(&self.statements.sweep, &[]).await?);
+            let batch = self.execute(&self.statements.sweep, &[]).await?;
             deleted += batch;
             if batch < SWEEP_BATCH_SIZE {
                 return Ok(deleted);
@@ -371,6 +420,7 @@ impl<D: Database> Clone for SqlStore<D> {
             connections: Arc::clone(&self.connections),
             table: self.table.clone(),
             statements: Arc::clone(&self.statements),
+            protocol: self.protocol,
             writer: self.writer.clone(),
             deadline: self.deadline,
         }
@@ -385,6 +435,12 @@ impl<D: Database> fmt::Debug for SqlStore<D> {
             .field("deadline", &self.deadline)
             .finish_non_exhaustive()
     }
+}
+
+/// Returns the options of a pool of the store's own.
+pub(super) fn pool_options<D: Database>() -> PoolOptions<D> {
+    let options = PoolOptions::new().max_connections(MAX_CONNECTIONS).test_before_acquire(false);
+    options.acquire_timeout(CONNECT_DEADLINE)
 }
 
 fn version_parameter(version: Version) -> Result<Parameter<'static>, StoreError> {
