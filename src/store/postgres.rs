@@ -55,14 +55,14 @@ pub type PostgresStore = SqlStore<Postgres>;
 impl SqlStore<Postgres> {
     /// Connects to PostgreSQL through a pooler such as PgBouncer, in any of its modes.
     ///
-    /// The store then uses no prepared statements: each operation is one message of the simple query protocol, which is a
-    /// transaction of its own. PgBouncer before 1.21 gives the prepared statement of one connection to another; so does a newer one
-    /// with `max_prepared_statements = 0`. [`connect`](SqlStore::connect) returns an error there.
+    /// The store then uses no prepared statements: each operation is one message of the simple query protocol and one transaction.
+    /// PgBouncer before 1.21 gives the prepared statement of one connection to another, and so does a newer one with
+    /// `max_prepared_statements = 0`; [`connect`](SqlStore::connect) returns an error there.
     ///
     /// The values of a session are in the text of the statement. sqlx therefore does not log the statements of this store, and no
     /// error contains them. The server's own log has them if it logs statements (`log_statement`, `log_min_duration_statement`).
     ///
-    /// The store has up to ten connections of its own. Run no prepared statements on its [`pool`](SqlStore::pool).
+    /// The store opens up to ten connections, for itself alone. Run no prepared statements on its [`pool`](SqlStore::pool).
     ///
     /// ```no_run
     /// # async fn start() -> Result<(), Box<dyn std::error::Error>> {

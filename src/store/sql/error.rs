@@ -3,7 +3,7 @@
 use super::Dialect;
 use crate::error::StoreError;
 
-/// What to do about a pooler that mixes up prepared statements.
+/// Advice about a pooler that mixes up prepared statements.
 pub(in crate::store) const POOLER_ADVICE: &str = "a pooler such as PgBouncer mixes up prepared statements; connect with \
      `PostgresStore::connect_through_pooler`, or set the pooler to session mode";
 

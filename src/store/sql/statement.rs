@@ -14,7 +14,7 @@ use crate::error::StoreError;
 /// A table of one row, whose name cannot be that of a store's table.
 const ONE_ROW: &str = "(SELECT 1) AS \"one row\"";
 
-/// How a statement and its parameters reach the server.
+/// Protocol by which a connection sends statements and parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "the other databases have one protocol"))]
 pub(in crate::store) enum Protocol {
@@ -115,7 +115,7 @@ impl Statement {
         self.protocol
     }
 
-    /// Returns what the connection sends: the text, and the parameters unless they are in it.
+    /// Returns the text, and the parameters unless they are in it.
     pub(super) fn call<D: Driver>(
         &self,
         parameters: &[Parameter<'_>],
