@@ -181,8 +181,8 @@ impl Dialect for Postgres {
         let code = error.code().unwrap_or_default();
         match (code.get(..2).unwrap_or_default(), &*code) {
             ("40", _) => SqlFailure::RolledBack,
-            // No prepared statement of this name, or one already.
-            (_, "26000" | "42P05") => SqlFailure::MixedUp,
+            // No prepared statement of this name, or one already; a parameter that is not of its statement's type.
+            (_, "26000" | "42P05" | "22P03") => SqlFailure::MixedUp,
             ("08", _) | (_, "57P01" | "57P02" | "57P03" | "57P04" | "57P05") => SqlFailure::Connection,
             // Read-only, out of resources, locked, canceled, I/O error.
             (_, "25006") | ("53" | "55" | "57" | "58", _) => SqlFailure::Unavailable,

@@ -68,7 +68,7 @@ impl<D: Driver> SqlStore<D> {
     /// the lock of a SQLite file.
     ///
     /// [`Unsupported`](StoreErrorKind::Unsupported) if a pooler in front of PostgreSQL mixes up prepared statements, as PgBouncer
-    /// does in transaction and statement mode: use [`PostgresStore::connect_through_pooler`](crate::PostgresStore).
+    /// does in transaction and statement mode: use `PostgresStore::connect_through_pooler`.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         let deadline = Instant::now() + LOCK_TIMEOUT;
         let mut attempt = 0;

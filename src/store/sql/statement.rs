@@ -1,6 +1,5 @@
 //! A statement of a store and its parameters, in both protocols of PostgreSQL.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -97,11 +96,12 @@ impl Statement {
         }
         let tag = tag(&sql);
         let last = (1..).find(|number| !sql.contains(&format!("${number}"))).unwrap_or(1);
-        let literal = Literal(Parameter::Number(tag)).to_string();
-        let text = sql.replace("$guard", &format!("${last} = {literal}")).replace("$tag", &literal);
+        let tag_literal = literal(Parameter::Number(tag));
+        let text = sql.replace("$guard", &format!("${last} = {tag_literal}")).replace("$tag", &tag_literal);
         Self { text: text.into(), tag: Some(tag), protocol }
     }
 
+    #[cfg(any(test, feature = "testing"))]
     pub(super) fn text(&self) -> &str {
         &self.text
     }
@@ -148,32 +148,30 @@ fn with_literals(sql: &str, parameters: &[Parameter<'_>]) -> String {
         let rest = part.trim_start_matches(|char: char| char.is_ascii_digit());
         let number = part[..part.len() - rest.len()].parse::<usize>().unwrap_or_default();
         if let Some(parameter) = number.checked_sub(1).and_then(|index| parameters.get(index)) {
-            // Writing to a string does not fail.
-            let _ = write!(text, "{}{rest}", Literal(*parameter));
+            text += &literal(*parameter);
+            text += rest;
         }
     }
     text
 }
 
-/// A parameter as a literal of PostgreSQL.
+/// Returns a parameter as a literal of PostgreSQL.
 ///
 /// It consists of digits, hexadecimal digits, hyphens and the text below, whatever the parameter's value. It has no backslash, so it
 /// means the same with `standard_conforming_strings = off`.
-struct Literal<'a>(Parameter<'a>);
-
-impl std::fmt::Display for Literal<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Parameter::Id(id) => write!(f, "'{}'::uuid", id.hyphenated()),
-            Parameter::Number(number) => write!(f, "'{number}'::bigint"),
-            Parameter::Bytes(None) => f.write_str("NULL::bytea"),
-            Parameter::Bytes(Some(bytes)) => {
-                f.write_str("decode('")?;
-                for byte in bytes {
-                    write!(f, "{byte:02x}")?;
-                }
-                f.write_str("', 'hex')")
-            }
+fn literal(parameter: Parameter<'_>) -> String {
+    match parameter {
+        Parameter::Id(id) => format!("'{}'::uuid", id.hyphenated()),
+        Parameter::Number(number) => format!("'{number}'::bigint"),
+        Parameter::Bytes(None) => "NULL::bytea".to_owned(),
+        Parameter::Bytes(Some(bytes)) => {
+            let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+            let digits = digits.map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)]));
+            let mut text = String::with_capacity(2 * bytes.len() + 20);
+            text += "decode('";
+            text.extend(digits);
+            text += "', 'hex')";
+            text
         }
     }
 }
@@ -203,9 +201,9 @@ mod tests {
             (Parameter::Bytes(Some(b"'$1\\")), "decode('2724315c', 'hex')"),
             (Parameter::Bytes(Some(b"")), "decode('', 'hex')"),
         ] {
-            assert_eq!(Literal(parameter).to_string(), expected);
+            assert_eq!(literal(parameter), expected);
         }
-        let text = Literal(Parameter::Bytes(Some(&all))).to_string();
+        let text = literal(Parameter::Bytes(Some(&all)));
         let digits = text.strip_prefix("decode('").and_then(|rest| rest.strip_suffix("', 'hex')")).expect("a literal");
         assert_eq!(from_hex(digits).as_ref(), Some(&all));
     }
