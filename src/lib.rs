@@ -119,7 +119,7 @@ mod transport;
 pub use self::error::{Error, ErrorKind};
 pub use self::layer::{SessionLayer, SessionLayerBuilder};
 pub use self::lifetime::Lifetime;
-pub use self::session::{Field, Session, SessionHandle, csrf, flash, key};
+pub use self::session::{Field, Session, SessionHandle, csrf, flash, key, passive};
 #[cfg(feature = "axum")]
 pub use self::session::{RecentlySignedIn, SignedIn};
 pub use self::sessions::{Sessions, StoredSession};

@@ -29,6 +29,8 @@ pub(crate) struct ChangeSet {
     pub(crate) end: Option<EndReason>,
     /// Changes of the layer, rather than of the handler.
     pub(crate) refresh: Refresh,
+    /// The request is no use of its session.
+    pub(crate) is_passive: bool,
 }
 
 /// A sign-in.
@@ -63,6 +65,11 @@ impl ChangeSet {
     /// It ends the session's own lifetime, and another session starts if this one has ended.
     pub(crate) fn begins_anew(&self) -> bool {
         self.sign_in.as_ref().is_some_and(|sign_in| !sign_in.again)
+    }
+
+    /// Checks whether the stored times stay: a passive request changes neither the owner nor the lifetime.
+    pub(crate) fn keeps_times(&self) -> bool {
+        self.is_passive && self.sign_in.is_none() && self.lifetime.is_none() && self.end.is_none()
     }
 
     /// Checks whether the handler changed nothing.

@@ -86,9 +86,13 @@ impl CompareAndSwap<'_> {
                 },
             };
             let in_doubt = self.commit.in_doubt.replace(version);
-            match self.config.store.set(&draft.record, Expected::Version(version)).await {
+            let keeps_times = self.commit.changes.keeps_times();
+            let expected =
+                if keeps_times { Expected::VersionKeepingTimes(version) } else { Expected::Version(version) };
+            match self.config.store.set(&draft.record, expected).await {
                 Ok(Outcome::Written) => {
-                    let now = draft.record.last_seen_timestamp();
+                    let drafted_at = draft.record.last_seen_timestamp();
+                    let now = if keeps_times { self.config.clock.now() } else { drafted_at };
                     return Ok(Some(self.committed(draft, now)));
                 }
                 Ok(Outcome::Refused) => {
@@ -161,14 +165,21 @@ impl CompareAndSwap<'_> {
         }
         let owner = changes.sign_in.as_ref().map(|sign_in| &sign_in.owner).or(owner).cloned();
         let mut header = self.header(base, version, now);
-        let lifetime = header.lifetime.unwrap_or(self.config.lifetime);
-        header.margin = lifetime.margin;
-        let mut expires_at = lifetime.expires_at(header.started_at, now);
-        if owner.is_none() && !loaded.is_from_client && base.is_unconfirmed() {
-            // The request that created the session writes again; the client has yet to present its token.
-            expires_at = expires_at.min(base.record.expiry());
-        } else {
-            header.unconfirmed_until = None;
+        let (mut last_seen, mut expires_at) = (base.record.last_seen_timestamp(), base.record.expiry());
+        if !changes.keeps_times() {
+            let lifetime = header.lifetime.unwrap_or(self.config.lifetime);
+            header.margin = lifetime.margin;
+            last_seen = now;
+            expires_at = lifetime.expires_at(header.started_at, now);
+            if owner.is_none() && !loaded.is_from_client && base.is_unconfirmed() {
+                // The request that created the session writes again; the client has yet to present its token.
+                expires_at = expires_at.min(base.record.expiry());
+            } else {
+                header.unconfirmed_until = None;
+            }
+        } else if !base.is_live(self.config.lifetime, now) {
+            // The margin is for uses of the session.
+            return Err(self.ended());
         }
         if changes.end.is_some() {
             return Ok(Some(self.mark(base, header, version, now)));
@@ -184,7 +195,7 @@ impl CompareAndSwap<'_> {
             }
         };
         let realm = Arc::clone(&self.config.realm);
-        let draft = Draft { id: *base.record.id(), version, realm, owner, last_seen: now, expires_at };
+        let draft = Draft { id: *base.record.id(), version, realm, owner, last_seen, expires_at };
         Ok(Some(LoadedRecord::draft(draft, header, view.len(), |out| view.write_to(out))))
     }
 

@@ -37,7 +37,8 @@ impl<'a> CommitGuard<'a> {
         if let Some(interrupted) = state.interrupted.take() {
             return guard(Task::Commit(interrupted));
         }
-        let changes = ChangeSet { refresh, ..std::mem::take(&mut state.changes) };
+        let is_passive = session.is_passive();
+        let changes = ChangeSet { refresh, is_passive, ..std::mem::take(&mut state.changes) };
         if changes.has_nothing_to_write() {
             return None;
         }
@@ -101,14 +102,18 @@ impl<'a> CommitGuard<'a> {
             return state.end_created(&commit);
         }
         let lifetime = loaded.lifetime(config.lifetime);
-        let now = loaded.record.last_seen_timestamp();
-        state.used_at = Some(now);
+        let is_use = !commit.changes.keeps_times();
+        let now = if is_use { loaded.record.last_seen_timestamp() } else { config.clock.now() };
+        if is_use {
+            state.used_at = Some(now);
+        }
         state.end_rivals();
         let sets_lifetime = commit.changes.lifetime.is_some();
         let renews_cookie = sets_lifetime
-            || commit.source.loaded().is_some_and(|before| {
-                before.is_use_unnoted(lifetime, None, now) || session.has_outdated_cookie(before)
-            });
+            || is_use
+                && commit.source.loaded().is_some_and(|before| {
+                    before.is_use_unnoted(lifetime, None, now) || session.has_outdated_cookie(before)
+                });
         let cookie_age = lifetime.cookie_max_age(loaded.header.started_at, now);
         if let Some(token) = issued {
             state.cookie = CookieUpdate::Set { token, max_age: cookie_age };

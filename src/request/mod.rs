@@ -38,6 +38,8 @@ pub(crate) struct RequestSession {
     outer: Option<Arc<RequestSession>>,
     /// Detached from its request: it outlives the response, and can change no token.
     is_detached: bool,
+    /// The request is no use of its session.
+    is_passive: AtomicBool,
     /// Set when the session is loaded. Boxed, since most requests of most applications never load it.
     ///
     /// The lock is held for a few instructions at a time: never while a closure of the application runs, nor across an await.
@@ -92,6 +94,7 @@ impl RequestSession {
             is_outside_path: false,
             outer,
             is_detached: false,
+            is_passive: AtomicBool::new(false),
             state: OnceLock::new(),
             turn: TurnLock::default(),
             is_closed: AtomicBool::new(false),
@@ -132,6 +135,15 @@ impl RequestSession {
 
     pub(crate) const fn is_detached(&self) -> bool {
         self.is_detached
+    }
+
+    pub(crate) fn set_passive(&self, is_passive: bool) {
+        self.is_passive.store(is_passive, Ordering::Relaxed);
+    }
+
+    /// Checks whether the request is no use of its session.
+    pub(crate) fn is_passive(&self) -> bool {
+        self.is_passive.load(Ordering::Relaxed)
     }
 
     /// Checks whether `other` is the session of a layer around this one.
@@ -188,7 +200,7 @@ impl RequestSession {
         if self.candidates.is_forged() {
             self.config.events.raise(EventKind::Forged, None);
         }
-        if self.is_closed.load(Ordering::SeqCst) {
+        if self.is_closed.load(Ordering::SeqCst) && !self.is_passive() {
             // A body that streams has loaded it: no response will note the use. A failure is an event.
             let _ = Box::pin(self.note_use_in_turn()).await;
         }
@@ -328,7 +340,7 @@ impl RequestSession {
         }
         let Some(loaded) = state.source.loaded() else { return false };
         let now = loaded.loaded_at.filter(|_| !waited).unwrap_or_else(|| self.config.clock.now());
-        self.refresh_due(state, || now) != Refresh::default() || self.is_touch_due(state, now)
+        self.refresh_due(state, || now) != Refresh::default() || (!self.is_passive() && self.is_touch_due(state, now))
     }
 
     /// Commits for a response: the changes, if the answer allows it, and what the layer has to write.
@@ -387,7 +399,8 @@ impl RequestSession {
             }
             _ => {}
         }
-        let used = state.source.loaded().filter(|_| state.used_at.is_none()).map(|loaded| (loaded, now()));
+        let is_use_due = state.used_at.is_none() && !self.is_passive();
+        let used = state.source.loaded().filter(|_| is_use_due).map(|loaded| (loaded, now()));
         if let Some((loaded, now)) = used.filter(|(_, now)| self.is_touch_due(&state, *now)) {
             let lifetime = state.lifetime(self.config.lifetime);
             return FinishStep::Touch { record: loaded.record.clone(), touch: touch(loaded, lifetime, now), lifetime };

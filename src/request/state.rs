@@ -52,7 +52,7 @@ pub(crate) struct RequestState {
     /// When this request loaded its session.
     pub(super) loaded_at: Option<Timestamp>,
     /// When this request last noted the use of the session, by a commit or a touch.
-    pub(super) used_at: Option<Timestamp>,
+    pub(crate) used_at: Option<Timestamp>,
     /// Live sessions that the client's tokens open beside each other. The first commit that creates a session ends them.
     pub(super) rivals: Vec<LoadedRecord>,
     /// Sessions of the client's tokens past their idle timeout. Only a sign-out ends them.
@@ -332,7 +332,7 @@ impl RequestState {
     }
 
     /// Returns the lifetime of the session: set by this request, stored before a sign-in, or the default.
-    pub(super) fn lifetime(&self, default: Lifetime) -> Lifetime {
+    pub(crate) fn lifetime(&self, default: Lifetime) -> Lifetime {
         let stored = self.source.loaded().filter(|_| !self.changes.begins_anew());
         let stored = stored.and_then(|loaded| loaded.header.lifetime);
         self.changes.lifetime.as_deref().copied().or(stored).unwrap_or(default)

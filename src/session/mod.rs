@@ -6,6 +6,8 @@ mod extract;
 pub mod flash;
 mod handle;
 pub mod key;
+pub mod passive;
+mod times;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -20,6 +20,8 @@ mod disk;
 mod faults;
 #[path = "../support/nodes.rs"]
 mod nodes;
+#[path = "../support/polling.rs"]
+mod polling;
 #[path = "../support/proxy.rs"]
 mod proxy;
 #[path = "../support/servers.rs"]
@@ -35,6 +37,7 @@ mod sweeps;
 mod accounts_on_servers;
 mod bulk_ends;
 mod mysql;
+mod polling_on_servers;
 mod postgres;
 mod redis;
 mod sizes;

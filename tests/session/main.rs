@@ -6,6 +6,8 @@
 mod accounts;
 #[path = "../support/bulk.rs"]
 mod bulk;
+#[path = "../support/polling.rs"]
+mod polling;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -23,6 +25,7 @@ mod lifetimes;
 mod migration;
 mod outside_requests;
 mod owners;
+mod passive;
 mod periodic_rotation;
 mod random_renewals;
 mod random_requests;
@@ -34,6 +37,7 @@ mod rotation;
 mod sign_in;
 mod size_limits;
 mod step_up;
+mod times;
 mod transient;
 mod unconfirmed_sessions;
 mod values;
