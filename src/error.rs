@@ -11,8 +11,8 @@ type Source = Box<dyn StdError + Send + Sync>;
 
 /// An error of a session operation.
 ///
-/// With the feature `axum` it is a response with the status of its [kind](ErrorKind), and the name of that status as its body. A
-/// 503, and a 409 because a token was replaced, have `Retry-After: 1`.
+/// With the feature `axum` it is a response with the status of its [kind](ErrorKind) and a plain text as its body;
+/// `errors::ErrorLayer` chooses another form. A 503, and a 409 because a token was replaced, have `Retry-After: 1`.
 /// With the feature `tracing` such a response is logged once if its status is 500 (at `error`), 503 or 413 (at `warn`; a request
 /// body that is too long at `debug`), unless an event has reported it. The error names keys and Rust types, but no value.
 #[derive(Debug)]
@@ -177,6 +177,31 @@ impl ErrorKind {
             | Self::Detached
             | Self::InvalidLifetime
             | Self::MissingLayer => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Returns the name in lower case with underscores, as `application/problem+json` has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Superseded => "superseded",
+            Self::Ended => "ended",
+            Self::Conflict => "conflict",
+            Self::TooLarge => "too_large",
+            Self::Serialize => "serialize",
+            Self::TypeMismatch => "type_mismatch",
+            Self::ResponseSent => "response_sent",
+            Self::Detached => "detached",
+            Self::InvalidLifetime => "invalid_lifetime",
+            Self::MissingLayer => "missing_layer",
+            Self::NotSignedIn => "not_signed_in",
+            Self::ReauthenticationRequired => "reauthentication_required",
+            Self::CsrfRefused => "csrf_refused",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::BodyTooLarge => "body_too_large",
+            Self::InvalidBody => "invalid_body",
+            Self::InvalidForm => "invalid_form",
         }
     }
 
@@ -370,6 +395,7 @@ pub(crate) fn empty_response<B: Default>(status: StatusCode) -> Response<B> {
 /// Creates the response for an error, in place of a service's own, and logs a failure.
 pub(crate) fn error_response<B: Default>(error: &Error) -> Response<B> {
     let mut response = empty_response(error.respond());
+    response.extensions_mut().insert(error.kind);
     if error.kind.may_succeed_later() {
         // In seconds (RFC 9110 §10.2.3).
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));

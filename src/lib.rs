@@ -91,6 +91,8 @@ mod commit;
 pub mod config;
 mod cookie_path;
 mod error;
+#[cfg(feature = "axum")]
+pub mod errors;
 pub mod event;
 mod failure;
 mod future;
@@ -136,6 +138,8 @@ pub use self::store::sealed::SealedStore;
 pub use self::store::sqlite::SqliteStore;
 pub use self::token::{SessionId, Token};
 pub use self::transient::Transient;
+/// An instant, of the crate `time`.
+pub use time::OffsetDateTime;
 
 /// Runs the code of the README.
 #[cfg(doctest)]

@@ -252,8 +252,12 @@ impl<M> Session<M> {
     where
         T: DeserializeOwned + Send + 'static,
     {
-        if self.request.state_for_write()?.view.get(key.name()).is_none() {
-            return Ok(None);
+        {
+            let state = self.request.state();
+            state.check_writable()?;
+            if state.view.get(key.name()).is_none() {
+                return Ok(None);
+            }
         }
         let result = LastResult::default();
         let each = result.clone();

@@ -14,6 +14,7 @@ mod cookie_attributes;
 mod cookie_selection;
 mod cookies;
 mod csrf;
+mod error_pages;
 mod extractors;
 mod flash;
 mod raw_socket;
