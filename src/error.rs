@@ -56,6 +56,8 @@ pub enum ErrorKind {
     ReauthenticationRequired,
     /// The CSRF token is missing or belongs to another session. 403.
     CsrfRefused,
+    /// A page of another origin has made the request. 403.
+    CrossOrigin,
     /// The body is not a form. 415.
     UnsupportedMediaType,
     /// The body exceeds the limit. 413.
@@ -170,7 +172,7 @@ impl ErrorKind {
             Self::InvalidBody => StatusCode::BAD_REQUEST,
             Self::InvalidForm => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NotSignedIn | Self::ReauthenticationRequired => StatusCode::UNAUTHORIZED,
-            Self::CsrfRefused => StatusCode::FORBIDDEN,
+            Self::CsrfRefused | Self::CrossOrigin => StatusCode::FORBIDDEN,
             Self::Serialize
             | Self::TypeMismatch
             | Self::ResponseSent
@@ -198,6 +200,7 @@ impl ErrorKind {
             Self::NotSignedIn => "not_signed_in",
             Self::ReauthenticationRequired => "reauthentication_required",
             Self::CsrfRefused => "csrf_refused",
+            Self::CrossOrigin => "cross_origin",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::BodyTooLarge => "body_too_large",
             Self::InvalidBody => "invalid_body",
@@ -230,6 +233,7 @@ impl fmt::Display for ErrorKind {
             Self::NotSignedIn => "the session is not signed in",
             Self::ReauthenticationRequired => "the last authentication was too long ago",
             Self::CsrfRefused => "the request has no CSRF token of its session",
+            Self::CrossOrigin => "a page of another origin has made the request",
             Self::UnsupportedMediaType => "the body is not application/x-www-form-urlencoded",
             Self::BodyTooLarge => "the body exceeds the limit",
             Self::InvalidBody => "the body could not be read",

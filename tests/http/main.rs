@@ -18,6 +18,7 @@ mod error_pages;
 mod extractors;
 mod flash;
 mod raw_socket;
+mod same_origin;
 mod several_layers;
 mod signed_and_private_cookies;
 mod token_header;
