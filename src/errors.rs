@@ -24,7 +24,7 @@ use crate::error::{Error, ErrorKind, error_response};
 /// its [`ErrorKind`] as an extension, also without this layer; other responses pass unchanged.
 ///
 /// [`new`](ErrorLayer::new) answers clients that prefer JSON with `application/problem+json` (RFC 9457), and others with plain text.
-/// With [`from_fn`](ErrorLayer::from_fn) the application answers, for example with a page of its own:
+/// [`from_fn`](ErrorLayer::from_fn) lets the application choose the response, for example a page of its own:
 ///
 /// ```
 /// use axum::Router;
@@ -188,7 +188,7 @@ fn head_of<B>(request: &Request<B>) -> Box<Parts> {
     Box::new(head)
 }
 
-/// Puts the headers of a response onto the page that replaces it, and its status unless the page has one of its own.
+/// Moves the headers of a response to the page that replaces it; the status, too, unless the page has another than 200.
 fn with_headers_of(response: Response, mut page: Response) -> Response {
     if page.status() == StatusCode::OK {
         *page.status_mut() = response.status();

@@ -17,9 +17,10 @@
 //! - [`scaling`]: from one node to many
 //! - [`security`]: requirements of the standards, attacks, the application's part
 //!
-//! Moving from other crates: [`from_tower_sessions`], [`from_axum_session`], [`from_actix_session`].
+//! Moving from other crates: [`from_tower_sessions`], [`from_axum_session`], [`from_actix_session`],
+//! [`from_async_session`], [`from_cookies`].
 //!
-//! How it works:
+//! The mechanisms:
 //!
 //! - [`lifecycle`]: timeouts, rotation, cookies, commits
 //! - [`concurrency`]: how parallel requests merge
@@ -85,3 +86,5 @@ page!(design, "design");
 page!(from_tower_sessions, "from-tower-sessions");
 page!(from_axum_session, "from-axum-session");
 page!(from_actix_session, "from-actix-session");
+page!(from_async_session, "from-async-session");
+page!(from_cookies, "from-cookies");
