@@ -16,7 +16,7 @@ pub struct Event<'a> {
     pub realm: &'a str,
     /// The session, if the store has it.
     pub session: Option<SessionId>,
-    /// Why the session ended, if the kind is [`Ended`](EventKind::Ended).
+    /// Why the session ended, if the kind is [`Ended`](EventKind::Ended) or [`AfterEnd`](EventKind::AfterEnd).
     pub reason: Option<EndReason>,
     /// The realm of the record, if the kind is [`OtherRealm`](EventKind::OtherRealm).
     pub other_realm: Option<&'a str>,
@@ -70,6 +70,10 @@ pub enum EventKind {
     Refreshed,
     /// A session was ended before it expired; [`Event::reason`] says why.
     Ended,
+    /// A client presented a session that was ended within the last minute; [`Event::reason`] says why.
+    ///
+    /// [`Session::end_reason`](crate::Session::end_reason) tells the handler.
+    AfterEnd,
     /// A client presented a session after its idle or absolute timeout, and the store still had the record.
     ///
     /// Most stores hide expired records, so that such a session is [`Unknown`](EventKind::Unknown).
@@ -161,6 +165,10 @@ impl Events {
 
     pub(crate) fn raise_end(&self, session: SessionId, reason: EndReason) {
         self.send(&Event { reason: Some(reason), ..self.event(EventKind::Ended, Some(session)) });
+    }
+
+    pub(crate) fn raise_after_end(&self, session: SessionId, reason: EndReason) {
+        self.send(&Event { reason: Some(reason), ..self.event(EventKind::AfterEnd, Some(session)) });
     }
 
     pub(crate) fn raise_failure(&self, kind: EventKind, session: impl Into<Option<SessionId>>, error: &StoreError) {
