@@ -54,6 +54,8 @@ pub enum ErrorKind {
     NotSignedIn,
     /// The owner authenticated too long ago. 401.
     ReauthenticationRequired,
+    /// The user lacks the permission for a route. 403.
+    PermissionDenied,
     /// The CSRF token is missing or belongs to another session. 403.
     CsrfRefused,
     /// A page of another origin has made the request. 403.
@@ -172,7 +174,7 @@ impl ErrorKind {
             Self::InvalidBody => StatusCode::BAD_REQUEST,
             Self::InvalidForm => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NotSignedIn | Self::ReauthenticationRequired => StatusCode::UNAUTHORIZED,
-            Self::CsrfRefused | Self::CrossOrigin => StatusCode::FORBIDDEN,
+            Self::PermissionDenied | Self::CsrfRefused | Self::CrossOrigin => StatusCode::FORBIDDEN,
             Self::Serialize
             | Self::TypeMismatch
             | Self::ResponseSent
@@ -199,6 +201,7 @@ impl ErrorKind {
             Self::MissingLayer => "missing_layer",
             Self::NotSignedIn => "not_signed_in",
             Self::ReauthenticationRequired => "reauthentication_required",
+            Self::PermissionDenied => "permission_denied",
             Self::CsrfRefused => "csrf_refused",
             Self::CrossOrigin => "cross_origin",
             Self::UnsupportedMediaType => "unsupported_media_type",
@@ -232,6 +235,7 @@ impl fmt::Display for ErrorKind {
             Self::MissingLayer => "no session layer is around the handler",
             Self::NotSignedIn => "the session is not signed in",
             Self::ReauthenticationRequired => "the last authentication was too long ago",
+            Self::PermissionDenied => "the user lacks the permission",
             Self::CsrfRefused => "the request has no CSRF token of its session",
             Self::CrossOrigin => "a page of another origin has made the request",
             Self::UnsupportedMediaType => "the body is not application/x-www-form-urlencoded",

@@ -247,6 +247,7 @@ const fn detail(kind: ErrorKind) -> &'static str {
         ErrorKind::TooLarge => "the session would be too large",
         ErrorKind::NotSignedIn => "sign in first",
         ErrorKind::ReauthenticationRequired => "confirm first that it is you",
+        ErrorKind::PermissionDenied => "this account may not do that",
         ErrorKind::CsrfRefused => "this form has expired or belongs to another session; load its page again",
         ErrorKind::CrossOrigin => "the request comes from another site",
         ErrorKind::UnsupportedMediaType => "the body must be a form",
@@ -263,7 +264,7 @@ const fn detail(kind: ErrorKind) -> &'static str {
 }
 
 /// Checks whether a client prefers JSON to text (RFC 9110 §12.5.1). A client that accepts anything gets text.
-fn prefers_json(headers: &HeaderMap) -> bool {
+pub(crate) fn prefers_json(headers: &HeaderMap) -> bool {
     let (mut json, mut text) = (0.0, 0.0);
     let ranges = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     for range in ranges.flat_map(|value| value.split(',')) {
@@ -301,6 +302,7 @@ mod tests {
             ErrorKind::MissingLayer,
             ErrorKind::NotSignedIn,
             ErrorKind::ReauthenticationRequired,
+            ErrorKind::PermissionDenied,
             ErrorKind::CsrfRefused,
             ErrorKind::CrossOrigin,
             ErrorKind::UnsupportedMediaType,

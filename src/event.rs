@@ -40,11 +40,23 @@ pub enum EndReason {
     Replayed,
     /// A request presented it beside another live session, and then started a new one.
     Ambiguous,
+    /// The application has no user of its owner any more ([`Users`](crate::user::Users)).
+    UserGone,
+    /// The credentials of its user have changed since the sign-in ([`Users::stamp`](crate::user::Users::stamp)).
+    CredentialsChanged,
 }
 
 impl EndReason {
-    const CODES: [Self; 6] =
-        [Self::SignedOut, Self::Replaced, Self::Revoked, Self::OwnerLimit, Self::Replayed, Self::Ambiguous];
+    const CODES: [Self; 8] = [
+        Self::SignedOut,
+        Self::Replaced,
+        Self::Revoked,
+        Self::OwnerLimit,
+        Self::Replayed,
+        Self::Ambiguous,
+        Self::UserGone,
+        Self::CredentialsChanged,
+    ];
 
     /// Returns the number that stands for the reason in a record.
     pub(crate) fn code(self) -> u8 {

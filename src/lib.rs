@@ -117,6 +117,8 @@ pub mod testing;
 mod token;
 mod transient;
 mod transport;
+#[cfg(feature = "axum")]
+pub mod user;
 
 pub use self::error::{Error, ErrorKind};
 pub use self::layer::{SessionLayer, SessionLayerBuilder};

@@ -464,6 +464,15 @@ impl<M> Session<M> {
         self.request.state_if_open()?.end(EndReason::SignedOut, self.request.sent_token())
     }
 
+    /// Ends the session for a reason of the crate's own. After the head of the response was sent, a later request does it.
+    #[cfg(feature = "axum")]
+    pub(crate) fn end_by_layer(&self, reason: EndReason) -> Result<(), Error> {
+        match self.request.state_if_open() {
+            Ok(mut state) => state.end(reason, self.request.sent_token()),
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Rotates the token: the old one opens nothing once this is committed. The session keeps its id and its values.
     ///
     /// Call it when the privileges of the session change (OWASP ASVS 5.0 V7.2.4); [`sign_in`](Session::sign_in) rotates by

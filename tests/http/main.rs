@@ -23,3 +23,4 @@ mod several_layers;
 mod signed_and_private_cookies;
 mod token_header;
 mod tower_services;
+mod users;
