@@ -26,6 +26,13 @@ impl Deadline {
         Self { limit, at: Instant::now().checked_add(limit) }
     }
 
+    /// Returns the deadline of a step that may take half of the time that is left.
+    #[cfg(feature = "_sql")]
+    pub(super) fn half(self) -> Self {
+        let now = Instant::now();
+        Self { at: self.at.map(|at| now + at.saturating_duration_since(now) / 2), ..self }
+    }
+
     /// Waits for a step of the operation, and fails with [`DeadlineExceeded`] at the deadline.
     pub(super) async fn limit<F: Future>(self, step: F) -> Result<F::Output, StoreError> {
         let Some(at) = self.at else { return Ok(step.await) };

@@ -34,9 +34,14 @@ mod sweeps;
 
 mod accounts_on_servers;
 mod bulk_ends;
+mod connecting;
+mod failover;
+mod idle_connections;
 mod mysql;
 mod postgres;
 mod redis;
+mod reruns;
+mod shared_pools;
 mod sizes;
 mod sqlite;
 mod tls;
