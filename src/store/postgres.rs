@@ -72,7 +72,8 @@ impl Dialect for Postgres {
         // Without the lock, concurrent `CREATE TABLE IF NOT EXISTS` can violate a constraint of the catalog.
         let lock = sqlx::query("SELECT pg_advisory_xact_lock(hashtext($1))").bind(&name);
         lock.execute(&mut *transaction).await?;
-        let exists = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(name);
+        // Opening the catalog's table makes the server see what others have committed; `to_regclass` alone does not.
+        let exists = sqlx::query_scalar("SELECT count(*) > 0 FROM pg_class WHERE oid = to_regclass($1)").bind(name);
         if !exists.fetch_one(&mut *transaction).await? {
             sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *transaction).await?;
         }

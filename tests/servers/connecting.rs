@@ -5,6 +5,8 @@
 use crate::{damage, servers};
 
 use std::error::Error;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sessile::store::{Expected, Outcome, Store, StoreError};
@@ -166,4 +168,76 @@ async fn indexes_of_a_renamed_table_are_an_error_on_sqlite() {
     let indexes = "SELECT count(*) FROM pragma_index_list('sessile_sessions') WHERE origin = 'c'";
     let indexes: i64 = sqlx::query_scalar(indexes).fetch_one(store.pool()).await.unwrap();
     assert_eq!(indexes, 2);
+}
+
+/// Runs work, and returns what the log has of it; the store works on this thread.
+fn logged<T>(work: impl Future<Output = T>) -> String {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    tracing::subscriber::with_default(subscriber, || runtime.block_on(work));
+    String::from_utf8(std::mem::take(&mut *log.0.lock().unwrap())).unwrap()
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl tracing_subscriber::fmt::MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+/// A server whose clock differs by hours is a warning at `connect` and at `migrate`; the right time is none.
+#[test]
+fn a_server_with_a_wrong_clock_is_a_warning() {
+    let server = Server::postgres();
+    // A function of the same name comes first in the search path.
+    let setup = "CREATE SCHEMA wrong; CREATE FUNCTION wrong.statement_timestamp() RETURNS timestamptz LANGUAGE sql \
+                 AS $$ SELECT clock_timestamp() - interval '3 hours' $$";
+    let url = format!("{}?options=-c%20search_path%3Dwrong,public,pg_catalog", server.url());
+    let right = logged(async {
+        let store = PostgresStore::connect(&server.url()).await.unwrap();
+        store.migrate().await.unwrap();
+        sqlx::raw_sql(setup).execute(store.pool()).await.unwrap();
+    });
+    assert!(!right.contains("clock"), "{right}");
+    let wrong = logged(async { PostgresStore::connect(&url).await.unwrap().migrate().await.unwrap() });
+    check_warnings(&wrong, "PostgreSQL", "node_is_ahead=true");
+
+    let server = Server::mariadb_with(&["init-connect=SET timestamp = unix_timestamp() + 7200"]);
+    let right = logged(async {
+        // The server does not run the statement for a user with all rights.
+        let store = MySqlStore::connect(&server.url()).await.unwrap();
+        store.migrate().await.unwrap();
+        let user = "CREATE USER plain@'%'; GRANT ALL ON app.* TO plain@'%'";
+        sqlx::raw_sql(user).execute(store.pool()).await.unwrap();
+    });
+    assert!(!right.contains("clock"), "{right}");
+    let url = server.url().replace("app@", "plain@");
+    let wrong = logged(async { MySqlStore::connect(&url).await.unwrap().migrate().await.unwrap() });
+    check_warnings(&wrong, "MySQL", "node_is_ahead=false");
+}
+
+/// Checks that the log has two warnings.
+#[track_caller]
+fn check_warnings(log: &str, store: &str, direction: &str) {
+    let warnings: Vec<_> = log.lines().filter(|line| line.contains("synchronize both")).collect();
+    assert_eq!(warnings.len(), 2, "{log}");
+    for warning in warnings {
+        assert!(warning.contains("WARN") && warning.contains(store) && warning.contains(direction), "{warning}");
+    }
 }

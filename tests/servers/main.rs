@@ -37,6 +37,7 @@ mod bulk_ends;
 mod connecting;
 mod failover;
 mod idle_connections;
+mod listing;
 mod mysql;
 mod postgres;
 mod redis;

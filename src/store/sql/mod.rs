@@ -154,20 +154,16 @@ impl<D: Driver> SqlStore<D> {
         }
     }
 
-    /// Connects, and compares the database's clock with this node's.
+    /// Connects, compares the database's clock with this node's, and returns the connection to the pool.
     async fn compare_clocks(&self) -> Result<(), StoreError> {
         let deadline = Deadline::new(CONNECT_DEADLINE);
         let mut lease = self.connections.lease(false, deadline).await?;
         let sql = AssertSqlSafe(Arc::clone(&self.statements.now)).into_sql_str();
-        match deadline.limit(D::fetch(lease.connection(), sql, D::Arguments::default())).await {
-            Ok(Ok(rows)) => {
-                lease.keep();
-                if let Some(Ok(now)) = rows.first().map(|row| D::number(row, 0)) {
-                    warn_if_clock_differs(D::NAME, Timestamp::from_milliseconds(now));
-                }
-            }
-            // The clocks are not worth a failure.
-            _ => lease.close(),
+        // A failure to read the clock is no failure to connect.
+        if let Ok(Ok(rows)) = deadline.limit(D::fetch(lease.connection(), sql, D::Arguments::default())).await
+            && let Some(Ok(now)) = rows.first().map(|row| D::number(row, 0))
+        {
+            warn_if_clock_differs(D::NAME, Timestamp::from_milliseconds(now));
         }
         Ok(())
     }
