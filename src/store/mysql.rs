@@ -145,10 +145,10 @@ impl Dialect for MySql {
             Some(1290 | 1792 | 1836) => SqlFailure::ReadOnly,
             // The prepared statement does not exist, or could not be prepared anew.
             Some(1243 | 1615) => SqlFailure::Statement,
-            // I/O and disk space; too many connections; memory; locks; time limits.
+            // I/O and disk space; too many connections or prepared statements; memory; locks; time limits.
             Some(
                 3 | 14 | 28 | 1021 | 1023 | 1026 | 1028 | 1030 | 1037 | 1038 | 1040 | 1041 | 1114 | 1135 | 1180 | 1203
-                | 1205 | 1206 | 1226 | 1969 | 3024 | 3572 | 3675 | 4031,
+                | 1205 | 1206 | 1226 | 1461 | 1969 | 3024 | 3572 | 3675 | 4031,
             ) => SqlFailure::Unavailable,
             // Too large for a packet, for the log, or for the column.
             Some(1118 | 1153 | 1301 | 1406 | 1534) => SqlFailure::TooLarge,

@@ -46,7 +46,7 @@ impl Dialect for Postgres {
 
     fn test(connection: &mut PgConnection) -> Running<'_, Option<&'static str>> {
         Box::pin(async move {
-            // As a simple query, so that a transaction of its own would begin with it.
+            // A simple query without an open transaction begins one, at the time of the statement.
             let row = sqlx::raw_sql("SELECT now() < statement_timestamp()").fetch_one(connection).await?;
             if row.try_get(0)? {
                 return Err(sqlx::Error::Protocol("the connection has an open transaction".to_owned()));
@@ -101,8 +101,8 @@ impl Dialect for Postgres {
             ("08", _) | (_, "57P01" | "57P02" | "57P03" | "57P04" | "57P05") => SqlFailure::Connection,
             // Read-only; a transaction that other code has left open has failed.
             (_, "25006" | "25P02") => SqlFailure::ReadOnly,
-            // The prepared statement does not exist.
-            (_, "26000") => SqlFailure::Statement,
+            // A prepared statement does not exist, or exists already.
+            (_, "26000" | "42P05") => SqlFailure::Statement,
             // A rollback for another reason, after which the outcome is unknown; out of resources, locked, canceled, I/O error.
             ("40" | "53" | "55" | "57" | "58", _) => SqlFailure::Unavailable,
             ("54", _) => SqlFailure::TooLarge,

@@ -24,7 +24,7 @@ use super::sql::{Dialect, Running, SWEEP_BATCH_SIZE, SqlFailure, SqlStore, Table
 ///
 /// Its methods are those of [`SqlStore`]. [`connect`](SqlStore::connect) creates a missing file and opens it in WAL mode,
 /// which does not work on a network file system. A URL with `mode=` or `immutable=` switches both off. A database in memory
-/// (`sqlite::memory:`) is lost with the store. Open a pool for [`new`](SqlStore::new) in WAL mode and with a busy timeout.
+/// (`sqlite::memory:`) is lost with the store. A URL without a file name is an error. Open a pool for [`new`](SqlStore::new) in WAL mode and with a busy timeout.
 ///
 /// The writers of one process wait in a queue, so only those of another process can lock the file; the store waits for
 /// them.
@@ -69,8 +69,13 @@ impl Dialect for Sqlite {
     }
 
     fn test(connection: &mut SqliteConnection) -> Running<'_, Option<&'static str>> {
-        // Fails within a transaction; otherwise it takes no lock.
-        Box::pin(async move { sqlx::raw_sql("BEGIN; ROLLBACK").execute(connection).await.map(|_| None) })
+        Box::pin(async move {
+            // Without a transaction, which is the rule, this is an error.
+            match sqlx::raw_sql("ROLLBACK").execute(connection).await {
+                Ok(_) | Err(sqlx::Error::Database(_)) => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
     }
 
     async fn columns(pool: &SqlitePool, table: &Table) -> Result<Vec<(String, String)>, sqlx::Error> {

@@ -4,6 +4,8 @@
 
 use crate::{damage, servers};
 
+use std::time::Duration;
+
 use sessile::store::{Expected, Outcome, Store, StoreErrorKind};
 use sessile::{MySqlStore, PostgresStore, SqliteStore};
 use sqlx::mysql::{MySqlPool, MySqlPoolOptions};
@@ -91,6 +93,14 @@ async fn no_write_joins_a_transaction_that_was_left_open() {
     let store = PostgresStore::new(pool.clone());
     sqlx::raw_sql("BEGIN; SELECT 1 / 0").execute(&pool).await.unwrap_err();
     assert!(store.get(damage::record(1, None).id()).await.unwrap().is_some());
+    // If every connection begins with a transaction, there is an error instead of ever more connections.
+    let pool = PgPoolOptions::new().max_connections(2).after_connect(|connection, _| {
+        Box::pin(async move { sqlx::raw_sql("BEGIN").execute(connection).await.map(drop) })
+    });
+    let store = PostgresStore::new(pool.connect(&server.url()).await.unwrap()).with_deadline(Duration::from_secs(60));
+    let error = store.get(damage::record(1, None).id()).await.unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("open transaction"), "{source}");
     let server = Server::mariadb();
     check_open_transaction!(
         MySqlStore,

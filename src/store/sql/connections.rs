@@ -51,6 +51,13 @@ struct IdleConnections<D: Database> {
     failed_at: Option<Instant>,
 }
 
+impl<D: Database> IdleConnections<D> {
+    /// Checks whether an operation has failed since this connection was acquired.
+    fn is_outdated(&self, acquired_at: Instant) -> bool {
+        self.failed_at.is_some_and(|failed_at| acquired_at < failed_at)
+    }
+}
+
 struct IdleConnection<D: Database> {
     connection: PoolConnection<D>,
     acquired_at: Instant,
@@ -87,6 +94,10 @@ impl<D: Database> Connections<D> {
             return;
         }
         let mut idle = self.idle();
+        if idle.is_outdated(acquired_at) {
+            drop(connection.detach());
+            return;
+        }
         idle.connections.push_back(IdleConnection { connection, acquired_at, used_at: Instant::now() });
         if !std::mem::replace(&mut idle.has_task, true) {
             tokio::spawn(return_idle(ReturnTask(Arc::downgrade(self)), Box::pin(self.pool.close_event())));
@@ -109,11 +120,6 @@ impl<D: Database> Connections<D> {
         }
     }
 
-    /// Checks whether an operation has failed since this connection was acquired.
-    fn is_outdated(&self, acquired_at: Instant) -> bool {
-        self.idle().failed_at.is_some_and(|failed_at| acquired_at < failed_at)
-    }
-
     fn idle(&self) -> MutexGuard<'_, IdleConnections<D>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -126,6 +132,7 @@ impl<D: Database> Connections<D> {
 impl<D: Driver> Connections<D> {
     /// Returns a connection for one operation: an idle one, or one from the pool.
     pub(super) async fn lease(self: &Arc<Self>, is_write: bool, deadline: Deadline) -> Result<Lease<D>, StoreError> {
+        let mut failed_tests = 0;
         loop {
             let permit = if self.is_own {
                 // There are as many permits as connections, so the pool has a connection for each holder.
@@ -146,6 +153,7 @@ impl<D: Driver> Connections<D> {
                 }
                 match deadline.half().limit(lease.connection().ping()).await {
                     Ok(Ok(())) => return Ok(lease),
+                    Err(exceeded) if deadline.has_passed() => return Err(exceeded),
                     _ => lease.fail(),
                 }
                 continue;
@@ -165,13 +173,21 @@ impl<D: Driver> Connections<D> {
             match deadline.half().limit(D::test(lease.connection())).await {
                 Ok(Ok(None)) => return Ok(lease),
                 Ok(Ok(Some(problem))) => return Err(StoreError::unsupported(problem)),
-                Ok(Err(_)) => lease.close(),
+                // Each connection of the pool may have failed, but not a new one.
+                Ok(Err(error)) if failed_tests > self.pool.options().get_max_connections() => {
+                    return Err(store_error::<D>(error));
+                }
+                Ok(Err(_)) => {
+                    failed_tests += 1;
+                    lease.close();
+                }
+                Err(exceeded) if deadline.has_passed() => return Err(exceeded),
                 Err(_) => lease.fail(),
             }
         }
     }
 
-    /// Acquires a connection from the pool; an error says why there is none.
+    /// Acquires a connection from the pool; an error says why that failed.
     async fn acquire(&self, deadline: Deadline) -> Result<PoolConnection<D>, StoreError> {
         let mut acquire = pin!(self.pool.acquire());
         let acquired = match deadline.half().limit(&mut acquire).await {
@@ -247,7 +263,7 @@ impl<D: Database> Lease<D> {
     /// Makes the connection available to the next operation.
     pub(super) fn keep(mut self) {
         match self.held.take() {
-            Some((connection, Some(permit), acquired_at)) if !self.connections.is_outdated(acquired_at) => {
+            Some((connection, Some(permit), acquired_at)) => {
                 self.connections.keep(connection, acquired_at);
                 drop(permit);
             }
@@ -272,7 +288,8 @@ impl<D: Database> Lease<D> {
     /// Closes this connection after a failure, and all that are older than the failure.
     pub(super) fn fail(self) {
         let connections = Arc::clone(&self.connections);
-        let is_first = self.held.as_ref().is_some_and(|(.., acquired_at)| !connections.is_outdated(*acquired_at));
+        let is_first =
+            self.held.as_ref().is_some_and(|(.., acquired_at)| !connections.idle().is_outdated(*acquired_at));
         self.close();
         // A failure of a connection from before the last failure says nothing about newer ones.
         if is_first {
@@ -284,7 +301,7 @@ impl<D: Database> Lease<D> {
 impl<D: Database> Drop for Lease<D> {
     fn drop(&mut self) {
         if let Some((connection, permit, acquired_at)) = self.held.take() {
-            if self.connections.is_outdated(acquired_at) {
+            if self.connections.idle().is_outdated(acquired_at) {
                 drop(connection.detach());
             }
             drop(permit);

@@ -48,7 +48,7 @@ pub(in crate::store) trait Dialect: Database {
 
     /// Tests a connection that other code may have used, and returns why the store must not use it.
     ///
-    /// It fails if the connection is broken or has an open transaction, in which the store's writes could be rolled back.
+    /// It ends an open transaction, with which the store's writes could be rolled back, or fails; the connection is then closed.
     fn test(connection: &mut Self::Connection) -> Running<'_, Option<&'static str>>;
 
     /// Returns names and types of the table's columns; no column if the table does not exist.

@@ -65,8 +65,8 @@ impl<D: Driver> SqlStore<D> {
     ///
     /// # Errors
     ///
-    /// If the URL is invalid, or the store cannot connect within five seconds. It waits up to a minute while other processes hold
-    /// the lock of a SQLite file.
+    /// If the URL is invalid, or the store cannot connect within five seconds; the error's sources name the server or file, and the
+    /// cause. It waits up to a minute while other processes hold the lock of a SQLite file.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         let options = PoolOptions::new().max_connections(MAX_CONNECTIONS).acquire_timeout(CONNECT_DEADLINE);
         let pool = D::pool(url, options).map_err(store_error::<D>)?;
@@ -77,7 +77,9 @@ impl<D: Driver> SqlStore<D> {
 
     /// Creates a store over a pool that the application has already.
     ///
-    /// While the store is busy, it keeps up to half of the pool's connections.
+    /// While the store is busy, it keeps up to half of the pool's connections. It tests each connection that it takes from the pool with
+    /// a short query: one with an open transaction is closed or rolled back, and one of MySQL or MariaDB without `autocommit` is
+    /// an [`Unsupported`](StoreErrorKind::Unsupported) error.
     #[must_use]
     pub fn new(pool: Pool<D>) -> Self {
         Self::from_connections(Connections::of_shared_pool(pool))
