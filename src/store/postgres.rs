@@ -61,23 +61,18 @@ impl Dialect for Postgres {
         sqlx::query_as(columns).bind(table.quoted()).fetch_all(pool).await
     }
 
+    /// Creates the table in one message, which is one transaction.
     async fn create(pool: &PgPool, table: &Table) -> Result<(), sqlx::Error> {
         let (name, columns) = (table.quoted(), Table::column_definitions::<Self>());
-        // The server names the indexes, since those of a renamed table keep their names.
+        // Without the lock, concurrent `CREATE TABLE` can violate a constraint of the catalog. The server names the indexes, since
+        // those of a renamed table keep their names.
         let statements = format!(
-            "CREATE TABLE {name} ({columns}); CREATE INDEX ON {name} USING hash (owner) WHERE owner IS NOT NULL; \
-             CREATE INDEX ON {name} (expires_at)"
+            "SELECT pg_advisory_xact_lock(hashtext('{name}')); \
+             DO $create$ BEGIN CREATE TABLE {name} ({columns}); \
+             CREATE INDEX ON {name} USING hash (owner) WHERE owner IS NOT NULL; CREATE INDEX ON {name} (expires_at); \
+             EXCEPTION WHEN duplicate_table THEN NULL; END $create$"
         );
-        let mut transaction = pool.begin().await?;
-        // Without the lock, concurrent `CREATE TABLE IF NOT EXISTS` can violate a constraint of the catalog.
-        let lock = sqlx::query("SELECT pg_advisory_xact_lock(hashtext($1))").bind(&name);
-        lock.execute(&mut *transaction).await?;
-        // Opening the catalog's table makes the server see what others have committed; `to_regclass` alone does not.
-        let exists = sqlx::query_scalar("SELECT count(*) > 0 FROM pg_class WHERE oid = to_regclass($1)").bind(name);
-        if !exists.fetch_one(&mut *transaction).await? {
-            sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *transaction).await?;
-        }
-        transaction.commit().await
+        sqlx::raw_sql(AssertSqlSafe(statements)).execute(pool).await.map(drop)
     }
 
     fn sweep(table: &str) -> String {

@@ -14,7 +14,12 @@ use self::servers::Server;
 async fn a_serializable_database_loses_nothing() {
     let server = Server::postgres_with(&["default_transaction_isolation=serializable"]);
     let store = async || PostgresStore::connect(&server.url()).await.unwrap();
-    store().await.migrate().await.unwrap();
+    let mut starts = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let node = store().await;
+        starts.spawn(async move { node.migrate().await.unwrap() });
+    }
+    starts.join_all().await;
     nodes::parallel_writers_on_two_nodes_lose_nothing(store().await, store().await).await;
     nodes::a_sign_out_on_one_node_ends_the_session_on_both(store().await, store().await).await;
 }
