@@ -278,7 +278,7 @@ impl StoreError {
         Self { kind, source: None, is_logged: AtomicBool::new(false) }
     }
 
-    fn with_source(kind: StoreErrorKind, source: impl Into<Source>) -> Self {
+    pub(crate) fn with_source(kind: StoreErrorKind, source: impl Into<Source>) -> Self {
         Self { source: Some(source.into()), ..Self::new(kind) }
     }
 

@@ -13,8 +13,8 @@ pub(crate) mod postgres;
 pub(crate) mod redis;
 #[cfg(feature = "sealed")]
 pub(crate) mod sealed;
-#[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
-#[cfg_attr(not(test), expect(dead_code, reason = "the stores do not call it yet"))]
+#[cfg(feature = "_network")]
+#[cfg_attr(not(feature = "_sql"), allow(dead_code, reason = "the SQL stores call it"))]
 mod server_clock;
 #[cfg(feature = "_sql")]
 mod sql;

@@ -1,10 +1,10 @@
 //! PostgreSQL.
 
-use sqlx::AssertSqlSafe;
 use sqlx::error::DatabaseError;
-use sqlx::postgres::{PgPool, PgQueryResult, Postgres};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgQueryResult, Postgres};
+use sqlx::{AssertSqlSafe, Row};
 
-use super::sql::{Dialect, SWEEP_BATCH_SIZE, SqlFailure, SqlStore, Table};
+use super::sql::{Dialect, Running, SWEEP_BATCH_SIZE, SqlFailure, SqlStore, Table, server_address};
 
 /// A store in PostgreSQL 12 or newer.
 ///
@@ -40,27 +40,39 @@ impl Dialect for Postgres {
     const NOW: &'static str = "(extract(epoch FROM statement_timestamp()) * 1000)::bigint";
     const COLUMN_TYPES: [&'static str; 7] = ["uuid", "bigint", "bytea", "bytea", "bigint", "bigint", "bytea"];
 
+    fn address(options: &PgConnectOptions) -> String {
+        server_address(options.get_socket(), options.get_host(), options.get_port())
+    }
+
+    fn test(connection: &mut PgConnection) -> Running<'_, Option<&'static str>> {
+        Box::pin(async move {
+            // A simple query without an open transaction begins one, at the time of the statement.
+            let row = sqlx::raw_sql("SELECT now() < statement_timestamp()").fetch_one(connection).await?;
+            if row.try_get(0)? {
+                return Err(sqlx::Error::Protocol("the connection has an open transaction".to_owned()));
+            }
+            Ok(None)
+        })
+    }
+
     async fn columns(pool: &PgPool, table: &Table) -> Result<Vec<(String, String)>, sqlx::Error> {
         let columns = "SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute \
                        WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped";
         sqlx::query_as(columns).bind(table.quoted()).fetch_all(pool).await
     }
 
+    /// Creates the table in one message, which is one transaction.
     async fn create(pool: &PgPool, table: &Table) -> Result<(), sqlx::Error> {
         let (name, columns) = (table.quoted(), Table::column_definitions::<Self>());
+        // Without the lock, concurrent `CREATE TABLE` can violate a constraint of the catalog. The server names the indexes, since
+        // those of a renamed table keep their names.
         let statements = format!(
-            "CREATE TABLE IF NOT EXISTS {name} ({columns}); \
-             CREATE INDEX IF NOT EXISTS {} ON {name} USING hash (owner) WHERE owner IS NOT NULL; \
-             CREATE INDEX IF NOT EXISTS {} ON {name} (expires_at)",
-            table.index("owner"),
-            table.index("expires_at")
+            "SELECT pg_advisory_xact_lock(hashtext('{name}')); \
+             DO $create$ BEGIN CREATE TABLE {name} ({columns}); \
+             CREATE INDEX ON {name} USING hash (owner) WHERE owner IS NOT NULL; CREATE INDEX ON {name} (expires_at); \
+             EXCEPTION WHEN duplicate_table THEN NULL; END $create$"
         );
-        let mut transaction = pool.begin().await?;
-        // Without the lock, concurrent `CREATE TABLE IF NOT EXISTS` can violate a constraint of the catalog.
-        let lock = sqlx::query("SELECT pg_advisory_xact_lock(hashtext($1))").bind(name);
-        lock.execute(&mut *transaction).await?;
-        sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *transaction).await?;
-        transaction.commit().await
+        sqlx::raw_sql(AssertSqlSafe(statements)).execute(pool).await.map(drop)
     }
 
     fn sweep(table: &str) -> String {
@@ -79,10 +91,15 @@ impl Dialect for Postgres {
     fn failure(error: &dyn DatabaseError) -> SqlFailure {
         let code = error.code().unwrap_or_default();
         match (code.get(..2).unwrap_or_default(), &*code) {
-            ("40", _) => SqlFailure::RolledBack,
+            // Serialization failure, deadlock.
+            (_, "40001" | "40P01") => SqlFailure::RolledBack,
             ("08", _) | (_, "57P01" | "57P02" | "57P03" | "57P04" | "57P05") => SqlFailure::Connection,
-            // Read-only, out of resources, locked, canceled, I/O error.
-            (_, "25006") | ("53" | "55" | "57" | "58", _) => SqlFailure::Unavailable,
+            // Read-only; a transaction that other code has left open has failed.
+            (_, "25006" | "25P02") => SqlFailure::ReadOnly,
+            // A prepared statement does not exist, or exists already.
+            (_, "26000" | "42P05") => SqlFailure::Statement,
+            // A rollback for another reason, after which the outcome is unknown; out of resources, locked, canceled, I/O error.
+            ("40" | "53" | "55" | "57" | "58", _) => SqlFailure::Unavailable,
             ("54", _) => SqlFailure::TooLarge,
             _ => SqlFailure::Other,
         }

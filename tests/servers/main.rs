@@ -36,10 +36,16 @@ mod sweeps;
 
 mod accounts_on_servers;
 mod bulk_ends;
+mod connecting;
+mod failover;
+mod idle_connections;
+mod listing;
 mod mysql;
 mod polling_on_servers;
 mod postgres;
 mod redis;
+mod reruns;
+mod shared_pools;
 mod sizes;
 mod sqlite;
 mod tls;

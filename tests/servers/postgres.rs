@@ -29,6 +29,7 @@ async fn every_statement_uses_an_index() {
             // An insert finds an existing record by the primary key; its plan does not show this.
             continue;
         }
+        let ids = ["'00000000-0000-0000-0000-000000000000'"; 10].join(", ");
         let parameters = match name {
             "get" | "delete" => "'00000000-0000-0000-0000-000000000000'",
             "replace" => "1, 'id', 'a', 0, 0, 'x', '00000000-0000-0000-0000-000000000000', 1",
@@ -36,6 +37,9 @@ async fn every_statement_uses_an_index() {
             "delete_owned_by" => "'user:7', 'id', '00000000-0000-0000-0000-000000000000'",
             "touch" => "0, 0, '00000000-0000-0000-0000-000000000000', 1",
             "owned_by" => "'user:7'",
+            "ids_of" => "'user:7', 'id'",
+            "list" => "'00000000-0000-0000-0000-000000000000', 10",
+            "summaries" => &ids,
             _ => "",
         };
         let call = if parameters.is_empty() { "statement".to_owned() } else { format!("statement({parameters})") };

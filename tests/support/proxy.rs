@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 
 use sessile::SessionId;
 
@@ -19,8 +19,14 @@ use tokio::task::JoinHandle;
 #[derive(Clone)]
 pub struct Proxy(Arc<Inner>);
 
+/// Length of a ping of PostgreSQL (a `Sync`) and of MySQL.
+const PING_LENGTH: usize = 5;
+
 struct Inner {
     port: u16,
+    /// Port of the server of new connections.
+    server: Arc<AtomicU16>,
+    connections: Arc<AtomicU64>,
     trips: Arc<AtomicU64>,
     received: Arc<AtomicUsize>,
     mode: watch::Sender<Mode>,
@@ -37,6 +43,19 @@ enum Mode {
     LosingAnAnswer,
     /// Closes existing and new connections.
     Cut,
+    /// Holds back the data of the first connections, up to this number, forever; forwards that of later ones.
+    Forgetting(u64),
+}
+
+impl Mode {
+    /// Checks whether the data of a connection is held back.
+    fn holds(self, number: u64) -> bool {
+        match self {
+            Self::Hanging => true,
+            Self::Forgetting(last) => number <= last,
+            _ => false,
+        }
+    }
 }
 
 impl Proxy {
@@ -48,19 +67,39 @@ impl Proxy {
         let mode = watch::Sender::new(Mode::Passing);
         let (received, modes) = (Arc::default(), mode.clone());
         let counters = (Arc::clone(&trips), Arc::clone(&received));
+        let (server, connections) = (Arc::new(AtomicU16::new(server)), Arc::<AtomicU64>::default());
+        let (target, accepted) = (Arc::clone(&server), Arc::clone(&connections));
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(serve(client, server, counters.clone(), modes.clone()));
+                let number = accepted.fetch_add(1, Ordering::SeqCst) + 1;
+                tokio::spawn(serve(client, number, target.load(Ordering::SeqCst), counters.clone(), modes.clone()));
             }
         });
-        Self(Arc::new(Inner { port, trips, received, mode, task }))
+        Self(Arc::new(Inner { port, server, connections, trips, received, mode, task }))
     }
 
     pub fn port(&self) -> u16 {
         self.0.port
     }
 
-    /// Returns the number of requests on all connections: data from the client after data from the server.
+    /// Returns the number of connections that were accepted.
+    pub fn connections(&self) -> u64 {
+        self.0.connections.load(Ordering::SeqCst)
+    }
+
+    /// Connects new clients to the server on this port; existing connections stay.
+    pub fn redirect(&self, server: u16) {
+        self.0.server.store(server, Ordering::SeqCst);
+    }
+
+    /// Forgets the existing connections, as a firewall does: their data is held back, and they stay open.
+    pub fn forget(&self) {
+        self.0.mode.send_replace(Mode::Forgetting(self.connections()));
+    }
+
+    /// Returns the number of requests on all connections, pings apart: data from the client after data from the server.
+    ///
+    /// A store pings a connection that was idle before a write, which depends on the load of the machine.
     pub fn round_trips(&self) -> u64 {
         self.0.trips.load(Ordering::SeqCst)
     }
@@ -95,12 +134,13 @@ impl Drop for Inner {
 
 async fn serve(
     client: TcpStream,
+    number: u64,
     server: u16,
     (trips, received): (Arc<AtomicU64>, Arc<AtomicUsize>),
     modes: watch::Sender<Mode>,
 ) {
     let mut mode = modes.subscribe();
-    let _ = mode.wait_for(|mode| *mode != Mode::Hanging).await;
+    let _ = mode.wait_for(|mode| !mode.holds(number)).await;
     if *mode.borrow() == Mode::Cut {
         return;
     }
@@ -110,20 +150,22 @@ async fn serve(
     let (from_server, to_server) = server.into_split();
     // False at first, so that the client's first data counts.
     let client_spoke = Arc::new(AtomicBool::new(false));
-    let outward = pump(from_client, to_server, mode.clone(), {
-        let client_spoke = Arc::clone(&client_spoke);
-        move |_| {
+    let is_ping = Arc::new(AtomicBool::new(false));
+    let outward = pump(from_client, to_server, number, mode.clone(), {
+        let (client_spoke, is_ping) = (Arc::clone(&client_spoke), Arc::clone(&is_ping));
+        move |bytes| {
             if !client_spoke.swap(true, Ordering::SeqCst) {
-                trips.fetch_add(1, Ordering::SeqCst);
+                is_ping.store(bytes == PING_LENGTH, Ordering::SeqCst);
+                trips.fetch_add(u64::from(bytes != PING_LENGTH), Ordering::SeqCst);
             }
             true
         }
     });
-    let inward = pump(from_server, to_client, mode.clone(), move |bytes| {
+    let inward = pump(from_server, to_client, number, mode.clone(), move |bytes| {
         client_spoke.store(false, Ordering::SeqCst);
         received.fetch_add(bytes, Ordering::SeqCst);
         !modes.send_if_modified(|mode| {
-            let is_lost = *mode == Mode::LosingAnAnswer;
+            let is_lost = *mode == Mode::LosingAnAnswer && !is_ping.load(Ordering::SeqCst);
             if is_lost {
                 *mode = Mode::Passing;
             }
@@ -141,12 +183,13 @@ async fn serve(
 async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
+    number: u64,
     mut mode: watch::Receiver<Mode>,
     forwards: impl Fn(usize) -> bool,
 ) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        let _ = mode.wait_for(|mode| *mode != Mode::Hanging).await;
+        let _ = mode.wait_for(|mode| !mode.holds(number)).await;
         if !forwards(read) || to.write_all(&buffer[..read]).await.is_err() {
             return;
         }

@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use sqlx::error::{BoxDynError, DatabaseError};
 use sqlx::pool::PoolOptions;
-use sqlx::{Arguments, ColumnIndex, Database, Decode, Encode, Executor, IntoArguments, Pool, Row, SqlStr, Type};
+use sqlx::{
+    Arguments, ColumnIndex, Connection, Database, Decode, Encode, Executor, IntoArguments, Pool, Row, SqlStr, Type,
+};
 use uuid::Uuid;
 
 use super::{SqlFailure, Table, store_error};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::record::{Record, Version};
+use crate::store::RecordSummary;
 use crate::token::SessionId;
 
 /// Number of records that one statement of a sweep deletes, so that it holds its locks briefly.
@@ -35,10 +38,18 @@ pub(in crate::store) trait Dialect: Database {
     /// True if one connection writes at a time and writers wait in no fair order; the store then queues its own writers.
     const HAS_SINGLE_WRITER: bool = false;
 
-    /// Connects a pool of the store's own.
-    fn connect(url: &str, options: PoolOptions<Self>) -> impl Future<Output = Result<Pool<Self>, sqlx::Error>> + Send {
-        options.connect(url)
+    /// Creates a pool of the store's own, which connects when it is used.
+    fn pool(url: &str, options: PoolOptions<Self>) -> Result<Pool<Self>, sqlx::Error> {
+        options.connect_lazy(url)
     }
+
+    /// Returns host and port of the server, or the path of the socket or file.
+    fn address(options: &<Self::Connection as Connection>::Options) -> String;
+
+    /// Tests a connection that other code may have used, and returns why the store must not use it.
+    ///
+    /// It ends an open transaction, with which the store's writes could be rolled back, or fails; the connection is then closed.
+    fn test(connection: &mut Self::Connection) -> Running<'_, Option<&'static str>>;
 
     /// Returns names and types of the table's columns; no column if the table does not exist.
     fn columns(
@@ -98,6 +109,13 @@ pub(super) struct Statements {
     pub(super) touch: Arc<str>,
     pub(super) delete: Arc<str>,
     pub(super) owned_by: Arc<str>,
+    pub(super) ids_of: Arc<str>,
+    pub(super) list: Arc<str>,
+    pub(super) count: Arc<str>,
+    /// By number of ids; few sizes, so that connections cache few statements.
+    pub(super) summaries: [(usize, Arc<str>); 3],
+    /// Reads the database's clock.
+    pub(super) now: Arc<str>,
     pub(super) delete_owned_by: DeleteOwnedBy,
     pub(super) sweep: Arc<str>,
 }
@@ -142,6 +160,18 @@ impl Statements {
             )),
             delete: finished(format!("DELETE FROM {table} WHERE id = $1 AND expires_at > {now}")),
             owned_by: finished(format!("{select} WHERE owner = $1 AND expires_at > {now} ORDER BY id")),
+            ids_of: finished(format!(
+                "SELECT id FROM {table} WHERE owner = $1 AND realm = coalesce($2, realm) AND expires_at > {now} ORDER BY id"
+            )),
+            list: finished(format!("{select} WHERE id > $1 AND expires_at > {now} ORDER BY id LIMIT $2")),
+            count: finished(format!("SELECT count(*) FROM {table} WHERE expires_at > {now}")),
+            summaries: SUMMARY_SIZES.map(|size| {
+                let parameter = |number| if D::HAS_NUMBERED_PARAMETERS { format!("${number}") } else { "?".to_owned() };
+                let ids = (1..=size).map(parameter).collect::<Vec<_>>().join(", ");
+                let select = format!("SELECT id, version, last_seen, expires_at FROM {table}");
+                (size, format!("{select} WHERE id IN ({ids}) AND expires_at > {now}").into())
+            }),
+            now: finished(format!("SELECT {now}")),
             // Without a realm, any realm matches.
             delete_owned_by: if D::DELETE_HAS_RETURNING {
                 DeleteOwnedBy::Returning(finished(format!(
@@ -164,6 +194,9 @@ impl Statements {
     }
 }
 
+/// Numbers of ids that the statements for summaries take, in ascending order.
+pub(super) const SUMMARY_SIZES: [usize; 3] = [10, 100, 500];
+
 /// Value of a statement's parameter.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Parameter<'a> {
@@ -173,7 +206,7 @@ pub(super) enum Parameter<'a> {
 }
 
 /// Future that borrows a connection.
-pub(super) type Running<'c, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, sqlx::Error>> + Send + 'c>>;
+pub(in crate::store) type Running<'c, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, sqlx::Error>> + Send + 'c>>;
 
 /// Calls of sqlx whose bounds on the database's types would otherwise stand at every function of a store.
 pub(super) trait Driver: Dialect {
@@ -196,6 +229,12 @@ pub(super) trait Driver: Dialect {
 
     /// Decodes the id at the start of a row.
     fn id(row: &Self::Row) -> Result<SessionId, StoreError>;
+
+    /// Decodes a number.
+    fn number(row: &Self::Row, index: usize) -> Result<i64, StoreError>;
+
+    /// Decodes a row of id, version, last seen and expiry.
+    fn summary(row: &Self::Row) -> Result<RecordSummary, StoreError>;
 
     /// Decodes a row of id, version, realm, owner, last seen, expiry and state.
     fn record(row: &Self::Row) -> Result<Record, StoreError>;
@@ -239,15 +278,27 @@ where
         row.try_get::<Uuid, _>(0).map(SessionId::from).map_err(store_error::<D>)
     }
 
+    fn number(row: &D::Row, index: usize) -> Result<i64, StoreError> {
+        row.try_get(index).map_err(store_error::<D>)
+    }
+
+    fn summary(row: &D::Row) -> Result<RecordSummary, StoreError> {
+        let time = |index| Self::number(row, index).map(|time| Timestamp::from_milliseconds(time).into());
+        Ok(RecordSummary { version: version(Self::number(row, 1)?)?, last_seen: time(2)?, expires_at: time(3)? })
+    }
+
     fn record(row: &D::Row) -> Result<Record, StoreError> {
-        let number = |index: usize| row.try_get::<i64, _>(index).map_err(store_error::<D>);
-        let version = u64::try_from(number(1)?).map_err(StoreError::corrupt)?;
+        let number = |index| Self::number(row, index);
         let realm = row.try_get::<&[u8], _>(2).map_err(store_error::<D>)?;
         let realm = std::str::from_utf8(realm).map_err(StoreError::corrupt)?.into();
         let owner = row.try_get::<Option<&[u8]>, _>(3).map_err(store_error::<D>)?;
         let owner = owner.map(std::str::from_utf8).transpose().map_err(StoreError::corrupt)?.map(Arc::from);
         let times = (Timestamp::from_milliseconds(number(4)?), Timestamp::from_milliseconds(number(5)?));
         let state = row.try_get::<&[u8], _>(6).map_err(store_error::<D>)?;
-        Ok(Record::new(Self::id(row)?, Version::new(version), realm, owner, times, state.into()))
+        Ok(Record::new(Self::id(row)?, version(number(1)?)?, realm, owner, times, state.into()))
     }
+}
+
+fn version(number: i64) -> Result<Version, StoreError> {
+    u64::try_from(number).map(Version::new).map_err(StoreError::corrupt)
 }

@@ -5,7 +5,10 @@ mod dialect;
 mod error;
 mod schema;
 
+use std::collections::HashMap;
 use std::fmt;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,15 +19,19 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use self::connections::Connections;
-use self::dialect::{DeleteOwnedBy, Driver, Parameter, Running, Statements};
-pub(super) use self::dialect::{Dialect, SWEEP_BATCH_SIZE};
+use self::dialect::{DeleteOwnedBy, Driver, Parameter, Statements};
+pub(super) use self::dialect::{Dialect, Running, SWEEP_BATCH_SIZE};
+use self::error::AddressedError;
 pub(super) use self::error::{SqlFailure, store_error};
 pub(super) use self::schema::Table;
 use super::deadline::{CONNECT_DEADLINE, DEFAULT_DEADLINE, Deadline};
-use super::{Expected, Outcome, Store, Touch};
+use super::server_clock::warn_if_clock_differs;
+use super::{Cursor, Expected, Outcome, Page, RecordSummary, Store, Touch};
 use crate::backoff::pause;
 use crate::clock::Timestamp;
-use crate::error::{ConfigError, StoreError, StoreErrorKind};
+#[cfg(doc)]
+use crate::error::StoreErrorKind;
+use crate::error::{ConfigError, StoreError};
 use crate::record::{Record, Version};
 use crate::token::{SessionId, random};
 
@@ -58,41 +65,30 @@ impl<D: Driver> SqlStore<D> {
     ///
     /// # Errors
     ///
-    /// If the URL is invalid, or the store cannot connect within five seconds. It waits up to a minute while other processes hold
-    /// the lock of a SQLite file.
+    /// If the URL is invalid, or the store cannot connect within five seconds; the error's sources name the server or file, and the
+    /// cause. It waits up to a minute while other processes hold the lock of a SQLite file.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        let deadline = Instant::now() + LOCK_TIMEOUT;
-        let mut attempt = 0;
-        let pool = loop {
-            attempt += 1;
-            let options = PoolOptions::new().max_connections(MAX_CONNECTIONS).test_before_acquire(false);
-            let error = match D::connect(url, options.acquire_timeout(CONNECT_DEADLINE)).await {
-                Ok(pool) => break pool,
-                Err(error) => error,
-            };
-            let is_locked = error.as_database_error().map(D::failure) == Some(SqlFailure::RolledBack);
-            if !is_locked || Instant::now() >= deadline {
-                return Err(store_error::<D>(error));
-            }
-            pause(attempt).await;
-        };
-        let share = pool.options().get_max_connections();
-        Ok(Self::from_pool(pool, share))
+        let options = PoolOptions::new().max_connections(MAX_CONNECTIONS).acquire_timeout(CONNECT_DEADLINE);
+        let pool = D::pool(url, options).map_err(store_error::<D>)?;
+        let store = Self::from_connections(Connections::of_own_pool(pool));
+        store.wait_for_lock(|| store.compare_clocks()).await?;
+        Ok(store)
     }
 
     /// Creates a store over a pool that the application has already.
     ///
-    /// While the store is busy, it keeps up to half of the pool's connections.
+    /// While the store is busy, it keeps up to half of the pool's connections. It tests each connection that it takes from the pool with
+    /// a short query: one with an open transaction is closed or rolled back, and one of MySQL or MariaDB without `autocommit` is
+    /// an [`Unsupported`](StoreErrorKind::Unsupported) error.
     #[must_use]
     pub fn new(pool: Pool<D>) -> Self {
-        let share = pool.options().get_max_connections() / 2;
-        Self::from_pool(pool, share)
+        Self::from_connections(Connections::of_shared_pool(pool))
     }
 
-    fn from_pool(pool: Pool<D>, share: u32) -> Self {
+    fn from_connections(connections: Connections<D>) -> Self {
         let table = Table::new::<D>();
         Self {
-            connections: Arc::new(Connections::new(pool, share)),
+            connections: Arc::new(connections),
             statements: Arc::new(Statements::new::<D>(&table)),
             table,
             writer: D::HAS_SINGLE_WRITER.then(|| Arc::new(Semaphore::new(1))),
@@ -137,12 +133,22 @@ impl<D: Driver> SqlStore<D> {
     /// [`Unsupported`](StoreErrorKind::Unsupported) if a table of this name lacks a column or has one of another type; the
     /// error's source names the column.
     pub async fn migrate(&self) -> Result<(), StoreError> {
+        self.wait_for_lock(|| self.create_table()).await
+    }
+
+    /// Runs work that another process may hold up, which has the lock of a database with a single writer.
+    async fn wait_for_lock<F>(&self, work: impl Fn() -> F + Send) -> Result<(), StoreError>
+    where
+        F: Future<Output = Result<(), StoreError>> + Send,
+    {
         let deadline = Instant::now() + LOCK_TIMEOUT;
         let mut attempt = 0;
         loop {
             attempt += 1;
-            match self.create_table().await {
-                Err(error) if D::HAS_SINGLE_WRITER && is_unavailable(&error) && Instant::now() < deadline => {
+            match work().await {
+                Err(error)
+                    if D::HAS_SINGLE_WRITER && error::is_rolled_back::<D>(&error) && Instant::now() < deadline =>
+                {
                     pause(attempt).await;
                 }
                 result => return result,
@@ -150,7 +156,22 @@ impl<D: Driver> SqlStore<D> {
         }
     }
 
+    /// Connects, compares the database's clock with this node's, and returns the connection to the pool.
+    async fn compare_clocks(&self) -> Result<(), StoreError> {
+        let deadline = Deadline::new(CONNECT_DEADLINE);
+        let mut lease = self.connections.lease(false, deadline).await?;
+        let sql = AssertSqlSafe(Arc::clone(&self.statements.now)).into_sql_str();
+        // A failure to read the clock is no failure to connect.
+        if let Ok(Ok(rows)) = deadline.limit(D::fetch(lease.connection(), sql, D::Arguments::default())).await
+            && let Some(Ok(now)) = rows.first().map(|row| D::number(row, 0))
+        {
+            warn_if_clock_differs(D::NAME, Timestamp::from_milliseconds(now));
+        }
+        Ok(())
+    }
+
     async fn create_table(&self) -> Result<(), StoreError> {
+        self.compare_clocks().await?;
         let columns = D::columns(self.pool(), &self.table).await.map_err(store_error::<D>)?;
         if self.table.check::<D>(&columns)? {
             return Ok(());
@@ -172,6 +193,9 @@ impl<D: Driver> SqlStore<D> {
             ("touch", &statements.touch),
             ("delete", &statements.delete),
             ("owned_by", &statements.owned_by),
+            ("ids_of", &statements.ids_of),
+            ("list", &statements.list),
+            ("summaries", &statements.summaries[0].1),
             ("sweep", &statements.sweep),
         ];
         let bulk = match &statements.delete_owned_by {
@@ -186,9 +210,12 @@ impl<D: Driver> SqlStore<D> {
         self.run(sql, parameters, self.deadline, false, D::execute).await
     }
 
-    async fn fetch(&self, sql: &Arc<str>, parameters: &[Parameter<'_>]) -> Result<Vec<Record>, StoreError> {
-        let rows = self.run(sql, parameters, self.deadline, true, D::fetch).await?;
-        rows.iter().map(D::record).collect()
+    async fn fetch(&self, sql: &Arc<str>, parameters: &[Parameter<'_>]) -> Result<Vec<D::Row>, StoreError> {
+        self.run(sql, parameters, self.deadline, true, D::fetch).await
+    }
+
+    async fn fetch_records(&self, sql: &Arc<str>, parameters: &[Parameter<'_>]) -> Result<Vec<Record>, StoreError> {
+        self.fetch(sql, parameters).await?.iter().map(D::record).collect()
     }
 
     async fn queue_writer(&self) -> Result<Option<SemaphorePermit<'_>>, StoreError> {
@@ -199,20 +226,21 @@ impl<D: Driver> SqlStore<D> {
 
     /// Runs a statement before the deadline.
     ///
-    /// It runs again if the database has rolled it back, and once after the connection fails if it is `repeatable`: an idle
-    /// connection may have failed earlier.
+    /// It runs again if the database has rolled it back. It runs once more, on a connection made after the failure, if it certainly
+    /// did not run, or if it is `repeatable` and the connection has failed.
     async fn run<T>(
         &self,
         sql: &Arc<str>,
         parameters: &[Parameter<'_>],
         deadline: Duration,
-        mut repeatable: bool,
+        repeatable: bool,
         work: impl for<'c> Fn(&'c mut D::Connection, SqlStr, D::Arguments) -> Running<'c, T> + Send + Sync,
     ) -> Result<T, StoreError> {
         let deadline = Deadline::new(deadline);
         let mut reruns = 0;
+        let mut is_last_connection = false;
         loop {
-            let mut lease = deadline.limit(self.connections.lease()).await?.map_err(store_error::<D>)?;
+            let mut lease = self.connections.lease(!repeatable, deadline).await?;
             let arguments = D::arguments(parameters).map_err(StoreError::unsupported)?;
             let sql = AssertSqlSafe(Arc::clone(sql)).into_sql_str();
             let error = match deadline.limit(work(lease.connection(), sql, arguments)).await {
@@ -228,20 +256,32 @@ impl<D: Driver> SqlStore<D> {
                 }
             };
             let failure = error.as_database_error().map(D::failure);
-            if error::breaks_connection(&error, failure) {
-                lease.discard();
-                if failure != Some(SqlFailure::TooLarge) && std::mem::take(&mut repeatable) {
-                    continue;
-                }
-            } else {
-                lease.keep();
-                if failure == Some(SqlFailure::RolledBack) && reruns < MAX_RERUNS {
+            match failure {
+                Some(SqlFailure::RolledBack) if reruns < MAX_RERUNS => {
+                    lease.keep();
                     reruns += 1;
                     deadline.limit(pause(reruns)).await?;
                     continue;
                 }
+                // The server may close the connection on which it received a record that is too large.
+                Some(SqlFailure::TooLarge) => lease.close(),
+                // The server cannot write, whichever the connection.
+                Some(SqlFailure::ReadOnly) if is_last_connection => lease.keep(),
+                _ if error::breaks_connection(&error, failure) => {
+                    lease.fail();
+                    let is_unused = repeatable || failure.is_some_and(SqlFailure::needs_new_connection);
+                    if is_unused && !std::mem::replace(&mut is_last_connection, true) {
+                        continue;
+                    }
+                }
+                _ => lease.keep(),
             }
-            return Err(store_error::<D>(error));
+            return Err(match failure {
+                Some(SqlFailure::Unavailable | SqlFailure::ReadOnly) => {
+                    AddressedError::statement(self.connections.address(), error).into_store_error::<D>()
+                }
+                _ => store_error::<D>(error),
+            });
         }
     }
 }
@@ -262,7 +302,7 @@ impl<D: dialect::HasSchemas> SqlStore<D> {
 
 impl<D: Driver> Store for SqlStore<D> {
     async fn get(&self, id: &SessionId) -> Result<Option<Record>, StoreError> {
-        let records = self.fetch(&self.statements.get, &[Parameter::Id(*id.as_uuid())]).await?;
+        let records = self.fetch_records(&self.statements.get, &[Parameter::Id(*id.as_uuid())]).await?;
         Ok(records.into_iter().next())
     }
 
@@ -317,7 +357,7 @@ impl<D: Driver> Store for SqlStore<D> {
     }
 
     async fn owned_by(&self, owner: &str) -> Result<Vec<Record>, StoreError> {
-        self.fetch(&self.statements.owned_by, &[Parameter::Bytes(Some(owner.as_bytes()))]).await
+        self.fetch_records(&self.statements.owned_by, &[Parameter::Bytes(Some(owner.as_bytes()))]).await
     }
 
     /// Deletes all records with one statement; on MySQL and MariaDB, the statement ends them, and a sweep deletes them.
@@ -346,6 +386,50 @@ impl<D: Driver> Store for SqlStore<D> {
             }
         };
         rows.iter().map(D::id).collect()
+    }
+
+    async fn ids_of(&self, owner: &str, realm: Option<&str>) -> Result<Vec<SessionId>, StoreError> {
+        let parameters = [Some(owner), realm].map(|text| Parameter::Bytes(text.map(str::as_bytes)));
+        self.fetch(&self.statements.ids_of, &parameters).await?.iter().map(D::id).collect()
+    }
+
+    /// Reads up to 500 records with one statement, in one round trip.
+    async fn summaries_of(&self, ids: &[SessionId]) -> Result<Vec<Option<RecordSummary>>, StoreError> {
+        let [.., (largest, _)] = &self.statements.summaries;
+        let mut found = HashMap::with_capacity(ids.len());
+        for chunk in ids.chunks(*largest) {
+            let fitting = self.statements.summaries.iter().find(|(size, _)| chunk.len() <= *size);
+            let (size, sql) = fitting.unwrap_or(&self.statements.summaries[0]);
+            let mut parameters: Vec<_> = chunk.iter().map(|id| Parameter::Id(*id.as_uuid())).collect();
+            // No session has the nil id.
+            parameters.resize(*size, Parameter::Id(Uuid::nil()));
+            for row in self.fetch(sql, &parameters).await? {
+                found.insert(D::id(&row)?, D::summary(&row)?);
+            }
+        }
+        Ok(ids.iter().map(|id| found.get(id).copied()).collect())
+    }
+
+    /// Lists the records in the order of their ids; a cursor is the last id of a page.
+    async fn list(&self, after: Option<&Cursor>, limit: usize) -> Result<Page, StoreError> {
+        let after = match after {
+            Some(cursor) => Uuid::try_parse(cursor.as_str()).map_err(StoreError::unsupported)?,
+            None => Uuid::nil(),
+        };
+        let limit = limit.max(1);
+        let parameters = [Parameter::Id(after), Parameter::Number(i64::try_from(limit).unwrap_or(i64::MAX))];
+        let records = self.fetch_records(&self.statements.list, &parameters).await?;
+        let is_full = records.len() >= limit;
+        let next = records.last().filter(|_| is_full).map(|last| Cursor::new(last.id().to_string()));
+        Ok(Page { records, next })
+    }
+
+    /// Counts the records with one statement, which reads the whole table or the index on the expiry.
+    async fn count(&self) -> Result<u64, StoreError> {
+        let deadline = self.deadline.max(BULK_DEADLINE);
+        let rows = self.run(&self.statements.count, &[], deadline, true, D::fetch).await?;
+        let count = rows.first().map_or(Ok(0), |row| D::number(row, 0))?;
+        u64::try_from(count).map_err(StoreError::corrupt)
     }
 
     /// Deletes batches until one is incomplete, and sleeps after each for as long as it took.
@@ -391,6 +475,8 @@ fn version_parameter(version: Version) -> Result<Parameter<'static>, StoreError>
     i64::try_from(version.get()).map(Parameter::Number).map_err(StoreError::unsupported)
 }
 
-fn is_unavailable(error: &StoreError) -> bool {
-    error.kind() == StoreErrorKind::Unavailable
+/// Returns the address of a server: the path of its socket, or host and port.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub(super) fn server_address(socket: Option<&PathBuf>, host: &str, port: u16) -> String {
+    socket.map_or_else(|| format!("{host}:{port}"), |socket| socket.display().to_string())
 }
