@@ -16,7 +16,9 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
-/// A position in the listing of a store, which only that store can read.
+/// A position in the listing of a store, as text that only this kind of store can read.
+///
+/// A cursor that a client sends is untrusted input: the store refuses it, or lists from some position.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Cursor(Box<str>);
 

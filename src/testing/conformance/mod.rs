@@ -69,15 +69,15 @@
 //!
 //! # Rules that do not apply
 //!
-//! A store may have no index of owners, expire its records by itself, or not count its round trips. A rule about a missing
+//! A store may have no index of owners or no listing, expire its records by itself, or not count its round trips. A rule about a missing
 //! capability does not count as kept: the report lists it as [not applicable](Verdict::NotApplicable), with the reason,
 //! and a test prints the reason on the standard error.
 //!
 //! # Requirements
 //!
 //! - The rules use unique ids and owners, so that they can share a database and run in any order and at the same time.
-//!   Rules that count round trips, or the records that [`delete_expired`](crate::store::Store::delete_expired) removes,
-//!   must run alone. Within one process they wait for each other; if each test is a process, give each its own database,
+//!   Rules that count round trips or the records that [`delete_expired`](crate::store::Store::delete_expired) removes, and
+//!   rules that [list](crate::store::Store::list) all records, must run alone. Within one process they wait for each other; if each test is a process, give each its own database,
 //!   table or prefix.
 //! - Rules about races start up to 200 calls at once with [`Fixture::spawn`]. On a runtime with several threads the calls
 //!   also run in parallel inside the store.
