@@ -210,7 +210,7 @@ impl Sessions {
 
     /// Returns a page of the live sessions of this realm, in the store's own order.
     ///
-    /// Pass the [`next`](SessionPage::next) of each page to the next call until there is none. A session that is live during the
+    /// Pass the [`next`](SessionPage::next) of each page to the next call until it is `None`. A session that is live during the
     /// whole listing is in at least one page; one that begins or ends meanwhile may be missing. While sessions are written, or a Redis
     /// server resizes its table, one may be listed twice: where it matters, compare the ids.
     ///

@@ -12,7 +12,7 @@ use crate::record::{Record, Version};
 pub struct Page {
     /// The live records. A page may have fewer than were asked for, or none, and yet be followed by another.
     pub records: Vec<Record>,
-    /// Where the next page begins; `None` after the last one.
+    /// Position of the next page; `None` after the last one.
     pub next: Option<Cursor>,
 }
 

@@ -203,7 +203,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Returns a page of about `limit` live records of every realm, in the store's own order.
     ///
-    /// A caller passes the [`next`](Page::next) of each page to the next call, on any connection, until there is none. A record that
+    /// A caller passes the [`next`](Page::next) of each page to the next call, on any connection, until it is `None`. A record that
     /// is live during the whole listing is in at least one page, also if it is changed meanwhile. It is in exactly one, unless
     /// records are written or the store moves them meanwhile. A record that is created, or ends, meanwhile may be missing. A cursor
     /// stays valid after its record has ended.

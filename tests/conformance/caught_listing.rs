@@ -97,7 +97,7 @@ caught! {
         Pages(|plain, _, _| {
             let all = plain.map(|records| records.values().cloned().collect());
             Page { records: all, next: None }
-        }) => [list_omits_deleted_and_expired_records, list_refuses_or_ends_after_a_foreign_cursor];
+        }) => [list_and_count_omit_deleted_and_expired_records, list_refuses_or_ends_after_a_foreign_cursor];
 
     /// The cursor counts the records before it.
     list_continues_at_an_offset:
@@ -145,25 +145,25 @@ caught! {
 
     /// Count returns the number of all records, expired ones included.
     count_includes_expired_records:
-        Counts(|plain| plain.map(|records| records.len())) => [count_omits_expired_records];
+        Counts(|plain| plain.map(|records| records.len() as u64)) => [list_and_count_omit_deleted_and_expired_records];
 
     /// Count returns the number of the first page.
     count_counts_one_page:
-        Counts(|plain| plain.all_live().len().min(100)) => [count_follows_creates_and_deletes];
+        Counts(|plain| (plain.all_live().len() as u64).min(100)) => [count_follows_creates_and_deletes];
 
     /// Count counts sessions of the default realm.
     count_counts_one_realm:
-        Counts(|plain| plain.all_live().iter().filter(|record| record.realm() == "id").count()) =>
+        Counts(|plain| plain.all_live().iter().filter(|record| record.realm() == "id").count() as u64) =>
         [count_follows_creates_and_deletes];
 
     /// Count counts sessions with an owner.
     count_counts_signed_in_sessions:
-        Counts(|plain| plain.all_live().iter().filter(|record| record.owner().is_some()).count()) =>
+        Counts(|plain| plain.all_live().iter().filter(|record| record.owner().is_some()).count() as u64) =>
         [count_follows_creates_and_deletes];
 
     /// Count counts every version that was written.
     count_counts_versions:
-        Counts(|plain| plain.all_live().iter().map(|record| record.version().get() as usize).sum()) =>
+        Counts(|plain| plain.all_live().iter().map(|record| record.version().get()).sum()) =>
         [count_follows_creates_and_deletes];
 }
 

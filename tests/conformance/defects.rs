@@ -247,11 +247,11 @@ impl Defect for RemembersPositions {
 
 /// Replaces count.
 #[derive(Clone)]
-pub(crate) struct Counts(pub(crate) fn(&Plain) -> usize);
+pub(crate) struct Counts(pub(crate) fn(&Plain) -> u64);
 
 impl Defect for Counts {
     async fn count(&self, plain: &Plain) -> Answer<u64> {
-        Ok(plain.round_trip(self.0).await as u64)
+        Ok(plain.round_trip(self.0).await)
     }
 }
 

@@ -214,7 +214,7 @@ macro_rules! conformance_tests {
                 => each_record_is_listed_once(0);
             list_with_the_largest_limit_returns_each_record_once: "List takes any limit, up to `usize::MAX`."
                 => each_record_is_listed_once(usize::MAX);
-            list_omits_deleted_and_expired_records: "List omits deleted and expired records.";
+            list_and_count_omit_deleted_and_expired_records: "List and count omit deleted and expired records.";
             list_returns_pages_of_about_the_limit: "A page of 10 has at most half of 300 records.";
             list_continues_after_a_deleted_record: "List continues after a page whose records were all deleted.";
             list_continues_on_another_connection: "A cursor is valid on another connection.";
@@ -227,7 +227,6 @@ macro_rules! conformance_tests {
             list_and_count_change_nothing: "List and count change no record and no list.";
             count_follows_creates_and_deletes:
                 "Count grows with each record that is created, of any realm, and shrinks with each that is deleted.";
-            count_omits_expired_records: "Count omits expired records.";
         }
         races Nothing {
             each_version_is_written_by_one: "Of 200 concurrent writers each writes one version, and none is lost.";
