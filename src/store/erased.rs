@@ -187,7 +187,6 @@ pub(crate) trait ErasedStore: Send + Sync + 'static {
     ) -> Answer<'a, Result<Vec<SessionId>, StoreError>>;
     fn delete_expired(&self) -> Answer<'_, Result<u64, StoreError>>;
     fn ids_of<'a>(&'a self, owner: &'a str, realm: Option<&'a str>) -> Answer<'a, Result<Vec<SessionId>, StoreError>>;
-    #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "only the conformance suite calls it"))]
     fn summaries_of<'a>(&'a self, ids: &'a [SessionId]) -> Answer<'a, Result<Vec<Option<RecordSummary>>, StoreError>>;
     fn list<'a>(&'a self, after: Option<&'a Cursor>, limit: usize) -> Answer<'a, Result<Page, StoreError>>;
     fn count(&self) -> Answer<'_, Result<u64, StoreError>>;
