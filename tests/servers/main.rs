@@ -37,6 +37,7 @@ mod bulk_ends;
 mod mysql;
 mod postgres;
 mod redis;
+mod redis_versions;
 mod sizes;
 mod sqlite;
 mod tls;
