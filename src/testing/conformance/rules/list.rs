@@ -215,7 +215,7 @@ macro_rules! conformance_tests {
             list_with_the_largest_limit_returns_each_record_once: "List takes any limit, up to `usize::MAX`."
                 => each_record_is_listed_once(usize::MAX);
             list_and_count_omit_deleted_and_expired_records: "List and count omit deleted and expired records.";
-            list_returns_pages_of_about_the_limit: "A page of 10 has at most half of 300 records.";
+            list_returns_pages_of_about_the_limit: "A page of 3 has at most half of 60 records.";
             list_continues_after_a_deleted_record: "List continues after a page whose records were all deleted.";
             list_continues_on_another_connection: "A cursor is valid on another connection.";
             list_misses_no_record_while_others_change:

@@ -118,13 +118,13 @@ pub(super) async fn list_and_count_omit_deleted_and_expired_records(probe: &Prob
 }
 
 pub(super) async fn list_returns_pages_of_about_the_limit(probe: &Probe<'_>) -> Checked {
-    let records = probe.many_owned(300).await?;
-    let mut listing = Listing::new(10);
+    let records = probe.many_owned(60).await?;
+    let mut listing = Listing::new(3);
     loop {
         let before = listing.records.len();
         let has_more = listing.next(&probe.store).await?;
         let length = listing.records.len() - before;
-        ensure(length <= records.len() / 2, || format!("a page had {length} records, with a limit of 10"))?;
+        ensure(length <= records.len() / 2, || format!("a page had {length} records, with a limit of 3"))?;
         if !has_more {
             return listing.has_all(&records);
         }
