@@ -126,7 +126,7 @@ pub use self::lifetime::Lifetime;
 pub use self::session::{Field, Session, SessionHandle, csrf, flash, key, passive};
 #[cfg(feature = "axum")]
 pub use self::session::{RecentlySignedIn, SignedIn};
-pub use self::sessions::{Sessions, StoredSession};
+pub use self::sessions::{SessionPage, Sessions, StoredSession};
 pub use self::store::memory::MemoryStore;
 #[cfg(feature = "mysql")]
 pub use self::store::mysql::MySqlStore;

@@ -12,7 +12,7 @@ mod view;
 pub(crate) use self::changes::{Change, ChangeSet, ReadState, Refresh, SignIn, Take, Update};
 pub(crate) use self::end::{SessionEnd, end_by_id, end_replayed};
 pub(crate) use self::find::{Found, find, find_timed};
-pub(crate) use self::owner_limit::{end_surplus, owned_by};
+pub(crate) use self::owner_limit::{end_surplus, live_sessions, owned_by};
 pub(crate) use self::source::{PromisedSession, SessionSource};
 pub(crate) use self::view::View;
 

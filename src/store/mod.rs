@@ -182,8 +182,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Returns version and times of each of these records, in the order of `ids`; `None` for a record that is missing or expired.
     ///
-    /// A store that can should answer in one round trip and read no state. The provided method [gets](Store::get) one record after
-    /// another.
+    /// An id that is given twice is answered twice. A store that can should answer in one round trip and read no state; callers pass
+    /// at most 1,000 ids. The provided method [gets](Store::get) one record after another.
     ///
     /// # Errors
     ///
@@ -201,10 +201,14 @@ pub trait Store: Send + Sync + 'static {
         }
     }
 
-    /// Returns a page of live records, of about `limit`, in the order of the store.
+    /// Returns a page of about `limit` live records of every realm, in the store's own order.
     ///
-    /// A caller passes the [`next`](Page::next) of each page to the next call until there is none. A record that is live during the
-    /// whole listing is in at least one page; one that is created, changed or moved meanwhile may be missing, or be listed twice.
+    /// A caller passes the [`next`](Page::next) of each page to the next call, on any connection, until it is `None`. A record that
+    /// is live during the whole listing is in at least one page, also if it is changed meanwhile. It is in exactly one, unless
+    /// records are written or the store moves them meanwhile. A record that is created, or ends, meanwhile may be missing. A cursor
+    /// stays valid after its record has ended.
+    ///
+    /// A limit of 0 counts as 1. A large limit is no reason to hold a lock long: a page may have fewer records.
     ///
     /// # Errors
     ///
@@ -239,7 +243,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Checks that the store answers, for a health check.
     ///
-    /// The provided method reads a record that does not exist.
+    /// It writes nothing. The provided method reads a record that does not exist.
     ///
     /// # Errors
     ///

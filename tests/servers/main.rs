@@ -46,6 +46,7 @@ mod postgres;
 mod redis;
 mod reruns;
 mod shared_pools;
+mod redis_versions;
 mod sizes;
 mod sqlite;
 mod tls;

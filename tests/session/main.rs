@@ -22,6 +22,7 @@ mod ended_tokens;
 mod ending;
 mod events;
 mod lifetimes;
+mod listing;
 mod migration;
 mod outside_requests;
 mod owners;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering}
 
 use sessile::SessionId;
 
-use sessile::store::{Expected, Outcome, Record, Store, StoreError, Touch};
+use sessile::store::{Cursor, Expected, Outcome, Page, Record, RecordSummary, Store, StoreError, Touch};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -235,6 +235,26 @@ impl<S: Store> Store for ProxiedStore<S> {
 
     async fn delete_expired(&self) -> Result<u64, StoreError> {
         self.store.delete_expired().await
+    }
+
+    async fn ids_of(&self, owner: &str, realm: Option<&str>) -> Result<Vec<SessionId>, StoreError> {
+        self.store.ids_of(owner, realm).await
+    }
+
+    async fn summaries_of(&self, ids: &[SessionId]) -> Result<Vec<Option<RecordSummary>>, StoreError> {
+        self.store.summaries_of(ids).await
+    }
+
+    async fn list(&self, after: Option<&Cursor>, limit: usize) -> Result<Page, StoreError> {
+        self.store.list(after, limit).await
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        self.store.count().await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.store.ping().await
     }
 
     fn is_remote(&self) -> bool {
