@@ -58,6 +58,29 @@ impl ChangeSet {
         Self { end: Some(reason), ..Self::default() }
     }
 
+    /// Returns the changes without those of values.
+    #[cfg(feature = "_sql")]
+    pub(crate) fn without_values(&self) -> Self {
+        let Self { sign_in, rotate, lifetime, end, refresh, .. } = self;
+        let (sign_in, lifetime) = (sign_in.clone(), lifetime.clone());
+        Self { values: SmallVec::new(), sign_in, rotate: *rotate, lifetime, end: *end, refresh: *refresh }
+    }
+
+    /// Adds changes that were made after these.
+    #[cfg(feature = "_sql")]
+    pub(crate) fn append(&mut self, later: Self) {
+        if let Some(mut sign_in) = later.sign_in {
+            sign_in.after += self.values.len();
+            sign_in.again &= self.sign_in.is_none();
+            self.sign_in = Some(sign_in);
+            self.rotate = false;
+        }
+        self.values.extend(later.values);
+        self.rotate |= later.rotate && self.sign_in.is_none();
+        self.lifetime = later.lifetime.or(self.lifetime.take());
+        self.end = later.end.or(self.end);
+    }
+
     /// Checks for a sign-in, other than a repeated authentication of the owner.
     ///
     /// It ends the session's own lifetime, and another session starts if this one has ended.

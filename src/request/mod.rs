@@ -1,6 +1,8 @@
 //! The session of one request: loaded at most once, changed in memory, committed with the response.
 
 mod guard;
+#[cfg(feature = "_sql")]
+mod in_transaction;
 mod load;
 mod reads;
 mod state;
@@ -11,6 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
+#[cfg(feature = "_sql")]
+pub(crate) use self::in_transaction::PreparedWrite;
 pub(crate) use self::state::{CookieUpdate, RequestState};
 
 use self::guard::CommitGuard;

@@ -79,6 +79,8 @@ impl Dialect for Postgres {
     fn failure(error: &dyn DatabaseError) -> SqlFailure {
         let code = error.code().unwrap_or_default();
         match (code.get(..2).unwrap_or_default(), &*code) {
+            // Whether the statement took effect is unknown (40003).
+            (_, "40003") => SqlFailure::Unavailable,
             ("40", _) => SqlFailure::RolledBack,
             ("08", _) | (_, "57P01" | "57P02" | "57P03" | "57P04" | "57P05") => SqlFailure::Connection,
             // Read-only, out of resources, locked, canceled, I/O error.
