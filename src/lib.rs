@@ -120,10 +120,10 @@ pub use self::error::{Error, ErrorKind};
 pub use self::layer::{SessionLayer, SessionLayerBuilder};
 pub use self::lifetime::Lifetime;
 pub use self::session::{Field, Session, SessionHandle, csrf, flash, key};
-#[cfg(feature = "axum")]
-pub use self::session::{RecentlySignedIn, SignedIn};
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 pub use self::session::{OpenTransaction, SessionWrite};
+#[cfg(feature = "axum")]
+pub use self::session::{RecentlySignedIn, SignedIn};
 pub use self::sessions::{Sessions, StoredSession};
 pub use self::store::memory::MemoryStore;
 #[cfg(feature = "mysql")]

@@ -215,7 +215,8 @@ pub(crate) async fn commit_alone<D: Transactional>(transaction: Transaction<'_, 
 
 /// Returns the error of a change that would end a session.
 pub(crate) fn ends_a_session() -> Error {
-    Error::new(ErrorKind::InvalidTransaction).with_context("a transaction cannot end a session; do that before or after it")
+    Error::new(ErrorKind::InvalidTransaction)
+        .with_context("a transaction cannot end a session; do that before or after it")
 }
 
 /// Returns the error of a transaction that certainly had no effect.

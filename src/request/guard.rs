@@ -52,7 +52,11 @@ impl<'a> CommitGuard<'a> {
 
     /// Creates the task of a commit that was written in a transaction.
     #[cfg(feature = "_sql")]
-    pub(super) const fn of_transaction(session: &'a RequestSession, commit: Box<PendingCommit>, generation: u32) -> Self {
+    pub(super) const fn of_transaction(
+        session: &'a RequestSession,
+        commit: Box<PendingCommit>,
+        generation: u32,
+    ) -> Self {
         Self { session, task: Some(Task::Commit(commit)), generation }
     }
 

@@ -151,9 +151,8 @@ impl<'a> Attempt<'a> {
     }
 
     async fn finish(mut self, outcome: Result<Committed, Error>) -> Result<(), Error> {
-        let is_final = |error: &Error| {
-            matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Superseded | ErrorKind::Ended)
-        };
+        let is_final =
+            |error: &Error| matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Superseded | ErrorKind::Ended);
         match (outcome, self.commit.take()) {
             (Ok(committed), Some(commit)) => {
                 CommitGuard::of_transaction(self.session, commit, self.generation).succeed(committed).await;

@@ -133,9 +133,7 @@ impl<M> Session<M> {
             return Err(Failure::of_session(Error::new(ErrorKind::InvalidTransaction).with_context(context)));
         };
         match result {
-            Ok(value) => {
-                self.request.commit_in(fork, transaction).await.map(|()| value).map_err(Failure::of_session)
-            }
+            Ok(value) => self.request.commit_in(fork, transaction).await.map(|()| value).map_err(Failure::of_session),
             Err(error) => {
                 let _ = transaction.rollback().await;
                 Err(Failure::of_closure::<D>(error))

@@ -30,10 +30,10 @@ use self::memory::MemoryStore;
 
 #[cfg(feature = "_sql")]
 pub use self::sql::SqlStore;
-#[cfg(feature = "_sql")]
-pub(crate) use self::sql::{TransactionFailure, Transactional};
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 pub use self::sql::{SqlParameter, SqlWrite};
+#[cfg(feature = "_sql")]
+pub(crate) use self::sql::{TransactionFailure, Transactional};
 pub use crate::error::{StoreError, StoreErrorKind};
 pub use crate::record::{Record, RecordParts, Touch, Version};
 use crate::token::SessionId;

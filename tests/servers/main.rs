@@ -40,3 +40,4 @@ mod redis;
 mod sizes;
 mod sqlite;
 mod tls;
+mod transactions;
