@@ -7,6 +7,7 @@
 //! - [`concurrency`]: how parallel requests merge
 //! - [`accounts`]: devices, limits, step-up, forms, token headers, keys
 //! - [`stores`]: choosing and running a store
+//! - [`transactions`]: one transaction with the application's own tables
 //! - [`writing_a_store`]: the contract, and a store in 60 lines
 //! - [`testing`]: testing an application that uses sessions
 //! - [`proxies`]: running behind a proxy or load balancer
@@ -33,6 +34,7 @@ macro_rules! page {
         #[doc = "[concurrency]: crate::guide::concurrency"]
         #[doc = "[accounts]: crate::guide::accounts"]
         #[doc = "[stores]: crate::guide::stores"]
+        #[doc = "[transactions]: crate::guide::transactions"]
         #[doc = "[writing-a-store]: crate::guide::writing_a_store"]
         #[doc = "[testing]: crate::guide::testing"]
         #[doc = "[proxies]: crate::guide::proxies"]
@@ -60,6 +62,7 @@ page!(lifecycle, "lifecycle");
 page!(concurrency, "concurrency");
 page!(accounts, "accounts", features = ["private", "sealed"]);
 page!(stores, "stores");
+page!(transactions, "transactions", features = ["sqlite"]);
 page!(writing_a_store, "writing-a-store", features = ["testing"]);
 page!(testing, "testing", features = ["testing"]);
 page!(proxies, "proxies");

@@ -55,6 +55,7 @@
 //! - [`Session`]: the handler's interface. [`Lifetime`]: the timeouts. [`SessionLayerBuilder`]: the settings.
 //! - [`SessionHandle`]: for middleware, and for services without axum. [`Session::detach`]: for WebSockets and background work.
 //! - [`Sessions`]: sessions outside a request, such as "sign out everywhere". [`Transient`]: values under string keys.
+//! - `Session::transact`: one transaction with the application's own tables, in an SQL database.
 //! - [`csrf`]: tokens against forged requests. [`flash`]: messages for the next page.
 //! - [`store`]: the storage contract.
 #![cfg_attr(

@@ -20,7 +20,9 @@ const MAX_RUNS: u32 = 8;
 
 /// # Transactions with the application's own tables
 ///
-/// These need a store in the same SQL database. The guide `transactions` explains them.
+/// These need a store in the same SQL database. [The guide][guide] explains them.
+///
+#[cfg_attr(doc, doc = "[guide]: crate::guide::transactions")]
 #[expect(private_bounds, reason = "the bound limits the methods to the databases of this crate")]
 impl<M> Session<M> {
     /// Commits a transaction of the application together with changes of the session: both, or neither.

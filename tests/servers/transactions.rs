@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+use crate::databases;
 use crate::nodes::Answer;
 use crate::proxy::Proxy;
 use crate::servers::{Directory, Server};
+use crate::support::site::Site;
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -991,4 +993,27 @@ async fn a_transaction_does_not_wait_for_the_queue_of_writers() {
     assert_eq!(answer.await.status, StatusCode::OK);
     let stored = layer.sessions().find_by_token(&token(cookie)).await.unwrap().unwrap();
     assert_eq!((stored.get(CART).unwrap(), stored.get("other").unwrap()), (None, Some(1)));
+}
+
+/// The example stores an order and empties the cart, and signs up each name once.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_orders_and_signs_up() {
+    let directory = Directory::new("sqlite");
+    let mut command = Command::new(databases::build("transaction"));
+    let url = format!("sqlite:{}/shop.db", directory.path().display());
+    let site = Site::run(command.env("PORT", "0").env("DATABASE_URL", url));
+    let (mut ada, mut eve) = (site.visitor(), site.visitor());
+    assert_eq!(ada.post("/order", "").await, (409, "the cart is empty\n".to_owned()));
+    ada.post("/cart", "tea").await;
+    ada.post("/cart", "milk").await;
+    let before = ada.jar.header();
+    assert_eq!(ada.post("/sign-up", "ada").await.0, 200);
+    assert_ne!(ada.jar.header(), before);
+    assert_eq!(eve.post("/sign-up", "ada").await, (409, "the name is taken\n".to_owned()));
+    assert!(eve.jar.is_empty());
+    assert_eq!(ada.get_json("/").await, serde_json::json!(["tea", "milk"]));
+    assert_eq!(ada.post("/order", "").await, (200, "order 1\n".to_owned()));
+    assert_eq!(ada.post("/order", "").await.0, 409);
+    assert_eq!(ada.get_json("/").await, serde_json::json!([]));
+    assert_eq!(ada.get_json("/orders").await, serde_json::json!(["tea, milk"]));
 }
