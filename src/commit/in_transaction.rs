@@ -1,5 +1,7 @@
 //! Commits in a transaction of the application: one attempt, and a look at the record if the answer is lost.
 
+use std::error::Error as StdError;
+
 use sqlx::Transaction;
 
 use super::update::CompareAndSwap;
@@ -70,7 +72,7 @@ impl PendingCommit {
             Err(error) if D::transaction_failure(&error) == TransactionFailure::Failed => {
                 let error = StoreError::unavailable(error);
                 config.events.raise_failure(EventKind::StoreFailed, self.session_id(), &error);
-                return roll_back(transaction, Error::with_source(ErrorKind::Conflict, error)).await;
+                return roll_back(transaction, rolled_back(error)).await;
             }
             Err(error) => return roll_back(transaction, not_done::<D>(error)).await,
         }
@@ -139,7 +141,7 @@ impl PendingCommit {
                 config.events.raise(EventKind::Dropped, self.session_id());
                 Error::new(ErrorKind::Ended)
             }
-            Err(error) => Error::with_source(ErrorKind::Conflict, error),
+            Err(error) => rolled_back(error),
         }
     }
 
@@ -221,9 +223,13 @@ pub(crate) fn ends_a_session() -> Error {
 
 /// Returns the error of a transaction that certainly had no effect.
 fn not_done<D: Transactional>(error: sqlx::Error) -> Error {
-    let kind = match D::transaction_failure(&error) {
-        TransactionFailure::RolledBack | TransactionFailure::Failed => ErrorKind::Conflict,
-        TransactionFailure::Refused => ErrorKind::InvalidTransaction,
-    };
-    Error::with_source(kind, error)
+    match D::transaction_failure(&error) {
+        TransactionFailure::RolledBack | TransactionFailure::Failed => rolled_back(error),
+        TransactionFailure::Refused => Error::with_source(ErrorKind::InvalidTransaction, error),
+    }
+}
+
+/// Returns the error of a transaction that was rolled back and can run again.
+fn rolled_back(source: impl StdError + Send + Sync + 'static) -> Error {
+    Error::with_source(ErrorKind::Conflict, source).with_context("the transaction was rolled back")
 }

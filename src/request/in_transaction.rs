@@ -155,6 +155,10 @@ impl<'a> Attempt<'a> {
             |error: &Error| matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Superseded | ErrorKind::Ended);
         match (outcome, self.commit.take()) {
             (Ok(committed), Some(commit)) => {
+                if let Some(lifetime) = &commit.changes.lifetime {
+                    // A later sign-in of this request keeps it.
+                    self.session.state().own_lifetime = Some(lifetime.clone());
+                }
                 CommitGuard::of_transaction(self.session, commit, self.generation).succeed(committed).await;
                 Ok(())
             }

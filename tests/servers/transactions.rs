@@ -166,7 +166,7 @@ async fn dropped_after<T>(polls: u32, future: impl Future<Output = T>) -> Option
 fn new_key() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     // Processes of one test have different keys.
-    (std::process::id() % 10_000 << 16) + NEXT.fetch_add(1, Ordering::Relaxed)
+    ((std::process::id() % 10_000) << 16) + NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Returns the times between kills: random ones, up to half a second.
@@ -832,7 +832,16 @@ macro_rules! transaction_tests {
                 renamed.migrate().await.unwrap();
                 let keys = KeyRing::new([7; 32]).unwrap();
                 let sealed = SealedStore::new(std::sync::Arc::new(renamed.clone()), &keys).unwrap();
-                for layer in [SessionLayer::new(renamed), SessionLayer::new(sealed)] {
+                #[allow(unused_mut, reason = "SQLite has no schemas")]
+                let mut layers = vec![SessionLayer::new(renamed), SessionLayer::new(sealed)];
+                $(
+                    const _: &str = stringify!($kills);
+                    sqlx::raw_sql("CREATE SCHEMA other").execute(&shop.pool).await.unwrap();
+                    let elsewhere = shop.store.clone().with_schema("other").unwrap();
+                    elsewhere.migrate().await.unwrap();
+                    layers.push(SessionLayer::new(elsewhere));
+                )?
+                for layer in layers {
                     let (cookie, key) = (&begin(&layer).await, new_key());
                     for is_late in [true, false] {
                         let answer = call(&layer, Some(cookie), async |session| {
