@@ -32,12 +32,13 @@ impl RequestSession {
         self.check_may_fork(&state)?;
         let fork = OnceLock::from(Mutex::new(Box::new(state.fork())));
         let without_request = Self::without_request(Arc::clone(&self.config));
-        let fork = Self { is_detached: self.is_detached, state: fork, ..without_request };
+        let fork = Self { is_detached: self.is_detached, is_fork: true, state: fork, ..without_request };
         Ok(Fork { session: Arc::new(fork), revision: state.revision })
     }
 
     /// Returns an error if changes of this session cannot be committed in a transaction.
     fn check_may_fork(&self, state: &RequestState) -> Result<(), Error> {
+        self.check_is_no_fork()?;
         if !state.ends.is_empty() {
             return Err(ends_a_session());
         }
@@ -134,7 +135,7 @@ impl<'a> Attempt<'a> {
         let mut commit = Box::new(PendingCommit::new(forked.source.clone(), changes));
         let is_exact = state.view_is_exact && state.revision == fork.revision;
         commit.result = is_exact.then(|| forked.view.clone());
-        commit.new_session = state.new_id;
+        commit.new_session = forked.new_id.or(state.new_id);
         if commit.changes.sign_in.is_some() {
             state.sign_in_commit = Some(commit.id);
         }

@@ -42,6 +42,8 @@ pub(crate) struct RequestSession {
     outer: Option<Arc<RequestSession>>,
     /// Detached from its request: it outlives the response, and can change no token.
     is_detached: bool,
+    /// A copy whose changes a transaction of the application commits. It cannot commit them itself.
+    is_fork: bool,
     /// Set when the session is loaded. Boxed, since most requests of most applications never load it.
     ///
     /// The lock is held for a few instructions at a time: never while a closure of the application runs, nor across an await.
@@ -96,6 +98,7 @@ impl RequestSession {
             is_outside_path: false,
             outer,
             is_detached: false,
+            is_fork: false,
             state: OnceLock::new(),
             turn: TurnLock::default(),
             is_closed: AtomicBool::new(false),
@@ -283,8 +286,18 @@ impl RequestSession {
         self.is_closed.store(true, Ordering::SeqCst);
     }
 
+    /// Returns an error for a copy that only a transaction commits.
+    fn check_is_no_fork(&self) -> Result<(), Error> {
+        if self.is_fork {
+            let context = "the transaction commits this session: use neither `commit` nor a call that commits";
+            return Err(Error::new(ErrorKind::InvalidTransaction).with_context(context));
+        }
+        Ok(())
+    }
+
     /// Commits the changes of the request so far.
     pub(crate) async fn commit(&self) -> Result<(), Error> {
+        self.check_is_no_fork()?;
         let failures = self.state().failures;
         let _turn = self.turn.take().await;
         // During the wait the response may have been sent, or a commit failed that dropped these changes.
@@ -432,6 +445,7 @@ impl RequestSession {
 
     /// Notes a use of the session at once, if one is due; returns whether one was.
     pub(crate) async fn note_use(&self) -> Result<bool, Error> {
+        self.check_is_no_fork()?;
         let _turn = self.turn.take().await;
         self.note_use_in_turn().await
     }

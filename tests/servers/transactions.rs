@@ -808,6 +808,33 @@ macro_rules! transaction_tests {
                 assert_eq!((answer.await.status, runs.load(Ordering::Relaxed)), (StatusCode::OK, 2));
                 assert!(shop.is_ordered(key, cookie).await);
 
+                // The closure cannot commit the session apart from the transaction.
+                let key = new_key();
+                let answer = call(&shop.layer, Some(cookie), async |session| {
+                    let other = SqliteStore::connect("sqlite::memory:").await.unwrap();
+                    let placed = session.transact(&shop.pool, |mut transaction, s| {
+                        let other = other.pool().begin();
+                        async move {
+                            insert(&mut transaction, key).await?;
+                            s.insert(CART, "juice")?;
+                            let refused = [
+                                s.commit().await,
+                                s.update_now(COUNT, |count| *count += 1).await,
+                                s.reload().await,
+                                s.touch().await,
+                                s.commit_with(other.await?, |_| Ok(())).await,
+                                s.prepare_write(|_| Ok(())).await.map(drop),
+                            ];
+                            let kinds = refused.map(|refused| refused.unwrap_err().kind());
+                            assert_eq!(kinds, [ErrorKind::InvalidTransaction; 6]);
+                            Err::<(), _>(ShopError::SoldOut)
+                        }
+                    });
+                    placed.await
+                });
+                assert_eq!(answer.await.status, StatusCode::CONFLICT);
+                assert!(!shop.has_order(key).await && shop.cart(cookie).await.is_none());
+
                 // An error of the application is no conflict.
                 let (key, runs) = (new_key(), &AtomicU32::new(0));
                 let answer = call(&shop.layer, Some(cookie), async |session| {
