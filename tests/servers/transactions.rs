@@ -711,6 +711,26 @@ macro_rules! transaction_tests {
                     assert_eq!(*conflicts.get_or_insert(before), before, "{results:?}");
                     assert!(before > 0, "{results:?}");
                 }
+                // A commit that was dropped after its `COMMIT` was lost is not written again without the order.
+                for polls in 0.. {
+                    let (cookie, key) = (&begin(&shop.layer).await, new_key());
+                    let pool = pool_at(&url).await;
+                    let mut done = None;
+                    let answer = call(&shop.layer, Some(cookie), async |session| {
+                        let mut transaction = pool.begin_with($begin).await?;
+                        insert(&mut transaction, key).await?;
+                        proxy.lose_a_request_after(u32::try_from(conflicts.unwrap()).unwrap());
+                        done = dropped_after(polls, place(&session, transaction)).await;
+                        Ok(())
+                    });
+                    let status = answer.await.status;
+                    proxy.pass();
+                    assert!(!shop.is_ordered(key, cookie).await, "the order and the empty cart after {polls} polls");
+                    if done.is_some() {
+                        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+                        break;
+                    }
+                }
             }
 
             /// Parallel increments of the session and of a table agree, and none is lost.
