@@ -69,8 +69,8 @@ impl<M> Session<M> {
     /// a conflict.
     ///
     /// The closure gets the open transaction and the session. Changes of this session exist nowhere else, as those of
-    /// [`commit_with`](Session::commit_with), and it cannot commit them by itself. If the closure returns an error, the transaction is rolled back. Changes that this
-    /// request has made before are committed first.
+    /// [`commit_with`](Session::commit_with), and it cannot commit them by itself. If the closure returns an error, the
+    /// transaction is rolled back. Changes that this request has made before are committed first.
     ///
     /// A conflict is a commit of another request, a deadlock or serialization failure of the database, or a lost connection
     /// before the `COMMIT`. The session is then reloaded, and the closure runs up to eight times. To recognize a failure of the
