@@ -35,7 +35,12 @@ pub enum ErrorKind {
     /// The session was ended, during this request or up to a minute before. 409.
     Ended,
     /// Another request changed a value that this one had read and then wrote (strict writes). 409.
+    ///
+    /// Or a transaction with the application's own tables was rolled back, and can run again.
     Conflict,
+    /// A transaction cannot commit the session: it is on another database or a savepoint, the store is in no SQL database, the
+    /// change would end a session, or the database refused the statement. Nothing was done. 500.
+    InvalidTransaction,
     /// The session would exceed its limit of bytes or of keys. 413.
     TooLarge,
     /// A value could not be serialized. 500.
@@ -179,6 +184,7 @@ impl ErrorKind {
             | Self::TypeMismatch
             | Self::ResponseSent
             | Self::Detached
+            | Self::InvalidTransaction
             | Self::InvalidLifetime
             | Self::MissingLayer => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -199,6 +205,7 @@ impl ErrorKind {
             Self::Detached => "detached",
             Self::InvalidLifetime => "invalid_lifetime",
             Self::MissingLayer => "missing_layer",
+            Self::InvalidTransaction => "invalid_transaction",
             Self::NotSignedIn => "not_signed_in",
             Self::ReauthenticationRequired => "reauthentication_required",
             Self::PermissionDenied => "permission_denied",
@@ -226,6 +233,7 @@ impl fmt::Display for ErrorKind {
             Self::Superseded => "another request signed the session in or replaced its token",
             Self::Ended => "the session was ended",
             Self::Conflict => "another request changed a value that was read before it was written",
+            Self::InvalidTransaction => "the transaction cannot commit the session",
             Self::TooLarge => "the session would exceed its limit",
             Self::Serialize => "the value cannot be serialized",
             Self::TypeMismatch => "the value is of another type",

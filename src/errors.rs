@@ -259,6 +259,7 @@ const fn detail(kind: ErrorKind) -> &'static str {
         | ErrorKind::ResponseSent
         | ErrorKind::Detached
         | ErrorKind::InvalidLifetime
+        | ErrorKind::InvalidTransaction
         | ErrorKind::MissingLayer => "",
     }
 }
@@ -299,6 +300,7 @@ mod tests {
             ErrorKind::ResponseSent,
             ErrorKind::Detached,
             ErrorKind::InvalidLifetime,
+            ErrorKind::InvalidTransaction,
             ErrorKind::MissingLayer,
             ErrorKind::NotSignedIn,
             ErrorKind::ReauthenticationRequired,

@@ -13,6 +13,7 @@
 //! Running it:
 //!
 //! - [`stores`]: choosing and running a store
+//! - [`transactions`]: one transaction with the application's own tables
 //! - [`proxies`]: running behind a proxy or load balancer
 //! - [`scaling`]: from one node to many
 //! - [`security`]: requirements of the standards, attacks, the application's part
@@ -47,6 +48,7 @@ macro_rules! page {
         #[doc = "[concurrency]: crate::guide::concurrency"]
         #[doc = "[accounts]: crate::guide::accounts"]
         #[doc = "[stores]: crate::guide::stores"]
+        #[doc = "[transactions]: crate::guide::transactions"]
         #[doc = "[writing-a-store]: crate::guide::writing_a_store"]
         #[doc = "[testing]: crate::guide::testing"]
         #[doc = "[proxies]: crate::guide::proxies"]
@@ -76,6 +78,7 @@ page!(lifecycle, "lifecycle");
 page!(concurrency, "concurrency");
 page!(accounts, "accounts", features = ["private", "sealed"]);
 page!(stores, "stores");
+page!(transactions, "transactions", features = ["sqlite"]);
 page!(writing_a_store, "writing-a-store", features = ["testing"]);
 page!(testing, "testing", features = ["testing"]);
 page!(proxies, "proxies");

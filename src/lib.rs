@@ -55,6 +55,7 @@
 //! - [`Session`]: the handler's interface. [`Lifetime`]: the timeouts. [`SessionLayerBuilder`]: the settings.
 //! - [`SessionHandle`]: for middleware, and for services without axum. [`Session::detach`]: for WebSockets and background work.
 //! - [`Sessions`]: sessions outside a request, such as "sign out everywhere". [`Transient`]: values under string keys.
+//! - `Session::transact`: one transaction with the application's own tables, in an SQL database.
 //! - [`csrf`]: tokens against forged requests. [`flash`]: messages for the next page.
 //! - [`store`]: the storage contract.
 #![cfg_attr(
@@ -124,6 +125,8 @@ pub use self::error::{Error, ErrorKind};
 pub use self::layer::{SessionLayer, SessionLayerBuilder};
 pub use self::lifetime::Lifetime;
 pub use self::session::{Field, Session, SessionHandle, csrf, flash, key, passive};
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+pub use self::session::{OpenTransaction, SessionWrite};
 #[cfg(feature = "axum")]
 pub use self::session::{RecentlySignedIn, SignedIn};
 pub use self::sessions::{SessionPage, Sessions, StoredSession};

@@ -51,6 +51,16 @@ impl<'a> CommitGuard<'a> {
         guard(Task::Commit(commit))
     }
 
+    /// Creates the task of a commit that was written in a transaction.
+    #[cfg(feature = "_sql")]
+    pub(super) const fn of_transaction(
+        session: &'a RequestSession,
+        commit: Box<PendingCommit>,
+        generation: u32,
+    ) -> Self {
+        Self { session, task: Some(Task::Commit(commit)), generation }
+    }
+
     /// Runs the task to its end.
     pub(super) async fn run(mut self) -> Result<(), Error> {
         let config = self.session.config();
@@ -60,14 +70,7 @@ impl<'a> CommitGuard<'a> {
             }
             Some(Task::Commit(commit)) => match commit.run(config).await {
                 Ok(committed) => {
-                    let signed_in = commit.changes.sign_in.as_ref().map(|sign_in| Arc::clone(&sign_in.owner));
-                    let id = *committed.loaded.record.id();
-                    let rivals: Vec<_> = self.session.state().rivals.iter().map(|rival| *rival.record.id()).collect();
-                    self.apply(committed);
-                    if let (Some(owner), Some(limit)) = (signed_in, config.owner_limit) {
-                        // Boxed, since few commits sign in and all would carry this future.
-                        Box::pin(end_surplus(config, &owner, &id, limit, &rivals)).await;
-                    }
+                    self.succeed(committed).await;
                     Ok(())
                 }
                 Err(error) => self.fail(error),
@@ -86,6 +89,20 @@ impl<'a> CommitGuard<'a> {
                 Err(error) => self.fail(error),
             },
             None => Ok(()),
+        }
+    }
+
+    /// Continues the request from a commit that took effect, and applies the owner limit.
+    pub(super) async fn succeed(self, committed: Committed) {
+        let config = self.session.config();
+        let Some(Task::Commit(commit)) = &self.task else { return };
+        let signed_in = commit.changes.sign_in.as_ref().map(|sign_in| Arc::clone(&sign_in.owner));
+        let id = *committed.loaded.record.id();
+        let rivals: Vec<_> = self.session.state().rivals.iter().map(|rival| *rival.record.id()).collect();
+        self.apply(committed);
+        if let (Some(owner), Some(limit)) = (signed_in, config.owner_limit) {
+            // Boxed, since few commits sign in and all would carry this future.
+            Box::pin(end_surplus(config, &owner, &id, limit, &rivals)).await;
         }
     }
 
@@ -143,11 +160,12 @@ impl<'a> CommitGuard<'a> {
     }
 
     /// Drops the changes of a commit that failed: this request does not try it again.
-    fn fail(mut self, error: Error) -> Result<(), Error> {
+    pub(super) fn fail(mut self, error: Error) -> Result<(), Error> {
         let task = self.task.take();
         if let Some(Task::Commit(commit)) = &task
             && let Some(loaded) = commit.source.loaded()
             && commit.changes.is_empty()
+            && !commit.is_in_transaction()
         {
             // A refresh alone: the handler did not ask for it.
             if error.kind() == ErrorKind::Unavailable {

@@ -1,6 +1,8 @@
 //! The session of one request: loaded at most once, changed in memory, committed with the response.
 
 mod guard;
+#[cfg(feature = "_sql")]
+mod in_transaction;
 mod load;
 mod reads;
 mod state;
@@ -11,6 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
+#[cfg(feature = "_sql")]
+pub(crate) use self::in_transaction::PreparedWrite;
 pub(crate) use self::state::{CookieUpdate, RequestState};
 
 use self::guard::CommitGuard;
@@ -40,6 +44,8 @@ pub(crate) struct RequestSession {
     is_detached: bool,
     /// The request is no use of its session.
     is_passive: AtomicBool,
+    /// A copy whose changes a transaction of the application commits. It cannot commit them itself.
+    is_fork: bool,
     /// Set when the session is loaded. Boxed, since most requests of most applications never load it.
     ///
     /// The lock is held for a few instructions at a time: never while a closure of the application runs, nor across an await.
@@ -95,6 +101,7 @@ impl RequestSession {
             outer,
             is_detached: false,
             is_passive: AtomicBool::new(false),
+            is_fork: false,
             state: OnceLock::new(),
             turn: TurnLock::default(),
             is_closed: AtomicBool::new(false),
@@ -297,8 +304,18 @@ impl RequestSession {
         self.is_closed.store(true, Ordering::SeqCst);
     }
 
+    /// Returns an error for a copy that only a transaction commits.
+    fn check_is_no_fork(&self) -> Result<(), Error> {
+        if self.is_fork {
+            let context = "the transaction commits this session: use neither `commit` nor a call that commits";
+            return Err(Error::new(ErrorKind::InvalidTransaction).with_context(context));
+        }
+        Ok(())
+    }
+
     /// Commits the changes of the request so far.
     pub(crate) async fn commit(&self) -> Result<(), Error> {
+        self.check_is_no_fork()?;
         let failures = self.state().failures;
         let _turn = self.turn.take().await;
         // During the wait the response may have been sent, or a commit failed that dropped these changes.
@@ -447,6 +464,7 @@ impl RequestSession {
 
     /// Notes a use of the session at once, if one is due; returns whether one was.
     pub(crate) async fn note_use(&self) -> Result<bool, Error> {
+        self.check_is_no_fork()?;
         let _turn = self.turn.take().await;
         self.note_use_in_turn().await
     }

@@ -108,6 +108,18 @@ impl RequestState {
         }
     }
 
+    /// Returns a copy that has the same values and no changes.
+    #[cfg(feature = "_sql")]
+    pub(super) fn fork(&self) -> Self {
+        let mut fork = Self::new(self.source.clone());
+        fork.view = self.view.clone();
+        fork.owner = self.owner.clone();
+        fork.authenticated_at = self.authenticated_at;
+        fork.own_lifetime = self.own_lifetime.clone();
+        fork.reads = self.reads.clone();
+        fork
+    }
+
     /// Returns an error if nothing can be written.
     pub(crate) fn check_writable(&self) -> Result<(), Error> {
         match (self.failed, &self.source) {

@@ -8,6 +8,8 @@ mod handle;
 pub mod key;
 pub mod passive;
 mod times;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod transaction;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,6 +25,8 @@ use time::OffsetDateTime;
 pub use self::extract::{RecentlySignedIn, SignedIn};
 pub use self::handle::SessionHandle;
 pub use self::key::Field;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+pub use self::transaction::{OpenTransaction, SessionWrite};
 
 use self::key::{InsertKey, Key, KeyName};
 use crate::commit::{Change, PromisedSession, SessionSource, Take, Update};

@@ -6,6 +6,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+#[cfg(feature = "_sql")]
+use super::SqlWrite;
 use super::{Cursor, Expected, MemoryStore, Outcome, Page, RecordSummary, Store, Touch};
 use crate::backoff::{pause, yield_now};
 use crate::clock::{Clock, Timestamp};
@@ -116,6 +118,14 @@ impl AnyStore {
         }
     }
 
+    #[cfg(feature = "_sql")]
+    pub(crate) fn sql_write(&self, record: &Record, expected: Expected) -> Result<SqlWrite, StoreError> {
+        match self {
+            Self::Memory(store) => Store::sql_write(store, record, expected),
+            Self::Other(store) => store.sql_write(record, expected),
+        }
+    }
+
     pub(crate) async fn delete_expired(&self) -> Result<u64, StoreError> {
         match self {
             Self::Memory(store) => Store::delete_expired(store).await,
@@ -191,6 +201,8 @@ pub(crate) trait ErasedStore: Send + Sync + 'static {
     fn list<'a>(&'a self, after: Option<&'a Cursor>, limit: usize) -> Answer<'a, Result<Page, StoreError>>;
     fn count(&self) -> Answer<'_, Result<u64, StoreError>>;
     fn ping(&self) -> Answer<'_, Result<(), StoreError>>;
+    #[cfg(feature = "_sql")]
+    fn sql_write(&self, record: &Record, expected: Expected) -> Result<SqlWrite, StoreError>;
     fn is_remote(&self) -> bool;
 }
 
@@ -250,6 +262,11 @@ impl<S: Store> ErasedStore for S {
 
     fn ping(&self) -> Answer<'_, Result<(), StoreError>> {
         Box::pin(Store::ping(self))
+    }
+
+    #[cfg(feature = "_sql")]
+    fn sql_write(&self, record: &Record, expected: Expected) -> Result<SqlWrite, StoreError> {
+        Store::sql_write(self, record, expected)
     }
 
     fn is_remote(&self) -> bool {

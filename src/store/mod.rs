@@ -30,6 +30,10 @@ use self::memory::MemoryStore;
 
 #[cfg(feature = "_sql")]
 pub use self::sql::SqlStore;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+pub use self::sql::{SqlParameter, SqlWrite};
+#[cfg(feature = "_sql")]
+pub(crate) use self::sql::{TransactionFailure, Transactional};
 pub use crate::error::{StoreError, StoreErrorKind};
 pub use crate::record::{Record, RecordParts, Touch, Version};
 use crate::token::SessionId;
@@ -252,6 +256,21 @@ pub trait Store: Send + Sync + 'static {
         async move { self.get(&SessionId::from(uuid::Uuid::nil())).await.map(drop) }
     }
 
+    /// Returns the [`set`](Store::set) of this record as a statement of the store's SQL database, for a transaction of the
+    /// application.
+    ///
+    /// A store that wraps another one should call that one's method with the record as it would store it.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](crate::store::StoreErrorKind::Unsupported) if the store is in no SQL database; the provided method always
+    /// returns it.
+    #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+    fn sql_write(&self, record: &Record, expected: Expected) -> Result<SqlWrite, StoreError> {
+        let _ = (record, expected);
+        Err(StoreError::unsupported("the store is not in an SQL database"))
+    }
+
     /// Returns whether other processes share the store: a server across a network, or a database file.
     ///
     /// A store whose operations wait for anything outside this process should return `true`, since a task that waits for another
@@ -366,6 +385,11 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send {
         (**self).ping()
+    }
+
+    #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+    fn sql_write(&self, record: &Record, expected: Expected) -> Result<SqlWrite, StoreError> {
+        (**self).sql_write(record, expected)
     }
 
     fn is_remote(&self) -> bool {

@@ -215,6 +215,11 @@ impl<S: Store> Store for SealedStore<S> {
         self.inner.ping().await
     }
 
+    #[cfg(feature = "_sql")]
+    fn sql_write(&self, record: &Record, expected: Expected) -> Result<super::SqlWrite, StoreError> {
+        self.inner.sql_write(&self.seal(record)?, expected)
+    }
+
     fn is_remote(&self) -> bool {
         self.inner.is_remote()
     }

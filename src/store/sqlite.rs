@@ -42,6 +42,8 @@ impl Dialect for Sqlite {
     const NOW: &'static str = "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER)";
     const GREATEST: &'static str = "max";
     const COLUMN_TYPES: [&'static str; 7] = ["blob", "integer", "blob", "blob", "integer", "integer", "blob"];
+    // A deferred transaction that has read fails at its first write if another connection has written since.
+    const BEGIN: &'static str = "BEGIN IMMEDIATE";
     const HAS_SINGLE_WRITER: bool = true;
 
     fn pool(url: &str, mut pool: PoolOptions<Self>) -> Result<SqlitePool, sqlx::Error> {

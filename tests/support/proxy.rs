@@ -39,8 +39,10 @@ enum Mode {
     Passing,
     /// Holds all data back; connections stay open.
     Hanging,
-    /// Drops the server's next answer and closes its connection, then forwards all data.
-    LosingAnAnswer,
+    /// Drops the server's answer after this many others, closes its connection, and then forwards all data.
+    LosingAnAnswer(u32),
+    /// The same for a request.
+    LosingARequest(u32),
     /// Closes existing and new connections.
     Cut,
     /// Holds back the data of the first connections, up to this number, forever; forwards that of later ones.
@@ -118,7 +120,22 @@ impl Proxy {
     }
 
     pub fn lose_an_answer(&self) {
-        self.0.mode.send_replace(Mode::LosingAnAnswer);
+        self.lose_an_answer_after(0);
+    }
+
+    /// Loses the answer after this many others.
+    pub fn lose_an_answer_after(&self, others: u32) {
+        self.0.mode.send_replace(Mode::LosingAnAnswer(others));
+    }
+
+    /// Loses the request after this many others.
+    pub fn lose_a_request_after(&self, others: u32) {
+        self.0.mode.send_replace(Mode::LosingARequest(others));
+    }
+
+    /// Returns whether all data passes, as after a loss.
+    pub fn is_passing(&self) -> bool {
+        *self.0.mode.borrow() == Mode::Passing
     }
 
     pub fn cut(&self) {
@@ -153,30 +170,42 @@ async fn serve(
     let is_ping = Arc::new(AtomicBool::new(false));
     let outward = pump(from_client, to_server, number, mode.clone(), {
         let (client_spoke, is_ping) = (Arc::clone(&client_spoke), Arc::clone(&is_ping));
+        let modes = modes.clone();
         move |bytes| {
-            if !client_spoke.swap(true, Ordering::SeqCst) {
+            let is_first = !client_spoke.swap(true, Ordering::SeqCst);
+            if is_first {
                 is_ping.store(bytes == PING_LENGTH, Ordering::SeqCst);
                 trips.fetch_add(u64::from(bytes != PING_LENGTH), Ordering::SeqCst);
             }
-            true
+            !(is_first && counts_down_to_loss(&modes, Mode::LosingARequest))
         }
     });
     let inward = pump(from_server, to_client, number, mode.clone(), move |bytes| {
-        client_spoke.store(false, Ordering::SeqCst);
+        let is_first = client_spoke.swap(false, Ordering::SeqCst);
         received.fetch_add(bytes, Ordering::SeqCst);
-        !modes.send_if_modified(|mode| {
-            let is_lost = *mode == Mode::LosingAnAnswer && !is_ping.load(Ordering::SeqCst);
-            if is_lost {
-                *mode = Mode::Passing;
-            }
-            is_lost
-        })
+        let counts = is_first && !is_ping.load(Ordering::SeqCst);
+        !(counts && counts_down_to_loss(&modes, Mode::LosingAnAnswer))
     });
     tokio::select! {
         () = outward => {}
         () = inward => {}
         _ = mode.wait_for(|mode| *mode == Mode::Cut) => {}
     }
+}
+
+/// Counts down to a loss of this kind; returns whether it is now.
+fn counts_down_to_loss(modes: &watch::Sender<Mode>, losing: fn(u32) -> Mode) -> bool {
+    let mut is_lost = false;
+    modes.send_if_modified(|mode| {
+        let (Mode::LosingAnAnswer(others) | Mode::LosingARequest(others)) = *mode else { return false };
+        if *mode != losing(others) {
+            return false;
+        }
+        is_lost = others == 0;
+        *mode = if is_lost { Mode::Passing } else { losing(others - 1) };
+        true
+    });
+    is_lost
 }
 
 /// Forwards data until a half closes, or `forwards` returns false for what was read.

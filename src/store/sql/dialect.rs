@@ -13,7 +13,7 @@ use super::{SqlFailure, Table, store_error};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::record::{Record, Version};
-use crate::store::RecordSummary;
+use crate::store::{Expected, RecordSummary};
 use crate::token::SessionId;
 
 /// Number of records that one statement of a sweep deletes, so that it holds its locks briefly.
@@ -31,6 +31,8 @@ pub(in crate::store) trait Dialect: Database {
     const HAS_NUMBERED_PARAMETERS: bool = true;
     /// Types of the columns id, version, realm, owner, last seen, expiry and state, as the catalog names them.
     const COLUMN_TYPES: [&'static str; 7];
+    /// Statement that begins a transaction which is about to write.
+    const BEGIN: &'static str = "BEGIN";
     /// Longest owner in bytes.
     const MAX_OWNER_LENGTH: usize = usize::MAX;
     /// True if a `DELETE` statement can return the rows that it deletes.
@@ -133,6 +135,15 @@ pub(super) enum DeleteOwnedBy {
 }
 
 impl Statements {
+    /// Returns the statement of a write.
+    pub(super) const fn write(&self, expected: Expected) -> &Arc<str> {
+        match expected {
+            Expected::Absent => &self.insert,
+            Expected::Version(_) => &self.replace,
+            Expected::VersionKeepingTimes(_) => &self.replace_keeping_times,
+        }
+    }
+
     pub(super) fn new<D: Dialect>(table: &Table) -> Self {
         let (table, now, greatest) = (table.quoted(), D::NOW, D::GREATEST);
         let select = format!("SELECT id, version, realm, owner, last_seen, expires_at, state FROM {table}");

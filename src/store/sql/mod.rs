@@ -4,6 +4,7 @@ mod connections;
 mod dialect;
 mod error;
 mod schema;
+mod write;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -24,6 +25,8 @@ pub(super) use self::dialect::{Dialect, Running, SWEEP_BATCH_SIZE};
 use self::error::AddressedError;
 pub(super) use self::error::{SqlFailure, store_error};
 pub(super) use self::schema::Table;
+pub use self::write::{SqlParameter, SqlWrite};
+pub(crate) use self::write::{TransactionFailure, Transactional};
 use super::deadline::{CONNECT_DEADLINE, DEFAULT_DEADLINE, Deadline};
 use super::server_clock::warn_if_clock_differs;
 use super::{Cursor, Expected, Outcome, Page, RecordSummary, Store, Touch};
@@ -32,7 +35,7 @@ use crate::clock::Timestamp;
 #[cfg(doc)]
 use crate::error::StoreErrorKind;
 use crate::error::{ConfigError, StoreError};
-use crate::record::{Record, Version};
+use crate::record::Record;
 use crate::token::{SessionId, random};
 
 /// Number of connections in a pool of the store's own.
@@ -307,34 +310,14 @@ impl<D: Driver> Store for SqlStore<D> {
     }
 
     async fn set(&self, record: &Record, expected: Expected) -> Result<Outcome, StoreError> {
-        if record.owner().is_some_and(|owner| owner.len() > D::MAX_OWNER_LENGTH) {
-            // A server that is not in strict mode would truncate it.
-            let max = D::MAX_OWNER_LENGTH;
-            return Err(StoreError::unsupported(format!("the owner is too long; use at most {max} bytes")));
-        }
-        let mut parameters = vec![
-            version_parameter(record.version())?,
-            Parameter::Bytes(Some(record.realm().as_bytes())),
-            Parameter::Bytes(record.owner().map(str::as_bytes)),
-        ];
-        if !matches!(expected, Expected::VersionKeepingTimes(_)) {
-            parameters.push(Parameter::Number(record.last_seen_timestamp().milliseconds()));
-            parameters.push(Parameter::Number(record.expiry().milliseconds()));
-        }
-        parameters.push(Parameter::Bytes(Some(record.state())));
-        parameters.push(Parameter::Id(*record.id().as_uuid()));
-        let is_written = match expected {
-            Expected::Absent => D::has_inserted(&self.execute(&self.statements.insert, &parameters).await?),
-            Expected::Version(version) => {
-                parameters.push(version_parameter(version)?);
-                D::rows_affected(&self.execute(&self.statements.replace, &parameters).await?) == 1
-            }
-            Expected::VersionKeepingTimes(version) => {
-                parameters.push(version_parameter(version)?);
-                D::rows_affected(&self.execute(&self.statements.replace_keeping_times, &parameters).await?) == 1
-            }
-        };
-        Ok(if is_written { Outcome::Written } else { Outcome::Refused })
+        let parameters = write::parameters::<D>(record, expected)?;
+        let result = self.execute(self.statements.write(expected), &parameters).await?;
+        Ok(if write::has_written::<D>(&result, expected) { Outcome::Written } else { Outcome::Refused })
+    }
+
+    fn sql_write(&self, record: &Record, expected: Expected) -> Result<SqlWrite, StoreError> {
+        let parameters = write::parameters::<D>(record, expected)?;
+        Ok(SqlWrite::new::<D>(self.statements.write(expected), &parameters, expected))
     }
 
     async fn touch(&self, record: &Record, touch: Touch) -> Result<bool, StoreError> {
@@ -342,7 +325,7 @@ impl<D: Driver> Store for SqlStore<D> {
             Parameter::Number(Timestamp::from(touch.last_seen).milliseconds()),
             Parameter::Number(Timestamp::from(touch.expires_at).milliseconds()),
             Parameter::Id(*record.id().as_uuid()),
-            version_parameter(record.version())?,
+            write::version_parameter(record.version())?,
         ];
         Ok(D::rows_affected(&self.execute(&self.statements.touch, &parameters).await?) == 1)
     }
@@ -469,10 +452,6 @@ impl<D: Database> fmt::Debug for SqlStore<D> {
             .field("deadline", &self.deadline)
             .finish_non_exhaustive()
     }
-}
-
-fn version_parameter(version: Version) -> Result<Parameter<'static>, StoreError> {
-    i64::try_from(version.get()).map(Parameter::Number).map_err(StoreError::unsupported)
 }
 
 /// Returns the address of a server: the path of its socket, or host and port.
