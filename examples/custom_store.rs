@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use sessile::store::{Expected, Outcome, Record, Store, StoreError, Touch};
+use sessile::store::{Cursor, Expected, Outcome, Page, Record, Store, StoreError, Touch};
 use sessile::{Error, Session, SessionId, SessionLayer};
 use time::OffsetDateTime;
 
@@ -54,6 +54,14 @@ impl FileStore {
             kept.map(|()| answer).map_err(StoreError::unavailable)
         };
         tokio::task::spawn_blocking(work).await.map_err(StoreError::other)?
+    }
+
+    /// Returns the ids of all records in ascending order, expired ones included.
+    fn ids(&self) -> Result<Vec<SessionId>, StoreError> {
+        let files = fs::read_dir(&self.0).map_err(StoreError::unavailable)?;
+        let mut ids: Vec<_> = files.filter_map(|file| file.ok()?.file_name().to_str()?.parse().ok()).collect();
+        ids.sort_unstable();
+        Ok(ids)
     }
 }
 
@@ -96,11 +104,23 @@ impl Store for FileStore {
     /// Reads every file: `get` deletes those that have expired.
     async fn delete_expired(&self) -> Result<u64, StoreError> {
         let mut deleted = 0;
-        for file in fs::read_dir(&self.0).map_err(StoreError::unavailable)?.filter_map(Result::ok) {
-            let Some(id) = file.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        for id in self.ids()? {
             deleted += u64::from(self.get(&id).await?.is_none());
         }
         Ok(deleted)
+    }
+
+    /// Lists in the order of the ids. The cursor is the last id, which need not exist any more.
+    async fn list(&self, after: Option<&Cursor>, limit: usize) -> Result<Page, StoreError> {
+        let after = after.map(|cursor| cursor.as_str().parse()).transpose().map_err(StoreError::unsupported)?;
+        let mut records = Vec::new();
+        for id in self.ids()?.into_iter().filter(|id| after.is_none_or(|after: SessionId| after < *id)) {
+            records.extend(self.get(&id).await?);
+            if records.len() >= limit {
+                return Ok(Page { records, next: Some(Cursor::new(id.to_string())) });
+            }
+        }
+        Ok(Page { records, next: None })
     }
 }
 

@@ -67,7 +67,7 @@ mod tests {
     async fn the_account_needs_a_signed_in_session() {
         let layer = SessionLayer::new(MemoryStore::new());
         let app = app(layer.clone());
-        let cookie = testing::sign_in(&layer, "user:42").await.unwrap();
+        let (_, cookie) = testing::sign_in(&layer, "user:42").await.unwrap();
         assert_eq!(send(&app, Method::GET, "/account", Some(&cookie)).await.status(), StatusCode::OK);
         assert_eq!(send(&app, Method::GET, "/account", None).await.status(), StatusCode::UNAUTHORIZED);
     }
@@ -77,7 +77,7 @@ mod tests {
     async fn a_cookie_is_refused_after_sign_out() {
         let layer = SessionLayer::new(MemoryStore::new());
         let app = app(layer.clone());
-        let cookie = testing::sign_in(&layer, "user:42").await.unwrap();
+        let (_, cookie) = testing::sign_in(&layer, "user:42").await.unwrap();
         send(&app, Method::POST, "/sign-out", Some(&cookie)).await;
         assert_eq!(send(&app, Method::GET, "/account", Some(&cookie)).await.status(), StatusCode::UNAUTHORIZED);
     }
@@ -104,7 +104,7 @@ mod tests {
         let store = MemoryStore::new().with_clock(&clock);
         let layer = SessionLayer::builder(store).with_clock(&clock).build().unwrap();
         let app = app(layer.clone());
-        let cookie = testing::sign_in(&layer, "user:42").await.unwrap();
+        let (_, cookie) = testing::sign_in(&layer, "user:42").await.unwrap();
         clock.advance(Duration::from_secs(59 * 60));
         assert_eq!(send(&app, Method::GET, "/account", Some(&cookie)).await.status(), StatusCode::OK);
         clock.advance(Duration::from_secs(61 * 60));

@@ -9,29 +9,16 @@
 //! sent by then.
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use sessile::csrf::SameOrigin;
 use sessile::{Error, Field, MemoryStore, Session, SessionLayer, SignedIn};
 
 const MESSAGES: Field<Vec<String>> = Field::new("messages");
 
-/// Checks the `Origin` header, since browsers send cookies with a WebSocket that another site opens.
-fn is_same_origin(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    match (text(header::ORIGIN), text(header::HOST)) {
-        (Some(origin), Some(host)) => origin.split_once("://").is_some_and(|(_, origin)| origin == host),
-        // Not a browser: only browsers send `Origin`.
-        (None, _) => true,
-        _ => false,
-    }
-}
-
-async fn connect(user: SignedIn, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
-    if !is_same_origin(&headers) {
-        return StatusCode::FORBIDDEN.into_response();
-    }
+/// Browsers send cookies with a WebSocket that another site opens, so the handler demands the same origin.
+async fn connect(_: SameOrigin, user: SignedIn, upgrade: WebSocketUpgrade) -> Response {
     let session = user.session().detach();
     upgrade.on_upgrade(move |socket| talk(socket, session))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
+use http::request::Parts as RequestParts;
 use http::response::Parts;
 
 pub use tower_cookies::cookie::SameSite;
@@ -51,6 +52,8 @@ pub(crate) struct Config {
     /// The order in which commits that have lost a race retry.
     pub(crate) queue: Arc<CommitQueue>,
     pub(crate) commit_on: CommitOn,
+    /// Decides which requests are no use of their session; none if it is missing.
+    pub(crate) passive_on: Option<PassiveOn>,
     /// Responses that did not load the session get the caching headers, too.
     pub(crate) vary_always: bool,
     pub(crate) events: Events,
@@ -82,6 +85,7 @@ impl Config {
             commit_deadline: Self::COMMIT_DEADLINE,
             queue: Arc::default(),
             commit_on: Arc::new(commits_by_default),
+            passive_on: None,
             vary_always: false,
             events: Events::new(Self::REALM.into()),
             transport: Transport::default(),
@@ -174,6 +178,9 @@ impl Limits {
 
 /// Decides by the head of a response whether its changes are committed.
 pub(crate) type CommitOn = Arc<dyn Fn(&Parts) -> bool + Send + Sync>;
+
+/// Decides by the head of a request whether it is no use of its session.
+pub(crate) type PassiveOn = Arc<dyn Fn(&RequestParts) -> bool + Send + Sync>;
 
 /// The reaction to a replayed token: one that a refresh replaced more than 30 seconds ago.
 ///

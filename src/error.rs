@@ -11,8 +11,8 @@ type Source = Box<dyn StdError + Send + Sync>;
 
 /// An error of a session operation.
 ///
-/// With the feature `axum` it is a response with the status of its [kind](ErrorKind), and the name of that status as its body. A
-/// 503, and a 409 because a token was replaced, have `Retry-After: 1`.
+/// With the feature `axum` it is a response with the status of its [kind](ErrorKind) and a plain text as its body;
+/// `errors::ErrorLayer` chooses another form. A 503, and a 409 because a token was replaced, have `Retry-After: 1`.
 /// With the feature `tracing` such a response is logged once if its status is 500 (at `error`), 503 or 413 (at `warn`; a request
 /// body that is too long at `debug`), unless an event has reported it. The error names keys and Rust types, but no value.
 #[derive(Debug)]
@@ -35,7 +35,12 @@ pub enum ErrorKind {
     /// The session was ended, during this request or up to a minute before. 409.
     Ended,
     /// Another request changed a value that this one had read and then wrote (strict writes). 409.
+    ///
+    /// Or a transaction with the application's own tables was rolled back, and can run again.
     Conflict,
+    /// A transaction cannot commit the session: it is on another database or a savepoint, the store is in no SQL database, the
+    /// change would end a session, or the database refused the statement. Nothing was done. 500.
+    InvalidTransaction,
     /// The session would exceed its limit of bytes or of keys. 413.
     TooLarge,
     /// A value could not be serialized. 500.
@@ -54,8 +59,12 @@ pub enum ErrorKind {
     NotSignedIn,
     /// The owner authenticated too long ago. 401.
     ReauthenticationRequired,
+    /// The user lacks the permission for a route. 403.
+    PermissionDenied,
     /// The CSRF token is missing or belongs to another session. 403.
     CsrfRefused,
+    /// A page of another origin has made the request. 403.
+    CrossOrigin,
     /// The body is not a form. 415.
     UnsupportedMediaType,
     /// The body exceeds the limit. 413.
@@ -170,13 +179,42 @@ impl ErrorKind {
             Self::InvalidBody => StatusCode::BAD_REQUEST,
             Self::InvalidForm => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NotSignedIn | Self::ReauthenticationRequired => StatusCode::UNAUTHORIZED,
-            Self::CsrfRefused => StatusCode::FORBIDDEN,
+            Self::PermissionDenied | Self::CsrfRefused | Self::CrossOrigin => StatusCode::FORBIDDEN,
             Self::Serialize
             | Self::TypeMismatch
             | Self::ResponseSent
             | Self::Detached
+            | Self::InvalidTransaction
             | Self::InvalidLifetime
             | Self::MissingLayer => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Returns the name in lower case with underscores, as `application/problem+json` has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Superseded => "superseded",
+            Self::Ended => "ended",
+            Self::Conflict => "conflict",
+            Self::TooLarge => "too_large",
+            Self::Serialize => "serialize",
+            Self::TypeMismatch => "type_mismatch",
+            Self::ResponseSent => "response_sent",
+            Self::Detached => "detached",
+            Self::InvalidLifetime => "invalid_lifetime",
+            Self::MissingLayer => "missing_layer",
+            Self::InvalidTransaction => "invalid_transaction",
+            Self::NotSignedIn => "not_signed_in",
+            Self::ReauthenticationRequired => "reauthentication_required",
+            Self::PermissionDenied => "permission_denied",
+            Self::CsrfRefused => "csrf_refused",
+            Self::CrossOrigin => "cross_origin",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::BodyTooLarge => "body_too_large",
+            Self::InvalidBody => "invalid_body",
+            Self::InvalidForm => "invalid_form",
         }
     }
 
@@ -195,6 +233,7 @@ impl fmt::Display for ErrorKind {
             Self::Superseded => "another request signed the session in or replaced its token",
             Self::Ended => "the session was ended",
             Self::Conflict => "another request changed a value that was read before it was written",
+            Self::InvalidTransaction => "the transaction cannot commit the session",
             Self::TooLarge => "the session would exceed its limit",
             Self::Serialize => "the value cannot be serialized",
             Self::TypeMismatch => "the value is of another type",
@@ -204,7 +243,9 @@ impl fmt::Display for ErrorKind {
             Self::MissingLayer => "no session layer is around the handler",
             Self::NotSignedIn => "the session is not signed in",
             Self::ReauthenticationRequired => "the last authentication was too long ago",
+            Self::PermissionDenied => "the user lacks the permission",
             Self::CsrfRefused => "the request has no CSRF token of its session",
+            Self::CrossOrigin => "a page of another origin has made the request",
             Self::UnsupportedMediaType => "the body is not application/x-www-form-urlencoded",
             Self::BodyTooLarge => "the body exceeds the limit",
             Self::InvalidBody => "the body could not be read",
@@ -245,7 +286,7 @@ impl StoreError {
         Self { kind, source: None, is_logged: AtomicBool::new(false) }
     }
 
-    fn with_source(kind: StoreErrorKind, source: impl Into<Source>) -> Self {
+    pub(crate) fn with_source(kind: StoreErrorKind, source: impl Into<Source>) -> Self {
         Self { source: Some(source.into()), ..Self::new(kind) }
     }
 
@@ -370,6 +411,7 @@ pub(crate) fn empty_response<B: Default>(status: StatusCode) -> Response<B> {
 /// Creates the response for an error, in place of a service's own, and logs a failure.
 pub(crate) fn error_response<B: Default>(error: &Error) -> Response<B> {
     let mut response = empty_response(error.respond());
+    response.extensions_mut().insert(error.kind);
     if error.kind.may_succeed_later() {
         // In seconds (RFC 9110 §10.2.3).
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));

@@ -16,7 +16,7 @@ pub struct Event<'a> {
     pub realm: &'a str,
     /// The session, if the store has it.
     pub session: Option<SessionId>,
-    /// Why the session ended, if the kind is [`Ended`](EventKind::Ended).
+    /// Why the session ended, if the kind is [`Ended`](EventKind::Ended) or [`AfterEnd`](EventKind::AfterEnd).
     pub reason: Option<EndReason>,
     /// The realm of the record, if the kind is [`OtherRealm`](EventKind::OtherRealm).
     pub other_realm: Option<&'a str>,
@@ -40,11 +40,23 @@ pub enum EndReason {
     Replayed,
     /// A request presented it beside another live session, and then started a new one.
     Ambiguous,
+    /// The application has no user of its owner any more ([`Users`](crate::user::Users)).
+    UserGone,
+    /// The credentials of its user have changed since the sign-in ([`Users::stamp`](crate::user::Users::stamp)).
+    CredentialsChanged,
 }
 
 impl EndReason {
-    const CODES: [Self; 6] =
-        [Self::SignedOut, Self::Replaced, Self::Revoked, Self::OwnerLimit, Self::Replayed, Self::Ambiguous];
+    const CODES: [Self; 8] = [
+        Self::SignedOut,
+        Self::Replaced,
+        Self::Revoked,
+        Self::OwnerLimit,
+        Self::Replayed,
+        Self::Ambiguous,
+        Self::UserGone,
+        Self::CredentialsChanged,
+    ];
 
     /// Returns the number that stands for the reason in a record.
     pub(crate) fn code(self) -> u8 {
@@ -70,6 +82,10 @@ pub enum EventKind {
     Refreshed,
     /// A session was ended before it expired; [`Event::reason`] says why.
     Ended,
+    /// A client presented a session that was ended within the last minute; [`Event::reason`] says why.
+    ///
+    /// [`Session::end_reason`](crate::Session::end_reason) tells the handler.
+    AfterEnd,
     /// A client presented a session after its idle or absolute timeout, and the store still had the record.
     ///
     /// Most stores hide expired records, so that such a session is [`Unknown`](EventKind::Unknown).
@@ -161,6 +177,10 @@ impl Events {
 
     pub(crate) fn raise_end(&self, session: SessionId, reason: EndReason) {
         self.send(&Event { reason: Some(reason), ..self.event(EventKind::Ended, Some(session)) });
+    }
+
+    pub(crate) fn raise_after_end(&self, session: SessionId, reason: EndReason) {
+        self.send(&Event { reason: Some(reason), ..self.event(EventKind::AfterEnd, Some(session)) });
     }
 
     pub(crate) fn raise_failure(&self, kind: EventKind, session: impl Into<Option<SessionId>>, error: &StoreError) {

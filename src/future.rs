@@ -66,8 +66,12 @@ where
                         *waited = true;
                         return Poll::Pending;
                     };
-                    let (head, body) = response?.into_parts();
+                    let (mut head, body) = response?.into_parts();
                     let session = &open.0;
+                    if let (StatusCode::UNAUTHORIZED, Some(header)) = (head.status, &session.config().transport.header)
+                    {
+                        header.challenge(&mut head.headers);
+                    }
                     session.close();
                     let commits = session.is_loaded() && (session.config().commit_on)(&head);
                     let step = session.begin_response(commits, *waited);

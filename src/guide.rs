@@ -2,19 +2,32 @@
 //!
 //! The Rust code in them is compiled as documentation tests.
 //!
+//! Tasks:
+//!
 //! - [`getting_started`]: from `cargo new` to sign-in and sign-out
-//! - [`lifecycle`]: timeouts, rotation, cookies, commits
-//! - [`concurrency`]: how parallel requests merge
+//! - [`recipes`]: sign-in pages, roles, uploads, jobs, several applications
 //! - [`accounts`]: devices, limits, step-up, forms, token headers, keys
-//! - [`stores`]: choosing and running a store
-//! - [`writing_a_store`]: the contract, and a store in 60 lines
+//! - [`sockets`]: WebSockets, event streams, uploads, server-side rendering in parts
 //! - [`testing`]: testing an application that uses sessions
+//!
+//! Running it:
+//!
+//! - [`stores`]: choosing and running a store
+//! - [`transactions`]: one transaction with the application's own tables
 //! - [`proxies`]: running behind a proxy or load balancer
 //! - [`scaling`]: from one node to many
 //! - [`security`]: requirements of the standards, attacks, the application's part
-//! - [`guarantees`]: the guarantees and their mechanisms
+//!
+//! Moving from other crates: [`from_tower_sessions`], [`from_axum_session`], [`from_actix_session`],
+//! [`from_async_session`], [`from_cookies`].
+//!
+//! The mechanisms:
+//!
+//! - [`lifecycle`]: timeouts, rotation, cookies, commits
+//! - [`concurrency`]: how parallel requests merge
+//! - [`writing_a_store`]: the contract, and a store in 60 lines
 //! - [`design`]: layout, commit algorithm, rotation, decisions
-//! - [`from_tower_sessions`], [`from_axum_session`], [`from_actix_session`]: moving from other crates
+//! - [`guarantees`]: the guarantees and their mechanisms
 //!
 //! # In the repository
 //!
@@ -29,10 +42,13 @@
 macro_rules! page {
     ($name:ident, $file:literal $(, features = [$($feature:literal),+])?) => {
         #[doc = "[getting-started]: crate::guide::getting_started"]
+        #[doc = "[recipes]: crate::guide::recipes"]
+        #[doc = "[sockets]: crate::guide::sockets"]
         #[doc = "[lifecycle]: crate::guide::lifecycle"]
         #[doc = "[concurrency]: crate::guide::concurrency"]
         #[doc = "[accounts]: crate::guide::accounts"]
         #[doc = "[stores]: crate::guide::stores"]
+        #[doc = "[transactions]: crate::guide::transactions"]
         #[doc = "[writing-a-store]: crate::guide::writing_a_store"]
         #[doc = "[testing]: crate::guide::testing"]
         #[doc = "[proxies]: crate::guide::proxies"]
@@ -56,10 +72,13 @@ macro_rules! page {
 }
 
 page!(getting_started, "getting-started");
+page!(recipes, "recipes", features = ["testing"]);
+page!(sockets, "sockets");
 page!(lifecycle, "lifecycle");
 page!(concurrency, "concurrency");
 page!(accounts, "accounts", features = ["private", "sealed"]);
 page!(stores, "stores");
+page!(transactions, "transactions", features = ["sqlite"]);
 page!(writing_a_store, "writing-a-store", features = ["testing"]);
 page!(testing, "testing", features = ["testing"]);
 page!(proxies, "proxies");
@@ -70,3 +89,5 @@ page!(design, "design");
 page!(from_tower_sessions, "from-tower-sessions");
 page!(from_axum_session, "from-axum-session");
 page!(from_actix_session, "from-actix-session");
+page!(from_async_session, "from-async-session");
+page!(from_cookies, "from-cookies");

@@ -374,6 +374,24 @@ impl SessionLayerBuilder {
         self
     }
 
+    /// Sets which requests are [passive](crate::passive::PassiveLayer), no use of their session, by their head. Default: none.
+    ///
+    /// ```
+    /// use sessile::{MemoryStore, SessionLayer};
+    ///
+    /// let layer = SessionLayer::builder(MemoryStore::new())
+    ///     .with_passive_on(|head| head.headers.contains_key("x-polling"))
+    ///     .build()?;
+    /// # Ok::<(), sessile::config::ConfigError>(())
+    /// ```
+    pub fn with_passive_on(
+        mut self,
+        predicate: impl Fn(&http::request::Parts) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.config.passive_on = Some(Arc::new(predicate));
+        self
+    }
+
     /// Marks every response as dependent on the session, also without a load before its head is sent. Default: `false`.
     ///
     /// For bodies that load the session while they are streamed, as those of Leptos and Dioxus do: the head is sent by then, and a

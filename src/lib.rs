@@ -55,6 +55,7 @@
 //! - [`Session`]: the handler's interface. [`Lifetime`]: the timeouts. [`SessionLayerBuilder`]: the settings.
 //! - [`SessionHandle`]: for middleware, and for services without axum. [`Session::detach`]: for WebSockets and background work.
 //! - [`Sessions`]: sessions outside a request, such as "sign out everywhere". [`Transient`]: values under string keys.
+//! - `Session::transact`: one transaction with the application's own tables, in an SQL database.
 //! - [`csrf`]: tokens against forged requests. [`flash`]: messages for the next page.
 //! - [`store`]: the storage contract.
 #![cfg_attr(
@@ -91,6 +92,8 @@ mod commit;
 pub mod config;
 mod cookie_path;
 mod error;
+#[cfg(feature = "axum")]
+pub mod errors;
 pub mod event;
 mod failure;
 mod future;
@@ -115,14 +118,18 @@ pub mod testing;
 mod token;
 mod transient;
 mod transport;
+#[cfg(feature = "axum")]
+pub mod user;
 
 pub use self::error::{Error, ErrorKind};
 pub use self::layer::{SessionLayer, SessionLayerBuilder};
 pub use self::lifetime::Lifetime;
-pub use self::session::{Field, Session, SessionHandle, csrf, flash, key};
+pub use self::session::{Field, Session, SessionHandle, csrf, flash, key, passive};
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+pub use self::session::{OpenTransaction, SessionWrite};
 #[cfg(feature = "axum")]
 pub use self::session::{RecentlySignedIn, SignedIn};
-pub use self::sessions::{Sessions, StoredSession};
+pub use self::sessions::{SessionPage, Sessions, StoredSession};
 pub use self::store::memory::MemoryStore;
 #[cfg(feature = "mysql")]
 pub use self::store::mysql::MySqlStore;
@@ -136,6 +143,8 @@ pub use self::store::sealed::SealedStore;
 pub use self::store::sqlite::SqliteStore;
 pub use self::token::{SessionId, Token};
 pub use self::transient::Transient;
+/// An instant, of the crate `time`.
+pub use time::OffsetDateTime;
 
 /// Runs the code of the README.
 #[cfg(doctest)]

@@ -144,6 +144,30 @@ impl Lifetime {
         self
     }
 
+    /// Returns the idle timeout, if there is one.
+    #[must_use]
+    pub const fn idle_timeout(&self) -> Option<Duration> {
+        self.idle
+    }
+
+    /// Returns the absolute timeout.
+    #[must_use]
+    pub const fn absolute_timeout(&self) -> Duration {
+        self.absolute
+    }
+
+    /// Returns the interval of the refresh, if there is one.
+    #[must_use]
+    pub const fn refresh_interval(&self) -> Option<Duration> {
+        self.refresh
+    }
+
+    /// Returns the `Max-Age` of the cookie, if it has one.
+    #[must_use]
+    pub const fn max_age(&self) -> Option<Duration> {
+        self.max_age
+    }
+
     /// Checks that a session can live under this lifetime.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let refused = |reason| Err(ConfigError::new(ConfigErrorKind::Lifetime, reason));

@@ -12,6 +12,7 @@ use crate::config::Config;
 pub use crate::future::ResponseFuture;
 use crate::request::RequestSession;
 use crate::session::SessionHandle;
+use crate::session::passive::is_passive;
 
 /// The service of a [`SessionLayer`](crate::SessionLayer).
 pub struct SessionService<S, M = ()> {
@@ -50,6 +51,14 @@ where
         let is_outside = self.config.cookie_path.is_outside(self.config.transport.cookie.path(), request.uri().path());
         let session = RequestSession::new(Arc::clone(&self.config), candidates, scheme, outer);
         let session = Arc::new(session.with_is_outside_path(is_outside));
+        if let Some(is_passive_on) = &self.config.passive_on {
+            let (head, body) = request.into_parts();
+            session.set_passive(is_passive_on(&head));
+            request = Request::from_parts(head, body);
+        }
+        if is_passive::<M>(request.extensions()) {
+            session.set_passive(true);
+        }
         insert::<M>(request.extensions_mut(), &session);
         ResponseFuture::new(self.inner.call(request), session)
     }

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::clock::Timestamp;
-use crate::commit::{SessionSource, end_by_id, find, owned_by};
+use crate::commit::{SessionSource, end_by_id, find, live_sessions, owned_by};
 use crate::config::{Config, ConfigError, check_realm};
 use crate::error::{Error, ErrorKind};
 use crate::event::{EndReason, EventKind};
@@ -21,7 +21,7 @@ use crate::record::{Frame, LoadedRecord, NOTES_KEY, decode, decode_entries, enco
 use crate::request::{RequestSession, RequestState};
 use crate::session::key::Key;
 use crate::session::{NOTES, Session};
-use crate::store::Store;
+use crate::store::{Cursor, Store};
 use crate::token::{SessionId, Token};
 
 /// The sessions of a store, for administration, background work and tests.
@@ -196,6 +196,89 @@ impl Sessions {
         Ok(owned_by(&self.config, owner).await?.into_iter().map(|found| self.stored(found)).collect())
     }
 
+    /// Returns the ids of an owner's sessions in this realm, in ascending order, that is, oldest first.
+    ///
+    /// The stores of this crate read no values for it. Unlike [`owned_by`](Sessions::owned_by) it lists a session until its record
+    /// expires: at most the [commit margin](Lifetime::with_commit_margin) after its idle timeout.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`owned_by`](Sessions::owned_by).
+    pub async fn ids_of(&self, owner: &str) -> Result<Vec<SessionId>, Error> {
+        Ok(self.config.store.ids_of(owner, Some(&self.config.realm)).await?)
+    }
+
+    /// Returns a page of the live sessions of this realm, in the store's own order.
+    ///
+    /// Pass the [`next`](SessionPage::next) of each page to the next call until it is `None`. A session that is live during the
+    /// whole listing is in at least one page; one that begins or ends meanwhile may be missing. While sessions are written, or a Redis
+    /// server resizes its table, one may be listed twice: where it matters, compare the ids.
+    ///
+    /// The store reads about `limit` records at once, each with all its values, of this and other realms: a page may have fewer
+    /// sessions, or none, and yet be followed by another. A limit of 0 counts as 1. A record that cannot be read raises an event
+    /// and is left out.
+    ///
+    /// ```
+    /// # async fn run() -> Result<(), sessile::Error> {
+    /// use std::collections::BTreeMap;
+    /// use sessile::{Error, MemoryStore, Sessions};
+    ///
+    /// async fn sessions_by_owner(sessions: &Sessions) -> Result<BTreeMap<String, u64>, Error> {
+    ///     let mut totals = BTreeMap::new();
+    ///     let mut after = None;
+    ///     loop {
+    ///         let page = sessions.list(after.as_ref(), 500).await?;
+    ///         for session in &page.sessions {
+    ///             *totals.entry(session.owner().unwrap_or("anonymous").to_owned()).or_default() += 1;
+    ///         }
+    ///         match page.next {
+    ///             Some(next) => after = Some(next),
+    ///             None => return Ok(totals),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let sessions = Sessions::new(MemoryStore::new());
+    /// sessions.create_owned_by("user:42", &()).await?;
+    /// sessions.create_owned_by("user:42", &()).await?;
+    /// assert_eq!(sessions_by_owner(&sessions).await?["user:42"], 2);
+    /// # Ok(()) }
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](ErrorKind::Unavailable) if the store fails, cannot list its sessions, or refuses the cursor.
+    pub async fn list(&self, after: Option<&Cursor>, limit: usize) -> Result<SessionPage, Error> {
+        let page = self.config.store.list(after, limit).await?;
+        let found = live_sessions(&self.config, page.records);
+        Ok(SessionPage { sessions: found.into_iter().map(|found| self.stored(found)).collect(), next: page.next })
+    }
+
+    /// Returns the number of live records in the store, for a metric.
+    ///
+    /// It counts the sessions of every realm, those that ended less than a minute ago, and the values of
+    /// [`Transient`](crate::Transient). While sessions are written, it is approximate. [`list`](Sessions::list) counts exactly.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](ErrorKind::Unavailable) if the store fails or cannot list its records.
+    pub async fn count(&self) -> Result<u64, Error> {
+        Ok(self.config.store.count().await?)
+    }
+
+    /// Checks that the store answers, for a health check of the process.
+    ///
+    /// It makes one call, which reads nothing of a session and fails at the store's deadline: 2 seconds, unless the store has
+    /// another. A failed check is no reason to restart the process.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](ErrorKind::Unavailable) if the store fails.
+    pub async fn ping(&self) -> Result<(), Error> {
+        Ok(self.config.store.ping().await?)
+    }
+
     /// Ends all sessions of an owner in this realm; returns their ids (OWASP ASVS 5.0 V7.4.2).
     ///
     /// The stores of this crate do it in one step, so that a dropped future ends all or none; in a Redis Cluster, session by
@@ -319,6 +402,16 @@ impl Sessions {
         let state = RequestState::new(source);
         Session::new(Arc::new(RequestSession::detached(Arc::clone(&self.config), state)))
     }
+}
+
+/// A page of stored sessions, as [`Sessions::list`] returns it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SessionPage {
+    /// The live sessions. A page may have fewer than were asked for, or none, and yet be followed by another.
+    pub sessions: Vec<StoredSession>,
+    /// Position of the next page; `None` after the last one.
+    pub next: Option<Cursor>,
 }
 
 /// A stored session, read outside a request. It holds no token.

@@ -15,7 +15,8 @@ use crate::config::Limits;
 use crate::error::Error;
 use crate::event::EndReason;
 use crate::lifetime::Lifetime;
-use crate::record::{Frame, decode, encode};
+use crate::record::{Frame, Version, decode, encode};
+use crate::store::Expected;
 
 /// Changes of one request that are committed together.
 #[derive(Debug, Default)]
@@ -29,6 +30,8 @@ pub(crate) struct ChangeSet {
     pub(crate) end: Option<EndReason>,
     /// Changes of the layer, rather than of the handler.
     pub(crate) refresh: Refresh,
+    /// The request is no use of its session.
+    pub(crate) is_passive: bool,
 }
 
 /// A sign-in.
@@ -58,11 +61,45 @@ impl ChangeSet {
         Self { end: Some(reason), ..Self::default() }
     }
 
+    /// Returns the changes without those of values.
+    #[cfg(feature = "_sql")]
+    pub(crate) fn without_values(&self) -> Self {
+        let Self { sign_in, rotate, lifetime, end, refresh, is_passive, .. } = self;
+        let (sign_in, lifetime) = (sign_in.clone(), lifetime.clone());
+        let (rotate, end, refresh, is_passive) = (*rotate, *end, *refresh, *is_passive);
+        Self { values: SmallVec::new(), sign_in, rotate, lifetime, end, refresh, is_passive }
+    }
+
+    /// Adds changes that were made after these.
+    #[cfg(feature = "_sql")]
+    pub(crate) fn append(&mut self, later: Self) {
+        if let Some(mut sign_in) = later.sign_in {
+            sign_in.after += self.values.len();
+            sign_in.again &= self.sign_in.is_none();
+            self.sign_in = Some(sign_in);
+            self.rotate = false;
+        }
+        self.values.extend(later.values);
+        self.rotate |= later.rotate && self.sign_in.is_none();
+        self.lifetime = later.lifetime.or(self.lifetime.take());
+        self.end = later.end.or(self.end);
+    }
+
     /// Checks for a sign-in, other than a repeated authentication of the owner.
     ///
     /// It ends the session's own lifetime, and another session starts if this one has ended.
     pub(crate) fn begins_anew(&self) -> bool {
         self.sign_in.as_ref().is_some_and(|sign_in| !sign_in.again)
+    }
+
+    /// Checks whether the stored times stay: a passive request changes neither the owner nor the lifetime.
+    pub(crate) fn keeps_times(&self) -> bool {
+        self.is_passive && self.sign_in.is_none() && self.lifetime.is_none() && self.end.is_none()
+    }
+
+    /// Returns the condition of the write onto a record of this version.
+    pub(crate) fn expected(&self, version: Version) -> Expected {
+        if self.keeps_times() { Expected::VersionKeepingTimes(version) } else { Expected::Version(version) }
     }
 
     /// Checks whether the handler changed nothing.

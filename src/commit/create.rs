@@ -41,7 +41,7 @@ pub(super) async fn create(config: &Config, commit: &mut PendingCommit) -> Resul
 }
 
 /// Encodes the first record of a new session.
-fn draft(
+pub(super) fn draft(
     commit: &PendingCommit,
     (token, verifier): &(Token, Verifier),
     now: Timestamp,
@@ -102,7 +102,7 @@ async fn find_created(
     if found.header.commits.contains(&commit) { Ok(created(found, token)) } else { Err(error.into()) }
 }
 
-fn created(record: LoadedRecord, token: (Token, Verifier)) -> Committed {
+pub(super) fn created(record: LoadedRecord, token: (Token, Verifier)) -> Committed {
     let issued = Some(token.0.clone());
     Committed { loaded: record.with_token(TokenStatus::Current, Some(token)), issued }
 }

@@ -4,6 +4,8 @@ mod changes;
 mod create;
 mod end;
 mod find;
+#[cfg(feature = "_sql")]
+mod in_transaction;
 mod owner_limit;
 mod source;
 mod update;
@@ -12,7 +14,9 @@ mod view;
 pub(crate) use self::changes::{Change, ChangeSet, ReadState, Refresh, SignIn, Take, Update};
 pub(crate) use self::end::{SessionEnd, end_by_id, end_replayed};
 pub(crate) use self::find::{Found, find, find_timed};
-pub(crate) use self::owner_limit::{end_surplus, owned_by};
+#[cfg(feature = "_sql")]
+pub(crate) use self::in_transaction::{commit_alone, ends_a_session, roll_back};
+pub(crate) use self::owner_limit::{end_surplus, live_sessions, owned_by};
 pub(crate) use self::source::{PromisedSession, SessionSource};
 pub(crate) use self::view::View;
 
@@ -36,6 +40,9 @@ pub(crate) struct PendingCommit {
     secret: Option<(Secret, Verifier)>,
     /// Expected version of a write whose outcome is unknown.
     in_doubt: Option<Version>,
+    /// It was written in a transaction of the application, so it must not be written again without that.
+    #[cfg(feature = "_sql")]
+    in_transaction: bool,
 }
 
 /// The outcome of a commit that took effect.
@@ -51,11 +58,26 @@ impl PendingCommit {
         // A new session's secret is generated together with its id.
         let is_new = matches!(source, SessionSource::New);
         let secret = (changes.may_issue() && !is_new).then(|| with_verifier(Secret::generate()));
-        Self { source, changes, result: None, id: new_commit_id(), new_session: None, secret, in_doubt: None }
+        Self {
+            source,
+            changes,
+            result: None,
+            id: new_commit_id(),
+            new_session: None,
+            secret,
+            in_doubt: None,
+            #[cfg(feature = "_sql")]
+            in_transaction: false,
+        }
     }
 
     /// Runs the commit to its end. If it is dropped, it can run again: it keeps the id by which its record is recognized.
     pub(crate) async fn run(&mut self, config: &Config) -> Result<Committed, Error> {
+        #[cfg(feature = "_sql")]
+        if self.in_transaction {
+            // Boxed, since it is rare and every commit would carry this future.
+            return Box::pin(self.find_outcome(config)).await;
+        }
         if let SessionSource::Promised(promised) = &self.source {
             self.source = SessionSource::Loaded(find_promised(promised, config).await?);
             self.result = None;
@@ -76,6 +98,14 @@ impl PendingCommit {
     /// Checks whether its session is yet to be stored by another request.
     pub(crate) const fn is_promised(&self) -> bool {
         matches!(self.source, SessionSource::Promised(_))
+    }
+
+    /// Checks whether it was written in a transaction of the application.
+    pub(crate) const fn is_in_transaction(&self) -> bool {
+        #[cfg(feature = "_sql")]
+        return self.in_transaction;
+        #[cfg(not(feature = "_sql"))]
+        false
     }
 
     /// Checks whether it may have stored a new session without an answer.

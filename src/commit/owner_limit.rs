@@ -4,7 +4,7 @@ use super::end::end_or_report;
 use crate::config::Config;
 use crate::error::StoreError;
 use crate::event::{EndReason, EventKind};
-use crate::record::LoadedRecord;
+use crate::record::{LoadedRecord, Record};
 use crate::token::SessionId;
 
 /// Ends the sessions of an owner beyond the newest, by the time of their sign-in. `signed_in` is the session just signed in.
@@ -42,9 +42,14 @@ async fn surplus(
 
 /// Returns the live sessions of an owner in this realm. An unreadable record raises an event, and is neither listed nor ended.
 pub(crate) async fn owned_by(config: &Config, owner: &str) -> Result<Vec<LoadedRecord>, StoreError> {
+    Ok(live_sessions(config, config.store.owned_by(owner).await?))
+}
+
+/// Returns the live sessions of this realm among listed records. An unreadable record raises an event.
+pub(crate) fn live_sessions(config: &Config, records: Vec<Record>) -> Vec<LoadedRecord> {
     let now = config.clock.now();
     let mut sessions = Vec::new();
-    for record in config.store.owned_by(owner).await?.into_iter().filter(|record| record.realm() == &*config.realm) {
+    for record in records.into_iter().filter(|record| record.realm() == &*config.realm) {
         let id = *record.id();
         match LoadedRecord::read(record) {
             Ok(found) if found.is_live(config.lifetime, now) => sessions.push(found),
@@ -52,5 +57,5 @@ pub(crate) async fn owned_by(config: &Config, owner: &str) -> Result<Vec<LoadedR
             Err(error) => config.events.raise_failure(EventKind::Corrupt, id, &error),
         }
     }
-    Ok(sessions)
+    sessions
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, StoreError};
 use crate::event::EventKind;
 use crate::queue::Place;
 use crate::record::{Draft, Header, LoadedRecord, RetiredBy, TokenStatus, Version};
-use crate::store::{Expected, Outcome};
+use crate::store::Outcome;
 
 /// Most failures of the store that one commit survives.
 const MAX_STORE_FAILURES: u32 = 3;
@@ -23,10 +23,10 @@ pub(super) async fn update(
     loaded: LoadedRecord,
     commit: &mut PendingCommit,
 ) -> Result<Option<Committed>, Error> {
-    CompareAndSwap { config, loaded, commit, began: None, attempts: 0, failures: 0, place: None }.run().await
+    CompareAndSwap::new(config, loaded, commit).run().await
 }
 
-struct CompareAndSwap<'a> {
+pub(super) struct CompareAndSwap<'a> {
     config: &'a Config,
     loaded: LoadedRecord,
     // Mutable although only `in_doubt` changes: a shared reference would require application closures that are `Sync`.
@@ -49,7 +49,11 @@ enum RetryDecision {
     Ended,
 }
 
-impl CompareAndSwap<'_> {
+impl<'a> CompareAndSwap<'a> {
+    pub(super) const fn new(config: &'a Config, loaded: LoadedRecord, commit: &'a mut PendingCommit) -> Self {
+        Self { config, loaded, commit, began: None, attempts: 0, failures: 0, place: None }
+    }
+
     async fn run(mut self) -> Result<Option<Committed>, Error> {
         // The record to start from, if it is newer than the loaded one.
         let mut newer: Option<LoadedRecord> = None;
@@ -57,15 +61,7 @@ impl CompareAndSwap<'_> {
         loop {
             if tried.is_some() || self.commit.in_doubt.is_some() {
                 newer = match self.decide().await? {
-                    RetryDecision::Done(found) if self.is_still_ours(&found) => {
-                        return Ok(Some(self.committed(found, self.config.clock.now())));
-                    }
-                    // It took effect, and then the session changed hands or ended: this request goes on with its own draft.
-                    RetryDecision::Done(_) => {
-                        let own = tried.unwrap_or_else(|| self.loaded.clone());
-                        let loaded = own.with_token(TokenStatus::Replaced, self.loaded.token.clone());
-                        return Ok(Some(Committed { loaded, issued: None }));
-                    }
+                    RetryDecision::Done(found) => return Ok(Some(self.found(found, tried))),
                     RetryDecision::Again(found) => Some(found),
                     RetryDecision::Ended if !self.commit.changes.begins_anew() => return Err(self.ended()),
                     RetryDecision::Ended if self.commit.in_doubt.is_none() => return Ok(None),
@@ -86,9 +82,12 @@ impl CompareAndSwap<'_> {
                 },
             };
             let in_doubt = self.commit.in_doubt.replace(version);
-            match self.config.store.set(&draft.record, Expected::Version(version)).await {
+            let expected = self.commit.changes.expected(version);
+            match self.config.store.set(&draft.record, expected).await {
                 Ok(Outcome::Written) => {
-                    let now = draft.record.last_seen_timestamp();
+                    let drafted_at = draft.record.last_seen_timestamp();
+                    let keeps_times = self.commit.changes.keeps_times();
+                    let now = if keeps_times { self.config.clock.now() } else { drafted_at };
                     return Ok(Some(self.committed(draft, now)));
                 }
                 Ok(Outcome::Refused) => {
@@ -101,6 +100,18 @@ impl CompareAndSwap<'_> {
             tried = Some(draft);
             self.wait().await?;
         }
+    }
+
+    /// Returns the outcome of a commit that is in the record `found`.
+    ///
+    /// If the session has changed hands or ended since, the request goes on with its own draft, if it has that.
+    pub(super) fn found(&self, found: LoadedRecord, draft: Option<LoadedRecord>) -> Committed {
+        if self.is_still_ours(&found) {
+            return self.committed(found, self.config.clock.now());
+        }
+        let own = draft.unwrap_or_else(|| self.loaded.clone());
+        let loaded = own.with_token(TokenStatus::Replaced, self.loaded.token.clone());
+        Committed { loaded, issued: None }
     }
 
     /// Checks whether a record that holds this commit has neither ended nor changed hands since.
@@ -146,7 +157,7 @@ impl CompareAndSwap<'_> {
     }
 
     /// Encodes the record after the change set; `None` if the sign-in must create another session.
-    fn draft(&self, base: &LoadedRecord) -> Result<Option<LoadedRecord>, Error> {
+    pub(super) fn draft(&self, base: &LoadedRecord) -> Result<Option<LoadedRecord>, Error> {
         let (changes, loaded) = (&self.commit.changes, &self.loaded);
         let now = self.config.clock.now();
         let version = base.record.version().next(self.commit.id);
@@ -161,14 +172,21 @@ impl CompareAndSwap<'_> {
         }
         let owner = changes.sign_in.as_ref().map(|sign_in| &sign_in.owner).or(owner).cloned();
         let mut header = self.header(base, version, now);
-        let lifetime = header.lifetime.unwrap_or(self.config.lifetime);
-        header.margin = lifetime.margin;
-        let mut expires_at = lifetime.expires_at(header.started_at, now);
-        if owner.is_none() && !loaded.is_from_client && base.is_unconfirmed() {
-            // The request that created the session writes again; the client has yet to present its token.
-            expires_at = expires_at.min(base.record.expiry());
-        } else {
-            header.unconfirmed_until = None;
+        let (mut last_seen, mut expires_at) = (base.record.last_seen_timestamp(), base.record.expiry());
+        if !changes.keeps_times() {
+            let lifetime = header.lifetime.unwrap_or(self.config.lifetime);
+            header.margin = lifetime.margin;
+            last_seen = now;
+            expires_at = lifetime.expires_at(header.started_at, now);
+            if owner.is_none() && !loaded.is_from_client && base.is_unconfirmed() {
+                // The request that created the session writes again; the client has yet to present its token.
+                expires_at = expires_at.min(base.record.expiry());
+            } else {
+                header.unconfirmed_until = None;
+            }
+        } else if !base.is_live(self.config.lifetime, now) {
+            // The margin is for uses of the session.
+            return Err(self.ended());
         }
         if changes.end.is_some() {
             return Ok(Some(self.mark(base, header, version, now)));
@@ -184,7 +202,7 @@ impl CompareAndSwap<'_> {
             }
         };
         let realm = Arc::clone(&self.config.realm);
-        let draft = Draft { id: *base.record.id(), version, realm, owner, last_seen: now, expires_at };
+        let draft = Draft { id: *base.record.id(), version, realm, owner, last_seen, expires_at };
         Ok(Some(LoadedRecord::draft(draft, header, view.len(), |out| view.write_to(out))))
     }
 
@@ -269,7 +287,7 @@ impl CompareAndSwap<'_> {
     }
 
     /// Returns the outcome of a commit that is in `record`.
-    fn committed(&self, record: LoadedRecord, now: Timestamp) -> Committed {
+    pub(super) fn committed(&self, record: LoadedRecord, now: Timestamp) -> Committed {
         let secrets = &record.header.secrets;
         // The secret of a dropped rotation is not one of the session's.
         let issued = self.commit.token_for(*record.record.id()).filter(|(_, verifier)| {

@@ -128,6 +128,19 @@ impl LoadedRecord {
         }
     }
 
+    /// Returns when the session was last used, if a use may have been noted since the record was read.
+    pub(crate) fn last_seen(&self, noted: Option<Timestamp>) -> Timestamp {
+        let last_seen = self.record.last_seen_timestamp();
+        noted.map_or(last_seen, |noted| noted.max(last_seen))
+    }
+
+    /// Returns when the session ends unless it is used again, if a use may have been noted since the record was read.
+    pub(crate) fn ends_after_use(&self, default: Lifetime, noted: Option<Timestamp>) -> Timestamp {
+        let end = self.ends_at(default);
+        let lifetime = self.lifetime(default);
+        noted.map_or(end, |noted| end.max(lifetime.ends_at(self.header.started_at, noted)))
+    }
+
     /// Checks whether the session ends before its lifetime, because its client has not presented the token yet.
     ///
     /// A touch is enough to confirm it: the record then expires later than any unconfirmed one.
@@ -142,8 +155,7 @@ impl LoadedRecord {
 
     /// Checks whether a touch is due, after uses that were noted since the record was read.
     pub(crate) fn is_use_unnoted(&self, lifetime: Lifetime, noted: Option<Timestamp>, now: Timestamp) -> bool {
-        let last_seen = self.record.last_seen_timestamp();
-        now.since(noted.map_or(last_seen, |noted| noted.max(last_seen))) >= lifetime.touch_interval()
+        now.since(self.last_seen(noted)) >= lifetime.touch_interval()
     }
 }
 

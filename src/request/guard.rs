@@ -37,7 +37,8 @@ impl<'a> CommitGuard<'a> {
         if let Some(interrupted) = state.interrupted.take() {
             return guard(Task::Commit(interrupted));
         }
-        let changes = ChangeSet { refresh, ..std::mem::take(&mut state.changes) };
+        let is_passive = session.is_passive();
+        let changes = ChangeSet { refresh, is_passive, ..std::mem::take(&mut state.changes) };
         if changes.has_nothing_to_write() {
             return None;
         }
@@ -50,6 +51,16 @@ impl<'a> CommitGuard<'a> {
         guard(Task::Commit(commit))
     }
 
+    /// Creates the task of a commit that was written in a transaction.
+    #[cfg(feature = "_sql")]
+    pub(super) const fn of_transaction(
+        session: &'a RequestSession,
+        commit: Box<PendingCommit>,
+        generation: u32,
+    ) -> Self {
+        Self { session, task: Some(Task::Commit(commit)), generation }
+    }
+
     /// Runs the task to its end.
     pub(super) async fn run(mut self) -> Result<(), Error> {
         let config = self.session.config();
@@ -59,14 +70,7 @@ impl<'a> CommitGuard<'a> {
             }
             Some(Task::Commit(commit)) => match commit.run(config).await {
                 Ok(committed) => {
-                    let signed_in = commit.changes.sign_in.as_ref().map(|sign_in| Arc::clone(&sign_in.owner));
-                    let id = *committed.loaded.record.id();
-                    let rivals: Vec<_> = self.session.state().rivals.iter().map(|rival| *rival.record.id()).collect();
-                    self.apply(committed);
-                    if let (Some(owner), Some(limit)) = (signed_in, config.owner_limit) {
-                        // Boxed, since few commits sign in and all would carry this future.
-                        Box::pin(end_surplus(config, &owner, &id, limit, &rivals)).await;
-                    }
+                    self.succeed(committed).await;
                     Ok(())
                 }
                 Err(error) => self.fail(error),
@@ -88,6 +92,20 @@ impl<'a> CommitGuard<'a> {
         }
     }
 
+    /// Continues the request from a commit that took effect, and applies the owner limit.
+    pub(super) async fn succeed(self, committed: Committed) {
+        let config = self.session.config();
+        let Some(Task::Commit(commit)) = &self.task else { return };
+        let signed_in = commit.changes.sign_in.as_ref().map(|sign_in| Arc::clone(&sign_in.owner));
+        let id = *committed.loaded.record.id();
+        let rivals: Vec<_> = self.session.state().rivals.iter().map(|rival| *rival.record.id()).collect();
+        self.apply(committed);
+        if let (Some(owner), Some(limit)) = (signed_in, config.owner_limit) {
+            // Boxed, since few commits sign in and all would carry this future.
+            Box::pin(end_surplus(config, &owner, &id, limit, &rivals)).await;
+        }
+    }
+
     /// Continues the request from a commit that took effect.
     fn apply(mut self, committed: Committed) {
         let Some(Task::Commit(commit)) = self.task.take() else { return };
@@ -101,14 +119,18 @@ impl<'a> CommitGuard<'a> {
             return state.end_created(&commit);
         }
         let lifetime = loaded.lifetime(config.lifetime);
-        let now = loaded.record.last_seen_timestamp();
-        state.used_at = Some(now);
+        let is_use = !commit.changes.keeps_times();
+        let now = if is_use { loaded.record.last_seen_timestamp() } else { config.clock.now() };
+        if is_use {
+            state.used_at = Some(now);
+        }
         state.end_rivals();
         let sets_lifetime = commit.changes.lifetime.is_some();
         let renews_cookie = sets_lifetime
-            || commit.source.loaded().is_some_and(|before| {
-                before.is_use_unnoted(lifetime, None, now) || session.has_outdated_cookie(before)
-            });
+            || is_use
+                && commit.source.loaded().is_some_and(|before| {
+                    before.is_use_unnoted(lifetime, None, now) || session.has_outdated_cookie(before)
+                });
         let cookie_age = lifetime.cookie_max_age(loaded.header.started_at, now);
         if let Some(token) = issued {
             state.cookie = CookieUpdate::Set { token, max_age: cookie_age };
@@ -138,11 +160,12 @@ impl<'a> CommitGuard<'a> {
     }
 
     /// Drops the changes of a commit that failed: this request does not try it again.
-    fn fail(mut self, error: Error) -> Result<(), Error> {
+    pub(super) fn fail(mut self, error: Error) -> Result<(), Error> {
         let task = self.task.take();
         if let Some(Task::Commit(commit)) = &task
             && let Some(loaded) = commit.source.loaded()
             && commit.changes.is_empty()
+            && !commit.is_in_transaction()
         {
             // A refresh alone: the handler did not ask for it.
             if error.kind() == ErrorKind::Unavailable {

@@ -70,6 +70,11 @@ pub(super) async fn load(config: &Config, candidates: &Candidates) -> Result<Loa
             (TokenStatus::Unknown, _) => config.events.raise(EventKind::Unknown, id),
         }
     }
+    if let SessionSource::Ended(mark) = &loaded.source
+        && let Some(reason) = mark.header.ended
+    {
+        config.events.raise_after_end(*mark.record.id(), reason);
+    }
     if candidates.has_too_many() {
         config.events.raise(EventKind::TooManyTokens, None);
     }

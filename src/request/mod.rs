@@ -1,6 +1,8 @@
 //! The session of one request: loaded at most once, changed in memory, committed with the response.
 
 mod guard;
+#[cfg(feature = "_sql")]
+mod in_transaction;
 mod load;
 mod reads;
 mod state;
@@ -11,6 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
+#[cfg(feature = "_sql")]
+pub(crate) use self::in_transaction::PreparedWrite;
 pub(crate) use self::state::{CookieUpdate, RequestState};
 
 use self::guard::CommitGuard;
@@ -38,6 +42,10 @@ pub(crate) struct RequestSession {
     outer: Option<Arc<RequestSession>>,
     /// Detached from its request: it outlives the response, and can change no token.
     is_detached: bool,
+    /// The request is no use of its session.
+    is_passive: AtomicBool,
+    /// A copy whose changes a transaction of the application commits. It cannot commit them itself.
+    is_fork: bool,
     /// Set when the session is loaded. Boxed, since most requests of most applications never load it.
     ///
     /// The lock is held for a few instructions at a time: never while a closure of the application runs, nor across an await.
@@ -92,6 +100,8 @@ impl RequestSession {
             is_outside_path: false,
             outer,
             is_detached: false,
+            is_passive: AtomicBool::new(false),
+            is_fork: false,
             state: OnceLock::new(),
             turn: TurnLock::default(),
             is_closed: AtomicBool::new(false),
@@ -132,6 +142,15 @@ impl RequestSession {
 
     pub(crate) const fn is_detached(&self) -> bool {
         self.is_detached
+    }
+
+    pub(crate) fn set_passive(&self, is_passive: bool) {
+        self.is_passive.store(is_passive, Ordering::Relaxed);
+    }
+
+    /// Checks whether the request is no use of its session.
+    pub(crate) fn is_passive(&self) -> bool {
+        self.is_passive.load(Ordering::Relaxed)
     }
 
     /// Checks whether `other` is the session of a layer around this one.
@@ -188,7 +207,7 @@ impl RequestSession {
         if self.candidates.is_forged() {
             self.config.events.raise(EventKind::Forged, None);
         }
-        if self.is_closed.load(Ordering::SeqCst) {
+        if self.is_closed.load(Ordering::SeqCst) && !self.is_passive() {
             // A body that streams has loaded it: no response will note the use. A failure is an event.
             let _ = Box::pin(self.note_use_in_turn()).await;
         }
@@ -274,13 +293,29 @@ impl RequestSession {
         if self.is_closed.load(Ordering::SeqCst) { Err(Error::new(ErrorKind::ResponseSent)) } else { Ok(state) }
     }
 
+    /// Checks whether the head of the response was sent.
+    #[cfg(feature = "axum")]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::SeqCst)
+    }
+
     /// Refuses writes from now on.
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::SeqCst);
     }
 
+    /// Returns an error for a copy that only a transaction commits.
+    fn check_is_no_fork(&self) -> Result<(), Error> {
+        if self.is_fork {
+            let context = "the transaction commits this session: use neither `commit` nor a call that commits";
+            return Err(Error::new(ErrorKind::InvalidTransaction).with_context(context));
+        }
+        Ok(())
+    }
+
     /// Commits the changes of the request so far.
     pub(crate) async fn commit(&self) -> Result<(), Error> {
+        self.check_is_no_fork()?;
         let failures = self.state().failures;
         let _turn = self.turn.take().await;
         // During the wait the response may have been sent, or a commit failed that dropped these changes.
@@ -328,7 +363,7 @@ impl RequestSession {
         }
         let Some(loaded) = state.source.loaded() else { return false };
         let now = loaded.loaded_at.filter(|_| !waited).unwrap_or_else(|| self.config.clock.now());
-        self.refresh_due(state, || now) != Refresh::default() || self.is_touch_due(state, now)
+        self.refresh_due(state, || now) != Refresh::default() || (!self.is_passive() && self.is_touch_due(state, now))
     }
 
     /// Commits for a response: the changes, if the answer allows it, and what the layer has to write.
@@ -387,7 +422,8 @@ impl RequestSession {
             }
             _ => {}
         }
-        let used = state.source.loaded().filter(|_| state.used_at.is_none()).map(|loaded| (loaded, now()));
+        let is_use_due = state.used_at.is_none() && !self.is_passive();
+        let used = state.source.loaded().filter(|_| is_use_due).map(|loaded| (loaded, now()));
         if let Some((loaded, now)) = used.filter(|(_, now)| self.is_touch_due(&state, *now)) {
             let lifetime = state.lifetime(self.config.lifetime);
             return FinishStep::Touch { record: loaded.record.clone(), touch: touch(loaded, lifetime, now), lifetime };
@@ -428,6 +464,7 @@ impl RequestSession {
 
     /// Notes a use of the session at once, if one is due; returns whether one was.
     pub(crate) async fn note_use(&self) -> Result<bool, Error> {
+        self.check_is_no_fork()?;
         let _turn = self.turn.take().await;
         self.note_use_in_turn().await
     }

@@ -8,10 +8,10 @@ use crate::commit::ReadState;
 use crate::record::Data;
 
 /// The keys that a request has read, by their hashes. Few requests read more than four.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct ReadSet(SmallVec<[Read; 4]>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Read {
     key: u64,
     is_outdated: bool,

@@ -52,7 +52,7 @@ pub(crate) struct RequestState {
     /// When this request loaded its session.
     pub(super) loaded_at: Option<Timestamp>,
     /// When this request last noted the use of the session, by a commit or a touch.
-    pub(super) used_at: Option<Timestamp>,
+    pub(crate) used_at: Option<Timestamp>,
     /// Live sessions that the client's tokens open beside each other. The first commit that creates a session ends them.
     pub(super) rivals: Vec<LoadedRecord>,
     /// Sessions of the client's tokens past their idle timeout. Only a sign-out ends them.
@@ -106,6 +106,18 @@ impl RequestState {
             may_have_more: false,
             reads: ReadSet::default(),
         }
+    }
+
+    /// Returns a copy that has the same values and no changes.
+    #[cfg(feature = "_sql")]
+    pub(super) fn fork(&self) -> Self {
+        let mut fork = Self::new(self.source.clone());
+        fork.view = self.view.clone();
+        fork.owner = self.owner.clone();
+        fork.authenticated_at = self.authenticated_at;
+        fork.own_lifetime = self.own_lifetime.clone();
+        fork.reads = self.reads.clone();
+        fork
     }
 
     /// Returns an error if nothing can be written.
@@ -332,7 +344,7 @@ impl RequestState {
     }
 
     /// Returns the lifetime of the session: set by this request, stored before a sign-in, or the default.
-    pub(super) fn lifetime(&self, default: Lifetime) -> Lifetime {
+    pub(crate) fn lifetime(&self, default: Lifetime) -> Lifetime {
         let stored = self.source.loaded().filter(|_| !self.changes.begins_anew());
         let stored = stored.and_then(|loaded| loaded.header.lifetime);
         self.changes.lifetime.as_deref().copied().or(stored).unwrap_or(default)

@@ -6,13 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
-use axum_core::response::{IntoResponse, Response};
-use http::HeaderValue;
-use http::header::CONTENT_TYPE;
 use http::request::Parts;
 
 use super::{Session, SessionHandle};
-use crate::error::{Error, ErrorKind, error_response};
+use crate::error::{Error, ErrorKind};
 
 /// Loads the session. A client without one gets a new one, which is stored when something is written to it.
 ///
@@ -239,15 +236,6 @@ fn or_nobody<T>(user: Result<T, Error>) -> Result<Option<T>, Error> {
     match user {
         Err(error) if error.kind() == ErrorKind::NotSignedIn => Ok(None),
         user => user.map(Some),
-    }
-}
-
-impl IntoResponse for Error {
-    fn into_response(self) -> Response {
-        let mut response: Response = error_response(&self);
-        *response.body_mut() = response.status().canonical_reason().unwrap_or_default().into();
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        response
     }
 }
 

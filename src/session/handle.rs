@@ -40,6 +40,14 @@ impl<M> SessionHandle<M> {
         Ok(Session::new(Arc::clone(&self.request)))
     }
 
+    /// Sets whether this request is passive: no use of its session, so that it does not delay the idle timeout. Default: `false`.
+    ///
+    /// [`PassiveLayer`](crate::passive::PassiveLayer) says which operations count as use all the same. Call it before the head of the
+    /// response is sent.
+    pub fn set_passive(&self, is_passive: bool) {
+        self.request.set_passive(is_passive);
+    }
+
     pub(crate) const fn new(request: Arc<RequestSession>) -> Self {
         Self { request, marker: PhantomData }
     }

@@ -6,6 +6,10 @@ mod extract;
 pub mod flash;
 mod handle;
 pub mod key;
+pub mod passive;
+mod times;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod transaction;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,6 +25,8 @@ use time::OffsetDateTime;
 pub use self::extract::{RecentlySignedIn, SignedIn};
 pub use self::handle::SessionHandle;
 pub use self::key::Field;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+pub use self::transaction::{OpenTransaction, SessionWrite};
 
 use self::key::{InsertKey, Key, KeyName};
 use crate::commit::{Change, PromisedSession, SessionSource, Take, Update};
@@ -250,8 +256,12 @@ impl<M> Session<M> {
     where
         T: DeserializeOwned + Send + 'static,
     {
-        if self.request.state_for_write()?.view.get(key.name()).is_none() {
-            return Ok(None);
+        {
+            let state = self.request.state();
+            state.check_writable()?;
+            if state.view.get(key.name()).is_none() {
+                return Ok(None);
+            }
         }
         let result = LastResult::default();
         let each = result.clone();
@@ -456,6 +466,15 @@ impl<M> Session<M> {
     /// [`Superseded`](ErrorKind::Superseded) if the client's token was retired within the last 30 seconds: nothing ends then.
     pub fn end(&self) -> Result<(), Error> {
         self.request.state_if_open()?.end(EndReason::SignedOut, self.request.sent_token())
+    }
+
+    /// Ends the session for a reason of the crate's own. After the head of the response was sent, a later request does it.
+    #[cfg(feature = "axum")]
+    pub(crate) fn end_by_layer(&self, reason: EndReason) -> Result<(), Error> {
+        match self.request.state_if_open() {
+            Ok(mut state) => state.end(reason, self.request.sent_token()),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Rotates the token: the old one opens nothing once this is committed. The session keeps its id and its values.

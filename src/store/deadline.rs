@@ -26,6 +26,18 @@ impl Deadline {
         Self { limit, at: Instant::now().checked_add(limit) }
     }
 
+    /// Returns the deadline of a step that may take half of the limit, and no longer than the operation.
+    #[cfg(feature = "_sql")]
+    pub(super) fn half(self) -> Self {
+        let half = Self::new(self.limit / 2).at;
+        Self { at: self.at.map(|at| half.map_or(at, |half| half.min(at))), ..self }
+    }
+
+    #[cfg(feature = "_sql")]
+    pub(super) fn has_passed(self) -> bool {
+        self.at.is_some_and(|at| at <= Instant::now())
+    }
+
     /// Waits for a step of the operation, and fails with [`DeadlineExceeded`] at the deadline.
     pub(super) async fn limit<F: Future>(self, step: F) -> Result<F::Output, StoreError> {
         let Some(at) = self.at else { return Ok(step.await) };

@@ -6,7 +6,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::{Expected, MemoryStore, Outcome, Store, Touch};
+#[cfg(feature = "_sql")]
+use super::SqlWrite;
+use super::{Cursor, Expected, MemoryStore, Outcome, Page, RecordSummary, Store, Touch};
 use crate::backoff::{pause, yield_now};
 use crate::clock::{Clock, Timestamp};
 use crate::error::StoreError;
@@ -116,10 +118,54 @@ impl AnyStore {
         }
     }
 
+    #[cfg(feature = "_sql")]
+    pub(crate) fn sql_write(&self, record: &Record, expected: Expected) -> Result<SqlWrite, StoreError> {
+        match self {
+            Self::Memory(store) => Store::sql_write(store, record, expected),
+            Self::Other(store) => store.sql_write(record, expected),
+        }
+    }
+
     pub(crate) async fn delete_expired(&self) -> Result<u64, StoreError> {
         match self {
             Self::Memory(store) => Store::delete_expired(store).await,
             Self::Other(store) => store.delete_expired().await,
+        }
+    }
+
+    pub(crate) async fn ids_of(&self, owner: &str, realm: Option<&str>) -> Result<Vec<SessionId>, StoreError> {
+        match self {
+            Self::Memory(store) => Store::ids_of(store, owner, realm).await,
+            Self::Other(store) => store.ids_of(owner, realm).await,
+        }
+    }
+
+    #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "only the conformance suite calls it"))]
+    pub(crate) async fn summaries_of(&self, ids: &[SessionId]) -> Result<Vec<Option<RecordSummary>>, StoreError> {
+        match self {
+            Self::Memory(store) => Store::summaries_of(store, ids).await,
+            Self::Other(store) => store.summaries_of(ids).await,
+        }
+    }
+
+    pub(crate) async fn list(&self, after: Option<&Cursor>, limit: usize) -> Result<Page, StoreError> {
+        match self {
+            Self::Memory(store) => Store::list(store, after, limit).await,
+            Self::Other(store) => store.list(after, limit).await,
+        }
+    }
+
+    pub(crate) async fn count(&self) -> Result<u64, StoreError> {
+        match self {
+            Self::Memory(store) => Store::count(store).await,
+            Self::Other(store) => store.count().await,
+        }
+    }
+
+    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Memory(store) => Store::ping(store).await,
+            Self::Other(store) => store.ping().await,
         }
     }
 }
@@ -150,6 +196,13 @@ pub(crate) trait ErasedStore: Send + Sync + 'static {
         keep: Option<&'a SessionId>,
     ) -> Answer<'a, Result<Vec<SessionId>, StoreError>>;
     fn delete_expired(&self) -> Answer<'_, Result<u64, StoreError>>;
+    fn ids_of<'a>(&'a self, owner: &'a str, realm: Option<&'a str>) -> Answer<'a, Result<Vec<SessionId>, StoreError>>;
+    fn summaries_of<'a>(&'a self, ids: &'a [SessionId]) -> Answer<'a, Result<Vec<Option<RecordSummary>>, StoreError>>;
+    fn list<'a>(&'a self, after: Option<&'a Cursor>, limit: usize) -> Answer<'a, Result<Page, StoreError>>;
+    fn count(&self) -> Answer<'_, Result<u64, StoreError>>;
+    fn ping(&self) -> Answer<'_, Result<(), StoreError>>;
+    #[cfg(feature = "_sql")]
+    fn sql_write(&self, record: &Record, expected: Expected) -> Result<SqlWrite, StoreError>;
     fn is_remote(&self) -> bool;
 }
 
@@ -189,6 +242,31 @@ impl<S: Store> ErasedStore for S {
 
     fn delete_expired(&self) -> Answer<'_, Result<u64, StoreError>> {
         Box::pin(Store::delete_expired(self))
+    }
+
+    fn ids_of<'a>(&'a self, owner: &'a str, realm: Option<&'a str>) -> Answer<'a, Result<Vec<SessionId>, StoreError>> {
+        Box::pin(Store::ids_of(self, owner, realm))
+    }
+
+    fn summaries_of<'a>(&'a self, ids: &'a [SessionId]) -> Answer<'a, Result<Vec<Option<RecordSummary>>, StoreError>> {
+        Box::pin(Store::summaries_of(self, ids))
+    }
+
+    fn list<'a>(&'a self, after: Option<&'a Cursor>, limit: usize) -> Answer<'a, Result<Page, StoreError>> {
+        Box::pin(Store::list(self, after, limit))
+    }
+
+    fn count(&self) -> Answer<'_, Result<u64, StoreError>> {
+        Box::pin(Store::count(self))
+    }
+
+    fn ping(&self) -> Answer<'_, Result<(), StoreError>> {
+        Box::pin(Store::ping(self))
+    }
+
+    #[cfg(feature = "_sql")]
+    fn sql_write(&self, record: &Record, expected: Expected) -> Result<SqlWrite, StoreError> {
+        Store::sql_write(self, record, expected)
     }
 
     fn is_remote(&self) -> bool {

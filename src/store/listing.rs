@@ -12,11 +12,13 @@ use crate::record::{Record, Version};
 pub struct Page {
     /// The live records. A page may have fewer than were asked for, or none, and yet be followed by another.
     pub records: Vec<Record>,
-    /// Where the next page begins; `None` after the last one.
+    /// Position of the next page; `None` after the last one.
     pub next: Option<Cursor>,
 }
 
-/// A position in the listing of a store, which only that store can read.
+/// A position in the listing of a store, as text that only this kind of store can read.
+///
+/// A cursor that a client sends is untrusted input: the store refuses it, or lists from some position.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Cursor(Box<str>);
 

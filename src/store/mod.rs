@@ -13,8 +13,8 @@ pub(crate) mod postgres;
 pub(crate) mod redis;
 #[cfg(feature = "sealed")]
 pub(crate) mod sealed;
-#[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
-#[cfg_attr(not(test), expect(dead_code, reason = "the stores do not call it yet"))]
+#[cfg(feature = "_network")]
+#[cfg_attr(not(feature = "_sql"), allow(dead_code, reason = "the SQL stores call it"))]
 mod server_clock;
 #[cfg(feature = "_sql")]
 mod sql;
@@ -30,6 +30,10 @@ use self::memory::MemoryStore;
 
 #[cfg(feature = "_sql")]
 pub use self::sql::SqlStore;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+pub use self::sql::{SqlParameter, SqlWrite};
+#[cfg(feature = "_sql")]
+pub(crate) use self::sql::{TransactionFailure, Transactional};
 pub use crate::error::{StoreError, StoreErrorKind};
 pub use crate::record::{Record, RecordParts, Touch, Version};
 use crate::token::SessionId;
@@ -182,8 +186,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Returns version and times of each of these records, in the order of `ids`; `None` for a record that is missing or expired.
     ///
-    /// A store that can should answer in one round trip and read no state. The provided method [gets](Store::get) one record after
-    /// another.
+    /// An id that is given twice is answered twice. A store that can should answer in one round trip and read no state; callers pass
+    /// at most 1,000 ids. The provided method [gets](Store::get) one record after another.
     ///
     /// # Errors
     ///
@@ -201,10 +205,14 @@ pub trait Store: Send + Sync + 'static {
         }
     }
 
-    /// Returns a page of live records, of about `limit`, in the order of the store.
+    /// Returns a page of about `limit` live records of every realm, in the store's own order.
     ///
-    /// A caller passes the [`next`](Page::next) of each page to the next call until there is none. A record that is live during the
-    /// whole listing is in at least one page; one that is created, changed or moved meanwhile may be missing, or be listed twice.
+    /// A caller passes the [`next`](Page::next) of each page to the next call, on any connection, until it is `None`. A record that
+    /// is live during the whole listing is in at least one page, also if it is changed meanwhile. It is in exactly one, unless
+    /// records are written or the store moves them meanwhile. A record that is created, or ends, meanwhile may be missing. A cursor
+    /// stays valid after its record has ended.
+    ///
+    /// A limit of 0 counts as 1. A large limit is no reason to hold a lock long: a page may have fewer records.
     ///
     /// # Errors
     ///
@@ -239,13 +247,28 @@ pub trait Store: Send + Sync + 'static {
 
     /// Checks that the store answers, for a health check.
     ///
-    /// The provided method reads a record that does not exist.
+    /// It writes nothing. The provided method reads a record that does not exist.
     ///
     /// # Errors
     ///
     /// If the store fails.
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send {
         async move { self.get(&SessionId::from(uuid::Uuid::nil())).await.map(drop) }
+    }
+
+    /// Returns the [`set`](Store::set) of this record as a statement of the store's SQL database, for a transaction of the
+    /// application.
+    ///
+    /// A store that wraps another one should call that one's method with the record as it would store it.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](crate::store::StoreErrorKind::Unsupported) if the store is in no SQL database; the provided method always
+    /// returns it.
+    #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+    fn sql_write(&self, record: &Record, expected: Expected) -> Result<SqlWrite, StoreError> {
+        let _ = (record, expected);
+        Err(StoreError::unsupported("the store is not in an SQL database"))
     }
 
     /// Returns whether other processes share the store: a server across a network, or a database file.
@@ -362,6 +385,11 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send {
         (**self).ping()
+    }
+
+    #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+    fn sql_write(&self, record: &Record, expected: Expected) -> Result<SqlWrite, StoreError> {
+        (**self).sql_write(record, expected)
     }
 
     fn is_remote(&self) -> bool {

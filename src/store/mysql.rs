@@ -1,10 +1,11 @@
 //! MySQL and MariaDB.
 
-use sqlx::AssertSqlSafe;
 use sqlx::error::DatabaseError;
-use sqlx::mysql::{MySql, MySqlDatabaseError, MySqlPool, MySqlQueryResult};
+use sqlx::mysql::{MySql, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlPool, MySqlQueryResult};
+use sqlx::pool::PoolOptions;
+use sqlx::{AssertSqlSafe, Row};
 
-use super::sql::{Dialect, SWEEP_BATCH_SIZE, SqlFailure, SqlStore, Table};
+use super::sql::{Dialect, Running, SWEEP_BATCH_SIZE, SqlFailure, SqlStore, Table, server_address};
 
 /// Last insert id that the insert statement reports if it replaced an expired record.
 const REPLACED: u64 = 2;
@@ -58,6 +59,28 @@ impl Dialect for MySql {
         ["binary(16)", "bigint", "varbinary(255)", "blob", "bigint", "bigint", "longblob"];
     const MAX_OWNER_LENGTH: usize = 65_535;
 
+    fn pool(url: &str, options: PoolOptions<Self>) -> Result<MySqlPool, sqlx::Error> {
+        let options = options.after_connect(|connection, _| {
+            Box::pin(async move { sqlx::raw_sql("SET autocommit = 1").execute(connection).await.map(drop) })
+        });
+        options.connect_lazy(url)
+    }
+
+    fn address(options: &MySqlConnectOptions) -> String {
+        server_address(options.get_socket(), options.get_host(), options.get_port())
+    }
+
+    fn test(connection: &mut MySqlConnection) -> Running<'_, Option<&'static str>> {
+        Box::pin(async move {
+            // The rollback ends a transaction that other code has left open; without one it does nothing.
+            let row = sqlx::raw_sql("ROLLBACK; SELECT @@autocommit").fetch_one(connection).await?;
+            let is_automatic = row.try_get::<i64, _>(0)? == 1;
+            Ok((!is_automatic).then_some(
+                "autocommit is off on a connection of the pool, so no write would be kept: set it for the pool's connections",
+            ))
+        })
+    }
+
     async fn columns(pool: &MySqlPool, table: &Table) -> Result<Vec<(String, String)>, sqlx::Error> {
         // The types of the catalog's own columns differ between servers, hence the casts.
         let columns = "SELECT CAST(column_name AS BINARY), CAST(column_type AS BINARY) FROM information_schema.columns \
@@ -81,14 +104,14 @@ impl Dialect for MySql {
         sqlx::raw_sql(AssertSqlSafe(statement)).execute(pool).await.map(drop)
     }
 
-    fn insert(table: &str) -> String {
+    fn insert(table: &str, row: &str) -> String {
         let now = Self::NOW;
         // An assignment sees the ones before it, so the expiry, on which the others depend, is last.
         let unless_live = |column: &str| format!("{column} = if(expires_at <= {now}, values({column}), {column})");
         let rest = ["realm", "owner", "last_seen", "state", "expires_at"].map(unless_live).join(", ");
         format!(
             "INSERT INTO {table} (version, realm, owner, last_seen, expires_at, state, id) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7) \
+             {row} \
              ON DUPLICATE KEY UPDATE version = if(last_insert_id(if(expires_at <= {now}, {REPLACED}, {UNCHANGED})) \
              = {REPLACED}, values(version), version), {rest}"
         )
@@ -118,10 +141,14 @@ impl Dialect for MySql {
             Some(1213 | 1020) => SqlFailure::RolledBack,
             // Shutdown, killed, network error.
             Some(1053 | 1077 | 1079 | 1152 | 1158..=1161 | 1184 | 1317 | 1927 | 3169) => SqlFailure::Connection,
-            // I/O and disk space; too many connections; memory; locks; read-only; time limits.
+            // Read-only server or transaction.
+            Some(1290 | 1792 | 1836) => SqlFailure::ReadOnly,
+            // The prepared statement does not exist, or could not be prepared anew.
+            Some(1243 | 1615) => SqlFailure::Statement,
+            // I/O and disk space; too many connections or prepared statements; memory; locks; time limits.
             Some(
                 3 | 14 | 28 | 1021 | 1023 | 1026 | 1028 | 1030 | 1037 | 1038 | 1040 | 1041 | 1114 | 1135 | 1180 | 1203
-                | 1205 | 1206 | 1226 | 1290 | 1836 | 1792 | 1969 | 3024 | 3572 | 3675 | 4031,
+                | 1205 | 1206 | 1226 | 1461 | 1969 | 3024 | 3572 | 3675 | 4031,
             ) => SqlFailure::Unavailable,
             // Too large for a packet, for the log, or for the column.
             Some(1118 | 1153 | 1301 | 1406 | 1534) => SqlFailure::TooLarge,

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use sqlx::error::DatabaseError;
 use sqlx::pool::PoolOptions;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgQueryResult, Postgres};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgQueryResult, Postgres};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 
 use super::sql::{
-    Dialect, POOLER_ADVICE, Protocol, SWEEP_BATCH_SIZE, SqlFailure, SqlStore, Table, pool_options, store_error,
+    Dialect, POOLER_ADVICE, Protocol, Running, SWEEP_BATCH_SIZE, SqlFailure, SqlStore, Table, pool_options,
+    server_address, store_error,
 };
 use crate::error::StoreError;
 
@@ -79,9 +80,7 @@ impl SqlStore<Postgres> {
     /// If the URL is invalid, or the store cannot connect within five seconds.
     pub async fn connect_through_pooler(url: &str) -> Result<Self, StoreError> {
         let options = options(url).map_err(store_error::<Postgres>)?.disable_statement_logging();
-        let pool = pool_options().connect_with(options).await.map_err(store_error::<Postgres>)?;
-        let share = pool.options().get_max_connections();
-        Ok(Self::from_pool(pool, share, Protocol::Simple))
+        Self::open(pool_options().connect_lazy_with(options), Protocol::Simple).await
     }
 }
 
@@ -102,10 +101,12 @@ async fn mixes_up_statements(options: &PgConnectOptions) -> Result<bool, sqlx::E
             match sqlx::query_scalar::<_, i64>(sql).fetch_one(connection).await {
                 Ok(answer) if answer == *number => {}
                 Ok(_) => return Ok(true),
-                Err(error) if error.as_database_error().map(Postgres::failure) == Some(SqlFailure::MixedUp) => {
-                    return Ok(true);
+                Err(error) => {
+                    return match error.as_database_error().map(Postgres::failure) {
+                        Some(SqlFailure::Statement | SqlFailure::Parameters) => Ok(true),
+                        _ => Err(error),
+                    };
                 }
-                Err(error) => return Err(error),
             }
         }
     }
@@ -121,11 +122,15 @@ impl Dialect for Postgres {
     const COLUMN_TYPES: [&'static str; 7] = ["uuid", "bigint", "bytea", "bytea", "bigint", "bigint", "bytea"];
 
     const IS_TAGGED: bool = true;
-    const NEW_ROW: &'static str =
+    const GUARDED_ROW: &'static str =
         "SELECT $1::bigint, $2::bytea, $3::bytea, $4::bigint, $5::bigint, $6::bytea, $7::uuid WHERE $guard";
 
-    async fn connect(url: &str, pool: PoolOptions<Self>) -> Result<PgPool, sqlx::Error> {
-        pool.connect_with(options(url)?).await
+    fn pool(url: &str, pool: PoolOptions<Self>) -> Result<PgPool, sqlx::Error> {
+        Ok(pool.connect_lazy_with(options(url)?))
+    }
+
+    fn address(options: &PgConnectOptions) -> String {
+        server_address(options.get_socket(), options.get_host(), options.get_port())
     }
 
     /// Refuses a pooler only on proof; any other error is left to the store's own connections.
@@ -135,6 +140,17 @@ impl Dialect for Postgres {
             Ok(Ok(true)) => Err(StoreError::unsupported(POOLER_ADVICE)),
             _ => Ok(()),
         }
+    }
+
+    fn test(connection: &mut PgConnection) -> Running<'_, Option<&'static str>> {
+        Box::pin(async move {
+            // A simple query without an open transaction begins one, at the time of the statement.
+            let row = sqlx::raw_sql("SELECT now() < statement_timestamp()").fetch_one(connection).await?;
+            if row.try_get(0)? {
+                return Err(sqlx::Error::Protocol("the connection has an open transaction".to_owned()));
+            }
+            Ok(None)
+        })
     }
 
     // The next two use no prepared statement, so that they work behind every pooler. A table's name has no character that could end a
@@ -152,14 +168,13 @@ impl Dialect for Postgres {
     /// Creates the table in one message, which is one transaction.
     async fn create(pool: &PgPool, table: &Table) -> Result<(), sqlx::Error> {
         let (name, columns) = (table.quoted(), Table::column_definitions::<Self>());
-        // Without the lock, concurrent `CREATE TABLE IF NOT EXISTS` can violate a constraint of the catalog.
+        // Without the lock, concurrent `CREATE TABLE` can violate a constraint of the catalog. The server names the indexes, since
+        // those of a renamed table keep their names.
         let statements = format!(
             "SELECT pg_advisory_xact_lock(hashtext('{name}')); \
-             CREATE TABLE IF NOT EXISTS {name} ({columns}); \
-             CREATE INDEX IF NOT EXISTS {} ON {name} USING hash (owner) WHERE owner IS NOT NULL; \
-             CREATE INDEX IF NOT EXISTS {} ON {name} (expires_at)",
-            table.index("owner"),
-            table.index("expires_at")
+             DO $create$ BEGIN CREATE TABLE {name} ({columns}); \
+             CREATE INDEX ON {name} USING hash (owner) WHERE owner IS NOT NULL; CREATE INDEX ON {name} (expires_at); \
+             EXCEPTION WHEN duplicate_table THEN NULL; END $create$"
         );
         sqlx::raw_sql(AssertSqlSafe(statements)).execute(pool).await.map(drop)
     }
@@ -180,12 +195,17 @@ impl Dialect for Postgres {
     fn failure(error: &dyn DatabaseError) -> SqlFailure {
         let code = error.code().unwrap_or_default();
         match (code.get(..2).unwrap_or_default(), &*code) {
-            ("40", _) => SqlFailure::RolledBack,
-            // No prepared statement of this name, or one already; a parameter that is not of its statement's type.
-            (_, "26000" | "42P05" | "22P03") => SqlFailure::MixedUp,
+            // Serialization failure, deadlock.
+            (_, "40001" | "40P01") => SqlFailure::RolledBack,
             ("08", _) | (_, "57P01" | "57P02" | "57P03" | "57P04" | "57P05") => SqlFailure::Connection,
-            // Read-only, out of resources, locked, canceled, I/O error.
-            (_, "25006") | ("53" | "55" | "57" | "58", _) => SqlFailure::Unavailable,
+            // Read-only; a transaction that other code has left open has failed.
+            (_, "25006" | "25P02") => SqlFailure::ReadOnly,
+            // A prepared statement does not exist, or exists already.
+            (_, "26000" | "42P05") => SqlFailure::Statement,
+            // Invalid binary representation of a parameter.
+            (_, "22P03") => SqlFailure::Parameters,
+            // A rollback for another reason, after which the outcome is unknown; out of resources, locked, canceled, I/O error.
+            ("40" | "53" | "55" | "57" | "58", _) => SqlFailure::Unavailable,
             ("54", _) => SqlFailure::TooLarge,
             _ => SqlFailure::Other,
         }

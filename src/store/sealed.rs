@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 
-use super::{Expected, Outcome, Store, Touch};
+use super::{Cursor, Expected, Outcome, Page, RecordSummary, Store, Touch};
 use crate::error::ConfigError;
 use crate::error::StoreError;
 use crate::keys::KeyRing;
@@ -95,6 +95,11 @@ impl<S> SealedStore<S> {
         let state = sealer.open(&record, &self.context, sealed)?;
         Ok(Record::from_parts(RecordParts { state: state.into(), ..record.into_parts() }))
     }
+
+    /// Opens listed records. One that does not open loses its state, so that the caller can still end the session.
+    fn open_all(&self, records: Vec<Record>) -> Vec<Record> {
+        records.into_iter().map(|record| self.open(record.clone()).unwrap_or_else(|_| unreadable(record))).collect()
+    }
 }
 
 /// First byte of a sealed state; no plain format starts with it.
@@ -168,10 +173,8 @@ impl<S: Store> Store for SealedStore<S> {
         self.inner.delete(id, owner).await
     }
 
-    /// Lists a record that does not open without its state, so that the caller can end the session.
     async fn owned_by(&self, owner: &str) -> Result<Vec<Record>, StoreError> {
-        let records = self.inner.owned_by(owner).await?;
-        Ok(records.into_iter().map(|record| self.open(record.clone()).unwrap_or_else(|_| unreadable(record))).collect())
+        Ok(self.open_all(self.inner.owned_by(owner).await?))
     }
 
     async fn remove_from_index(&self, id: &SessionId, owner: &str) -> Result<(), StoreError> {
@@ -189,6 +192,32 @@ impl<S: Store> Store for SealedStore<S> {
 
     async fn delete_expired(&self) -> Result<u64, StoreError> {
         self.inner.delete_expired().await
+    }
+
+    async fn ids_of(&self, owner: &str, realm: Option<&str>) -> Result<Vec<SessionId>, StoreError> {
+        self.inner.ids_of(owner, realm).await
+    }
+
+    async fn summaries_of(&self, ids: &[SessionId]) -> Result<Vec<Option<RecordSummary>>, StoreError> {
+        self.inner.summaries_of(ids).await
+    }
+
+    async fn list(&self, after: Option<&Cursor>, limit: usize) -> Result<Page, StoreError> {
+        let page = self.inner.list(after, limit).await?;
+        Ok(Page { records: self.open_all(page.records), next: page.next })
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        self.inner.count().await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.inner.ping().await
+    }
+
+    #[cfg(feature = "_sql")]
+    fn sql_write(&self, record: &Record, expected: Expected) -> Result<super::SqlWrite, StoreError> {
+        self.inner.sql_write(&self.seal(record)?, expected)
     }
 
     fn is_remote(&self) -> bool {

@@ -4,11 +4,11 @@ use std::str::FromStr;
 
 use sqlx::error::DatabaseError;
 use sqlx::pool::PoolOptions;
-use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteQueryResult};
+use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqliteQueryResult};
 use sqlx::{AssertSqlSafe, Connection};
 
 use super::deadline::DEFAULT_DEADLINE;
-use super::sql::{Dialect, SWEEP_BATCH_SIZE, SqlFailure, SqlStore, Table};
+use super::sql::{Dialect, Running, SWEEP_BATCH_SIZE, SqlFailure, SqlStore, Table};
 
 /// A store in a SQLite file, which several processes of one machine may share.
 ///
@@ -24,7 +24,7 @@ use super::sql::{Dialect, SWEEP_BATCH_SIZE, SqlFailure, SqlStore, Table};
 ///
 /// Its methods are those of [`SqlStore`]. [`connect`](SqlStore::connect) creates a missing file and opens it in WAL mode,
 /// which does not work on a network file system. A URL with `mode=` or `immutable=` switches both off. A database in memory
-/// (`sqlite::memory:`) is lost with the store. Open a pool for [`new`](SqlStore::new) in WAL mode and with a busy timeout.
+/// (`sqlite::memory:`) is lost with the store. A URL without a file name is an error. Open a pool for [`new`](SqlStore::new) in WAL mode and with a busy timeout.
 ///
 /// The writers of one process wait in a queue, so only those of another process can lock the file; the store waits for
 /// them.
@@ -42,11 +42,17 @@ impl Dialect for Sqlite {
     const NOW: &'static str = "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER)";
     const GREATEST: &'static str = "max";
     const COLUMN_TYPES: [&'static str; 7] = ["blob", "integer", "blob", "blob", "integer", "integer", "blob"];
+    // A deferred transaction that has read fails at its first write if another connection has written since.
+    const BEGIN: &'static str = "BEGIN IMMEDIATE";
     const HAS_SINGLE_WRITER: bool = true;
 
-    async fn connect(url: &str, mut pool: PoolOptions<Self>) -> Result<SqlitePool, sqlx::Error> {
+    fn pool(url: &str, mut pool: PoolOptions<Self>) -> Result<SqlitePool, sqlx::Error> {
         let mut options = SqliteConnectOptions::from_str(url)?.busy_timeout(DEFAULT_DEADLINE);
         let is_in_memory = url.contains(":memory:") || url.contains("mode=memory");
+        if !is_in_memory && options.get_filename().as_os_str().is_empty() {
+            // SQLite would open a temporary database for each connection.
+            return Err(sqlx::Error::Configuration("the URL names no file; use `sqlite:sessions.db`".into()));
+        }
         if !["mode=ro", "mode=memory", "immutable="].iter().any(|setting| url.contains(setting)) {
             options = options.journal_mode(SqliteJournalMode::Wal);
         }
@@ -57,7 +63,21 @@ impl Dialect for Sqlite {
             // Each connection has its own database, which is lost when the pool closes the connection.
             pool = pool.max_connections(1).idle_timeout(None).max_lifetime(None);
         }
-        pool.connect_with(options).await
+        Ok(pool.connect_lazy_with(options))
+    }
+
+    fn address(options: &SqliteConnectOptions) -> String {
+        options.get_filename().display().to_string()
+    }
+
+    fn test(connection: &mut SqliteConnection) -> Running<'_, Option<&'static str>> {
+        Box::pin(async move {
+            // Without a transaction, which is the rule, this is an error.
+            match sqlx::raw_sql("ROLLBACK").execute(connection).await {
+                Ok(_) | Err(sqlx::Error::Database(_)) => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
     }
 
     async fn columns(pool: &SqlitePool, table: &Table) -> Result<Vec<(String, String)>, sqlx::Error> {
@@ -66,16 +86,19 @@ impl Dialect for Sqlite {
 
     async fn create(pool: &SqlitePool, table: &Table) -> Result<(), sqlx::Error> {
         let (name, columns) = (table.quoted(), Table::column_definitions::<Self>());
+        // The indexes of a renamed table keep their names, and an existing one is an error.
         let statements = format!(
-            "CREATE TABLE IF NOT EXISTS {name} ({columns}); \
-             CREATE INDEX IF NOT EXISTS {} ON {name} (owner) WHERE owner IS NOT NULL; \
-             CREATE INDEX IF NOT EXISTS {} ON {name} (expires_at)",
+            "CREATE TABLE {name} ({columns}); CREATE INDEX {} ON {name} (owner) WHERE owner IS NOT NULL; \
+             CREATE INDEX {} ON {name} (expires_at)",
             table.index("owner"),
             table.index("expires_at")
         );
         let mut connection = pool.acquire().await?;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *transaction).await?;
+        let exists = sqlx::query_scalar("SELECT count(*) > 0 FROM sqlite_schema WHERE name = ? COLLATE NOCASE");
+        if !exists.bind(&table.name).fetch_one(&mut *transaction).await? {
+            sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *transaction).await?;
+        }
         transaction.commit().await
     }
 
@@ -97,8 +120,9 @@ impl Dialect for Sqlite {
         match code & 0xff {
             // Busy or locked: another process writes, and this statement has not begun to write.
             5 | 6 => SqlFailure::RolledBack,
-            // Out of memory, read-only, I/O error, full, cannot open, protocol error.
-            7 | 8 | 10 | 13 | 14 | 15 => SqlFailure::Unavailable,
+            // Out of memory, I/O error, full, cannot open, protocol error.
+            7 | 10 | 13 | 14 | 15 => SqlFailure::Unavailable,
+            8 => SqlFailure::ReadOnly,
             // Too big.
             18 => SqlFailure::TooLarge,
             _ => SqlFailure::Other,

@@ -4,7 +4,7 @@ use http::HeaderValue;
 
 use crate::error::Error;
 use crate::layer::SessionLayer;
-use crate::token::Token;
+use crate::token::{SessionId, Token};
 
 /// Returns the `Cookie` header that presents this token to this layer.
 ///
@@ -27,7 +27,7 @@ pub fn cookie<M>(layer: &SessionLayer<M>, token: &Token) -> HeaderValue {
     value
 }
 
-/// Creates a session of this owner and returns its [`Cookie` header](cookie).
+/// Creates a session of this owner; returns its id and its [`Cookie` header](cookie).
 ///
 /// ```
 /// # #[tokio::main]
@@ -36,14 +36,16 @@ pub fn cookie<M>(layer: &SessionLayer<M>, token: &Token) -> HeaderValue {
 /// use sessile::{MemoryStore, SessionLayer, testing};
 ///
 /// let layer = SessionLayer::new(MemoryStore::new());
-/// let request = Request::get("/").header(COOKIE, testing::sign_in(&layer, "user:42").await?).body(())?;
+/// let (id, cookie) = testing::sign_in(&layer, "user:42").await?;
+/// let request = Request::get("/").header(COOKIE, cookie).body(())?;
+/// assert!(layer.sessions().find_by_id(&id).await?.is_some());
 /// # Ok(()) }
 /// ```
 ///
 /// # Errors
 ///
 /// The errors of [`Sessions::create_owned_by`](crate::Sessions::create_owned_by).
-pub async fn sign_in<M>(layer: &SessionLayer<M>, owner: &str) -> Result<HeaderValue, Error> {
-    let (_, token) = layer.sessions().create_owned_by(owner, &()).await?;
-    Ok(cookie(layer, &token))
+pub async fn sign_in<M>(layer: &SessionLayer<M>, owner: &str) -> Result<(SessionId, HeaderValue), Error> {
+    let (id, token) = layer.sessions().create_owned_by(owner, &()).await?;
+    Ok((id, cookie(layer, &token)))
 }

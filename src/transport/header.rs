@@ -1,6 +1,6 @@
 //! Tokens in a header, for clients without cookies.
 
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 
 use crate::error::{ConfigError, ConfigErrorKind};
 use crate::token::Token;
@@ -10,7 +10,8 @@ use crate::token::Token;
 /// If a request has the header, the layer ignores its cookies and answers in a header. A client without a token sends the
 /// header without one (`Authorization: Bearer`, or the named header with an empty value). The response carries a token when it
 /// changes, and an empty value when the session has ended. A browser's script sees it only if
-/// `Access-Control-Expose-Headers` names it.
+/// `Access-Control-Expose-Headers` names it. Under [`bearer`](TokenHeader::bearer), a response with status 401 gets
+/// `WWW-Authenticate: Bearer`.
 ///
 /// The client must store the token like a password, and keep it out of its logs. Another site cannot make a browser send these
 /// headers, unless CORS allows it, so such requests need no CSRF token.
@@ -82,6 +83,15 @@ impl TokenHeader {
         let (scheme, rest) = value.split_at_checked(6)?;
         let is_bearer = scheme.eq_ignore_ascii_case(b"bearer") && (rest.is_empty() || rest.starts_with(b" "));
         is_bearer.then(|| rest.trim_ascii())
+    }
+
+    /// Adds the challenge of a response with status 401 (RFC 9110 §11.6.1, RFC 6750 §3), unless the application has added one.
+    ///
+    /// Only for bearer tokens: a header of another name belongs to no registered scheme.
+    pub(crate) fn challenge(&self, headers: &mut HeaderMap) {
+        if self.request == AUTHORIZATION {
+            headers.entry(WWW_AUTHENTICATE).or_insert(HeaderValue::from_static("Bearer"));
+        }
     }
 
     /// Sends a token, or an empty value if the session has ended.

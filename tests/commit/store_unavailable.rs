@@ -108,7 +108,14 @@ async fn extractors_answer_503_while_the_store_is_unavailable() {
     store.fail_always(Op::Get, Fault::Before);
     for path in ["/read", "/optional", "/signed-in"] {
         let reply = client.get(path).await;
-        assert_eq!((reply.status, reply.text()), (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"), "{path}");
+        assert_eq!(
+            (reply.status, reply.text()),
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Service Unavailable: the service cannot answer now; try again in a moment"
+            ),
+            "{path}"
+        );
         reply.assert_no_cookie();
     }
     assert_eq!(client.get("/static").await.status, StatusCode::OK);

@@ -34,6 +34,8 @@ caught! {
             another_connection_sees_a_delete,
             another_connection_lists_the_owners_sessions,
             another_connection_sees_delete_owned_by,
+            another_connection_sees_ids_of,
+            another_connection_sees_summaries_of,
         ];
 
     /// Set compares with the version that this connection wrote last.

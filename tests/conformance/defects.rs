@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use sessile::SessionId;
 
-use sessile::store::{Expected, Outcome, Record, RecordParts, StoreError, StoreErrorKind, Touch, Version};
+use sessile::store::{
+    Cursor, Expected, Outcome, Page, Record, RecordParts, RecordSummary, StoreError, StoreErrorKind, Touch, Version,
+};
 use time::OffsetDateTime;
 use tokio::task::yield_now;
 
@@ -174,6 +176,120 @@ impl Defect for DeletesOneByOne {
             }
         }
         Ok(deleted)
+    }
+}
+
+/// Replaces ids_of.
+#[derive(Clone)]
+pub(crate) struct Ids(pub(crate) fn(&Plain, &str, Option<&str>) -> Vec<SessionId>);
+
+impl Defect for Ids {
+    async fn ids_of(&self, plain: &Plain, owner: &str, realm: Option<&str>) -> Answer<Vec<SessionId>> {
+        Ok(plain.round_trip(|plain| (self.0)(plain, owner, realm)).await)
+    }
+}
+
+/// Replaces summaries_of.
+#[derive(Clone)]
+pub(crate) struct Summarizes(pub(crate) fn(&Plain, &[SessionId]) -> Vec<Option<RecordSummary>>);
+
+impl Defect for Summarizes {
+    async fn summaries_of(&self, plain: &Plain, ids: &[SessionId]) -> Answer<Vec<Option<RecordSummary>>> {
+        Ok(plain.round_trip(|plain| (self.0)(plain, ids)).await)
+    }
+}
+
+/// Replaces list.
+#[derive(Clone)]
+pub(crate) struct Pages(pub(crate) fn(&Plain, Option<&Cursor>, usize) -> Page);
+
+impl Defect for Pages {
+    async fn list(&self, plain: &Plain, after: Option<&Cursor>, limit: usize) -> Answer<Page> {
+        Ok(plain.round_trip(|plain| (self.0)(plain, after, limit)).await)
+    }
+}
+
+/// Lists in the order of a text, and the cursor is the text of the last record: a change of it moves the record.
+#[derive(Clone)]
+pub(crate) struct PagesInOrderOf(pub(crate) fn(&Record) -> String);
+
+impl Defect for PagesInOrderOf {
+    async fn list(&self, plain: &Plain, after: Option<&Cursor>, limit: usize) -> Answer<Page> {
+        let mut live = plain.round_trip(Plain::all_live).await;
+        let text = |record: &Record| format!("{} {}", (self.0)(record), record.id());
+        live.retain(|record| after.is_none_or(|after| *after.as_str() < *text(record)));
+        live.sort_by_key(text);
+        let records: Vec<_> = live.iter().take(limit.max(1)).cloned().collect();
+        let next = records.last().filter(|_| records.len() < live.len()).map(|last| Cursor::new(text(last)));
+        Ok(Page { records, next })
+    }
+}
+
+/// Keeps the position of a listing in the connection instead of the cursor; a connection without one has no more pages.
+#[derive(Clone, Default)]
+pub(crate) struct RemembersPositions(Arc<Mutex<Option<Cursor>>>);
+
+impl Defect for RemembersPositions {
+    async fn list(&self, plain: &Plain, after: Option<&Cursor>, limit: usize) -> Answer<Page> {
+        let position = after.and_then(|_| self.0.lock().unwrap().clone());
+        if after.is_some() && position.is_none() {
+            return Ok(Page { records: Vec::new(), next: None });
+        }
+        let page = plain.list(position.as_ref(), limit).await?;
+        self.0.lock().unwrap().clone_from(&page.next);
+        Ok(Page { next: page.next.map(|_| Cursor::new("next")), ..page })
+    }
+
+    fn another(&self) -> Self {
+        Self::default()
+    }
+}
+
+/// Replaces count.
+#[derive(Clone)]
+pub(crate) struct Counts(pub(crate) fn(&Plain) -> u64);
+
+impl Defect for Counts {
+    async fn count(&self, plain: &Plain) -> Answer<u64> {
+        Ok(plain.round_trip(self.0).await)
+    }
+}
+
+/// Deletes a record when it is asked whether it works.
+#[derive(Clone)]
+pub(crate) struct DeletesOnPing;
+
+impl Defect for DeletesOnPing {
+    async fn ping(&self, plain: &Plain) -> Answer<()> {
+        plain.round_trip(|plain| plain.map(std::collections::BTreeMap::clear)).await;
+        Ok(())
+    }
+}
+
+/// Asks for one record after another, as the provided methods do.
+#[derive(Clone)]
+pub(crate) struct AsksOneByOne;
+
+impl Defect for AsksOneByOne {
+    async fn ids_of(&self, plain: &Plain, owner: &str, realm: Option<&str>) -> Answer<Vec<SessionId>> {
+        let mut ids = plain.ids_of(owner, realm).await?;
+        for id in std::mem::take(&mut ids) {
+            ids.extend(plain.get(&id).await?.map(|record| *record.id()));
+        }
+        Ok(ids)
+    }
+
+    async fn summaries_of(&self, plain: &Plain, ids: &[SessionId]) -> Answer<Vec<Option<RecordSummary>>> {
+        let mut summaries = Vec::new();
+        for id in ids {
+            summaries.push(plain.get(id).await?.as_ref().map(RecordSummary::from));
+        }
+        Ok(summaries)
+    }
+
+    async fn ping(&self, plain: &Plain) -> Answer<()> {
+        plain.ping().await?;
+        plain.ping().await
     }
 }
 
@@ -376,6 +492,18 @@ impl Defect for Caches {
         let listed = plain.owned_by(owner).await?;
         self.lists.lock().unwrap().insert(owner.into(), listed.clone());
         Ok(listed)
+    }
+
+    async fn ids_of(&self, plain: &Plain, owner: &str, _: Option<&str>) -> Answer<Vec<SessionId>> {
+        Ok(self.owned_by(plain, owner).await?.iter().map(|record| *record.id()).collect())
+    }
+
+    async fn summaries_of(&self, plain: &Plain, ids: &[SessionId]) -> Answer<Vec<Option<RecordSummary>>> {
+        let mut summaries = Vec::new();
+        for id in ids {
+            summaries.push(self.get(plain, id).await?.as_ref().map(RecordSummary::from));
+        }
+        Ok(summaries)
     }
 
     fn another(&self) -> Self {
@@ -606,6 +734,10 @@ pub(crate) struct Slow;
 
 const DELAY: Duration = Duration::from_secs(2);
 
+fn expiring_earlier(records: &[Record]) -> Vec<Record> {
+    records.iter().map(|record| changed(record, |parts| parts.expires_at -= DELAY)).collect()
+}
+
 impl Defect for Slow {
     async fn get(&self, plain: &Plain, id: &SessionId) -> Answer<Option<Record>> {
         let found = plain.get(id).await?;
@@ -623,8 +755,12 @@ impl Defect for Slow {
     }
 
     async fn owned_by(&self, plain: &Plain, owner: &str) -> Answer<Vec<Record>> {
-        let listed = plain.owned_by(owner).await?;
-        Ok(listed.iter().map(|record| changed(record, |parts| parts.expires_at -= DELAY)).collect())
+        Ok(expiring_earlier(&plain.owned_by(owner).await?))
+    }
+
+    async fn list(&self, plain: &Plain, after: Option<&Cursor>, limit: usize) -> Answer<Page> {
+        let page = plain.list(after, limit).await?;
+        Ok(Page { records: expiring_earlier(&page.records), ..page })
     }
 }
 

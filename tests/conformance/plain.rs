@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sessile::SessionId;
-use sessile::store::{Expected, Outcome, Record, RecordParts, Store, StoreError, Touch};
+use sessile::store::{Cursor, Expected, Outcome, Page, Record, RecordParts, RecordSummary, Store, StoreError, Touch};
 use sessile::testing::ManualClock;
 use sessile::testing::conformance::Fixture;
 use time::OffsetDateTime;
@@ -147,6 +147,24 @@ impl Plain {
         })
     }
 
+    pub(crate) fn ids_of_now(&self, owner: &str, realm: Option<&str>) -> Vec<SessionId> {
+        let owned = self.owned_by_now(owner);
+        let in_realm = owned.iter().filter(|record| realm.is_none_or(|realm| realm == record.realm()));
+        in_realm.map(|record| *record.id()).collect()
+    }
+
+    pub(crate) fn summary(&self, id: &SessionId) -> Option<RecordSummary> {
+        self.live(id).as_ref().map(RecordSummary::from)
+    }
+
+    /// Returns the page after a cursor, which is the id of the last record; another one lists from the start.
+    pub(crate) fn page(&self, after: Option<&Cursor>, limit: usize) -> Page {
+        let after: Option<SessionId> = after.and_then(|after| after.as_str().parse().ok());
+        let live = self.all_live();
+        let left: Vec<_> = live.iter().filter(|record| after.is_none_or(|after| after < *record.id())).collect();
+        page_of(&left, limit.max(1))
+    }
+
     pub(crate) async fn get(&self, id: &SessionId) -> Answer<Option<Record>> {
         Ok(self.round_trip(|plain| plain.live(id)).await)
     }
@@ -179,6 +197,34 @@ impl Plain {
     pub(crate) async fn delete_expired(&self) -> Answer<u64> {
         Ok(self.round_trip(Self::delete_expired_now).await)
     }
+
+    pub(crate) async fn ids_of(&self, owner: &str, realm: Option<&str>) -> Answer<Vec<SessionId>> {
+        Ok(self.round_trip(|plain| plain.ids_of_now(owner, realm)).await)
+    }
+
+    pub(crate) async fn summaries_of(&self, ids: &[SessionId]) -> Answer<Vec<Option<RecordSummary>>> {
+        Ok(self.round_trip(|plain| ids.iter().map(|id| plain.summary(id)).collect()).await)
+    }
+
+    pub(crate) async fn list(&self, after: Option<&Cursor>, limit: usize) -> Answer<Page> {
+        Ok(self.round_trip(|plain| plain.page(after, limit)).await)
+    }
+
+    pub(crate) async fn count(&self) -> Answer<u64> {
+        Ok(self.round_trip(|plain| plain.all_live().len() as u64).await)
+    }
+
+    pub(crate) async fn ping(&self) -> Answer<()> {
+        self.round_trip(|_| ()).await;
+        Ok(())
+    }
+}
+
+/// Returns the first of these records; the cursor is the last one's id.
+pub(crate) fn page_of(records: &[&Record], limit: usize) -> Page {
+    let page: Vec<Record> = records.iter().take(limit).copied().cloned().collect();
+    let next = page.last().filter(|_| page.len() < records.len()).map(|last| Cursor::new(last.id().to_string()));
+    Page { records: page, next }
 }
 
 /// A defect of a store: the operations that it overrides; all others are those of the plain store.
@@ -216,6 +262,35 @@ pub(crate) trait Defect: Clone + Send + Sync + 'static {
 
     fn delete_expired(&self, plain: &Plain) -> impl Future<Output = Answer<u64>> + Send {
         plain.delete_expired()
+    }
+
+    fn ids_of(
+        &self,
+        plain: &Plain,
+        owner: &str,
+        realm: Option<&str>,
+    ) -> impl Future<Output = Answer<Vec<SessionId>>> + Send {
+        plain.ids_of(owner, realm)
+    }
+
+    fn summaries_of(
+        &self,
+        plain: &Plain,
+        ids: &[SessionId],
+    ) -> impl Future<Output = Answer<Vec<Option<RecordSummary>>>> + Send {
+        plain.summaries_of(ids)
+    }
+
+    fn list(&self, plain: &Plain, after: Option<&Cursor>, limit: usize) -> impl Future<Output = Answer<Page>> + Send {
+        plain.list(after, limit)
+    }
+
+    fn count(&self, plain: &Plain) -> impl Future<Output = Answer<u64>> + Send {
+        plain.count()
+    }
+
+    fn ping(&self, plain: &Plain) -> impl Future<Output = Answer<()>> + Send {
+        plain.ping()
     }
 
     /// Returns the defect of a second connection.
@@ -269,6 +344,26 @@ impl<S: Defect> Store for Broken<S> {
     async fn delete_expired(&self) -> Answer<u64> {
         self.defect.delete_expired(&self.plain).await
     }
+
+    async fn ids_of(&self, owner: &str, realm: Option<&str>) -> Answer<Vec<SessionId>> {
+        self.defect.ids_of(&self.plain, owner, realm).await
+    }
+
+    async fn summaries_of(&self, ids: &[SessionId]) -> Answer<Vec<Option<RecordSummary>>> {
+        self.defect.summaries_of(&self.plain, ids).await
+    }
+
+    async fn list(&self, after: Option<&Cursor>, limit: usize) -> Answer<Page> {
+        self.defect.list(&self.plain, after, limit).await
+    }
+
+    async fn count(&self) -> Answer<u64> {
+        self.defect.count(&self.plain).await
+    }
+
+    async fn ping(&self) -> Answer<()> {
+        self.defect.ping(&self.plain).await
+    }
 }
 
 /// Opens stores with a defect. All of them share their data, like connections to one server.
@@ -276,16 +371,23 @@ pub(crate) struct BrokenFixture<S> {
     plain: Plain,
     defect: S,
     owners: bool,
+    listing: bool,
 }
 
 impl<S: Defect> BrokenFixture<S> {
     pub(crate) fn of(defect: S) -> Self {
-        Self { plain: Plain::new(&ManualClock::new()), defect, owners: true }
+        Self { plain: Plain::new(&ManualClock::new()), defect, owners: true, listing: true }
     }
 
     /// Declares that the store has no index of owners.
     pub(crate) fn without_owners(mut self) -> Self {
         self.owners = false;
+        self
+    }
+
+    /// Declares that the store cannot list its records.
+    pub(crate) fn without_listing(mut self) -> Self {
+        self.listing = false;
         self
     }
 }
@@ -311,6 +413,10 @@ impl<S: Defect> Fixture for BrokenFixture<S> {
 
     fn has_owners(&self) -> bool {
         self.owners
+    }
+
+    fn has_listing(&self) -> bool {
+        self.listing
     }
 
     fn round_trips(&self, store: &Broken<S>) -> Option<u64> {

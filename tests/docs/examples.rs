@@ -116,6 +116,32 @@ async fn oauth_completes_a_flow_once() {
     assert_eq!(twice.get(&back).await.0, 409, "and so is the token of before");
 }
 
+/// `form_post` signs in on the visitor's session, although the provider's form carries only the `SameSite=None` cookie.
+#[tokio::test]
+async fn form_post_keeps_the_visitors_session() {
+    let site = Site::start("form_post");
+    let mut visitor = site.visitor();
+    visitor.post("/cart", "tea").await;
+    let lax = visitor.jar.value("__Host-id").unwrap();
+    let to_provider = redirected(&mut visitor, "/sign-in").await;
+    let state = to_provider.split_once("state=").unwrap().1;
+    let form = format!("state={state}&code=ada");
+
+    // The browser adds no `SameSite=Lax` cookie to the form of another site.
+    let mut cross_site = site.visitor();
+    cross_site.jar.put("__Host-pending", &visitor.jar.value("__Host-pending").unwrap());
+    assert_eq!(cross_site.post_form("/callback", form.clone()).await.0, 303);
+    assert_eq!(cross_site.jar.value("__Host-id"), None, "the visitor's cookie is not replaced");
+    assert_eq!(cross_site.post_form("/callback", form.clone()).await.0, 400, "the state is used up");
+    let mut stranger = site.visitor();
+    assert_eq!(stranger.post_form("/callback", form).await.0, 400, "a client that did not begin it cannot go on");
+
+    assert!(redirected(&mut visitor, "/finish").await.ends_with("/account"));
+    assert_ne!(visitor.jar.value("__Host-id").unwrap(), lax, "the sign-in gives a new token");
+    assert_eq!(visitor.get("/account").await, ok("provider:ada has 1 items\n"));
+    assert_eq!(visitor.get("/finish").await.0, 400);
+}
+
 /// The socket of `websocket` writes to its session and closes with it.
 #[tokio::test]
 async fn a_websocket_writes_until_the_session_ends() {

@@ -13,4 +13,5 @@ mod examples;
 mod figures;
 mod getting_started;
 mod guarantees;
+mod moved_applications;
 mod quickstart;

@@ -103,7 +103,7 @@ async fn signed_in_extractor_requires_an_owner() {
     assert_eq!(client.get("/signed-in").await.text(), "ada value");
     client.post("/sign-out").await;
     let reply = client.get("/signed-in").await;
-    assert_eq!((reply.status, reply.text()), (StatusCode::UNAUTHORIZED, "Unauthorized"));
+    assert_eq!((reply.status, reply.text()), (StatusCode::UNAUTHORIZED, "Unauthorized: sign in first"));
 }
 
 /// `Option<SignedIn>` is `None` without an owner and answers 503 while the store fails, so that no user is sent to sign in.
@@ -212,7 +212,7 @@ fn failing_app() -> Router {
         .route("/missing", get(async |_: Session| ()))
 }
 
-/// Seven failing handlers answer with the documented status, the standard reason as body, and no cookie.
+/// Seven failing handlers answer with the documented status, no details of the server in the body, and no cookie.
 #[tokio::test]
 async fn error_response_has_its_status_and_no_details() {
     for (path, status) in [
@@ -226,7 +226,12 @@ async fn error_response_has_its_status_and_no_details() {
     ] {
         let reply: Reply = Client::new(&failing_app()).get(path).await;
         assert_eq!(reply.status, status, "{path}");
-        assert_eq!(reply.text(), status.canonical_reason().unwrap(), "{path}");
+        let advice = match status {
+            StatusCode::PAYLOAD_TOO_LARGE => ": the session would be too large",
+            StatusCode::UNAUTHORIZED => ": sign in first",
+            _ => "",
+        };
+        assert_eq!(reply.text(), format!("{}{advice}", status.canonical_reason().unwrap()), "{path}");
         reply.assert_no_cookie();
     }
 }
@@ -257,7 +262,7 @@ async fn error_kinds_have_their_documented_status() {
     let response = error.into_response();
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     let body = response.into_body().collect().await.unwrap().to_bytes();
-    assert_eq!(body, "Service Unavailable");
+    assert_eq!(body, "Service Unavailable: the service cannot answer now; try again in a moment");
 }
 
 /// Nested routers, nested services, merged routes and fallbacks share the layer's session.

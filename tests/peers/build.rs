@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    for guide in ["from-actix-session", "from-axum-session", "from-tower-sessions"] {
+    for guide in ["from-actix-session", "from-async-session", "from-axum-session", "from-cookies", "from-tower-sessions"] {
         let file = format!("../../docs/{guide}.md");
         println!("cargo::rerun-if-changed={file}");
         let document = fs::read_to_string(&file)?;

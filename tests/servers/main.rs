@@ -22,6 +22,8 @@ mod disk;
 mod faults;
 #[path = "../support/nodes.rs"]
 mod nodes;
+#[path = "../support/polling.rs"]
+mod polling;
 #[path = "../support/proxy.rs"]
 mod proxy;
 #[path = "../support/servers.rs"]
@@ -36,10 +38,19 @@ mod sweeps;
 
 mod accounts_on_servers;
 mod bulk_ends;
+mod connecting;
+mod failover;
+mod idle_connections;
+mod listing;
 mod mysql;
 mod pgbouncer;
+mod polling_on_servers;
 mod postgres;
 mod redis;
+mod redis_versions;
+mod reruns;
+mod shared_pools;
 mod sizes;
 mod sqlite;
 mod tls;
+mod transactions;

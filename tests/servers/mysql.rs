@@ -38,6 +38,9 @@ async fn every_statement_uses_an_index() {
             "find_deleted" => vec!["1", "'user:7'"],
             "touch" => vec!["0", "0", id, "1"],
             "owned_by" => vec!["'user:7'"],
+            "ids_of" => vec!["'user:7'", "'id'"],
+            "list" => vec![id, "10"],
+            "summaries" => vec![id; 10],
             _ => vec![],
         };
         let mut sql = sql;

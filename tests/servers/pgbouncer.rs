@@ -20,6 +20,9 @@ use crate::proxy::{ProxiedStore, Proxy};
 
 use self::servers::Server;
 
+/// Idle time after which the store tests a connection before a write.
+const IDLE: Duration = Duration::from_millis(300);
+
 /// PgBouncer in front of PostgreSQL, with few server connections, so that clients share them.
 struct Pooled {
     pooler: Server,
@@ -119,6 +122,23 @@ async fn no_acknowledged_write_is_lost_in_restarts() {
         server.start();
     };
     faults::no_acknowledged_write_is_lost_in_restarts(restart, store).await;
+}
+
+/// In each mode, a connection that was idle is tested before a write, and one that was closed costs no request.
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_cost_no_request_in_each_mode() {
+    for mode in ["transaction", "statement", "session"] {
+        let mut pooled = Pooled::start(mode);
+        let store = pooled.open().await.with_deadline(Duration::from_secs(20));
+        let [first, second, third] = [1, 2, 3].map(|id| damage::record(id, None));
+        assert_eq!(store.set(&first, Expected::Absent).await.unwrap(), Outcome::Written);
+        tokio::time::sleep(IDLE).await;
+        assert_eq!(store.set(&second, Expected::Absent).await.unwrap(), Outcome::Written, "{mode}");
+        pooled.pooler.kill();
+        pooled.pooler.start();
+        tokio::time::sleep(IDLE).await;
+        assert_eq!(store.set(&third, Expected::Absent).await.unwrap(), Outcome::Written, "{mode}");
+    }
 }
 
 /// Nodes that migrate at once create one table, also where a transaction of several messages is refused.
@@ -229,12 +249,15 @@ enum Operation {
     Touch,
     Delete,
     OwnedBy,
+    IdsOf,
+    SummariesOf,
+    List,
     DeleteOwnedBy,
     Sweep,
 }
 
 impl Operation {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 12] = [
         Self::Get,
         Self::Insert,
         Self::Replace,
@@ -242,6 +265,9 @@ impl Operation {
         Self::Touch,
         Self::Delete,
         Self::OwnedBy,
+        Self::IdsOf,
+        Self::SummariesOf,
+        Self::List,
         Self::DeleteOwnedBy,
         Self::Sweep,
     ];
@@ -256,6 +282,9 @@ impl Operation {
             Self::Touch => "touch",
             Self::Delete => "delete",
             Self::OwnedBy => "owned_by",
+            Self::IdsOf => "ids_of",
+            Self::SummariesOf => "summaries",
+            Self::List => "list",
             Self::DeleteOwnedBy => "delete_owned_by",
             Self::Sweep => "sweep",
         }
@@ -277,9 +306,19 @@ impl Operation {
             Self::Touch => store.touch(record, Touch::new(record.last_seen(), record.expires_at())).await,
             Self::Delete => store.delete(record.id(), Some(owner)).await,
             Self::OwnedBy => Ok(store.owned_by(owner).await? == std::slice::from_ref(record)),
+            Self::IdsOf => Ok(store.ids_of(owner, None).await? == [*record.id()]),
+            Self::SummariesOf => {
+                let summaries = store.summaries_of(&[*record.id()]).await?;
+                Ok(summaries[0].is_some_and(|summary| summary.version == version))
+            }
+            Self::List => Ok(store.list(None, 100).await?.records.contains(record)),
             Self::DeleteOwnedBy => Ok(store.delete_owned_by(owner, None, None).await? == [*record.id()]),
             Self::Sweep => store.delete_expired().await.map(|_| true),
         }
+    }
+
+    const fn is_read(self) -> bool {
+        matches!(self, Self::Get | Self::OwnedBy | Self::IdsOf | Self::SummariesOf | Self::List)
     }
 }
 
@@ -316,12 +355,17 @@ async fn an_answer_to_another_statement_is_an_error() {
             let _ = operation.run(&store, &damage::record(2, Some("b"))).await.unwrap();
             replacement.replace(&pool, text).await;
             match operation.run(&store, &record).await {
+                Ok(answer) if matches!(replacement, Replacement::None) => {
+                    // Without a statement the server has done nothing, and the store has used another connection.
+                    assert!(answer, "{operation:?} without a statement");
+                    continue;
+                }
                 Ok(answer) => {
                     // The server has refused the parameters, and the store has read again on another connection.
-                    let is_right = answer && matches!(operation, Operation::Get | Operation::OwnedBy);
+                    let is_right = answer && operation.is_read();
                     assert!(is_right, "{operation:?} believes the answer to {replacement:?}");
                 }
-                Err(error) if matches!(replacement, Replacement::OtherTypes | Replacement::None) => {
+                Err(error) if matches!(replacement, Replacement::OtherTypes) => {
                     assert_refused(&error, operation.statement());
                 }
                 Err(_) => {}
@@ -333,6 +377,25 @@ async fn an_answer_to_another_statement_is_an_error() {
             // The store has closed the connection.
             assert!(operation.run(&store, &record).await.unwrap(), "{operation:?} after {replacement:?}");
         }
+    }
+}
+
+/// If each connection has lost its statements, the second attempt is the last, and its error gives advice.
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_that_are_lost_twice_are_an_error() {
+    let server = Server::postgres();
+    let direct = PostgresStore::connect(&server.url()).await.unwrap();
+    direct.migrate().await.unwrap();
+    // sqlx gives the first statement of each connection this name.
+    let pool = PgPoolOptions::new().max_connections(1).after_connect(|connection, _| {
+        Box::pin(async move { sqlx::raw_sql("PREPARE sqlx_s_1 AS SELECT 1").execute(connection).await.map(drop) })
+    });
+    let store = PostgresStore::new(pool.connect(&server.url()).await.unwrap());
+    let record = damage::record(1, Some("a"));
+    for operation in Operation::ALL {
+        assert_eq!(direct.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
+        assert_refused(&operation.run(&store, &record).await.unwrap_err(), operation.statement());
+        assert!(direct.delete(record.id(), None).await.unwrap(), "{operation:?} has an effect");
     }
 }
 

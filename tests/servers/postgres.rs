@@ -29,17 +29,22 @@ async fn every_statement_uses_an_index() {
             // An insert finds an existing record by the primary key; its plan does not show this.
             continue;
         }
+        let ids = ["'00000000-0000-0000-0000-000000000000'"; 10].join(", ");
         let parameters = match name {
-            "get" | "delete" => "'00000000-0000-0000-0000-000000000000', ",
-            "replace" => "1, 'id', 'a', 0, 0, 'x', '00000000-0000-0000-0000-000000000000', 1, ",
-            "replace_keeping_times" => "1, 'id', 'a', 'x', '00000000-0000-0000-0000-000000000000', 1, ",
-            "delete_owned_by" => "'user:7', 'id', '00000000-0000-0000-0000-000000000000', ",
-            "touch" => "0, 0, '00000000-0000-0000-0000-000000000000', 1, ",
-            "owned_by" => "'user:7', ",
+            "get" | "delete" => "'00000000-0000-0000-0000-000000000000'",
+            "replace" => "1, 'id', 'a', 0, 0, 'x', '00000000-0000-0000-0000-000000000000', 1",
+            "replace_keeping_times" => "1, 'id', 'a', 'x', '00000000-0000-0000-0000-000000000000', 1",
+            "delete_owned_by" => "'user:7', 'id', '00000000-0000-0000-0000-000000000000'",
+            "touch" => "0, 0, '00000000-0000-0000-0000-000000000000', 1",
+            "owned_by" => "'user:7'",
+            "ids_of" => "'user:7', 'id'",
+            "list" => "'00000000-0000-0000-0000-000000000000', 10",
+            "summaries" => &ids,
             _ => "",
         };
         // The last parameter is the statement's tag.
-        let call = format!("statement({parameters} 0)");
+        let separator = if parameters.is_empty() { "" } else { ", " };
+        let call = format!("statement({parameters}{separator}0)");
         let mut connection = store.pool().acquire().await.unwrap();
         let script = format!("SET plan_cache_mode = force_generic_plan; PREPARE statement AS {sql}");
         sqlx::raw_sql(sqlx::AssertSqlSafe(script)).execute(&mut *connection).await.unwrap();

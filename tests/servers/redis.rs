@@ -16,7 +16,7 @@ use self::servers::{Directory, Server};
 const HOUR: time::Duration = time::Duration::HOUR;
 const DAY: time::Duration = time::Duration::DAY;
 
-struct Stores(Server);
+pub(crate) struct Stores(pub(crate) Server);
 
 /// Each store has its own proxy, which counts round trips.
 impl Fixture for Stores {

@@ -201,7 +201,8 @@ async fn each_writable_mode_has_a_write_ahead_log() {
 /// A limit that no clock can reach is no limit.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_longest_deadline_is_accepted() {
-    let store = Directory::new("sqlite").open().await.with_deadline(Duration::MAX);
+    let file = Directory::new("sqlite");
+    let store = file.open().await.with_deadline(Duration::MAX);
     assert_eq!(store.set(&damage::record(1, None), Expected::Absent).await.unwrap(), Outcome::Written);
 }
 

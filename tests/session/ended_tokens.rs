@@ -246,6 +246,21 @@ async fn sign_out_under_an_ended_token_leaves_the_cookie() {
     assert_eq!(world.events.count(EventKind::Ended), 2);
 }
 
+/// A request under the token of an ended session raises an event with the reason; later ones, and invented secrets, do not.
+#[tokio::test]
+async fn a_request_after_the_end_raises_an_event() {
+    let world = World::new();
+    let [_, token] = ended(&world).await;
+    world.send(&token, |_| async { Ok(()) }).await.assert_silent(StatusCode::OK);
+    assert_eq!(world.events.with_reason(EventKind::AfterEnd), [(session_of(&token), EndReason::SignedOut)]);
+    let other = world.begin().await;
+    let forged = format!("{}{}", &token[..22], &other[22..]);
+    world.send(&forged, |_| async { Ok(()) }).await.assert_silent(StatusCode::OK);
+    world.advance(MINUTE);
+    world.send(&token, |_| async { Ok(()) }).await.assert_silent(StatusCode::OK);
+    assert_eq!(world.events.count(EventKind::AfterEnd), 1);
+}
+
 /// `require_recent` under an ended token asks for a sign-in.
 #[tokio::test]
 async fn ended_token_is_not_signed_in() {

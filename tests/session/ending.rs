@@ -454,6 +454,9 @@ async fn session_operations_after_response_fail_with_response_sent() {
     assert_response_sent(session.commit().await);
     assert_response_sent(session.update_now("late", |late: &mut u32| *late += 1).await);
     assert_response_sent(session.take_now::<bool>("start").await.map(|_| ()));
+    // Nothing is to be taken, so nothing is lost.
+    assert_eq!(session.take_now::<bool>("missing").await.unwrap(), None);
+    assert!(session.take_flashes().await.unwrap().is_empty());
     assert_eq!(world.opens(&token).await.unwrap().keys, ["start"]);
 }
 

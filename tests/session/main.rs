@@ -6,6 +6,8 @@
 mod accounts;
 #[path = "../support/bulk.rs"]
 mod bulk;
+#[path = "../support/polling.rs"]
+mod polling;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -20,9 +22,11 @@ mod ended_tokens;
 mod ending;
 mod events;
 mod lifetimes;
+mod listing;
 mod migration;
 mod outside_requests;
 mod owners;
+mod passive;
 mod periodic_rotation;
 mod random_renewals;
 mod random_requests;
@@ -34,6 +38,7 @@ mod rotation;
 mod sign_in;
 mod size_limits;
 mod step_up;
+mod times;
 mod transient;
 mod unconfirmed_sessions;
 mod values;

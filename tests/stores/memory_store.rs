@@ -564,3 +564,82 @@ fn delete_expired_yields_between_steps() {
     assert_eq!((deleted, store.len()), (200_000, 0));
     assert!(waits > 500, "it yielded {waits} times");
 }
+
+/// Returns the pages of a listing, each of at most `limit` records.
+fn pages(store: &MemoryStore, limit: usize) -> Vec<Vec<Record>> {
+    let mut pages = Vec::new();
+    let mut after = None;
+    loop {
+        let page = now(store.list(after.as_ref(), limit)).unwrap();
+        pages.push(page.records);
+        after = page.next;
+        if after.is_none() {
+            return pages;
+        }
+    }
+}
+
+/// A page has at most 1,000 records, however large the limit, and the pages have every record once.
+#[test]
+fn a_page_has_at_most_1000_records() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::new().with_clock(&clock);
+    for number in 0..4_500 {
+        let new = record(id(number), 1, None, &clock, HOUR, b"");
+        assert_eq!(now(store.set(&new, Expected::Absent)).unwrap(), Outcome::Written);
+    }
+    for (limit, length) in [(usize::MAX, 1_000), (1_000, 1_000), (999, 999), (100, 100)] {
+        let pages = pages(&store, limit);
+        assert!(pages[..pages.len() - 1].iter().all(|page| page.len() == length), "limit {limit}");
+        let ids: BTreeSet<_> = pages.iter().flatten().map(|record| *record.id()).collect();
+        assert_eq!((ids.len(), pages.concat().len()), (4_500, 4_500), "limit {limit}");
+    }
+}
+
+/// A listing and a count free the sessions of a mass expiry, in steps, and return the one that is left.
+#[tokio::test]
+async fn a_listing_frees_expired_sessions() {
+    for counts in [false, true] {
+        let (world, token) = after_a_rush(3_000, false).await;
+        if counts {
+            assert_eq!(world.memory.count().await.unwrap(), 1);
+        } else {
+            let page = world.memory.list(None, 10).await.unwrap();
+            assert_eq!((page.records.len(), page.next), (1, None));
+        }
+        assert_eq!(world.memory.len(), 1);
+        assert!(world.is_live(&token).await);
+    }
+}
+
+/// Sessions that stay are in each of many listings, while threads create, touch and delete others in all shards.
+#[test]
+fn a_listing_misses_no_session_while_threads_write() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::new().with_clock(&clock);
+    let put = |number: u64| now(store.set(&record(id(number), 1, None, &clock, HOUR, b""), Expected::Absent)).unwrap();
+    let stay: BTreeSet<_> = (0..500).map(id).collect();
+    for number in 0..500 {
+        assert_eq!(put(number), Outcome::Written);
+    }
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for thread in 1..=2_u64 {
+            let (put, store, is_done) = (&put, &store, &is_done);
+            scope.spawn(move || {
+                for number in (thread * 1_000_000..).take_while(|_| !is_done.load(std::sync::atomic::Ordering::Relaxed))
+                {
+                    assert_eq!(put(number), Outcome::Written);
+                    assert!(now(store.delete(&id(number.saturating_sub(20)), None)).is_ok());
+                }
+            });
+        }
+        for _ in 0..20 {
+            let ids: BTreeSet<_> = pages(&store, 7).iter().flatten().map(|record| *record.id()).collect();
+            let missing = stay.difference(&ids).count();
+            is_done.store(missing > 0, std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(missing, 0);
+        }
+        is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}

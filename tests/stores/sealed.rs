@@ -12,7 +12,7 @@ use sessile::event::EventKind;
 use sessile::store::{Expected, Outcome, Record, RecordParts, Store, StoreErrorKind, Version};
 use sessile::testing::ManualClock;
 use sessile::testing::conformance::{Fixture, Task, check};
-use sessile::{MemoryStore, SealedStore, SessionId, SessionLayer, Sessions, Transient};
+use sessile::{MemoryStore, SealedStore, SessionId, SessionLayer, Sessions, StoredSession, Transient};
 use support::client::EventLog;
 use time::OffsetDateTime;
 
@@ -240,7 +240,7 @@ async fn plain_records_are_read_if_allowed_and_sealed_when_written() {
     assert!(store.get(&id).await.unwrap().is_some());
 }
 
-/// A record that does not open raises an event in its owner's list, and can be ended.
+/// A record that does not open raises an event in its owner's list and in that of all sessions, and can be ended.
 #[tokio::test]
 async fn a_record_that_does_not_open_is_reported_and_can_be_ended() {
     let (store, memory, id) = sealed(&KeyRing::new(NEW).unwrap()).await;
@@ -250,6 +250,12 @@ async fn a_record_that_does_not_open_is_reported_and_can_be_ended() {
     let layer = SessionLayer::builder(store).with_event_hook(events.hook()).build().unwrap();
     assert!(layer.sessions().owned_by("ada").await.unwrap().is_empty());
     assert_eq!(events.count(EventKind::Corrupt), 1);
+    let (other, _) = layer.sessions().create_owned_by("bob", &values("note", "7")).await.unwrap();
+    let page = layer.sessions().list(None, 10).await.unwrap();
+    assert_eq!(page.sessions.iter().map(StoredSession::id).collect::<Vec<_>>(), [other]);
+    assert_eq!(page.sessions[0].get::<String>("note").unwrap().as_deref(), Some("7"));
+    assert_eq!(events.count(EventKind::Corrupt), 2);
+    assert_eq!(layer.sessions().end_all_of("bob").await.unwrap(), [other]);
     assert_eq!(layer.sessions().end_all_of("ada").await.unwrap().len(), 1);
     assert!(memory.is_empty());
 }

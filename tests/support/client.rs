@@ -312,7 +312,12 @@ impl EventLog {
 
     /// Returns the sessions that ended, with the reasons.
     pub fn ends(&self) -> Vec<(SessionId, EndReason)> {
-        let ends = |((_, session), reason): &Logged| Some(((*session)?, (*reason)?));
-        self.0.lock().unwrap().iter().filter_map(ends).collect()
+        self.with_reason(EventKind::Ended)
+    }
+
+    /// Returns the sessions and the reasons of the events of a kind.
+    pub fn with_reason(&self, wanted: EventKind) -> Vec<(SessionId, EndReason)> {
+        let found = |((kind, session), reason): &Logged| (*kind == wanted).then_some(((*session)?, (*reason)?));
+        self.0.lock().unwrap().iter().filter_map(found).collect()
     }
 }

@@ -63,7 +63,7 @@ impl Drop for Site {
 }
 
 /// Builds an example with every store, and returns its path.
-fn build(example: &str) -> PathBuf {
+pub fn build(example: &str) -> PathBuf {
     // `tests/run` has built them.
     if let Some(folder) = std::env::var_os("SESSILE_EXAMPLES") {
         return PathBuf::from(folder).join(example);

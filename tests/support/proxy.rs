@@ -5,11 +5,11 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 
 use sessile::SessionId;
 
-use sessile::store::{Expected, Outcome, Record, Store, StoreError, Touch};
+use sessile::store::{Cursor, Expected, Outcome, Page, Record, RecordSummary, Store, StoreError, Touch};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,8 +19,14 @@ use tokio::task::JoinHandle;
 #[derive(Clone)]
 pub struct Proxy(Arc<Inner>);
 
+/// Length of a ping of PostgreSQL (a `Sync`) and of MySQL.
+const PING_LENGTH: usize = 5;
+
 struct Inner {
     port: u16,
+    /// Port of the server of new connections.
+    server: Arc<AtomicU16>,
+    connections: Arc<AtomicU64>,
     trips: Arc<AtomicU64>,
     received: Arc<AtomicUsize>,
     mode: watch::Sender<Mode>,
@@ -33,10 +39,25 @@ enum Mode {
     Passing,
     /// Holds all data back; connections stay open.
     Hanging,
-    /// Drops the server's next answer and closes its connection, then forwards all data.
-    LosingAnAnswer,
+    /// Drops the server's answer after this many others, closes its connection, and then forwards all data.
+    LosingAnAnswer(u32),
+    /// The same for a request.
+    LosingARequest(u32),
     /// Closes existing and new connections.
     Cut,
+    /// Holds back the data of the first connections, up to this number, forever; forwards that of later ones.
+    Forgetting(u64),
+}
+
+impl Mode {
+    /// Checks whether the data of a connection is held back.
+    fn holds(self, number: u64) -> bool {
+        match self {
+            Self::Hanging => true,
+            Self::Forgetting(last) => number <= last,
+            _ => false,
+        }
+    }
 }
 
 impl Proxy {
@@ -48,19 +69,39 @@ impl Proxy {
         let mode = watch::Sender::new(Mode::Passing);
         let (received, modes) = (Arc::default(), mode.clone());
         let counters = (Arc::clone(&trips), Arc::clone(&received));
+        let (server, connections) = (Arc::new(AtomicU16::new(server)), Arc::<AtomicU64>::default());
+        let (target, accepted) = (Arc::clone(&server), Arc::clone(&connections));
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(serve(client, server, counters.clone(), modes.clone()));
+                let number = accepted.fetch_add(1, Ordering::SeqCst) + 1;
+                tokio::spawn(serve(client, number, target.load(Ordering::SeqCst), counters.clone(), modes.clone()));
             }
         });
-        Self(Arc::new(Inner { port, trips, received, mode, task }))
+        Self(Arc::new(Inner { port, server, connections, trips, received, mode, task }))
     }
 
     pub fn port(&self) -> u16 {
         self.0.port
     }
 
-    /// Returns the number of requests on all connections: data from the client after data from the server.
+    /// Returns the number of connections that were accepted.
+    pub fn connections(&self) -> u64 {
+        self.0.connections.load(Ordering::SeqCst)
+    }
+
+    /// Connects new clients to the server on this port; existing connections stay.
+    pub fn redirect(&self, server: u16) {
+        self.0.server.store(server, Ordering::SeqCst);
+    }
+
+    /// Forgets the existing connections, as a firewall does: their data is held back, and they stay open.
+    pub fn forget(&self) {
+        self.0.mode.send_replace(Mode::Forgetting(self.connections()));
+    }
+
+    /// Returns the number of requests on all connections, pings apart: data from the client after data from the server.
+    ///
+    /// A store pings a connection that was idle before a write, which depends on the load of the machine.
     pub fn round_trips(&self) -> u64 {
         self.0.trips.load(Ordering::SeqCst)
     }
@@ -79,7 +120,22 @@ impl Proxy {
     }
 
     pub fn lose_an_answer(&self) {
-        self.0.mode.send_replace(Mode::LosingAnAnswer);
+        self.lose_an_answer_after(0);
+    }
+
+    /// Loses the answer after this many others.
+    pub fn lose_an_answer_after(&self, others: u32) {
+        self.0.mode.send_replace(Mode::LosingAnAnswer(others));
+    }
+
+    /// Loses the request after this many others.
+    pub fn lose_a_request_after(&self, others: u32) {
+        self.0.mode.send_replace(Mode::LosingARequest(others));
+    }
+
+    /// Returns whether all data passes, as after a loss.
+    pub fn is_passing(&self) -> bool {
+        *self.0.mode.borrow() == Mode::Passing
     }
 
     pub fn cut(&self) {
@@ -95,12 +151,13 @@ impl Drop for Inner {
 
 async fn serve(
     client: TcpStream,
+    number: u64,
     server: u16,
     (trips, received): (Arc<AtomicU64>, Arc<AtomicUsize>),
     modes: watch::Sender<Mode>,
 ) {
     let mut mode = modes.subscribe();
-    let _ = mode.wait_for(|mode| *mode != Mode::Hanging).await;
+    let _ = mode.wait_for(|mode| !mode.holds(number)).await;
     if *mode.borrow() == Mode::Cut {
         return;
     }
@@ -110,25 +167,24 @@ async fn serve(
     let (from_server, to_server) = server.into_split();
     // False at first, so that the client's first data counts.
     let client_spoke = Arc::new(AtomicBool::new(false));
-    let outward = pump(from_client, to_server, mode.clone(), {
-        let client_spoke = Arc::clone(&client_spoke);
-        move |_| {
-            if !client_spoke.swap(true, Ordering::SeqCst) {
-                trips.fetch_add(1, Ordering::SeqCst);
+    let is_ping = Arc::new(AtomicBool::new(false));
+    let outward = pump(from_client, to_server, number, mode.clone(), {
+        let (client_spoke, is_ping) = (Arc::clone(&client_spoke), Arc::clone(&is_ping));
+        let modes = modes.clone();
+        move |bytes| {
+            let is_first = !client_spoke.swap(true, Ordering::SeqCst);
+            if is_first {
+                is_ping.store(bytes == PING_LENGTH, Ordering::SeqCst);
+                trips.fetch_add(u64::from(bytes != PING_LENGTH), Ordering::SeqCst);
             }
-            true
+            !(is_first && counts_down_to_loss(&modes, Mode::LosingARequest))
         }
     });
-    let inward = pump(from_server, to_client, mode.clone(), move |bytes| {
-        client_spoke.store(false, Ordering::SeqCst);
+    let inward = pump(from_server, to_client, number, mode.clone(), move |bytes| {
+        let is_first = client_spoke.swap(false, Ordering::SeqCst);
         received.fetch_add(bytes, Ordering::SeqCst);
-        !modes.send_if_modified(|mode| {
-            let is_lost = *mode == Mode::LosingAnAnswer;
-            if is_lost {
-                *mode = Mode::Passing;
-            }
-            is_lost
-        })
+        let counts = is_first && !is_ping.load(Ordering::SeqCst);
+        !(counts && counts_down_to_loss(&modes, Mode::LosingAnAnswer))
     });
     tokio::select! {
         () = outward => {}
@@ -137,16 +193,32 @@ async fn serve(
     }
 }
 
+/// Counts down to a loss of this kind; returns whether it is now.
+fn counts_down_to_loss(modes: &watch::Sender<Mode>, losing: fn(u32) -> Mode) -> bool {
+    let mut is_lost = false;
+    modes.send_if_modified(|mode| {
+        let (Mode::LosingAnAnswer(others) | Mode::LosingARequest(others)) = *mode else { return false };
+        if *mode != losing(others) {
+            return false;
+        }
+        is_lost = others == 0;
+        *mode = if is_lost { Mode::Passing } else { losing(others - 1) };
+        true
+    });
+    is_lost
+}
+
 /// Forwards data until a half closes, or `forwards` returns false for what was read.
 async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
+    number: u64,
     mut mode: watch::Receiver<Mode>,
     forwards: impl Fn(usize) -> bool,
 ) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        let _ = mode.wait_for(|mode| *mode != Mode::Hanging).await;
+        let _ = mode.wait_for(|mode| !mode.holds(number)).await;
         if !forwards(read) || to.write_all(&buffer[..read]).await.is_err() {
             return;
         }
@@ -192,6 +264,26 @@ impl<S: Store> Store for ProxiedStore<S> {
 
     async fn delete_expired(&self) -> Result<u64, StoreError> {
         self.store.delete_expired().await
+    }
+
+    async fn ids_of(&self, owner: &str, realm: Option<&str>) -> Result<Vec<SessionId>, StoreError> {
+        self.store.ids_of(owner, realm).await
+    }
+
+    async fn summaries_of(&self, ids: &[SessionId]) -> Result<Vec<Option<RecordSummary>>, StoreError> {
+        self.store.summaries_of(ids).await
+    }
+
+    async fn list(&self, after: Option<&Cursor>, limit: usize) -> Result<Page, StoreError> {
+        self.store.list(after, limit).await
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        self.store.count().await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.store.ping().await
     }
 
     fn is_remote(&self) -> bool {

@@ -194,6 +194,20 @@ impl Server {
     }
 
     pub fn redis_in(directory: Directory, settings: &[&str]) -> Self {
+        Self::redis_by(program("redis-server", "redis-server"), directory, settings)
+    }
+
+    /// Starts Valkey 9.1, with the settings of [`redis`](Self::redis).
+    pub fn valkey() -> Self {
+        Self::redis_by(packaged("valkey-server-9.1"), Directory::new("valkey"), &[])
+    }
+
+    /// Starts the earliest Redis that the store supports, with the settings of [`redis`](Self::redis).
+    pub fn redis_6_2() -> Self {
+        Self::redis_by(packaged("redis-server-6.2"), Directory::new("redis-6.2"), &[])
+    }
+
+    fn redis_by(program: PathBuf, directory: Directory, settings: &[&str]) -> Self {
         let port = free_port();
         let path = directory.path().display().to_string();
         let port_text = port.to_string();
@@ -215,7 +229,7 @@ impl Server {
             arguments.push(argument.to_owned());
         }
         arguments.extend(settings.iter().map(|setting| (*setting).to_owned()));
-        Self::start_new(program("redis-server", "redis-server"), arguments, None, answers_ping, port, directory)
+        Self::start_new(program, arguments, None, answers_ping, port, directory)
     }
 
     /// Starts a sentinel that monitors `master` under the name `main`.
@@ -363,6 +377,13 @@ pub fn program(name: &str, package: &str) -> PathBuf {
     places.splice(0..0, versions.map(|version| version.path().join("bin")));
     let found = places.into_iter().map(|place| place.join(name)).find(|file| file.is_file());
     found.unwrap_or_else(|| panic!("{name} is missing: install the Debian package {package}, or run .ci/servers"))
+}
+
+/// Returns the path of a server that `.ci/servers` takes from a Python package.
+fn packaged(name: &str) -> PathBuf {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/servers").join(name);
+    assert!(file.is_file(), "{name} is missing: run .ci/servers");
+    file
 }
 
 /// Returns user and group for a server that refuses to run as root.

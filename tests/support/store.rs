@@ -8,14 +8,14 @@ use std::task::Poll;
 
 use sessile::SessionId;
 
-use sessile::store::{Expected, Outcome, Record, Store, StoreError, Touch};
+use sessile::store::{Cursor, Expected, Outcome, Page, Record, RecordSummary, Store, StoreError, Touch};
 use tokio::sync::Semaphore;
 
 /// A store that counts the calls to another store. Clones share the counts.
 #[derive(Clone, Debug)]
 pub struct CountingStore<S> {
     inner: S,
-    calls: Arc<[AtomicUsize; 7]>,
+    calls: Arc<[AtomicUsize; 8]>,
     /// The sessions of all `set` calls.
     ids: Arc<Mutex<BTreeSet<SessionId>>>,
 }
@@ -30,11 +30,13 @@ pub struct Counts {
     pub owned_by: usize,
     pub bulk_deletes: usize,
     pub index_removals: usize,
+    /// `ids_of`, `summaries_of`, `list`, `count` and `ping`.
+    pub listings: usize,
 }
 
 impl Counts {
     pub const NONE: Self =
-        Self { gets: 0, sets: 0, touches: 0, deletes: 0, owned_by: 0, bulk_deletes: 0, index_removals: 0 };
+        Self { gets: 0, sets: 0, touches: 0, deletes: 0, owned_by: 0, bulk_deletes: 0, index_removals: 0, listings: 0 };
 
     pub const fn gets(gets: usize) -> Self {
         Self { gets, ..Self::NONE }
@@ -63,9 +65,9 @@ impl<S> CountingStore<S> {
     }
 
     pub fn counts(&self) -> Counts {
-        let [gets, sets, touches, deletes, owned_by, bulk_deletes, index_removals] =
-            [0, 1, 2, 3, 4, 5, 6].map(|place: usize| self.calls[place].load(Ordering::SeqCst));
-        Counts { gets, sets, touches, deletes, owned_by, bulk_deletes, index_removals }
+        let [gets, sets, touches, deletes, owned_by, bulk_deletes, index_removals, listings] =
+            [0, 1, 2, 3, 4, 5, 6, 7].map(|place: usize| self.calls[place].load(Ordering::SeqCst));
+        Counts { gets, sets, touches, deletes, owned_by, bulk_deletes, index_removals, listings }
     }
 
     /// Returns the ids of all sessions that were ever written.
@@ -77,40 +79,40 @@ impl<S> CountingStore<S> {
         self.calls.iter().for_each(|calls| calls.store(0, Ordering::SeqCst));
     }
 
-    fn count(&self, place: usize) {
+    fn note(&self, place: usize) {
         self.calls[place].fetch_add(1, Ordering::SeqCst);
     }
 }
 
 impl<S: Store> Store for CountingStore<S> {
     fn get(&self, id: &SessionId) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send {
-        self.count(0);
+        self.note(0);
         self.inner.get(id)
     }
 
     fn set(&self, record: &Record, expected: Expected) -> impl Future<Output = Result<Outcome, StoreError>> + Send {
-        self.count(1);
+        self.note(1);
         self.ids.lock().unwrap_or_else(PoisonError::into_inner).insert(*record.id());
         self.inner.set(record, expected)
     }
 
     fn touch(&self, record: &Record, touch: Touch) -> impl Future<Output = Result<bool, StoreError>> + Send {
-        self.count(2);
+        self.note(2);
         self.inner.touch(record, touch)
     }
 
     fn delete(&self, id: &SessionId, owner: Option<&str>) -> impl Future<Output = Result<bool, StoreError>> + Send {
-        self.count(3);
+        self.note(3);
         self.inner.delete(id, owner)
     }
 
     fn owned_by(&self, owner: &str) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send {
-        self.count(4);
+        self.note(4);
         self.inner.owned_by(owner)
     }
 
     fn remove_from_index(&self, id: &SessionId, owner: &str) -> impl Future<Output = Result<(), StoreError>> + Send {
-        self.count(6);
+        self.note(6);
         self.inner.remove_from_index(id, owner)
     }
 
@@ -120,12 +122,44 @@ impl<S: Store> Store for CountingStore<S> {
         realm: Option<&str>,
         keep: Option<&SessionId>,
     ) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send {
-        self.count(5);
+        self.note(5);
         self.inner.delete_owned_by(owner, realm, keep)
     }
 
     fn delete_expired(&self) -> impl Future<Output = Result<u64, StoreError>> + Send {
         self.inner.delete_expired()
+    }
+
+    fn ids_of(
+        &self,
+        owner: &str,
+        realm: Option<&str>,
+    ) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send {
+        self.note(7);
+        self.inner.ids_of(owner, realm)
+    }
+
+    fn summaries_of(
+        &self,
+        ids: &[SessionId],
+    ) -> impl Future<Output = Result<Vec<Option<RecordSummary>>, StoreError>> + Send {
+        self.note(7);
+        self.inner.summaries_of(ids)
+    }
+
+    fn list(&self, after: Option<&Cursor>, limit: usize) -> impl Future<Output = Result<Page, StoreError>> + Send {
+        self.note(7);
+        self.inner.list(after, limit)
+    }
+
+    fn count(&self) -> impl Future<Output = Result<u64, StoreError>> + Send {
+        self.note(7);
+        self.inner.count()
+    }
+
+    fn ping(&self) -> impl Future<Output = Result<(), StoreError>> + Send {
+        self.note(7);
+        self.inner.ping()
     }
 
     fn is_remote(&self) -> bool {
@@ -168,6 +202,8 @@ pub enum Op {
     Touch = 2,
     Delete = 3,
     RemoveFromIndex = 4,
+    /// A read of many records, or a ping.
+    List = 5,
 }
 
 /// The way in which an operation fails.
@@ -193,9 +229,9 @@ pub struct FaultyStore<S> {
 
 #[derive(Debug, Default)]
 struct Script {
-    calls: [usize; 5],
+    calls: [usize; 6],
     planned: Vec<(Op, usize, Act)>,
-    always: [Option<Fault>; 5],
+    always: [Option<Fault>; 6],
     /// The number of polls for which each call is pending, before it is applied and again after.
     pending: usize,
     /// The failures per 1,000 calls of `set` and `get`, and the state of the random generator.
@@ -235,7 +271,7 @@ impl<S> FaultyStore<S> {
     pub fn heal(&self) {
         let mut script = self.script();
         script.planned.clear();
-        script.always = [None; 5];
+        script.always = [None; 6];
         script.chance = None;
         script.pending = 0;
     }
@@ -384,6 +420,37 @@ impl<S: Store> Store for FaultyStore<S> {
 
     fn delete_expired(&self) -> impl Future<Output = Result<u64, StoreError>> + Send {
         self.inner.delete_expired()
+    }
+
+    /// Follows the script of [`Op::List`], as do the other reads of many records.
+    async fn ids_of(&self, owner: &str, realm: Option<&str>) -> Result<Vec<SessionId>, StoreError> {
+        let plan = self.next(Op::List);
+        plan.before().await?;
+        plan.after(self.inner.ids_of(owner, realm).await).await
+    }
+
+    async fn summaries_of(&self, ids: &[SessionId]) -> Result<Vec<Option<RecordSummary>>, StoreError> {
+        let plan = self.next(Op::List);
+        plan.before().await?;
+        plan.after(self.inner.summaries_of(ids).await).await
+    }
+
+    async fn list(&self, after: Option<&Cursor>, limit: usize) -> Result<Page, StoreError> {
+        let plan = self.next(Op::List);
+        plan.before().await?;
+        plan.after(self.inner.list(after, limit).await).await
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        let plan = self.next(Op::List);
+        plan.before().await?;
+        plan.after(self.inner.count().await).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        let plan = self.next(Op::List);
+        plan.before().await?;
+        plan.after(self.inner.ping().await).await
     }
 
     fn is_remote(&self) -> bool {

@@ -8,14 +8,15 @@ use std::task::{Context, Poll};
 
 use axum_core::body::Body;
 use axum_core::extract::Request;
-use http::{Method, Response};
+use axum_core::response::{IntoResponse, Response};
+use http::Method;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::extract::token_in_header;
 use super::form::{is_form, read_text, token_in_form};
-use crate::error::{Error, error_response};
+use crate::error::Error;
 use crate::session::Session;
 use crate::session::extract::handle;
 use crate::transport::TokenLocation;
@@ -24,8 +25,8 @@ use crate::transport::TokenLocation;
 ///
 /// The token comes from [`Session::csrf_token`]. The request carries it in the header `X-CSRF-Token`, or in the field
 /// `csrf_token` of an `application/x-www-form-urlencoded` body, which the layer reads up to axum's `DefaultBodyLimit` (2 MB
-/// unless set) and passes on whole. A request without it is answered 403, and 409 if the client's
-/// session token was retired in the last 30 seconds. The safe methods `GET`, `HEAD`, `OPTIONS` and `TRACE` (RFC 9110 §9.2.1)
+/// unless set) and passes on whole. A request without it is answered 403 with a text that says so, and 409 if the client's session
+/// token was retired in the last 30 seconds; [`ErrorLayer`](crate::errors::ErrorLayer) shows a page of the application instead. The safe methods `GET`, `HEAD`, `OPTIONS` and `TRACE` (RFC 9110 §9.2.1)
 /// pass and cost nothing, so their handlers must change nothing.
 ///
 /// Add it inside the [`SessionLayer`](crate::SessionLayer), around the routes that it protects. Leave out routes that other
@@ -103,16 +104,16 @@ pub struct CsrfService<S, M = ()> {
     marker: PhantomData<fn() -> M>,
 }
 
-impl<S, M, ResBody> Service<Request> for CsrfService<S, M>
+impl<S, M> Service<Request> for CsrfService<S, M>
 where
-    S: Service<Request, Response = Response<ResBody>> + Clone + Send + 'static,
+    S: Service<Request> + Clone + Send + 'static,
     S::Future: Send,
-    ResBody: Default,
+    S::Response: IntoResponse,
     M: 'static,
 {
-    type Response = Response<ResBody>;
+    type Response = Response;
     type Error = S::Error;
-    type Future = CsrfFuture<S::Future, ResBody, S::Error>;
+    type Future = CsrfFuture<S::Future, S::Error>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
@@ -127,8 +128,8 @@ where
         let mut inner = std::mem::replace(&mut self.inner, spare);
         let checked = async move {
             match check::<M>(request).await {
-                Ok(request) => inner.call(request).await,
-                Err(error) => Ok(error_response(&error)),
+                Ok(request) => inner.call(request).await.map(IntoResponse::into_response),
+                Err(error) => Ok(error.into_response()),
             }
         };
         CsrfFuture { state: CsrfState::Checked { checked: Box::pin(checked) } }
@@ -149,35 +150,36 @@ impl<S: fmt::Debug, M> fmt::Debug for CsrfService<S, M> {
 
 pin_project! {
     /// The response future of a [`CsrfService`].
-    pub struct CsrfFuture<F, B, E> {
+    pub struct CsrfFuture<F, E> {
         #[pin]
-        state: CsrfState<F, B, E>,
+        state: CsrfState<F, E>,
     }
 }
 
 pin_project! {
     #[project = CsrfStateProjection]
-    enum CsrfState<F, B, E> {
+    enum CsrfState<F, E> {
         Safe { #[pin] inner: F },
-        Checked { checked: Pin<Box<dyn Future<Output = Result<Response<B>, E>> + Send>> },
+        Checked { checked: Pin<Box<dyn Future<Output = Result<Response, E>> + Send>> },
     }
 }
 
-impl<F, B, E> Future for CsrfFuture<F, B, E>
+impl<F, R, E> Future for CsrfFuture<F, E>
 where
-    F: Future<Output = Result<Response<B>, E>>,
+    F: Future<Output = Result<R, E>>,
+    R: IntoResponse,
 {
-    type Output = Result<Response<B>, E>;
+    type Output = Result<Response, E>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            CsrfStateProjection::Safe { inner } => inner.poll(context),
+            CsrfStateProjection::Safe { inner } => inner.poll(context).map_ok(IntoResponse::into_response),
             CsrfStateProjection::Checked { checked } => checked.as_mut().poll(context),
         }
     }
 }
 
-impl<F, B, E> fmt::Debug for CsrfFuture<F, B, E> {
+impl<F, E> fmt::Debug for CsrfFuture<F, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CsrfFuture")
     }

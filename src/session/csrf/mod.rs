@@ -10,6 +10,8 @@ mod extract;
 mod form;
 #[cfg(feature = "axum")]
 mod layer;
+#[cfg(feature = "axum")]
+mod origin;
 
 use std::fmt;
 
@@ -25,6 +27,8 @@ pub use self::extract::Csrf;
 pub use self::form::{CsrfForm, CsrfFormFor};
 #[cfg(feature = "axum")]
 pub use self::layer::{CsrfFuture, CsrfLayer, CsrfService};
+#[cfg(feature = "axum")]
+pub use self::origin::SameOrigin;
 
 use super::Session;
 use crate::commit::SessionSource;

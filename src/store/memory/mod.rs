@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use self::shard::{Shard, Table};
 use self::sync::{AtomicUsize, SHARDS};
-use super::{Expected, Outcome, Store, Touch};
+use super::{Cursor, Expected, Outcome, Page, RecordSummary, Store, Touch};
 use crate::backoff::yield_now;
 use crate::clock::{Clock, Timestamp};
 use crate::error::StoreError;
@@ -23,6 +23,9 @@ const MAX_FREED_IN_PASSING: usize = 16;
 
 /// Most expired records that `delete_expired` frees under one lock.
 const MAX_FREED_AT_ONCE: usize = 256;
+
+/// Most records in a page, however large the limit: a shard is locked while they are read.
+const MAX_PAGE_SIZE: usize = 1_000;
 
 /// A session store in this process's memory.
 ///
@@ -229,15 +232,64 @@ impl Store for MemoryStore {
         }
         Ok(deleted)
     }
+
+    async fn ids_of(&self, owner: &str, realm: Option<&str>) -> Result<Vec<SessionId>, StoreError> {
+        let owner = Arc::from(owner);
+        let mut ids = Vec::new();
+        for shard in &self.inner.shards {
+            shard.with(|table| {
+                let live = table.owned_by(&owner, self.clock.now());
+                let in_realm = live.filter(|record| realm.is_none_or(|realm| realm == record.realm()));
+                ids.extend(in_realm.map(|record| *record.id()));
+            });
+        }
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    async fn summaries_of(&self, ids: &[SessionId]) -> Result<Vec<Option<RecordSummary>>, StoreError> {
+        let summary = |id| self.operate(id, |table, now| table.get(id, now).map(RecordSummary::from));
+        Ok(ids.iter().map(summary).collect())
+    }
+
+    /// Lists shard by shard. The cursor is the last record's id, which need not be stored any more.
+    async fn list(&self, after: Option<&Cursor>, limit: usize) -> Result<Page, StoreError> {
+        let mut after = after.map(|cursor| cursor.as_str().parse()).transpose().map_err(StoreError::unsupported)?;
+        let first = after.as_ref().map_or(0, shard_index);
+        let limit = limit.clamp(1, MAX_PAGE_SIZE);
+        // Under its lock, a shard then has few expired records to skip.
+        self.delete_expired().await?;
+        let mut records = Vec::new();
+        for shard in &self.inner.shards[first..] {
+            let room = limit - records.len();
+            shard.with(|table| records.extend(table.after(after.take(), self.clock.now()).take(room).cloned()));
+            if records.len() == limit {
+                break;
+            }
+        }
+        let last = records.last().filter(|_| records.len() == limit);
+        let next = last.map(|record| Cursor::new(record.id().to_string()));
+        Ok(Page { records, next })
+    }
+
+    /// Frees expired records first, so that the others are live.
+    async fn count(&self) -> Result<u64, StoreError> {
+        self.delete_expired().await?;
+        Ok(self.len() as u64)
+    }
+}
+
+/// Returns the index of an id's shard, by its last byte, which is random in a UUIDv7.
+///
+/// If a client can choose ids, as in an import, the shards may be unevenly filled. That costs concurrency alone.
+fn shard_index(id: &SessionId) -> usize {
+    let [.., last] = id.as_uuid().as_bytes();
+    usize::from(*last) % SHARDS
 }
 
 impl Inner {
-    /// Returns the shard of an id, by its last byte, which is random in a UUIDv7.
-    ///
-    /// If a client can choose ids, as in an import, the shards may be unevenly filled. That costs concurrency alone.
     fn shard(&self, id: &SessionId) -> &Shard {
-        let [.., last] = id.as_uuid().as_bytes();
-        &self.shards[usize::from(*last) % SHARDS]
+        &self.shards[shard_index(id)]
     }
 
     /// Counts one more record. If the store is full, removes another one first.

@@ -95,6 +95,13 @@ impl Table {
         entries.take_while(move |(name, _)| name == owner).filter_map(move |(_, id)| self.get(id, now))
     }
 
+    /// Returns the records that have not expired, in the table's order, after the position of an id.
+    pub(super) fn after(&self, id: Option<SessionId>, now: Timestamp) -> impl Iterator<Item = &Record> {
+        let first = id.map_or(Bound::Unbounded, |id| Bound::Excluded(position(&id)));
+        let records = self.records.range((first, Bound::Unbounded)).map(|(_, record)| record);
+        records.filter(move |record| now < record.expiry())
+    }
+
     /// Inserts a record and returns the one that it replaces, which may have expired.
     pub(super) fn insert(&mut self, record: &Record) -> Option<Record> {
         let old = self.records.insert(position(record.id()), record.clone());

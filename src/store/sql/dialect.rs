@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use sqlx::error::{BoxDynError, DatabaseError};
 use sqlx::pool::PoolOptions;
-use sqlx::{Arguments, ColumnIndex, Database, Decode, Encode, Executor, Pool, Row, SqlStr, Type};
+use sqlx::{Arguments, ColumnIndex, Connection, Database, Decode, Encode, Executor, Pool, Row, SqlStr, Type};
 use uuid::Uuid;
 
 use super::error::POOLER_ADVICE;
-use super::statement::{Parameter, Protocol, Statement, from_hex};
+use super::statement::{Parameter, Protocol, Statement, VALUES, from_hex};
 use super::{SqlFailure, Table, store_error};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::record::{Record, Version};
+use crate::store::{Expected, RecordSummary};
 use crate::token::SessionId;
 
 /// Number of records that one statement of a sweep deletes, so that it holds its locks briefly.
@@ -31,26 +32,36 @@ pub(in crate::store) trait Dialect: Database {
     const HAS_NUMBERED_PARAMETERS: bool = true;
     /// Types of the columns id, version, realm, owner, last seen, expiry and state, as the catalog names them.
     const COLUMN_TYPES: [&'static str; 7];
+    /// Statement that begins a transaction which is about to write.
+    const BEGIN: &'static str = "BEGIN";
     /// Longest owner in bytes.
     const MAX_OWNER_LENGTH: usize = usize::MAX;
     /// True if a `DELETE` statement can return the rows that it deletes.
     const DELETE_HAS_RETURNING: bool = true;
     /// True if each statement has a tag, because a pooler can run another statement in its place.
     const IS_TAGGED: bool = false;
-    /// Source of the inserted row: its seven values.
-    const NEW_ROW: &'static str = "VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    /// Source of the inserted row in a statement with a tag: its seven values, if the guard holds.
+    const GUARDED_ROW: &'static str = VALUES;
     /// True if one connection writes at a time and writers wait in no fair order; the store then queues its own writers.
     const HAS_SINGLE_WRITER: bool = false;
 
-    /// Connects a pool of the store's own.
-    fn connect(url: &str, options: PoolOptions<Self>) -> impl Future<Output = Result<Pool<Self>, sqlx::Error>> + Send {
-        options.connect(url)
+    /// Creates a pool of the store's own, which connects when it is used.
+    fn pool(url: &str, options: PoolOptions<Self>) -> Result<Pool<Self>, sqlx::Error> {
+        options.connect_lazy(url)
     }
+
+    /// Returns host and port of the server, or the path of the socket or file.
+    fn address(options: &<Self::Connection as Connection>::Options) -> String;
 
     /// Checks that no pooler in front of the database mixes up prepared statements.
     fn check_pooling(_: &Pool<Self>) -> impl Future<Output = Result<(), StoreError>> + Send {
         std::future::ready(Ok(()))
     }
+
+    /// Tests a connection that other code may have used, and returns why the store must not use it.
+    ///
+    /// It ends an open transaction, with which the store's writes could be rolled back, or fails; the connection is then closed.
+    fn test(connection: &mut Self::Connection) -> Running<'_, Option<&'static str>>;
 
     /// Returns names and types of the table's columns; no column if the table does not exist.
     fn columns(
@@ -63,14 +74,13 @@ pub(in crate::store) trait Dialect: Database {
 
     /// Returns the statement that inserts a record where the table has none or an expired one.
     ///
-    /// Its parameters are version, realm, owner, last seen, expiry, state and id.
-    fn insert(table: &str) -> String {
+    /// Its parameters are version, realm, owner, last seen, expiry, state and id; `row` is the clause that contains them.
+    fn insert(table: &str, row: &str) -> String {
         format!(
             "INSERT INTO {table} AS stored (version, realm, owner, last_seen, expires_at, state, id) \
-             {} ON CONFLICT (id) DO UPDATE SET version = excluded.version, \
+             {row} ON CONFLICT (id) DO UPDATE SET version = excluded.version, \
              realm = excluded.realm, owner = excluded.owner, last_seen = excluded.last_seen, expires_at = excluded.expires_at, \
              state = excluded.state WHERE stored.expires_at <= {}",
-            Self::NEW_ROW,
             Self::NOW
         )
     }
@@ -109,6 +119,11 @@ pub(super) struct Statements {
     pub(super) touch: Statement,
     pub(super) delete: Statement,
     pub(super) owned_by: Statement,
+    pub(super) ids_of: Statement,
+    pub(super) list: Statement,
+    pub(super) count: Statement,
+    /// By number of ids; few sizes, so that connections cache few statements.
+    pub(super) summaries: [(usize, Statement); 3],
     pub(super) delete_owned_by: DeleteOwnedBy,
     pub(super) sweep: Statement,
 }
@@ -126,6 +141,15 @@ pub(super) enum DeleteOwnedBy {
 }
 
 impl Statements {
+    /// Returns the statement of a write.
+    pub(super) const fn write(&self, expected: Expected) -> &Statement {
+        match expected {
+            Expected::Absent => &self.insert,
+            Expected::Version(_) => &self.replace,
+            Expected::VersionKeepingTimes(_) => &self.replace_keeping_times,
+        }
+    }
+
     pub(super) fn new<D: Dialect>(table: &Table, protocol: Protocol) -> Self {
         let (table, now, greatest) = (table.quoted(), D::NOW, D::GREATEST);
         let columns = match protocol {
@@ -136,12 +160,12 @@ impl Statements {
             }
         };
         let read = |columns: &str, condition: &str, order: &str| {
-            Statement::read::<D>(protocol, (columns, &table), (condition, order))
+            Statement::read::<D>(protocol, (columns, &table), condition, order)
         };
-        let write = |sql: String| Statement::write::<D>(protocol, sql);
+        let write = |sql: String| Statement::write::<D>(protocol, &sql);
         Self {
             get: read(columns, &format!("id = $1 AND expires_at > {now}"), ""),
-            insert: write(D::insert(&table)),
+            insert: Statement::insert::<D>(protocol, &table),
             replace: write(format!(
                 "UPDATE {table} SET version = $1, realm = $2, owner = $3, last_seen = $4, expires_at = $5, state = $6 \
                  WHERE id = $7 AND version = $8 AND expires_at > {now}"
@@ -156,6 +180,18 @@ impl Statements {
             )),
             delete: write(format!("DELETE FROM {table} WHERE id = $1 AND expires_at > {now}")),
             owned_by: read(columns, &format!("owner = $1 AND expires_at > {now}"), " ORDER BY id"),
+            ids_of: read(
+                "id",
+                &format!("owner = $1 AND realm = coalesce($2, realm) AND expires_at > {now}"),
+                " ORDER BY id",
+            ),
+            list: read(columns, &format!("id > $1 AND expires_at > {now}"), " ORDER BY id LIMIT $2"),
+            count: read("count(*)", &format!("expires_at > {now}"), ""),
+            summaries: SUMMARY_SIZES.map(|size| {
+                let ids = (1..=size).map(|number| format!("${number}")).collect::<Vec<_>>().join(", ");
+                let condition = format!("id IN ({ids}) AND expires_at > {now}");
+                (size, read("id, version, last_seen, expires_at", &condition, ""))
+            }),
             // Without a realm, any realm matches.
             delete_owned_by: if D::DELETE_HAS_RETURNING {
                 DeleteOwnedBy::Returning(Statement::delete_returning::<D>(
@@ -179,19 +215,22 @@ impl Statements {
     }
 }
 
+/// Numbers of ids that the statements for summaries take, in ascending order.
+const SUMMARY_SIZES: [usize; 3] = [10, 100, 500];
+
 /// Future that borrows a connection.
-pub(super) type Running<'c, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, sqlx::Error>> + Send + 'c>>;
+pub(in crate::store) type Running<'c, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, sqlx::Error>> + Send + 'c>>;
 
 /// Calls of sqlx whose bounds on the database's types would otherwise stand at every function of a store.
 pub(super) trait Driver: Dialect {
-    /// Runs a statement for its effect.
+    /// Runs a statement for its effect; without arguments, it is not prepared.
     fn execute<'c>(
         connection: &'c mut Self::Connection,
         sql: SqlStr,
         arguments: Option<Self::Arguments>,
     ) -> Running<'c, Self::QueryResult>;
 
-    /// Runs a statement for its rows.
+    /// Runs a statement for its rows; without arguments, it is not prepared.
     fn fetch<'c>(
         connection: &'c mut Self::Connection,
         sql: SqlStr,
@@ -204,11 +243,14 @@ pub(super) trait Driver: Dialect {
     /// Checks that the rows are an answer to a statement with this tag.
     fn check_answer(rows: &[Self::Row], tag: i64) -> Result<(), sqlx::Error>;
 
-    /// Decodes the number of changed rows from an answer with a tag.
-    fn count(rows: &[Self::Row]) -> Result<u64, StoreError>;
+    /// Decodes the number in a column.
+    fn number(row: &Self::Row, column: usize) -> Result<i64, StoreError>;
 
-    /// Decodes the id at the start of a row; `None` in the row of an answer without any.
+    /// Decodes the id of a row; `None` in the row of an answer without any.
     fn id(row: &Self::Row, statement: &Statement) -> Result<Option<SessionId>, StoreError>;
+
+    /// Decodes a row of id, version, last seen and expiry.
+    fn summary(row: &Self::Row, statement: &Statement) -> Result<Option<(SessionId, RecordSummary)>, StoreError>;
 
     /// Decodes a row of id, version, realm, owner, last seen, expiry and state.
     fn record(row: &Self::Row, statement: &Statement) -> Result<Option<Record>, StoreError>;
@@ -259,38 +301,48 @@ where
         }
     }
 
-    fn count(rows: &[D::Row]) -> Result<u64, StoreError> {
-        let count = rows.first().map_or(Ok(0), |row| row.try_get::<i64, _>(1).map_err(store_error::<D>))?;
-        u64::try_from(count).map_err(StoreError::corrupt)
+    fn number(row: &D::Row, column: usize) -> Result<i64, StoreError> {
+        row.try_get(column).map_err(store_error::<D>)
     }
 
     fn id(row: &D::Row, statement: &Statement) -> Result<Option<SessionId>, StoreError> {
-        let first = usize::from(statement.tag().is_some());
-        row.try_get::<Option<Uuid>, _>(first).map(|id| id.map(SessionId::from)).map_err(store_error::<D>)
+        let id = row.try_get::<Option<Uuid>, _>(statement.first_column());
+        id.map(|id| id.map(SessionId::from)).map_err(store_error::<D>)
+    }
+
+    fn summary(row: &D::Row, statement: &Statement) -> Result<Option<(SessionId, RecordSummary)>, StoreError> {
+        let Some(id) = Self::id(row, statement)? else { return Ok(None) };
+        let number = |index| Self::number(row, statement.first_column() + index);
+        let time = |index| number(index).map(|time| Timestamp::from_milliseconds(time).into());
+        let summary = RecordSummary { version: version(number(1)?)?, last_seen: time(2)?, expires_at: time(3)? };
+        Ok(Some((id, summary)))
     }
 
     fn record(row: &D::Row, statement: &Statement) -> Result<Option<Record>, StoreError> {
         let Some(id) = Self::id(row, statement)? else { return Ok(None) };
-        let first = usize::from(statement.tag().is_some());
-        let number = |index: usize| row.try_get::<i64, _>(first + index).map_err(store_error::<D>);
-        let bytes = |index: usize| match statement.protocol() {
+        let column = |index| statement.first_column() + index;
+        let number = |index| Self::number(row, column(index));
+        let bytes = |index| match statement.protocol() {
             Protocol::Prepared => {
-                let bytes = row.try_get::<Option<&[u8]>, _>(first + index).map_err(store_error::<D>)?;
+                let bytes = row.try_get::<Option<&[u8]>, _>(column(index)).map_err(store_error::<D>)?;
                 Ok(bytes.map(Cow::Borrowed))
             }
             Protocol::Simple => {
-                let text = row.try_get::<Option<&str>, _>(first + index).map_err(store_error::<D>)?;
+                let text = row.try_get::<Option<&str>, _>(column(index)).map_err(store_error::<D>)?;
                 let bytes = |text| from_hex(text).ok_or_else(|| StoreError::corrupt("a column is not hexadecimal"));
                 text.map(bytes).transpose().map(|bytes| bytes.map(Cow::Owned))
             }
         };
-        let present = |index: usize| bytes(index)?.ok_or_else(|| StoreError::corrupt("a column is null"));
-        let version = u64::try_from(number(1)?).map_err(StoreError::corrupt)?;
+        let present = |index| bytes(index)?.ok_or_else(|| StoreError::corrupt("a column is null"));
         let realm = present(2)?;
         let realm = std::str::from_utf8(&realm).map_err(StoreError::corrupt)?.into();
         let owner = bytes(3)?;
         let owner = owner.as_deref().map(std::str::from_utf8).transpose().map_err(StoreError::corrupt)?.map(Arc::from);
         let times = (Timestamp::from_milliseconds(number(4)?), Timestamp::from_milliseconds(number(5)?));
-        Ok(Some(Record::new(id, Version::new(version), realm, owner, times, present(6)?.as_ref().into())))
+        Ok(Some(Record::new(id, version(number(1)?)?, realm, owner, times, present(6)?.as_ref().into())))
     }
+}
+
+fn version(number: i64) -> Result<Version, StoreError> {
+    u64::try_from(number).map(Version::new).map_err(StoreError::corrupt)
 }

@@ -5,32 +5,42 @@ mod dialect;
 mod error;
 mod schema;
 mod statement;
+mod write;
 
+use std::collections::HashMap;
 use std::fmt;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolOptions;
-use sqlx::{Database, Pool, SqlStr};
+use sqlx::{AssertSqlSafe, Database, Pool, SqlSafeStr, SqlStr};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use self::connections::Connections;
-use self::dialect::{DeleteOwnedBy, Driver, Running, Statements};
-pub(super) use self::dialect::{Dialect, SWEEP_BATCH_SIZE};
+use self::dialect::{DeleteOwnedBy, Driver, Statements};
+pub(super) use self::dialect::{Dialect, Running, SWEEP_BATCH_SIZE};
+use self::error::AddressedError;
 #[cfg(feature = "postgres")]
 pub(super) use self::error::POOLER_ADVICE;
 pub(super) use self::error::{SqlFailure, store_error};
 pub(super) use self::schema::Table;
 pub(super) use self::statement::Protocol;
 use self::statement::{Parameter, Statement};
+pub use self::write::{SqlParameter, SqlWrite};
+pub(crate) use self::write::{TransactionFailure, Transactional};
 use super::deadline::{CONNECT_DEADLINE, DEFAULT_DEADLINE, Deadline};
-use super::{Expected, Outcome, Store, Touch};
+use super::server_clock::warn_if_clock_differs;
+use super::{Cursor, Expected, Outcome, Page, RecordSummary, Store, Touch};
 use crate::backoff::pause;
 use crate::clock::Timestamp;
-use crate::error::{ConfigError, StoreError, StoreErrorKind};
-use crate::record::{Record, Version};
+#[cfg(doc)]
+use crate::error::StoreErrorKind;
+use crate::error::{ConfigError, StoreError};
+use crate::record::Record;
 use crate::token::{SessionId, random};
 
 /// Number of connections in a pool of the store's own.
@@ -64,45 +74,39 @@ impl<D: Driver> SqlStore<D> {
     ///
     /// # Errors
     ///
-    /// If the URL is invalid, or the store cannot connect within five seconds. It waits up to a minute while other processes hold
-    /// the lock of a SQLite file.
+    /// If the URL is invalid, or the store cannot connect within five seconds; the error's sources name the server or file, and the
+    /// cause. It waits up to a minute while other processes hold the lock of a SQLite file.
     ///
     /// [`Unsupported`](StoreErrorKind::Unsupported) if a pooler in front of PostgreSQL mixes up prepared statements, as PgBouncer
     /// does in transaction and statement mode: use `PostgresStore::connect_through_pooler`.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        let deadline = Instant::now() + LOCK_TIMEOUT;
-        let mut attempt = 0;
-        let pool = loop {
-            attempt += 1;
-            let error = match D::connect(url, pool_options()).await {
-                Ok(pool) => break pool,
-                Err(error) => error,
-            };
-            let is_locked = error.as_database_error().map(D::failure) == Some(SqlFailure::RolledBack);
-            if !is_locked || Instant::now() >= deadline {
-                return Err(store_error::<D>(error));
-            }
-            pause(attempt).await;
-        };
-        D::check_pooling(&pool).await?;
-        let share = pool.options().get_max_connections();
-        Ok(Self::from_pool(pool, share, Protocol::Prepared))
+        let pool = D::pool(url, pool_options()).map_err(store_error::<D>)?;
+        let store = Self::open(pool, Protocol::Prepared).await?;
+        D::check_pooling(store.pool()).await?;
+        Ok(store)
+    }
+
+    /// Creates a store that has the whole pool, and connects.
+    pub(super) async fn open(pool: Pool<D>, protocol: Protocol) -> Result<Self, StoreError> {
+        let store = Self::from_connections(Connections::of_own_pool(pool), protocol);
+        store.wait_for_lock(|| store.compare_clocks()).await?;
+        Ok(store)
     }
 
     /// Creates a store over a pool that the application has already.
     ///
-    /// While the store is busy, it keeps up to half of the pool's connections.
+    /// While the store is busy, it keeps up to half of the pool's connections. It tests each connection that it takes from the pool with
+    /// a short query: one with an open transaction is closed or rolled back, and one of MySQL or MariaDB without `autocommit` is
+    /// an [`Unsupported`](StoreErrorKind::Unsupported) error.
     #[must_use]
     pub fn new(pool: Pool<D>) -> Self {
-        let share = pool.options().get_max_connections() / 2;
-        Self::from_pool(pool, share, Protocol::Prepared)
+        Self::from_connections(Connections::of_shared_pool(pool), Protocol::Prepared)
     }
 
-    /// Creates a store that keeps at most `share` of the pool's connections.
-    pub(super) fn from_pool(pool: Pool<D>, share: u32, protocol: Protocol) -> Self {
+    fn from_connections(connections: Connections<D>, protocol: Protocol) -> Self {
         let table = Table::new::<D>();
         Self {
-            connections: Arc::new(Connections::new(pool, share)),
+            connections: Arc::new(connections),
             statements: Arc::new(Statements::new::<D>(&table, protocol)),
             protocol,
             table,
@@ -151,12 +155,22 @@ impl<D: Driver> SqlStore<D> {
         if self.protocol == Protocol::Prepared {
             D::check_pooling(self.pool()).await?;
         }
+        self.wait_for_lock(|| self.create_table()).await
+    }
+
+    /// Runs work that another process may hold up, which has the lock of a database with a single writer.
+    async fn wait_for_lock<F>(&self, work: impl Fn() -> F + Send) -> Result<(), StoreError>
+    where
+        F: Future<Output = Result<(), StoreError>> + Send,
+    {
         let deadline = Instant::now() + LOCK_TIMEOUT;
         let mut attempt = 0;
         loop {
             attempt += 1;
-            match self.create_table().await {
-                Err(error) if D::HAS_SINGLE_WRITER && is_unavailable(&error) && Instant::now() < deadline => {
+            match work().await {
+                Err(error)
+                    if D::HAS_SINGLE_WRITER && error::is_rolled_back::<D>(&error) && Instant::now() < deadline =>
+                {
                     pause(attempt).await;
                 }
                 result => return result,
@@ -164,7 +178,23 @@ impl<D: Driver> SqlStore<D> {
         }
     }
 
+    /// Connects, compares the database's clock with this node's, and returns the connection to the pool.
+    async fn compare_clocks(&self) -> Result<(), StoreError> {
+        let deadline = Deadline::new(CONNECT_DEADLINE);
+        let mut lease = self.connections.lease(false, deadline).await?;
+        // Without arguments it is no prepared statement, which a pooler could mix up.
+        let sql = AssertSqlSafe(format!("SELECT {}", D::NOW)).into_sql_str();
+        // A failure to read the clock is no failure to connect.
+        if let Ok(Ok(rows)) = deadline.limit(D::fetch(lease.connection(), sql, None)).await
+            && let Some(Ok(now)) = rows.first().map(|row| D::number(row, 0))
+        {
+            warn_if_clock_differs(D::NAME, Timestamp::from_milliseconds(now));
+        }
+        Ok(())
+    }
+
     async fn create_table(&self) -> Result<(), StoreError> {
+        self.compare_clocks().await?;
         let columns = D::columns(self.pool(), &self.table).await.map_err(store_error::<D>)?;
         if self.table.check::<D>(&columns)? {
             return Ok(());
@@ -186,6 +216,9 @@ impl<D: Driver> SqlStore<D> {
             ("touch", &statements.touch),
             ("delete", &statements.delete),
             ("owned_by", &statements.owned_by),
+            ("ids_of", &statements.ids_of),
+            ("list", &statements.list),
+            ("summaries", &statements.summaries[0].1),
             ("sweep", &statements.sweep),
         ];
         let bulk = match &statements.delete_owned_by {
@@ -209,14 +242,22 @@ impl<D: Driver> SqlStore<D> {
     ) -> Result<u64, StoreError> {
         let _permit = self.queue_writer().await?;
         if statement.tag().is_some() {
-            return D::count(&self.fetch_within(deadline, statement, parameters, false).await?);
+            return number::<D>(&self.fetch_within(deadline, statement, parameters, false).await?, statement);
         }
         let result = self.run(statement, parameters, deadline, false, D::execute, |_| Ok(())).await?;
         Ok(changed(&result))
     }
 
-    async fn fetch(&self, statement: &Statement, parameters: &[Parameter<'_>]) -> Result<Vec<Record>, StoreError> {
-        let rows = self.fetch_within(self.deadline, statement, parameters, true).await?;
+    async fn fetch(&self, statement: &Statement, parameters: &[Parameter<'_>]) -> Result<Vec<D::Row>, StoreError> {
+        self.fetch_within(self.deadline, statement, parameters, true).await
+    }
+
+    async fn fetch_records(
+        &self,
+        statement: &Statement,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Record>, StoreError> {
+        let rows = self.fetch(statement, parameters).await?;
         rows.iter().filter_map(|row| D::record(row, statement).transpose()).collect()
     }
 
@@ -238,28 +279,29 @@ impl<D: Driver> SqlStore<D> {
         permit.map(Some).map_err(StoreError::other)
     }
 
-    /// Runs a statement before the deadline, and closes the connection if the answer fails the check.
+    /// Runs a statement before the deadline. If the answer fails the check, the connection is closed, and the outcome is unknown.
     ///
-    /// It runs again if the database has rolled it back, and once after the connection fails if it is `repeatable`: an idle
-    /// connection may have failed earlier.
+    /// It runs again if the database has rolled it back. It runs once more, on a connection made after the failure, if it certainly
+    /// did not run, or if it is `repeatable` and the connection has failed.
     async fn run<T>(
         &self,
         statement: &Statement,
         parameters: &[Parameter<'_>],
         deadline: Duration,
-        mut repeatable: bool,
+        repeatable: bool,
         work: impl for<'c> Fn(&'c mut D::Connection, SqlStr, Option<D::Arguments>) -> Running<'c, T> + Send + Sync,
         check: impl Fn(&T) -> Result<(), sqlx::Error> + Send + Sync,
     ) -> Result<T, StoreError> {
         let deadline = Deadline::new(deadline);
         let mut reruns = 0;
+        let mut is_last_connection = false;
         loop {
-            let mut lease = deadline.limit(self.connections.lease()).await?.map_err(store_error::<D>)?;
+            let mut lease = self.connections.lease(!repeatable, deadline).await?;
             let (sql, arguments) = statement.call::<D>(parameters)?;
             let error = match deadline.limit(work(lease.connection(), sql, arguments)).await {
                 Ok(Ok(answer)) => {
                     if let Err(error) = check(&answer) {
-                        lease.discard();
+                        lease.fail();
                         return Err(store_error::<D>(error));
                     }
                     lease.keep();
@@ -273,21 +315,32 @@ impl<D: Driver> SqlStore<D> {
                 }
             };
             let failure = error.as_database_error().map(D::failure);
-            if error::breaks_connection(&error, failure) {
-                lease.discard();
-                let is_final = matches!(failure, Some(SqlFailure::TooLarge | SqlFailure::MixedUp));
-                if !is_final && std::mem::take(&mut repeatable) {
-                    continue;
-                }
-            } else {
-                lease.keep();
-                if failure == Some(SqlFailure::RolledBack) && reruns < MAX_RERUNS {
+            match failure {
+                Some(SqlFailure::RolledBack) if reruns < MAX_RERUNS => {
+                    lease.keep();
                     reruns += 1;
                     deadline.limit(pause(reruns)).await?;
                     continue;
                 }
+                // The server may close the connection on which it received a record that is too large.
+                Some(SqlFailure::TooLarge) => lease.close(),
+                // The server cannot write, whichever the connection.
+                Some(SqlFailure::ReadOnly) if is_last_connection => lease.keep(),
+                _ if error::breaks_connection(&error, failure) => {
+                    lease.fail();
+                    let is_unused = repeatable || failure.is_some_and(SqlFailure::needs_new_connection);
+                    if is_unused && !std::mem::replace(&mut is_last_connection, true) {
+                        continue;
+                    }
+                }
+                _ => lease.keep(),
             }
-            return Err(store_error::<D>(error));
+            return Err(match failure {
+                Some(SqlFailure::Unavailable | SqlFailure::ReadOnly) => {
+                    AddressedError::statement(self.connections.address(), error).into_store_error::<D>()
+                }
+                _ => store_error::<D>(error),
+            });
         }
     }
 }
@@ -308,42 +361,21 @@ impl<D: dialect::HasSchemas> SqlStore<D> {
 
 impl<D: Driver> Store for SqlStore<D> {
     async fn get(&self, id: &SessionId) -> Result<Option<Record>, StoreError> {
-        let records = self.fetch(&self.statements.get, &[Parameter::Id(*id.as_uuid())]).await?;
+        let records = self.fetch_records(&self.statements.get, &[Parameter::Id(*id.as_uuid())]).await?;
         Ok(records.into_iter().next())
     }
 
     async fn set(&self, record: &Record, expected: Expected) -> Result<Outcome, StoreError> {
-        if record.owner().is_some_and(|owner| owner.len() > D::MAX_OWNER_LENGTH) {
-            // A server that is not in strict mode would truncate it.
-            let max = D::MAX_OWNER_LENGTH;
-            return Err(StoreError::unsupported(format!("the owner is too long; use at most {max} bytes")));
-        }
-        let mut parameters = vec![
-            version_parameter(record.version())?,
-            Parameter::Bytes(Some(record.realm().as_bytes())),
-            Parameter::Bytes(record.owner().map(str::as_bytes)),
-        ];
-        if !matches!(expected, Expected::VersionKeepingTimes(_)) {
-            parameters.push(Parameter::Number(record.last_seen_timestamp().milliseconds()));
-            parameters.push(Parameter::Number(record.expiry().milliseconds()));
-        }
-        parameters.push(Parameter::Bytes(Some(record.state())));
-        parameters.push(Parameter::Id(*record.id().as_uuid()));
-        let is_written = match expected {
-            Expected::Absent => {
-                let insert = &self.statements.insert;
-                self.execute_within(self.deadline, insert, &parameters, D::rows_inserted).await? == 1
-            }
-            Expected::Version(version) => {
-                parameters.push(version_parameter(version)?);
-                self.execute(&self.statements.replace, &parameters).await? == 1
-            }
-            Expected::VersionKeepingTimes(version) => {
-                parameters.push(version_parameter(version)?);
-                self.execute(&self.statements.replace_keeping_times, &parameters).await? == 1
-            }
-        };
+        let parameters = write::parameters::<D>(record, expected)?;
+        let statement = self.statements.write(expected);
+        let written = write::rows_written::<D>(expected);
+        let is_written = self.execute_within(self.deadline, statement, &parameters, written).await? == 1;
         Ok(if is_written { Outcome::Written } else { Outcome::Refused })
+    }
+
+    fn sql_write(&self, record: &Record, expected: Expected) -> Result<SqlWrite, StoreError> {
+        let parameters = write::parameters::<D>(record, expected)?;
+        Ok(SqlWrite::new::<D>(self.statements.write(expected).untagged(), &parameters, expected))
     }
 
     async fn touch(&self, record: &Record, touch: Touch) -> Result<bool, StoreError> {
@@ -351,7 +383,7 @@ impl<D: Driver> Store for SqlStore<D> {
             Parameter::Number(Timestamp::from(touch.last_seen).milliseconds()),
             Parameter::Number(Timestamp::from(touch.expires_at).milliseconds()),
             Parameter::Id(*record.id().as_uuid()),
-            version_parameter(record.version())?,
+            write::version_parameter(record.version())?,
         ];
         Ok(self.execute(&self.statements.touch, &parameters).await? == 1)
     }
@@ -365,7 +397,7 @@ impl<D: Driver> Store for SqlStore<D> {
     }
 
     async fn owned_by(&self, owner: &str) -> Result<Vec<Record>, StoreError> {
-        self.fetch(&self.statements.owned_by, &[Parameter::Bytes(Some(owner.as_bytes()))]).await
+        self.fetch_records(&self.statements.owned_by, &[Parameter::Bytes(Some(owner.as_bytes()))]).await
     }
 
     /// Deletes all records with one statement; on MySQL and MariaDB, the statement ends them, and a sweep deletes them.
@@ -394,7 +426,51 @@ impl<D: Driver> Store for SqlStore<D> {
                 (find, self.fetch_within(deadline, find, &[version, owner], true).await?)
             }
         };
-        rows.iter().filter_map(|row| D::id(row, statement).transpose()).collect()
+        ids::<D>(&rows, statement)
+    }
+
+    async fn ids_of(&self, owner: &str, realm: Option<&str>) -> Result<Vec<SessionId>, StoreError> {
+        let parameters = [Some(owner), realm].map(|text| Parameter::Bytes(text.map(str::as_bytes)));
+        let statement = &self.statements.ids_of;
+        ids::<D>(&self.fetch(statement, &parameters).await?, statement)
+    }
+
+    /// Reads up to 500 records with one statement, in one round trip.
+    async fn summaries_of(&self, ids: &[SessionId]) -> Result<Vec<Option<RecordSummary>>, StoreError> {
+        let [.., (largest, _)] = &self.statements.summaries;
+        let mut found = HashMap::with_capacity(ids.len());
+        for chunk in ids.chunks(*largest) {
+            let fitting = self.statements.summaries.iter().find(|(size, _)| chunk.len() <= *size);
+            let (size, statement) = fitting.unwrap_or(&self.statements.summaries[0]);
+            let mut parameters: Vec<_> = chunk.iter().map(|id| Parameter::Id(*id.as_uuid())).collect();
+            // No session has the nil id.
+            parameters.resize(*size, Parameter::Id(Uuid::nil()));
+            for row in self.fetch(statement, &parameters).await? {
+                found.extend(D::summary(&row, statement)?);
+            }
+        }
+        Ok(ids.iter().map(|id| found.get(id).copied()).collect())
+    }
+
+    /// Lists the records in the order of their ids; a cursor is the last id of a page.
+    async fn list(&self, after: Option<&Cursor>, limit: usize) -> Result<Page, StoreError> {
+        let after = match after {
+            Some(cursor) => Uuid::try_parse(cursor.as_str()).map_err(StoreError::unsupported)?,
+            None => Uuid::nil(),
+        };
+        let limit = limit.max(1);
+        let parameters = [Parameter::Id(after), Parameter::Number(i64::try_from(limit).unwrap_or(i64::MAX))];
+        let records = self.fetch_records(&self.statements.list, &parameters).await?;
+        let is_full = records.len() >= limit;
+        let next = records.last().filter(|_| is_full).map(|last| Cursor::new(last.id().to_string()));
+        Ok(Page { records, next })
+    }
+
+    /// Counts the records with one statement, which reads the whole table or the index on the expiry.
+    async fn count(&self) -> Result<u64, StoreError> {
+        let deadline = self.deadline.max(BULK_DEADLINE);
+        let statement = &self.statements.count;
+        number::<D>(&self.fetch_within(deadline, statement, &[], true).await?, statement)
     }
 
     /// Deletes batches until one is incomplete, and sleeps after each for as long as it took.
@@ -439,14 +515,22 @@ impl<D: Database> fmt::Debug for SqlStore<D> {
 
 /// Returns the options of a pool of the store's own.
 pub(super) fn pool_options<D: Database>() -> PoolOptions<D> {
-    let options = PoolOptions::new().max_connections(MAX_CONNECTIONS).test_before_acquire(false);
-    options.acquire_timeout(CONNECT_DEADLINE)
+    PoolOptions::new().max_connections(MAX_CONNECTIONS).acquire_timeout(CONNECT_DEADLINE)
 }
 
-fn version_parameter(version: Version) -> Result<Parameter<'static>, StoreError> {
-    i64::try_from(version.get()).map(Parameter::Number).map_err(StoreError::unsupported)
+/// Decodes the number in the first row.
+fn number<D: Driver>(rows: &[D::Row], statement: &Statement) -> Result<u64, StoreError> {
+    let number = rows.first().map_or(Ok(0), |row| D::number(row, statement.first_column()))?;
+    u64::try_from(number).map_err(StoreError::corrupt)
 }
 
-fn is_unavailable(error: &StoreError) -> bool {
-    error.kind() == StoreErrorKind::Unavailable
+/// Decodes the ids of all rows.
+fn ids<D: Driver>(rows: &[D::Row], statement: &Statement) -> Result<Vec<SessionId>, StoreError> {
+    rows.iter().filter_map(|row| D::id(row, statement).transpose()).collect()
+}
+
+/// Returns the address of a server: the path of its socket, or host and port.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub(super) fn server_address(socket: Option<&PathBuf>, host: &str, port: u16) -> String {
+    socket.map_or_else(|| format!("{host}:{port}"), |socket| socket.display().to_string())
 }

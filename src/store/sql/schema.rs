@@ -41,6 +41,7 @@ impl Table {
     }
 
     /// Returns the quoted name of the index on a column.
+    #[cfg(any(feature = "sqlite", feature = "mysql"))]
     pub(in crate::store) fn index(&self, column: &str) -> String {
         format!("{0}{1}_{column}{0}", self.quote, self.name)
     }

@@ -13,6 +13,9 @@ use crate::error::StoreError;
 /// A table of one row, whose name cannot be that of a store's table.
 const ONE_ROW: &str = "(SELECT 1) AS \"one row\"";
 
+/// The clause of an insert that contains the new row.
+pub(super) const VALUES: &str = "VALUES ($1, $2, $3, $4, $5, $6, $7)";
+
 /// Protocol by which a connection sends statements and parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "the other databases have one protocol"))]
@@ -30,6 +33,7 @@ pub(in crate::store) enum Protocol {
 /// effect if it receives another number. It is also the first column of each answer, which has at least one row.
 pub(super) struct Statement {
     text: Arc<str>,
+    untagged: Arc<str>,
     tag: Option<i64>,
     protocol: Protocol,
 }
@@ -44,61 +48,64 @@ pub(super) enum Parameter<'a> {
 
 impl Statement {
     /// Creates a statement that returns columns of the rows of `table` for which `condition` is true.
+    ///
+    /// `order` begins with a space if it is not empty.
     pub(super) fn read<D: Dialect>(
         protocol: Protocol,
         (columns, table): (&str, &str),
-        (condition, order): (&str, &str),
+        condition: &str,
+        order: &str,
     ) -> Self {
-        Self::new::<D>(
-            protocol,
-            if D::IS_TAGGED {
-                format!("SELECT $tag, {columns} FROM {ONE_ROW} LEFT JOIN {table} ON {condition} AND $guard{order}")
-            } else {
-                format!("SELECT {columns} FROM {table} WHERE {condition}{order}")
-            },
-        )
+        let select = |guard| format!("SELECT {columns} FROM {table} WHERE {condition}{guard}{order}");
+        // A join need not keep the order, which is that of the ids.
+        let outer_order = if order.is_empty() { "" } else { " ORDER BY id" };
+        let guarded = select(" AND $guard");
+        let tagged = format!("SELECT $tag, found.* FROM {ONE_ROW} LEFT JOIN ({guarded}) AS found ON true{outer_order}");
+        Self::new::<D>(protocol, &select(""), &tagged)
     }
 
     /// Creates a statement from one that changes rows and ends with its condition.
-    pub(super) fn write<D: Dialect>(protocol: Protocol, sql: String) -> Self {
-        Self::new::<D>(
-            protocol,
-            if D::IS_TAGGED {
-                format!("WITH changed AS ({sql} AND $guard RETURNING 1) SELECT $tag, count(*) FROM changed")
-            } else {
-                sql
-            },
-        )
+    pub(super) fn write<D: Dialect>(protocol: Protocol, sql: &str) -> Self {
+        Self::new::<D>(protocol, sql, &tagged_write(sql))
+    }
+
+    /// Creates the statement that inserts a record.
+    pub(super) fn insert<D: Dialect>(protocol: Protocol, table: &str) -> Self {
+        Self::new::<D>(protocol, &D::insert(table, VALUES), &tagged_write(&D::insert(table, D::GUARDED_ROW)))
     }
 
     /// Creates a statement from one that deletes rows and ends with its condition; it returns their ids.
     pub(super) fn delete_returning<D: Dialect>(protocol: Protocol, sql: &str) -> Self {
-        Self::new::<D>(
-            protocol,
-            if D::IS_TAGGED {
-                format!(
-                    "WITH deleted AS ({sql} AND $guard RETURNING id) \
-                     SELECT $tag, deleted.id FROM {ONE_ROW} LEFT JOIN deleted ON true"
-                )
-            } else {
-                format!("{sql} RETURNING id")
-            },
-        )
+        let tagged = format!(
+            "WITH deleted AS ({sql} AND $guard RETURNING id) \
+             SELECT $tag, deleted.id FROM {ONE_ROW} LEFT JOIN deleted ON true"
+        );
+        Self::new::<D>(protocol, &format!("{sql} RETURNING id"), &tagged)
     }
 
-    /// Creates a statement from its text, in which `$tag` stands for its tag and `$guard` for the condition that it has received it.
-    fn new<D: Dialect>(protocol: Protocol, sql: String) -> Self {
-        if !D::IS_TAGGED {
+    /// Creates a statement from its text without a tag and the one with a tag.
+    ///
+    /// In the latter, `$tag` stands for the tag and `$guard` for the condition that the statement has received it.
+    fn new<D: Dialect>(protocol: Protocol, untagged: &str, tagged: &str) -> Self {
+        let untagged: Arc<str> = if D::HAS_NUMBERED_PARAMETERS {
+            untagged.into()
+        } else {
             // The parameters of each statement are numbered in the order in which they stand in it.
-            let numbered = |sql: String| (1..=8).fold(sql, |sql, number| sql.replace(&format!("${number}"), "?"));
-            let text = if D::HAS_NUMBERED_PARAMETERS { sql } else { numbered(sql) };
-            return Self { text: text.into(), tag: None, protocol };
+            with_parameters(untagged, |_| "?".to_owned()).into()
+        };
+        if !D::IS_TAGGED {
+            return Self { text: Arc::clone(&untagged), untagged, tag: None, protocol };
         }
-        let tag = tag(&sql);
-        let last = (1..).find(|number| !sql.contains(&format!("${number}"))).unwrap_or(1);
+        let tag = tag(tagged);
+        let last = (1..).find(|number| !tagged.contains(&format!("${number}"))).unwrap_or(1);
         let tag_literal = literal(Parameter::Number(tag));
-        let text = sql.replace("$guard", &format!("${last} = {tag_literal}")).replace("$tag", &tag_literal);
-        Self { text: text.into(), tag: Some(tag), protocol }
+        let text = tagged.replace("$guard", &format!("${last} = {tag_literal}")).replace("$tag", &tag_literal);
+        Self { text: text.into(), untagged, tag: Some(tag), protocol }
+    }
+
+    /// Returns the text without a tag, which needs a connection whose prepared statements are its own.
+    pub(super) const fn untagged(&self) -> &Arc<str> {
+        &self.untagged
     }
 
     #[cfg(any(test, feature = "testing"))]
@@ -109,6 +116,11 @@ impl Statement {
     /// Returns the tag, which is the first column of each row.
     pub(super) fn tag(&self) -> Option<i64> {
         self.tag
+    }
+
+    /// Returns the index of the first column after the tag.
+    pub(super) fn first_column(&self) -> usize {
+        usize::from(self.tag.is_some())
     }
 
     pub(super) fn protocol(&self) -> Protocol {
@@ -134,6 +146,11 @@ impl Statement {
     }
 }
 
+/// Returns the text with a tag of a statement that changes rows and ends with its condition.
+fn tagged_write(sql: &str) -> String {
+    format!("WITH changed AS ({sql} AND $guard RETURNING 1) SELECT $tag, count(*) FROM changed")
+}
+
 /// Returns a number that differs between statements, also between those of two tables.
 fn tag(sql: &str) -> i64 {
     let digest = Sha256::digest(sql);
@@ -142,15 +159,20 @@ fn tag(sql: &str) -> i64 {
 
 /// Returns the text with each parameter as a literal in place of its number.
 fn with_literals(sql: &str, parameters: &[Parameter<'_>]) -> String {
+    with_parameters(sql, |number| {
+        let parameter = number.checked_sub(1).and_then(|index| parameters.get(index));
+        parameter.map_or_else(String::new, |parameter| literal(*parameter))
+    })
+}
+
+/// Returns the text with other text in place of each parameter's number.
+fn with_parameters(sql: &str, parameter: impl Fn(usize) -> String) -> String {
     let mut parts = sql.split('$');
     let mut text = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let rest = part.trim_start_matches(|char: char| char.is_ascii_digit());
-        let number = part[..part.len() - rest.len()].parse::<usize>().unwrap_or_default();
-        if let Some(parameter) = number.checked_sub(1).and_then(|index| parameters.get(index)) {
-            text += &literal(*parameter);
-            text += rest;
-        }
+        text += &parameter(part[..part.len() - rest.len()].parse().unwrap_or_default());
+        text += rest;
     }
     text
 }
@@ -232,11 +254,10 @@ mod tests {
     fn each_statement_has_a_tag_of_its_own() {
         let mut tags = std::collections::HashSet::new();
         for table in ["this_table", "that_table"] {
-            let condition = ("id = $1", "");
             let protocol = Protocol::Prepared;
             for statement in [
-                Statement::read::<sqlx::Postgres>(protocol, ("id", table), condition),
-                Statement::write::<sqlx::Postgres>(protocol, format!("DELETE FROM {table} WHERE id = $1")),
+                Statement::read::<sqlx::Postgres>(protocol, ("id", table), "id = $1", ""),
+                Statement::write::<sqlx::Postgres>(protocol, &format!("DELETE FROM {table} WHERE id = $1")),
                 Statement::delete_returning::<sqlx::Postgres>(protocol, &format!("DELETE FROM {table} WHERE id = $1")),
             ] {
                 let tag = statement.tag().expect("a tag");

@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use super::verdict::{Checked, broken, ensure};
 use crate::record::Record;
-use crate::store::{AnyStore, Expected, Outcome, Store, Touch};
+use crate::store::{AnyStore, Expected, Outcome, RecordSummary, Store, Touch};
 use crate::token::SessionId;
 
 /// A connection to the store under test: its operations, and checks of what they return.
@@ -88,6 +88,29 @@ impl Connection {
         self.lacks_all(due).await
     }
 
+    /// Checks that the owner has the ids of these sessions, of one realm or all, and no other.
+    pub(super) async fn has_ids<'a>(
+        &self,
+        owner: &str,
+        realm: Option<&str>,
+        due: impl IntoIterator<Item = &'a Record>,
+    ) -> Checked {
+        let due: Vec<&Record> = due.into_iter().collect();
+        are_ids_in_order(&self.ids_of(owner, realm).await?, &due)
+    }
+
+    /// Checks the summaries of these ids; `None` is due for an absent record.
+    pub(super) async fn summarizes(&self, ids: &[SessionId], due: &[Option<&Record>]) -> Checked {
+        let seen = self.summaries_of(ids).await?;
+        let due: Vec<_> = due.iter().map(|record| record.map(RecordSummary::from)).collect();
+        let right = seen.iter().zip(&due).take_while(|(seen, due)| seen == due).count();
+        ensure(seen == due, || {
+            let wrong = seen.get(right).zip(due.get(right)).map(|(seen, due)| format!("{seen:?} instead of {due:?}"));
+            let (answers, due, wrong) = (seen.len(), due.len(), wrong.unwrap_or_default());
+            format!("summaries_of returned {answers} answers to {due} ids, the first {right} of them right; {wrong}")
+        })
+    }
+
     /// Returns the live record of this id.
     pub(super) async fn live(&self, id: &SessionId) -> Checked<Record> {
         let seen = self.get(id).await?;
@@ -129,6 +152,16 @@ impl Connection {
             format!("owned_by listed {listed} sessions instead of {due}, the first {right} of them right; {wrong}")
         })
     }
+}
+
+/// Checks that these are the ids of the records, in ascending order.
+pub(super) fn are_ids_in_order(seen: &[SessionId], due: &[&Record]) -> Checked {
+    let mut due: Vec<_> = due.iter().map(|record| *record.id()).collect();
+    due.sort_unstable();
+    let right = seen.iter().zip(&due).take_while(|(seen, due)| seen == due).count();
+    ensure(seen == due, || {
+        format!("ids_of returned {} ids instead of {}, the first {right} of them right", seen.len(), due.len())
+    })
 }
 
 /// Checks that `delete_owned_by` has returned the ids of these records, each once.

@@ -54,6 +54,11 @@ pub trait Fixture: Send + Sync {
         true
     }
 
+    /// Returns whether the store can [list](Store::list) its records. Default: `true`.
+    fn has_listing(&self) -> bool {
+        true
+    }
+
     /// Returns whether expired records stay until [`delete_expired`](Store::delete_expired) removes and counts them.
     /// A store that expires its records itself returns `false`. Default: `true`.
     fn sweeps(&self) -> bool {

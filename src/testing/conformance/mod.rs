@@ -46,7 +46,7 @@
 //! }
 //! ```
 //!
-//! The fixture of a server, whose clock cannot be moved, leaves out `now` and `advance`: the rules then sleep, all at the
+//! The fixture of a server, whose clock cannot be moved, leaves out `now` and `advance`: the rules then sleep, many at the
 //! same time, which takes a few seconds.
 //!
 //! [`conformance_tests!`](crate::conformance_tests) creates one test for each rule:
@@ -69,15 +69,15 @@
 //!
 //! # Rules that do not apply
 //!
-//! A store may have no index of owners, expire its records by itself, or not count its round trips. A rule about a missing
+//! A store may have no index of owners or no listing, expire its records by itself, or not count its round trips. A rule about a missing
 //! capability does not count as kept: the report lists it as [not applicable](Verdict::NotApplicable), with the reason,
 //! and a test prints the reason on the standard error.
 //!
 //! # Requirements
 //!
 //! - The rules use unique ids and owners, so that they can share a database and run in any order and at the same time.
-//!   Rules that count round trips, or the records that [`delete_expired`](crate::store::Store::delete_expired) removes,
-//!   must run alone. Within one process they wait for each other; if each test is a process, give each its own database,
+//!   Rules that count round trips or the records that [`delete_expired`](crate::store::Store::delete_expired) removes, and
+//!   rules that [list](crate::store::Store::list) all records, must run alone. Within one process they wait for each other; if each test is a process, give each its own database,
 //!   table or prefix.
 //! - Rules about races start up to 200 calls at once with [`Fixture::spawn`]. On a runtime with several threads the calls
 //!   also run in parallel inside the store.
@@ -90,16 +90,19 @@ mod report;
 mod rules;
 mod verdict;
 
-use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
 
 pub use self::fixture::{Fixture, Task};
 pub use self::report::{Finding, Report};
 pub use self::rules::{Rule, rules};
 pub use self::verdict::Verdict;
 
+/// Most rules that run at the same time: each may open two stores, and a server limits its connections.
+const MAX_AT_ONCE: usize = 32;
+
 /// Checks every rule on the store.
 ///
-/// Rules that must run alone run first, one after another, and then all other rules at the same time.
+/// Rules that must run alone run first, one after another, and then all other rules, at most 32 at the same time.
 pub async fn check<F: Fixture>(fixture: &F) -> Report {
     let find = async |rule: Rule| Finding { rule, verdict: rule.check(fixture).await };
     let (alone, others): (Vec<Rule>, Vec<Rule>) = rules().iter().partition(|rule| rule.is_alone());
@@ -107,6 +110,10 @@ pub async fn check<F: Fixture>(fixture: &F) -> Report {
     for rule in alone {
         findings.push(find(rule).await);
     }
-    findings.extend(join_all(others.into_iter().map(find)).await);
+    let others = stream::iter(others.into_iter().enumerate());
+    let others = others.map(async |(place, rule)| (place, find(rule).await)).buffer_unordered(MAX_AT_ONCE);
+    let mut others: Vec<_> = others.collect().await;
+    others.sort_unstable_by_key(|(place, _)| *place);
+    findings.extend(others.into_iter().map(|(_, finding)| finding));
     Report(findings)
 }

@@ -34,6 +34,7 @@ pub(super) struct Probe<'a> {
     /// A second owner that no other rule uses.
     pub(super) other_owner: String,
     pub(super) has_owners: bool,
+    pub(super) has_listing: bool,
     pub(super) sweeps: bool,
     pub(super) largest_state: usize,
     ids: Mutex<Vec<SessionId>>,
@@ -50,6 +51,7 @@ impl<'a> Probe<'a> {
             owner: unique("user:1"),
             other_owner: unique("user:2"),
             has_owners: fixture.has_owners(),
+            has_listing: fixture.has_listing(),
             sweeps: fixture.sweeps(),
             largest_state: fixture.largest_state(),
             ids: Mutex::default(),
@@ -87,6 +89,37 @@ impl<'a> Probe<'a> {
     /// Writes a new record of the rule's owner.
     pub(super) async fn owned(&self) -> Checked<Record> {
         self.stored_for(&self.owner).await
+    }
+
+    /// Writes this many new records of the rule's owner.
+    pub(super) async fn many_owned(&self, count: usize) -> Checked<Vec<Record>> {
+        let mut records = Vec::with_capacity(count);
+        for _ in 0..count {
+            records.push(self.owned().await?);
+        }
+        Ok(records)
+    }
+
+    /// Writes new records of the rule's owner, neither in ascending nor in descending order of their ids.
+    ///
+    /// The number must not be divisible by 3.
+    pub(super) async fn unordered(&self, count: usize) -> Checked<Vec<Record>> {
+        let ours = || self.record(|parts| parts.owner = Some(self.owner.as_str().into()));
+        let mut records: Vec<_> = std::iter::repeat_with(ours).take(count).collect();
+        records.sort_unstable_by_key(|record| *record.id());
+        for place in 0..count {
+            self.store.create(&records[place * 3 % count]).await?;
+        }
+        Ok(records)
+    }
+
+    /// Writes a new record of this owner and realm.
+    pub(super) async fn stored_in(&self, owner: &str, realm: &str) -> Checked<Record> {
+        let change = |parts: &mut RecordParts| {
+            parts.owner = Some(owner.into());
+            parts.realm = realm.into();
+        };
+        self.stored(change).await
     }
 
     /// Checks that the rule's owner has exactly these sessions.

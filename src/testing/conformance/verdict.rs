@@ -30,6 +30,7 @@ impl From<StoreError> for Failed {
         let mut seen = causes.fold(error.to_string(), |seen, cause| format!("{seen}: {cause}"));
         if error.kind() == StoreErrorKind::Unsupported {
             seen.push_str("; if the store has no index of owners, return false from `Fixture::has_owners`");
+            seen.push_str(", and if it cannot list its records, from `Fixture::has_listing`");
         }
         Self(Verdict::Broken(seen))
     }

@@ -41,3 +41,25 @@ mod from_actix_session {
         include!(concat!(env!("OUT_DIR"), "/from-actix-session.rs"))
     }
 }
+
+mod from_async_session {
+    use std::time::Duration;
+
+    use async_session::{MemoryStore, Session, SessionStore};
+
+    fn shown() -> super::Shown {
+        include!(concat!(env!("OUT_DIR"), "/from-async-session.rs"))
+    }
+}
+
+mod from_cookies {
+    use axum::http::StatusCode;
+    use axum::response::Redirect;
+    use axum_extra::extract::PrivateCookieJar;
+    use axum_extra::extract::cookie::Cookie;
+    use time::Duration;
+
+    fn shown() -> super::Shown {
+        include!(concat!(env!("OUT_DIR"), "/from-cookies.rs"))
+    }
+}

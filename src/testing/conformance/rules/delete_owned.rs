@@ -4,29 +4,10 @@ use futures_util::FutureExt;
 
 use super::set::TRIES;
 use crate::error::StoreErrorKind;
-use crate::record::{Record, RecordParts};
 use crate::store::Expected;
 use crate::testing::conformance::connection::are_ids_of;
 use crate::testing::conformance::probe::{Probe, next};
 use crate::testing::conformance::verdict::{Checked, broken};
-
-/// Writes a new record of this owner and realm.
-async fn stored_in(probe: &Probe<'_>, owner: &str, realm: &str) -> Checked<Record> {
-    let change = |parts: &mut RecordParts| {
-        parts.owner = Some(owner.into());
-        parts.realm = realm.into();
-    };
-    probe.stored(change).await
-}
-
-/// Writes this many new records of the rule's owner.
-async fn owned(probe: &Probe<'_>, count: usize) -> Checked<Vec<Record>> {
-    let mut records = Vec::with_capacity(count);
-    for _ in 0..count {
-        records.push(probe.owned().await?);
-    }
-    Ok(records)
-}
 
 pub(super) async fn delete_owned_by_without_an_index_is_unsupported(probe: &Probe<'_>) -> Checked {
     match probe.store.delete_owned_by(&probe.owner, None, None).await {
@@ -36,7 +17,7 @@ pub(super) async fn delete_owned_by_without_an_index_is_unsupported(probe: &Prob
 }
 
 pub(super) async fn delete_owned_by_deletes_the_owners_sessions(probe: &Probe<'_>) -> Checked {
-    let ours = [probe.owned().await?, probe.owned().await?, stored_in(probe, &probe.owner, "admin").await?];
+    let ours = [probe.owned().await?, probe.owned().await?, probe.stored_in(&probe.owner, "admin").await?];
     let (theirs, anonymous) = (probe.stored_for(&probe.other_owner).await?, probe.stored(|_| {}).await?);
     probe.store.deletes_owned_by(&probe.owner, None, None, &ours).await?;
     probe.lists([]).await?;
@@ -49,7 +30,7 @@ pub(super) async fn delete_owned_by_deletes_the_owners_sessions(probe: &Probe<'_
 pub(super) async fn delete_owned_by_of_a_realm_leaves_the_others(probe: &Probe<'_>) -> Checked {
     let mut sessions = Vec::new();
     for realm in ["id", "admin", "Admin", "admin2", "adm%", "id"] {
-        sessions.push(stored_in(probe, &probe.owner, realm).await?);
+        sessions.push(probe.stored_in(&probe.owner, realm).await?);
     }
     for realm in ["unknown", "admin", "adm%", "id"] {
         let (due, left): (Vec<_>, Vec<_>) = sessions.into_iter().partition(|record| record.realm() == realm);
@@ -62,7 +43,7 @@ pub(super) async fn delete_owned_by_of_a_realm_leaves_the_others(probe: &Probe<'
 
 pub(super) async fn delete_owned_by_keeps_the_given_session(probe: &Probe<'_>) -> Checked {
     let theirs = probe.stored_for(&probe.other_owner).await?;
-    let sessions = owned(probe, 5).await?;
+    let sessions = probe.many_owned(5).await?;
     let (kept, others) = (&sessions[2], [&sessions[..2], &sessions[3..]].concat());
     probe.store.deletes_owned_by(&probe.owner, None, Some(kept.id()), &others).await?;
     probe.store.holds(kept).await?;
@@ -114,13 +95,13 @@ pub(super) async fn delete_owned_by_compares_owners_by_bytes(probe: &Probe<'_>) 
 }
 
 pub(super) async fn delete_owned_by_deletes_300_sessions(probe: &Probe<'_>) -> Checked {
-    let sessions = owned(probe, 300).await?;
+    let sessions = probe.many_owned(300).await?;
     probe.store.deletes_owned_by(&probe.owner, Some("id"), None, &sessions).await?;
     probe.lists([]).await
 }
 
 pub(super) async fn delete_owned_by_frees_the_ids(probe: &Probe<'_>) -> Checked {
-    let sessions = owned(probe, 2).await?;
+    let sessions = probe.many_owned(2).await?;
     probe.store.deletes_owned_by(&probe.owner, None, None, &sessions).await?;
     for deleted in &sessions {
         probe.store.refuses(&next(deleted, |_| {}), Expected::Version(deleted.version())).await?;
@@ -137,7 +118,7 @@ pub(super) async fn delete_owned_by_frees_the_ids(probe: &Probe<'_>) -> Checked 
 pub(super) async fn another_connection_sees_delete_owned_by(probe: &Probe<'_>) -> Checked {
     let there = probe.fixture.another().await;
     for _ in 0..TRIES {
-        let sessions = owned(probe, 2).await?;
+        let sessions = probe.many_owned(2).await?;
         there.lists(&probe.owner, &sessions).await?;
         probe.store.deletes_owned_by(&probe.owner, None, None, &sessions).await?;
         there.lacks_all(&sessions).await?;
@@ -149,7 +130,7 @@ pub(super) async fn another_connection_sees_delete_owned_by(probe: &Probe<'_>) -
 pub(super) async fn a_set_during_delete_owned_by_revives_nothing(probe: &Probe<'_>) -> Checked {
     let there = probe.fixture.another().await;
     for _ in 0..TRIES {
-        let sessions = owned(probe, 4).await?;
+        let sessions = probe.many_owned(4).await?;
         let sets = sessions.iter().flat_map(|record| {
             let expected = [Expected::Version(record.version()), Expected::VersionKeepingTimes(record.version())];
             expected.map(|expected| {
@@ -176,7 +157,7 @@ pub(super) async fn a_set_during_delete_owned_by_revives_nothing(probe: &Probe<'
 pub(super) async fn delete_owned_by_returns_each_id_once(probe: &Probe<'_>) -> Checked {
     let connections = [probe.store.clone(), probe.fixture.another().await];
     for _ in 0..TRIES {
-        let sessions = owned(probe, 10).await?;
+        let sessions = probe.many_owned(10).await?;
         let calls = (0..4).map(|call| {
             let (store, owner) = (connections[call % 2].clone(), probe.owner.clone());
             async move { Ok(store.delete_owned_by(&owner, None, None).await?) }

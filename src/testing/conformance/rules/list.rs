@@ -176,6 +176,58 @@ macro_rules! conformance_tests {
                 "A session is absent after delete_owned_by, also with a concurrent set.";
             delete_owned_by_returns_each_id_once: "Of concurrent calls of delete_owned_by, one returns each id.";
         }
+        ids_of NoOwners {
+            ids_of_without_an_index_is_unsupported: "Ids_of of a store without an index of owners is `Unsupported`.";
+        }
+        ids_of Owners {
+            ids_of_returns_the_owners_sessions: "Ids_of returns the ids of the owner's live sessions and no other.";
+            ids_of_returns_the_smallest_first: "Ids_of returns ids in ascending order, in whatever order they were written.";
+            ids_of_a_realm_omits_the_others: "Ids_of with a realm returns the owner's sessions of that realm only.";
+            ids_of_an_unknown_owner_is_empty: "Ids_of of an owner without sessions returns an empty list.";
+            ids_of_follows_a_change_of_owner: "Ids_of of a former owner omits a session that a set gave away.";
+            ids_of_omits_deleted_and_expired_sessions: "Ids_of omits deleted and expired sessions.";
+            ids_of_compares_owners_by_bytes:
+                "Ids_of compares owners byte by byte: case, spaces, accents and wildcards count.";
+            ids_of_returns_300_sessions: "Ids_of returns all of 300 sessions, each once, in order.";
+            ids_of_changes_nothing: "Ids_of changes no record and no list.";
+            another_connection_sees_ids_of: "Ids_of follows the sets and deletes of another connection.";
+        }
+        summaries Nothing {
+            summaries_of_returns_versions_and_times: "Summaries_of returns version and times as get does, also after sets and touches.";
+            summaries_of_answers_in_the_order_of_the_ids: "Summaries_of answers in the order of the ids that it is given.";
+            summaries_of_answers_each_id: "Summaries_of answers an id that is given twice twice, and no id with an empty list.";
+            summaries_of_an_absent_record_is_none: "Summaries_of returns `None` for an unknown, deleted or expired record.";
+            summaries_of_answers_1000_ids: "Summaries_of answers 1,000 ids, most of them unknown.";
+            summaries_of_changes_nothing: "Summaries_of changes no record.";
+            another_connection_sees_summaries_of: "Summaries_of follows the sets and deletes of another connection.";
+            ping_succeeds_and_changes_nothing: "Ping of a store that works succeeds, and changes no record.";
+        }
+        listing NoListing {
+            list_without_a_listing_is_unsupported: "List of a store that cannot list its records is `Unsupported`.";
+        }
+        listing Listing {
+            list_returns_each_live_record_once: "List returns each live record of every realm once and whole, if none changes."
+                => each_record_is_listed_once(7);
+            list_in_pages_of_1_returns_each_record_once: "List with a limit of 1 returns each live record once."
+                => each_record_is_listed_once(1);
+            list_with_a_limit_of_0_returns_each_record_once: "List takes a limit of 0 as 1."
+                => each_record_is_listed_once(0);
+            list_with_the_largest_limit_returns_each_record_once: "List takes any limit, up to `usize::MAX`."
+                => each_record_is_listed_once(usize::MAX);
+            list_and_count_omit_deleted_and_expired_records: "List and count omit deleted and expired records.";
+            list_returns_pages_of_about_the_limit: "A page of 3 has at most half of 60 records.";
+            list_continues_after_a_deleted_record: "List continues after a page whose records were all deleted.";
+            list_continues_on_another_connection: "A cursor is valid on another connection.";
+            list_misses_no_record_while_others_change:
+                "A record that is live throughout is listed, though others are created and deleted between pages.";
+            list_misses_no_record_that_changes:
+                "A record that is live throughout is listed, though it is set and touched between pages.";
+            list_refuses_or_ends_after_a_foreign_cursor:
+                "List refuses the cursor of another store, or lists live records from some position to the end.";
+            list_and_count_change_nothing: "List and count change no record and no list.";
+            count_follows_creates_and_deletes:
+                "Count grows with each record that is created, of any realm, and shrinks with each that is deleted.";
+        }
         races Nothing {
             each_version_is_written_by_one: "Of 200 concurrent writers each writes one version, and none is lost.";
             one_of_many_creators_writes: "Of 50 concurrent sets with `Expected::Absent`, one is written.";
@@ -220,6 +272,10 @@ macro_rules! conformance_tests {
             delete_costs_one_round_trip: "A delete costs one round trip, whether or not it finds a record.";
             delete_owned_by_costs_two_round_trips_at_most:
                 "Delete_owned_by costs at most two round trips, however many sessions the owner has.";
+            ids_of_costs_two_round_trips_at_most:
+                "Ids_of costs at most two round trips, however many sessions the owner has.";
+            summaries_of_costs_two_round_trips_at_most: "Summaries_of 50 ids costs at most two round trips.";
+            ping_costs_one_round_trip: "A ping costs one round trip.";
         }
     } };
     (@each [@rules] $($module:ident $needs:ident {

@@ -4,13 +4,16 @@ mod delete;
 mod delete_owned;
 mod expiry;
 mod fields;
+mod ids_of;
 mod interruptions;
 mod keeping_times;
 mod list;
+mod listing;
 mod owners;
 mod races;
 mod round_trips;
 mod set;
+mod summaries;
 mod touch;
 
 use std::fmt;
@@ -40,6 +43,9 @@ enum Needs {
     Nothing,
     Owners,
     NoOwners,
+    /// A listing of all records; the rule runs alone, so that no other record changes.
+    Listing,
+    NoListing,
     /// Expired records that wait to be deleted; the rule runs alone, as it counts them.
     Sweeps,
     /// A count of round trips; the rule runs alone.
@@ -115,7 +121,7 @@ impl Rule {
     }
 
     pub(super) fn is_alone(&self) -> bool {
-        matches!(self.needs, Needs::Sweeps | Needs::RoundTrips)
+        matches!(self.needs, Needs::Listing | Needs::Sweeps | Needs::RoundTrips)
     }
 }
 
@@ -125,6 +131,8 @@ impl Needs {
         match self {
             Self::Owners if !probe.has_owners => Some("the store has no index of owners"),
             Self::NoOwners if probe.has_owners => Some("the store has an index of owners"),
+            Self::Listing if !probe.has_listing => Some("the store cannot list its records"),
+            Self::NoListing if probe.has_listing => Some("the store can list its records"),
             Self::Sweeps if !probe.sweeps => Some("the store expires records by itself"),
             Self::RoundTrips if probe.fixture.round_trips().is_none() => {
                 Some("the fixture cannot count the store's round trips")

@@ -25,13 +25,7 @@ pub(super) async fn owned_by_lists_the_owners_sessions(probe: &Probe<'_>) -> Che
 }
 
 pub(super) async fn owned_by_lists_the_oldest_first(probe: &Probe<'_>) -> Checked {
-    let ours = || probe.record(|parts| parts.owner = Some(probe.owner.as_str().into()));
-    let mut records: Vec<_> = std::iter::repeat_with(ours).take(20).collect();
-    records.sort_unstable_by_key(|record| *record.id());
-    // Every third record, in rounds: neither first to last nor last to first.
-    for place in 0..records.len() {
-        probe.store.create(&records[place * 3 % records.len()]).await?;
-    }
+    let records = probe.unordered(20).await?;
     probe.lists(&records).await
 }
 
@@ -51,11 +45,7 @@ pub(super) async fn owned_by_lists_whole_records(probe: &Probe<'_>) -> Checked {
 pub(super) async fn owned_by_lists_sessions_of_every_realm(probe: &Probe<'_>) -> Checked {
     let mut sessions = Vec::new();
     for realm in ["id", "admin", "api"] {
-        let change = |parts: &mut RecordParts| {
-            parts.realm = realm.into();
-            parts.owner = Some(probe.owner.as_str().into());
-        };
-        sessions.push(probe.stored(change).await?);
+        sessions.push(probe.stored_in(&probe.owner, realm).await?);
     }
     probe.lists(&sessions).await
 }

@@ -1,7 +1,7 @@
-//! Each operation costs one round trip, and deleting all sessions of an owner at most two.
+//! Each operation on a record costs one round trip, and one on many at most two.
 
 use crate::store::Expected;
-use crate::testing::conformance::connection::{Connection, are_ids_of};
+use crate::testing::conformance::connection::{Connection, are_ids_in_order, are_ids_of};
 use crate::testing::conformance::probe::{Probe, at_version, next, next_for};
 use crate::testing::conformance::verdict::{Checked, Failed, Verdict, ensure};
 
@@ -76,15 +76,10 @@ pub(super) async fn delete_costs_one_round_trip(probe: &Probe<'_>) -> Checked {
 }
 
 pub(super) async fn delete_owned_by_costs_two_round_trips_at_most(probe: &Probe<'_>) -> Checked {
-    if !probe.has_owners {
-        return Err(Failed(Verdict::NotApplicable("the store has no index of owners".into())));
-    }
+    needs_owners(probe)?;
     // The first call warms the store up.
     for count in [2, 0, 1, 100] {
-        let mut records = Vec::new();
-        for _ in 0..count {
-            records.push(probe.owned().await?);
-        }
+        let records = probe.many_owned(count).await?;
         let (cost, deleted) = cost_of(probe, probe.store.delete_owned_by(&probe.owner, None, None)).await?;
         are_ids_of(&deleted, &records)?;
         ensure(count == 2 || cost <= Some(2), || {
@@ -92,4 +87,43 @@ pub(super) async fn delete_owned_by_costs_two_round_trips_at_most(probe: &Probe<
         })?;
     }
     Ok(())
+}
+
+pub(super) async fn ids_of_costs_two_round_trips_at_most(probe: &Probe<'_>) -> Checked {
+    needs_owners(probe)?;
+    // Warms the store up.
+    probe.store.ids_of(&probe.owner, Some("id")).await?;
+    let mut records = Vec::new();
+    for more in [0, 1, 49] {
+        records.extend(probe.many_owned(more).await?);
+        let (cost, ids) = cost_of(probe, probe.store.ids_of(&probe.owner, Some("id"))).await?;
+        are_ids_in_order(&ids, &records.iter().collect::<Vec<_>>())?;
+        ensure(cost <= Some(2), || format!("ids_of {} sessions cost {cost:?} round trips", records.len()))?;
+    }
+    Ok(())
+}
+
+pub(super) async fn summaries_of_costs_two_round_trips_at_most(probe: &Probe<'_>) -> Checked {
+    let records = probe.many_owned(50).await?;
+    let ids: Vec<_> = records.iter().map(|record| *record.id()).collect();
+    let due: Vec<_> = records.iter().map(Some).collect();
+    // The first call warms the store up.
+    for count in [2, 1, 50] {
+        let (cost, ()) = cost_of(probe, probe.store.summarizes(&ids[..count], &due[..count])).await?;
+        ensure(count == 2 || cost <= Some(2), || format!("summaries_of {count} ids cost {cost:?} round trips"))?;
+    }
+    Ok(())
+}
+
+pub(super) async fn ping_costs_one_round_trip(probe: &Probe<'_>) -> Checked {
+    let store = warm_up(probe).await?;
+    store.ping().await?;
+    costs_one(probe, "ping", store.ping()).await
+}
+
+fn needs_owners(probe: &Probe<'_>) -> Checked {
+    if probe.has_owners {
+        return Ok(());
+    }
+    Err(Failed(Verdict::NotApplicable("the store has no index of owners".into())))
 }

@@ -1,0 +1,266 @@
+//! The user of a request, loaded at most once.
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
+use http::request::Parts;
+use tokio::sync::Mutex;
+
+use super::{Stamp, Users};
+use crate::error::{Error, ErrorKind};
+use crate::event::EndReason;
+use crate::session::{Field, Session, SessionHandle};
+
+/// The stamps under which a session stays signed in, oldest first: more than one while its user changes the password.
+const STAMPS: Field<Vec<Stamp>> = Field::new("sessile.stamps");
+/// Most stamps of a session. Changes of the password that failed leave one behind each.
+const MAX_STAMPS: usize = 8;
+
+/// The user of a request, not loaded yet, for middleware, and for signing in and out.
+///
+/// [`UserLayer`](super::UserLayer) puts it into the extensions. Clones share the user.
+pub struct CurrentUser<U: Users, M = ()> {
+    session: SessionHandle<M>,
+    shared: Arc<Shared<U>>,
+}
+
+struct Shared<U: Users> {
+    users: Arc<U>,
+    /// The last look-up.
+    found: Mutex<Option<Found<U>>>,
+}
+
+/// The result of a look-up.
+struct Found<U: Users> {
+    owner: Arc<str>,
+    user: Option<U::User>,
+}
+
+impl<U: Users, M> CurrentUser<U, M> {
+    pub(super) fn new(users: Arc<U>, session: SessionHandle<M>) -> Self {
+        Self { session, shared: Arc::new(Shared { users, found: Mutex::new(None) }) }
+    }
+
+    /// Returns the users of the application, for example to look one up by name.
+    #[must_use]
+    pub fn users(&self) -> &U {
+        &self.shared.users
+    }
+
+    /// Returns the signed-in user; `None` for a visitor.
+    ///
+    /// The first call of a request reads the session and asks the application. A user who is gone, or has other credentials than at
+    /// the sign-in, is signed out.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](ErrorKind::Unavailable) if the store or the application's database fails; the user stays signed in.
+    pub async fn load(&self) -> Result<Option<U::User>, Error> {
+        let session = self.session().await?;
+        // Held while the user is looked up, so that concurrent calls ask once.
+        let mut found = self.shared.found.lock().await;
+        let Some(owner) = session.owner() else { return Ok(None) };
+        if let Some(known) = found.as_ref().filter(|known| known.owner == owner) {
+            return Ok(known.user.clone());
+        }
+        let user = self.find(&session, &owner).await?;
+        *found = Some(Found { owner, user: user.clone() });
+        Ok(user)
+    }
+
+    /// Returns the session.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable`](ErrorKind::Unavailable) if the store fails.
+    pub async fn session(&self) -> Result<Session<M>, Error> {
+        self.session.load().await
+    }
+
+    /// Signs a user in: call it after the client has authenticated. [`Session::sign_in`] says what happens.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Session::sign_in`], and of [`session`](Self::session).
+    pub async fn sign_in(&self, user: &U::User) -> Result<(), Error> {
+        let session = self.session().await?;
+        session.sign_in(&U::id(user).to_string())?;
+        session.insert(STAMPS, [U::stamp(user)].as_slice())
+    }
+
+    /// Keeps this session signed in beyond a change of its user's credentials: call it with the changed user **before** the
+    /// application's database has the change, or in one transaction with it.
+    ///
+    /// It commits. Until a request sees the new credentials, the session is signed in with the old and with the new ones, so nothing
+    /// that runs beside the change signs it out. All other sessions of the user are signed out at their next request.
+    ///
+    /// ```
+    /// use sessile::Error;
+    /// use sessile::user::{CurrentUser, Users};
+    ///
+    /// async fn change_password<U: Users>(
+    ///     user: CurrentUser<U>,
+    ///     changed: U::User,
+    ///     save: impl Future<Output = Result<(), Error>>,
+    /// ) -> Result<(), Error> {
+    ///     user.accept_credentials_of(&changed).await?;
+    ///     save.await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`NotSignedIn`](ErrorKind::NotSignedIn) if another user, or none, is signed in, and those of [`Session::commit`].
+    pub async fn accept_credentials_of(&self, changed: &U::User) -> Result<(), Error> {
+        let session = self.session().await?;
+        if session.owner().as_deref() != Some(&*U::id(changed).to_string()) {
+            return Err(Error::new(ErrorKind::NotSignedIn));
+        }
+        let stamp = U::stamp(changed);
+        let accept = move |stamps: &mut Vec<Stamp>| {
+            stamps.retain(|known| !known.matches(&stamp));
+            if stamps.len() >= MAX_STAMPS {
+                // The first one is that of the sign-in.
+                stamps.remove(1);
+            }
+            stamps.push(stamp);
+        };
+        session.update_now(STAMPS, accept).await
+    }
+
+    /// Returns the error for a visitor.
+    pub(super) async fn not_signed_in(&self) -> Result<Error, Error> {
+        Ok(self.session().await?.request().state().not_signed_in())
+    }
+
+    async fn find(&self, session: &Session<M>, owner: &str) -> Result<Option<U::User>, Error> {
+        let user = match owner.parse::<U::Id>().ok() {
+            Some(id) => {
+                let found = self.users().find(&id).await;
+                found.map_err(|error| Error::with_source(ErrorKind::Unavailable, error))?
+            }
+            None => None,
+        };
+        let Some(user) = user else {
+            session.end_by_layer(EndReason::UserGone)?;
+            return Ok(None);
+        };
+        let stamp = U::stamp(&user);
+        let mut place = place_of(session, &stamp)?;
+        if place.is_none() {
+            // The session accepts new credentials before they are stored: a record read after the user shows it.
+            session.request().refetch().await?;
+            place = place_of(session, &stamp)?;
+        }
+        let Some(place) = place else {
+            session.end_by_layer(EndReason::CredentialsChanged)?;
+            return Ok(None);
+        };
+        if place > 0 && !session.request().is_closed() {
+            // The new credentials are stored: the old ones are good no more.
+            session.update(STAMPS, move |stamps| {
+                if let Some(place) = stamps.iter().position(|known| known.matches(&stamp)) {
+                    stamps.drain(..place);
+                }
+            })?;
+        }
+        Ok(Some(user))
+    }
+}
+
+/// Returns the place of a stamp among those of a session.
+fn place_of<M>(session: &Session<M>, stamp: &Stamp) -> Result<Option<usize>, Error> {
+    Ok(session.get(STAMPS)?.unwrap_or_default().iter().position(|known| known.matches(stamp)))
+}
+
+impl<U: Users, M> Clone for CurrentUser<U, M> {
+    fn clone(&self) -> Self {
+        Self { session: self.session.clone(), shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<U: Users, M> fmt::Debug for CurrentUser<U, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CurrentUser").field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+/// Rejects with 500 if no [`UserLayer`](super::UserLayer) is around the handler. Does not load the user.
+impl<S: Sync, U: Users, M: 'static> FromRequestParts<S> for CurrentUser<U, M> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        current(parts)
+    }
+}
+
+/// The signed-in user.
+///
+/// Rejects with 401 if there is none, with 503 if the store or the application's database fails, and with 409 if the client's
+/// token was just retired. `Option<User<_>>` is `None` for a visitor. For a layer with a marker, use [`CurrentUser`].
+///
+/// ```
+/// use sessile::user::{User, Users};
+///
+/// async fn greet<U: Users<User = String>>(User(name): User<U>) -> String {
+///     format!("hello, {name}")
+/// }
+/// ```
+#[expect(clippy::exhaustive_structs, reason = "a handler destructures it, like axum's extractors")]
+pub struct User<U: Users>(pub U::User);
+
+impl<U: Users> fmt::Debug for User<U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("User(…)")
+    }
+}
+
+impl<S: Sync, U: Users> FromRequestParts<S> for User<U> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        let current = current::<U, ()>(parts)?;
+        match current.load().await? {
+            Some(user) => Ok(Self(user)),
+            None => Err(current.not_signed_in().await?),
+        }
+    }
+}
+
+/// Loads the user; `None` for a visitor.
+impl<S: Sync, U: Users> OptionalFromRequestParts<S> for User<U> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Error> {
+        let current = current::<U, ()>(parts)?;
+        match current.load().await? {
+            Some(user) => Ok(Some(Self(user))),
+            None => match current.not_signed_in().await? {
+                error if error.kind() == ErrorKind::NotSignedIn => Ok(None),
+                error => Err(error),
+            },
+        }
+    }
+}
+
+/// Returns the user of a request, not loaded yet.
+pub(super) fn current<U: Users, M: 'static>(parts: &Parts) -> Result<CurrentUser<U, M>, Error> {
+    parts.extensions.get().cloned().ok_or_else(|| {
+        let users = std::any::type_name::<U>();
+        let advice = format!(
+            "add .layer(UserLayer::new(…)) for {users} after the routes and guards, and the session layer after it; a layer added \
+             later runs earlier"
+        );
+        log_missing_layer(&advice);
+        Error::new(ErrorKind::MissingLayer).with_context(advice).into_logged()
+    })
+}
+
+#[cfg(feature = "tracing")]
+fn log_missing_layer(advice: &str) {
+    tracing::error!("a handler or layer uses the signed-in user, but no UserLayer is around it: {advice}");
+}
+
+#[cfg(not(feature = "tracing"))]
+fn log_missing_layer(_: &str) {}

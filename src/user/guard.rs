@@ -1,0 +1,223 @@
+//! Routes for signed-in users, or for those with a permission.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum_core::extract::Request;
+use axum_core::response::{IntoResponse, Response};
+use http::header::LOCATION;
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::current::current;
+use super::{LocalPath, Users};
+use crate::error::{Error, ErrorKind};
+use crate::errors::prefers_json;
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A layer that lets only signed-in users pass, or those with a permission.
+///
+/// Add it by `route_layer` to a route or a router, inside the [`UserLayer`](super::UserLayer). Others get:
+///
+/// | | a page (`GET` or `HEAD`, and JSON is not preferred) | any other request |
+/// |---|---|---|
+/// | a visitor | 303 to the [sign-in page](Self::with_sign_in_page), or 401 | 401 |
+/// | authenticated [too long ago](Self::with_recent) | 303 to the [confirmation page](Self::with_confirm_page), or 401 | 401 |
+/// | without the [permission](Self::with_permission) | 403 | 403 |
+///
+/// Both pages get the path as `next` ([`Next`](super::Next) reads it). A request with another method is not repeated after the
+/// sign-in. If the store or the application's database fails, all get 503.
+#[must_use]
+pub struct UserGuard<U: Users, M = ()> {
+    rules: Arc<Rules<U>>,
+    marker: PhantomData<fn() -> M>,
+}
+
+struct Rules<U: Users> {
+    sign_in: Option<LocalPath>,
+    recent: Option<Duration>,
+    confirm: Option<LocalPath>,
+    permissions: Vec<Permission<U>>,
+}
+
+type Permission<U> = Arc<dyn Fn(<U as Users>::User) -> Boxed<bool> + Send + Sync>;
+
+impl<U: Users> UserGuard<U> {
+    /// Creates a guard that lets every signed-in user pass.
+    pub fn new() -> Self {
+        let rules = Rules { sign_in: None, recent: None, confirm: None, permissions: Vec::new() };
+        Self { rules: Arc::new(rules), marker: PhantomData }
+    }
+}
+
+impl<U: Users, M> UserGuard<U, M> {
+    /// Sets the page to which visitors are redirected. Default: none, and they get 401.
+    pub fn with_sign_in_page(self, page: LocalPath) -> Self {
+        self.with(|rules| rules.sign_in = Some(page))
+    }
+
+    /// Demands that the user has authenticated at most `age` ago (OWASP ASVS 5.0 V7.5.3).
+    pub fn with_recent(self, age: Duration) -> Self {
+        self.with(|rules| rules.recent = Some(age))
+    }
+
+    /// Sets the page on which users authenticate again. Default: none, and they get 401.
+    pub fn with_confirm_page(self, page: LocalPath) -> Self {
+        self.with(|rules| rules.confirm = Some(page))
+    }
+
+    /// Demands a permission: an async predicate on the user. Of several, each must hold.
+    pub fn with_permission<F, Fut>(self, predicate: F) -> Self
+    where
+        F: Fn(U::User) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = bool> + Send + 'static,
+    {
+        let permission: Permission<U> = Arc::new(move |user| Box::pin(predicate(user)));
+        self.with(|rules| rules.permissions.push(permission))
+    }
+
+    /// Sets the marker of the session layer.
+    pub fn with_marker<N>(self) -> UserGuard<U, N> {
+        UserGuard { rules: self.rules, marker: PhantomData }
+    }
+
+    fn with(self, set: impl FnOnce(&mut Rules<U>)) -> Self {
+        let mut rules = Rules::clone(&self.rules);
+        set(&mut rules);
+        Self { rules: Arc::new(rules), ..self }
+    }
+}
+
+impl<U: Users> Rules<U> {
+    /// Returns the response that keeps a request out; `None` if it may pass.
+    async fn refusal<M: 'static>(&self, head: &Parts) -> Result<Option<Response>, Error> {
+        let current = current::<U, M>(head)?;
+        let Some(user) = current.load().await? else {
+            return Ok(Some(refuse(head, current.not_signed_in().await?, self.sign_in.as_ref())));
+        };
+        if let Some(age) = self.recent
+            && let Err(error) = current.session().await?.require_recent(age)
+        {
+            return Ok(Some(refuse(head, error, self.confirm.as_ref())));
+        }
+        for permission in &self.permissions {
+            if !permission(user.clone()).await {
+                return Err(Error::new(ErrorKind::PermissionDenied));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Redirects the request of a page to the page that can help; answers others with the error.
+fn refuse(head: &Parts, error: Error, page: Option<&LocalPath>) -> Response {
+    let is_page = matches!(head.method, Method::GET | Method::HEAD) && !prefers_json(&head.headers);
+    let can_help = error.status() == StatusCode::UNAUTHORIZED;
+    let Some(page) = page.filter(|_| is_page && can_help) else { return error.into_response() };
+    let address = page.with_next(LocalPath::of(&head.uri).as_ref());
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    let address = HeaderValue::try_from(address).expect("the path and its encoded query are visible ASCII");
+    response.headers_mut().insert(LOCATION, address);
+    response
+}
+
+impl<U: Users> Clone for Rules<U> {
+    fn clone(&self) -> Self {
+        Self {
+            sign_in: self.sign_in.clone(),
+            recent: self.recent,
+            confirm: self.confirm.clone(),
+            permissions: self.permissions.clone(),
+        }
+    }
+}
+
+impl<U: Users> Default for UserGuard<U> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S, U: Users, M> Layer<S> for UserGuard<U, M> {
+    type Service = GuardService<S, U, M>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        GuardService { inner, guard: self.clone() }
+    }
+}
+
+impl<U: Users, M> Clone for UserGuard<U, M> {
+    fn clone(&self) -> Self {
+        Self { rules: Arc::clone(&self.rules), marker: PhantomData }
+    }
+}
+
+impl<U: Users, M> fmt::Debug for UserGuard<U, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserGuard")
+            .field("sign_in", &self.rules.sign_in)
+            .field("recent", &self.rules.recent)
+            .field("confirm", &self.rules.confirm)
+            .field("permissions", &self.rules.permissions.len())
+            .finish()
+    }
+}
+
+/// The service of a [`UserGuard`].
+pub struct GuardService<S, U: Users, M = ()> {
+    inner: S,
+    guard: UserGuard<U, M>,
+}
+
+impl<S, U, M> Service<Request> for GuardService<S, U, M>
+where
+    S: Service<Request> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Response: IntoResponse,
+    U: Users,
+    M: 'static,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = Boxed<Result<Response, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let rules = Arc::clone(&self.guard.rules);
+        // The clone that is ready must serve the request.
+        let spare = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, spare);
+        Box::pin(async move {
+            let (head, body) = request.into_parts();
+            match rules.refusal::<M>(&head).await {
+                Ok(None) => inner.call(Request::from_parts(head, body)).await.map(IntoResponse::into_response),
+                Ok(Some(response)) => Ok(response),
+                Err(error) => Ok(error.into_response()),
+            }
+        })
+    }
+}
+
+impl<S: Clone, U: Users, M> Clone for GuardService<S, U, M> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), guard: self.guard.clone() }
+    }
+}
+
+impl<S: fmt::Debug, U: Users, M> fmt::Debug for GuardService<S, U, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuardService").field("inner", &self.inner).field("guard", &self.guard).finish()
+    }
+}

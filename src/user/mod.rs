@@ -1,0 +1,112 @@
+//! The signed-in user, as the application has it.
+//!
+//! A session has an owner, which is text. [`Users`] turns it into the application's own user, [`UserLayer`] loads that at most
+//! once per request, and the extractor [`User`] gives it to handlers. A user whose credentials have changed, or who is gone, is
+//! signed out. [`UserGuard`] protects routes: it redirects visitors to the sign-in page, and asks the application for permission.
+//!
+//! ```
+//! use std::convert::Infallible;
+//!
+//! use axum::extract::Query;
+//! use axum::response::Redirect;
+//! use axum::routing::{get, post};
+//! use axum::Router;
+//! use sessile::user::{CurrentUser, LocalPath, Next, Stamp, User, UserGuard, UserLayer, Users};
+//! use sessile::{Error, MemoryStore, SessionLayer};
+//!
+//! #[derive(Clone)]
+//! struct Account {
+//!     id: u64,
+//!     name: String,
+//!     is_admin: bool,
+//!     password_version: u64,
+//! }
+//!
+//! /// Reads accounts from the application's database.
+//! struct Accounts;
+//!
+//! impl Users for Accounts {
+//!     type Id = u64;
+//!     type User = Account;
+//!     type Error = Infallible;
+//!
+//!     async fn find(&self, id: &u64) -> Result<Option<Account>, Infallible> {
+//!         Ok(Some(Account { id: *id, name: "Ada".into(), is_admin: *id == 1, password_version: 7 }))
+//!     }
+//!
+//!     fn id(account: &Account) -> u64 {
+//!         account.id
+//!     }
+//!
+//!     fn stamp(account: &Account) -> Stamp {
+//!         Stamp::from_version(account.password_version)
+//!     }
+//! }
+//!
+//! async fn sign_in(user: CurrentUser<Accounts>, Query(query): Query<Next>) -> Result<Redirect, Error> {
+//!     // After the password was checked:
+//!     let account = user.users().find(&1).await.unwrap().expect("the account that has signed in");
+//!     user.sign_in(&account).await?;
+//!     Ok(Redirect::to(query.next_or("/").as_str()))
+//! }
+//!
+//! async fn home(User(account): User<Accounts>) -> String {
+//!     format!("hello, {}", account.name)
+//! }
+//!
+//! let admin = Router::new()
+//!     .route("/admin", get(home))
+//!     .route_layer(UserGuard::<Accounts>::new().with_permission(async |account: Account| account.is_admin));
+//! let app: Router = Router::new()
+//!     .route("/", get(home))
+//!     .merge(admin)
+//!     .route_layer(UserGuard::<Accounts>::new().with_sign_in_page(LocalPath::new("/sign-in").expect("a path")))
+//!     .route("/sign-in", post(sign_in))
+//!     .layer(UserLayer::new(Accounts))
+//!     .layer(SessionLayer::new(MemoryStore::new()));
+//! ```
+
+mod current;
+mod guard;
+mod layer;
+mod local_path;
+mod stamp;
+
+use std::error::Error as StdError;
+use std::fmt::Display;
+use std::future::Future;
+use std::str::FromStr;
+
+pub use self::current::{CurrentUser, User};
+pub use self::guard::{GuardService, UserGuard};
+pub use self::layer::{UserLayer, UserService};
+pub use self::local_path::{LocalPath, Next};
+pub use self::stamp::Stamp;
+
+/// The users of an application, by the owner of a session.
+pub trait Users: Send + Sync + 'static {
+    /// The id of a user. Its text is the owner of the user's sessions.
+    type Id: Display + FromStr + Send + Sync;
+    /// A user. Handlers of one request get clones.
+    type User: Clone + Send + Sync + 'static;
+    /// An error of the database.
+    type Error: Into<Box<dyn StdError + Send + Sync>>;
+
+    /// Returns the user of this id; `None` if it is gone, which signs the session out.
+    ///
+    /// # Errors
+    ///
+    /// If the database fails. The client is told 503, and stays signed in.
+    fn find(&self, id: &Self::Id) -> impl Future<Output = Result<Option<Self::User>, Self::Error>> + Send;
+
+    /// Returns the id of a user.
+    fn id(user: &Self::User) -> Self::Id;
+
+    /// Returns the stamp of the user's credentials: once it has changed, the sessions from before are signed out.
+    ///
+    /// The provided method returns the same stamp for every user.
+    fn stamp(user: &Self::User) -> Stamp {
+        let _ = user;
+        Stamp::from_version(0)
+    }
+}

@@ -1,0 +1,381 @@
+//! The signed-in user of the application: looked up once per request, signed out when its credentials change, and guarded routes.
+
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+use crate::support;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Path;
+use axum::routing::{any, get, post};
+use axum::{Extension, Router};
+use http::header::ACCEPT;
+use http::{Method, Request, StatusCode};
+use sessile::event::{EndReason, EventKind};
+use sessile::user::{CurrentUser, LocalPath, Stamp, User, UserGuard, UserLayer, Users};
+use sessile::{Error, MemoryStore, Session, SessionLayer};
+use support::client::{Client, EventLog, Reply, send};
+use support::store::Gate;
+
+#[derive(Clone, Debug, PartialEq)]
+struct Account {
+    id: u64,
+    password: u64,
+    is_admin: bool,
+}
+
+#[derive(Debug)]
+struct Down;
+
+impl std::fmt::Display for Down {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the database is down")
+    }
+}
+
+impl std::error::Error for Down {}
+
+/// The accounts of an application, which count their look-ups and can fail.
+#[derive(Clone, Default)]
+struct Accounts {
+    rows: Arc<Mutex<BTreeMap<u64, Account>>>,
+    finds: Arc<Mutex<usize>>,
+    is_down: Arc<Mutex<bool>>,
+    /// Held before each look-up.
+    gate: Arc<Mutex<Option<Gate>>>,
+}
+
+impl Users for Accounts {
+    type Id = u64;
+    type User = Account;
+    type Error = Down;
+
+    async fn find(&self, id: &u64) -> Result<Option<Account>, Down> {
+        *self.finds.lock().unwrap() += 1;
+        let gate = self.gate.lock().unwrap().take();
+        if let Some(gate) = gate {
+            gate.wait().await;
+        }
+        if *self.is_down.lock().unwrap() { Err(Down) } else { Ok(self.rows.lock().unwrap().get(id).cloned()) }
+    }
+
+    fn id(account: &Account) -> u64 {
+        account.id
+    }
+
+    fn stamp(account: &Account) -> Stamp {
+        Stamp::from_version(account.password)
+    }
+}
+
+impl Accounts {
+    fn set(&self, id: u64, password: u64) {
+        self.rows.lock().unwrap().insert(id, Account { id, password, is_admin: id == 1 });
+    }
+
+    fn get(&self, id: u64) -> Account {
+        self.rows.lock().unwrap()[&id].clone()
+    }
+}
+
+type Current = CurrentUser<Accounts>;
+
+struct Site {
+    accounts: Accounts,
+    events: EventLog,
+    app: Router,
+}
+
+impl Site {
+    fn new() -> Self {
+        async fn sign_in(user: Current, Path(id): Path<u64>) -> Result<(), Error> {
+            assert_eq!(user.load().await?.map(|account| account.id).filter(|known| *known == id), None);
+            let account = user.users().get(id);
+            user.sign_in(&account).await?;
+            // The look-up from before the sign-in does not count.
+            assert_eq!(user.load().await?, Some(account));
+            Ok(())
+        }
+        async fn change_password(
+            user: Current,
+            accounts: Extension<Accounts>,
+            Path(to): Path<u64>,
+        ) -> Result<(), Error> {
+            let account = user.load().await?.expect("a user is signed in");
+            user.accept_credentials_of(&Account { password: to, ..account.clone() }).await?;
+            accounts.set(account.id, to);
+            Ok(())
+        }
+        async fn accept_only(user: Current, Path(to): Path<u64>) -> Result<(), Error> {
+            let account = user.load().await?.expect("a user is signed in");
+            user.accept_credentials_of(&Account { password: to, ..account }).await
+        }
+        let (accounts, events) = (Accounts::default(), EventLog::default());
+        accounts.set(1, 10);
+        accounts.set(2, 20);
+        let path = |path| LocalPath::new(path).unwrap();
+        let guard = || UserGuard::<Accounts>::new().with_sign_in_page(path("/sign-in"));
+        let recent = guard().with_recent(Duration::ZERO).with_confirm_page(path("/confirm?why=recent"));
+        let layer = SessionLayer::builder(MemoryStore::new()).with_event_hook(events.hook()).build().unwrap();
+        let app = Router::new()
+            .route("/guarded", any(async || "guarded").layer(guard()))
+            .route("/bare", any(async || "bare").layer(UserGuard::<Accounts>::new()))
+            .route("/recent", any(async || "recent").layer(recent))
+            .route("/admin", any(async || "admin").layer(guard().with_permission(async |user: Account| user.is_admin)))
+            .route("/me", get(async |User(user): User<Accounts>| user.id.to_string()))
+            .route("/who", get(async |user: Option<User<Accounts>>| user.map_or(0, |User(user)| user.id).to_string()))
+            .route(
+                "/many",
+                get(async |User(one): User<Accounts>, User(other): User<Accounts>, current: Current| {
+                    assert_eq!(Some(one), current.load().await.unwrap());
+                    other.id.to_string()
+                })
+                .layer(guard()),
+            )
+            .route("/sign-in/{id}", post(sign_in))
+            .route(
+                "/sign-in-by-text/{owner}",
+                post(async |session: Session, Path(owner): Path<String>| session.sign_in(&owner)),
+            )
+            .route("/change-password/{to}", post(change_password))
+            .route("/accept/{to}", post(accept_only))
+            .route("/why", get(async |session: Session| format!("{:?}", session.end_reason())))
+            .layer(Extension(accounts.clone()))
+            .layer(UserLayer::new(accounts.clone()))
+            .layer(layer);
+        Self { accounts, events, app }
+    }
+
+    async fn signed_in(&self, id: u64) -> Client {
+        let mut client = Client::new(&self.app);
+        assert_eq!(client.post(&format!("/sign-in/{id}")).await.status, StatusCode::OK);
+        client
+    }
+}
+
+async fn who(client: &mut Client) -> String {
+    client.get("/who").await.text().to_owned()
+}
+
+/// One request asks the application once, however many extractors and guards it has; other requests do not ask.
+#[tokio::test]
+async fn a_user_is_looked_up_once_per_request() {
+    let site = Site::new();
+    let mut client = site.signed_in(2).await;
+    *site.accounts.finds.lock().unwrap() = 0;
+    assert_eq!(client.get("/many").await.text(), "2");
+    assert_eq!(*site.accounts.finds.lock().unwrap(), 1);
+    client.get("/why").await;
+    assert_eq!(*site.accounts.finds.lock().unwrap(), 1);
+    // Another account signs in over this one: the handler sees it at once.
+    assert_eq!(client.post("/sign-in/1").await.status, StatusCode::OK);
+    assert_eq!(who(&mut client).await, "1");
+    *site.accounts.finds.lock().unwrap() = 1;
+    assert_eq!(Client::new(&site.app).get("/who").await.text(), "0");
+    assert_eq!(Client::new(&site.app).get("/me").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(*site.accounts.finds.lock().unwrap(), 1, "a visitor is not looked up");
+}
+
+/// A user who is gone is signed out, with the cookie removed and the reason kept; so is an owner that is no id.
+#[tokio::test]
+async fn a_user_who_is_gone_is_signed_out() {
+    let site = Site::new();
+    let mut gone = site.signed_in(2).await;
+    let mut strange = Client::new(&site.app);
+    strange.post("/sign-in-by-text/ada").await;
+    site.accounts.rows.lock().unwrap().remove(&2);
+    for client in [&mut gone, &mut strange] {
+        let mut kept = client.clone();
+        let reply = client.get("/me").await;
+        assert_eq!(reply.status, StatusCode::UNAUTHORIZED);
+        assert!(reply.set_cookie().is_removal());
+        assert_eq!(kept.get("/why").await.text(), "Some(UserGone)");
+    }
+    site.accounts.set(2, 20);
+    assert_eq!(who(&mut gone).await, "0", "the session does not come back with the user");
+    assert_eq!(site.events.ends().iter().filter(|(_, reason)| *reason == EndReason::UserGone).count(), 2);
+}
+
+/// While the application's database fails, users get 503 and stay signed in.
+#[tokio::test]
+async fn a_failed_look_up_signs_nobody_out() {
+    let site = Site::new();
+    let mut client = site.signed_in(2).await;
+    *site.accounts.is_down.lock().unwrap() = true;
+    for path in ["/me", "/who", "/guarded", "/admin"] {
+        let reply = client.get(path).await;
+        assert_eq!((reply.status, reply.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, Some("1")), "{path}");
+        reply.assert_no_cookie();
+    }
+    *site.accounts.is_down.lock().unwrap() = false;
+    assert_eq!(who(&mut client).await, "2");
+    assert_eq!(site.events.count(EventKind::Ended), 0);
+}
+
+/// Other credentials than at the sign-in end the session at its next request, and it does not come back with the old ones.
+#[tokio::test]
+async fn changed_credentials_end_the_session() {
+    let site = Site::new();
+    let mut client = site.signed_in(2).await;
+    let mut kept = client.clone();
+    site.accounts.set(2, 21);
+    assert_eq!(client.get("/me").await.status, StatusCode::UNAUTHORIZED);
+    site.accounts.set(2, 20);
+    assert_eq!(kept.get("/why").await.text(), "Some(CredentialsChanged)");
+    assert_eq!(who(&mut kept).await, "0");
+    // A session that was signed in beside the look-up has no credentials to compare.
+    let mut by_text = Client::new(&site.app);
+    by_text.post("/sign-in-by-text/2").await;
+    assert_eq!(who(&mut by_text).await, "0");
+}
+
+/// The session that changes the password stays signed in; the user's others are signed out, and the old password is forgotten.
+#[tokio::test]
+async fn the_session_that_changes_the_password_goes_on() {
+    let site = Site::new();
+    let (mut here, mut there) = (site.signed_in(2).await, site.signed_in(2).await);
+    assert_eq!(here.post("/change-password/21").await.status, StatusCode::OK);
+    assert_eq!((who(&mut here).await, who(&mut there).await), ("2".into(), "0".into()));
+    // Both were good until the new one was seen.
+    site.accounts.set(2, 20);
+    assert_eq!(who(&mut here).await, "0");
+}
+
+/// Requests beside a change of the password, at any moment, leave the session signed in.
+#[tokio::test]
+async fn a_request_beside_the_change_signs_nobody_out() {
+    let site = Site::new();
+    let mut here = site.signed_in(2).await;
+    // The request has loaded its session before the new credentials are accepted, and looks up the user after the change.
+    let gate = Gate::new();
+    *site.accounts.gate.lock().unwrap() = Some(gate.clone());
+    let mut slow = here.clone();
+    let slow = tokio::spawn(async move { who(&mut slow).await });
+    gate.reached().await;
+    assert_eq!(here.post("/change-password/21").await.status, StatusCode::OK);
+    gate.release();
+    assert_eq!(slow.await.unwrap(), "2");
+    // Accepted and not yet stored, or never: the old ones are good.
+    assert_eq!(here.post("/accept/22").await.status, StatusCode::OK);
+    assert_eq!(who(&mut here).await, "2");
+    for failed in 30..50 {
+        here.post(&format!("/accept/{failed}")).await;
+    }
+    assert_eq!(who(&mut here).await, "2");
+    assert_eq!(here.post("/change-password/23").await.status, StatusCode::OK);
+    assert_eq!(who(&mut here).await, "2");
+    assert_eq!(site.events.count(EventKind::Ended), 0);
+}
+
+/// A sign-in with the old password, beside its change, is over at the next request.
+#[tokio::test]
+async fn a_sign_in_beside_the_change_does_not_last() {
+    let site = Site::new();
+    let old = site.accounts.get(2);
+    site.accounts.set(2, 21);
+    let late = post(async move |user: Current| user.sign_in(&old).await);
+    let layer = SessionLayer::new(MemoryStore::new());
+    let who = get(async |user: Option<User<Accounts>>| user.map_or(0, |User(user)| user.id).to_string());
+    let app =
+        Router::new().route("/late", late).route("/who", who).layer(UserLayer::new(site.accounts.clone())).layer(layer);
+    let mut client = Client::new(&app);
+    assert_eq!(client.post("/late").await.status, StatusCode::OK);
+    assert_eq!(client.get("/who").await.text(), "0");
+}
+
+/// Only the signed-in user's own new credentials are accepted.
+#[tokio::test]
+async fn the_credentials_of_another_user_are_refused() {
+    let site = Site::new();
+    let other = site.accounts.get(1);
+    let app = Router::new()
+        .route("/other", post(async move |user: Current| user.accept_credentials_of(&other).await))
+        .route("/sign-in", post(async |user: Current| user.sign_in(&user.users().get(2)).await))
+        .layer(UserLayer::new(site.accounts.clone()))
+        .layer(SessionLayer::new(MemoryStore::new()));
+    let mut client = Client::new(&app);
+    assert_eq!(client.post("/other").await.status, StatusCode::UNAUTHORIZED);
+    client.post("/sign-in").await;
+    assert_eq!(client.post("/other").await.status, StatusCode::UNAUTHORIZED);
+}
+
+async fn ask(client: &mut Client, method: Method, path: &str, accept: &str) -> Reply {
+    let request = Request::builder().method(method).uri(path).header(ACCEPT, accept);
+    client.send(request.body(Body::empty()).unwrap()).await
+}
+
+/// A visitor's page request is sent to the sign-in page, with the way back; other requests get 401.
+#[tokio::test]
+async fn a_guard_redirects_the_pages_of_visitors() {
+    let site = Site::new();
+    let mut visitor = Client::new(&site.app);
+    for method in [Method::GET, Method::HEAD] {
+        let reply = ask(&mut visitor, method, "/guarded?page=2&sort=a%26b", "text/html").await;
+        let to = reply.header("location");
+        assert_eq!(
+            (reply.status, to),
+            (StatusCode::SEE_OTHER, Some("/sign-in?next=%2Fguarded%3Fpage%3D2%26sort%3Da%2526b"))
+        );
+        reply.assert_no_cookie();
+    }
+    for (method, path, accept) in [
+        (Method::POST, "/guarded", "text/html"),
+        (Method::DELETE, "/guarded", "*/*"),
+        (Method::GET, "/guarded", "application/json"),
+        (Method::GET, "/bare", "text/html"),
+    ] {
+        let reply = ask(&mut visitor, method, path, accept).await;
+        assert_eq!((reply.status, reply.header("location")), (StatusCode::UNAUTHORIZED, None));
+    }
+    // An address that a client made up leads to the sign-in page without a way back.
+    let app = Router::new().fallback(
+        any(async || ()).layer(UserGuard::<Accounts>::new().with_sign_in_page(LocalPath::new("/in").unwrap())),
+    );
+    let app = app.layer(UserLayer::new(site.accounts.clone())).layer(SessionLayer::new(MemoryStore::new()));
+    let reply = send(&app, Request::get("//evil.test/x").body(Body::empty()).unwrap()).await;
+    assert_eq!((reply.status, reply.header("location")), (StatusCode::SEE_OTHER, Some("/in")));
+    let mut user = site.signed_in(2).await;
+    assert_eq!(ask(&mut user, Method::POST, "/guarded", "text/html").await.text(), "guarded");
+}
+
+/// A user without the permission gets 403; one who authenticated too long ago is sent to the confirmation page.
+#[tokio::test]
+async fn a_guard_asks_for_permission_and_a_recent_sign_in() {
+    let site = Site::new();
+    let (mut admin, mut user) = (site.signed_in(1).await, site.signed_in(2).await);
+    assert_eq!(ask(&mut admin, Method::POST, "/admin", "*/*").await.text(), "admin");
+    let reply = ask(&mut user, Method::GET, "/admin", "text/html").await;
+    assert_eq!((reply.status, reply.header("location")), (StatusCode::FORBIDDEN, None));
+    assert_eq!(
+        ask(&mut Client::new(&site.app), Method::GET, "/admin", "text/html").await.status,
+        StatusCode::SEE_OTHER
+    );
+
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    let reply = ask(&mut user, Method::GET, "/recent", "text/html").await;
+    assert_eq!(
+        (reply.status, reply.header("location")),
+        (StatusCode::SEE_OTHER, Some("/confirm?why=recent&next=%2Frecent"))
+    );
+    assert_eq!(ask(&mut user, Method::POST, "/recent", "text/html").await.status, StatusCode::UNAUTHORIZED);
+    let to = ask(&mut Client::new(&site.app), Method::GET, "/recent", "text/html").await;
+    assert_eq!(to.header("location"), Some("/sign-in?next=%2Frecent"));
+}
+
+/// Without the layer, each extractor and guard is a 500, which a log explains.
+#[tokio::test]
+async fn a_missing_user_layer_is_a_500() {
+    let app = Router::new()
+        .route("/user", get(async |_: User<Accounts>| ()))
+        .route("/optional", get(async |_: Option<User<Accounts>>| ()))
+        .route("/current", get(async |_: Current| ()))
+        .route("/guard", get(async || ()).layer(UserGuard::<Accounts>::new()))
+        .layer(SessionLayer::new(MemoryStore::new()));
+    for path in ["/user", "/optional", "/current", "/guard"] {
+        let reply = send(&app, Request::get(path).body(Body::empty()).unwrap()).await;
+        assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR, "{path}");
+    }
+}
