@@ -14,7 +14,6 @@ pub(crate) mod redis;
 #[cfg(feature = "sealed")]
 pub(crate) mod sealed;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
-#[cfg_attr(not(test), expect(dead_code, reason = "the stores do not call it yet"))]
 mod server_clock;
 #[cfg(feature = "_sql")]
 mod sql;

@@ -1,4 +1,36 @@
 -- Functions that several scripts use.
+--
+-- A record is a string: a head, and then owner, realm and state. The head is a byte whose lower four bits are the
+-- version's length, the version, last seen and expiry (7 bytes each), and the minute until which the owner's index lists the
+-- session (4 bytes, 0 if unlisted). Numbers are big-endian.
+
+-- Length of the longest head.
+local HEAD = 27
+
+-- Returns the head of a record and `more` bytes after it, or '' if there is no record. Fails if the key holds something else.
+local function read_head(key, more)
+  local head = redis.call('GETRANGE', key, 0, HEAD + more)
+  if head ~= '' and string.byte(head) < 128 then error('WRONGTYPE not a record') end
+  return head
+end
+
+-- Returns the number that these bytes are.
+local function number(bytes)
+  local value = 0
+  for place = 1, #bytes do value = value * 256 + string.byte(bytes, place) end
+  return value
+end
+
+-- Returns a minute as four bytes, which suffice until the year 10136.
+local function minute_bytes(minute)
+  minute = math.min(minute, 4294967295)
+  local bytes = ''
+  for _ = 1, 4 do
+    bytes = string.char(minute % 256) .. bytes
+    minute = math.floor(minute / 256)
+  end
+  return bytes
+end
 
 -- Returns the server's time in milliseconds since the Unix epoch.
 local function server_time()
@@ -6,12 +38,17 @@ local function server_time()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- Lists a session in an owner's index for `span` ms, removes expired entries, and extends the index's expiry.
+-- Lists a session in an owner's index for at least `span` ms, removes expired entries, and extends the index's expiry.
+--
+-- A server may refuse a command (full memory, a missing permission) only before the first change. So each command is first sent
+-- in a form that adds nothing: ZADD with XX, and PEXPIRE of an index that may not exist yet.
 local function write_index(index, id, now, span)
-  redis.call('ZADD', index, 'GT', string.format('%.0f', now + span), id)
-  redis.call('ZREMRANGEBYSCORE', index, '-inf', string.format('%.0f', now))
-  if redis.call('PTTL', index) < span then
-    redis.call('PEXPIRE', index, string.format('%.0f', span))
-  end
+  local entry_end = math.ceil((now + span) / 60000)
+  redis.call('ZADD', index, 'XX', 'GT', entry_end, id)
+  local left = redis.call('PTTL', index)
+  if left < span then redis.call('PEXPIRE', index, span) end
+  redis.call('ZADD', index, 'GT', entry_end, id)
+  if left < 0 then redis.call('PEXPIRE', index, span) end
+  redis.pcall('ZREMRANGEBYSCORE', index, '-inf', math.floor(now / 60000))
 end
 

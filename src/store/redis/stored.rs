@@ -1,0 +1,124 @@
+//! The bytes of a record in Redis, which the scripts read and change in place.
+//!
+//! | bytes | content |
+//! |---|---|
+//! | 1 | the format in the upper four bits: 8, more in later formats, less in text; the version's length in the lower four |
+//! | 1 to 8 | the version |
+//! | 7 + 7 | last seen and expiry, in milliseconds since the year -9999 |
+//! | 4 | the minute since the Unix epoch until which the owner's index lists the session, or 0 |
+//! | 1 or more | the owner: its length plus one, or 0 if there is none; then its text |
+//! | 1 or more | the realm, in the same form |
+//! | the rest | the state |
+//!
+//! Numbers are big-endian. A length of more than 253 bytes is the byte 255 and four bytes. Version, owner and realm each show where
+//! they end, so a script compares them as bytes.
+
+use crate::clock::Timestamp;
+use crate::error::StoreError;
+use crate::record::{Record, Version};
+use crate::store::RecordSummary;
+use crate::token::SessionId;
+
+const FORMAT: u8 = 8;
+/// Number of bytes with which every record begins, at most.
+pub(super) const MAX_HEAD: usize = 27;
+/// Number of bytes of the minute until which the owner's index lists a session.
+const LISTED_UNTIL: usize = 4;
+
+/// Returns the bytes of a version.
+pub(super) fn version_bytes(version: Version) -> Vec<u8> {
+    let number = version.get().to_be_bytes();
+    let zeros = number.iter().take_while(|byte| **byte == 0).count().min(7);
+    let mut bytes = Vec::with_capacity(9);
+    bytes.push(FORMAT << 4 | (8 - zeros) as u8);
+    bytes.extend_from_slice(&number[zeros..]);
+    bytes
+}
+
+/// Returns the bytes of a time.
+pub(super) fn time_bytes(time: Timestamp) -> [u8; 7] {
+    let first = Timestamp::from_milliseconds(i64::MIN);
+    let [_, bytes @ ..] = time.milliseconds().abs_diff(first.milliseconds()).to_be_bytes();
+    bytes
+}
+
+/// Returns the bytes of an owner or of a realm.
+pub(super) fn text_bytes(text: Option<&str>) -> Vec<u8> {
+    let Some(text) = text else { return vec![0] };
+    let mut bytes = Vec::with_capacity(text.len() + 5);
+    match u8::try_from(text.len()) {
+        Ok(length @ ..=253) => bytes.push(length + 1),
+        _ => {
+            bytes.push(255);
+            bytes.extend_from_slice(&u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes());
+        }
+    }
+    bytes.extend_from_slice(text.as_bytes());
+    bytes
+}
+
+/// Reads a record.
+pub(super) fn decode(id: &SessionId, bytes: &[u8]) -> Result<Record, StoreError> {
+    let mut input = Input(bytes);
+    let (version, last_seen, expires_at) = input.head()?;
+    let owner = input.text()?.map(Into::into);
+    let realm = input.text()?.ok_or_else(|| StoreError::corrupt("the realm is missing"))?.into();
+    Ok(Record::new(*id, version, realm, owner, (last_seen, expires_at), input.0.into()))
+}
+
+/// Reads the beginning of a record, of at least [`MAX_HEAD`] bytes unless the record is shorter.
+pub(super) fn decode_summary(bytes: &[u8]) -> Result<RecordSummary, StoreError> {
+    let (version, last_seen, expires_at) = Input(bytes).head()?;
+    Ok(RecordSummary { version, last_seen: last_seen.into(), expires_at: expires_at.into() })
+}
+
+/// Checks whether a record has this owner, or this owner and realm, as [`text_bytes`] returns them.
+pub(super) fn has_owner(bytes: &[u8], owner: &[u8]) -> Result<bool, StoreError> {
+    let mut input = Input(bytes);
+    input.head()?;
+    Ok(input.0.starts_with(owner))
+}
+
+/// The bytes that are still to be read.
+struct Input<'a>(&'a [u8]);
+
+impl<'a> Input<'a> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8], StoreError> {
+        let (taken, rest) =
+            self.0.split_at_checked(length).ok_or_else(|| StoreError::corrupt("record is truncated"))?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn number(&mut self, length: usize) -> Result<u64, StoreError> {
+        Ok(self.take(length)?.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    }
+
+    fn head(&mut self) -> Result<(Version, Timestamp, Timestamp), StoreError> {
+        let first = self.take(1)?[0];
+        match first >> 4 {
+            FORMAT => {}
+            older if older < FORMAT => return Err(StoreError::corrupt("not a record")),
+            _ => return Err(StoreError::unsupported("record format is newer than this version of sessile reads")),
+        }
+        let version = Version::new(self.number(usize::from(first & 0xf))?);
+        let (last_seen, expires_at) = (self.time()?, self.time()?);
+        self.take(LISTED_UNTIL)?;
+        Ok((version, last_seen, expires_at))
+    }
+
+    fn time(&mut self) -> Result<Timestamp, StoreError> {
+        let since_first = std::time::Duration::from_millis(self.number(7)?);
+        Ok(Timestamp::from_milliseconds(i64::MIN).plus(since_first))
+    }
+
+    fn text(&mut self) -> Result<Option<&'a str>, StoreError> {
+        let length = match self.number(1)? {
+            0 => return Ok(None),
+            255 => self.number(4)?,
+            length => length - 1,
+        };
+        let length = usize::try_from(length).map_err(StoreError::corrupt)?;
+        std::str::from_utf8(self.take(length)?).map(Some).map_err(StoreError::corrupt)
+    }
+}
