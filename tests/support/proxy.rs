@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 
 use sessile::SessionId;
 
@@ -21,6 +21,7 @@ pub struct Proxy(Arc<Inner>);
 
 struct Inner {
     port: u16,
+    server: Arc<AtomicU16>,
     trips: Arc<AtomicU64>,
     received: Arc<AtomicUsize>,
     mode: watch::Sender<Mode>,
@@ -48,16 +49,24 @@ impl Proxy {
         let mode = watch::Sender::new(Mode::Passing);
         let (received, modes) = (Arc::default(), mode.clone());
         let counters = (Arc::clone(&trips), Arc::clone(&received));
+        let server = Arc::new(AtomicU16::new(server));
+        let servers = Arc::clone(&server);
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                let server = servers.load(Ordering::SeqCst);
                 tokio::spawn(serve(client, server, counters.clone(), modes.clone()));
             }
         });
-        Self(Arc::new(Inner { port, trips, received, mode, task }))
+        Self(Arc::new(Inner { port, server, trips, received, mode, task }))
     }
 
     pub fn port(&self) -> u16 {
         self.0.port
+    }
+
+    /// Sends new connections to the server on another port.
+    pub fn lead_to(&self, server: u16) {
+        self.0.server.store(server, Ordering::SeqCst);
     }
 
     /// Returns the number of requests on all connections: data from the client after data from the server.

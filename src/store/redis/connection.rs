@@ -27,8 +27,10 @@ const CLUSTER_RESPONSE_TIMEOUT: Duration = Duration::from_secs(3600);
 const MAX_SILENCE: Duration = Duration::from_secs(1);
 /// Number of commands that one call sends to a Cluster at once.
 const MAX_PARALLEL_READS: usize = 64;
-/// Time that the masters of a Cluster have to answer a PING. One of them may hang, and the command may be for another.
+/// Time that the masters of a Cluster have to answer a PING. One of them may be down, and the command may be for another.
 const PING_TIMEOUT: Duration = Duration::from_millis(250);
+/// Time between two PINGs while the client of a Cluster reconnects.
+const PING_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A command, or several at once, and how to send it.
 pub(super) struct Request<'a> {
@@ -353,7 +355,12 @@ impl OpenConnection {
             Connection::Cluster(mut connection) => {
                 let mut checked_at = deadline.limit(self.checked_at.lock()).await?;
                 if checked_at.elapsed() >= MAX_SILENCE {
-                    let _ = tokio::time::timeout(PING_TIMEOUT, ping_masters(&mut connection)).await;
+                    let all_answer = async {
+                        while ping_masters(&mut connection).await.is_err() {
+                            tokio::time::sleep(PING_INTERVAL).await;
+                        }
+                    };
+                    let _ = tokio::time::timeout(PING_TIMEOUT, all_answer).await;
                     *checked_at = Instant::now();
                 }
                 Ok(true)
