@@ -25,6 +25,8 @@ use crate::store::deadline::Deadline;
 const CLUSTER_RESPONSE_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Time after which a connection may have been closed, because nothing was received.
 const MAX_SILENCE: Duration = Duration::from_secs(1);
+/// Number of attempts while the client of a Cluster reconnects: half a second in all.
+const MAX_ATTEMPTS_WITHOUT_NODE: u32 = 20;
 /// Number of commands that one call sends to a Cluster at once.
 const MAX_PARALLEL_READS: usize = 64;
 /// Time that the masters of a Cluster have to answer a PING. One of them may be down, and the command may be for another.
@@ -154,6 +156,7 @@ impl RedisConnection {
                     return Err(StoreError::unsupported(text));
                 }
                 (RedisFailure::Moved | RedisFailure::NotReady, _) => {}
+                (RedisFailure::NoNode, _) if attempt < MAX_ATTEMPTS_WITHOUT_NODE => {}
                 (RedisFailure::ReadOnly, _) => {
                     // A sentinel, or the name of the server, may lead to the new master.
                     self.replace_single(&open);

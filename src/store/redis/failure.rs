@@ -21,6 +21,8 @@ pub(super) enum RedisFailure {
     NotReady,
     /// The server is a replica; nothing was done, and a sentinel may know the master.
     ReadOnly,
+    /// The client of a Cluster has no connection to a node at this moment; nothing was sent.
+    NoNode,
     /// The connection failed; the command may have run.
     Connection,
     /// The server's memory or disk is full.
@@ -45,10 +47,8 @@ impl RedisFailure {
                 | ServerErrorKind::BusyLoading,
             ) => Self::NotReady,
             ErrorKind::Server(ServerErrorKind::ReadOnly) => Self::ReadOnly,
-            ErrorKind::Io
-            | ErrorKind::Parse
-            | ErrorKind::ClusterConnectionNotFound
-            | ErrorKind::MasterNameNotFoundBySentinel => Self::Connection,
+            ErrorKind::ClusterConnectionNotFound => Self::NoNode,
+            ErrorKind::Io | ErrorKind::Parse | ErrorKind::MasterNameNotFoundBySentinel => Self::Connection,
             _ => Self::from_text(&error.to_string()),
         }
     }
@@ -86,6 +86,7 @@ fn with_kind_of(failure: RedisFailure, source: impl std::error::Error + Send + S
         | RedisFailure::Moved
         | RedisFailure::NotReady
         | RedisFailure::ReadOnly
+        | RedisFailure::NoNode
         | RedisFailure::Connection
         | RedisFailure::Unavailable => StoreError::unavailable(source),
     }

@@ -40,14 +40,13 @@ end
 
 -- Lists a session in an owner's index for at least `span` ms, removes expired entries, and extends the index's expiry.
 --
--- A server may refuse a command (full memory, a missing permission) only before the first change. So each command is first sent
--- in a form that adds nothing: ZADD with XX, and PEXPIRE of an index that may not exist yet.
+-- A server may refuse a command (full memory, a missing permission), and must do so before the first change. So ZADD and PEXPIRE
+-- are first sent in forms that add nothing: with XX and a score that is not greater, and for an index that may be missing.
 local function write_index(index, id, now, span)
-  local entry_end = math.ceil((now + span) / 60000)
-  redis.call('ZADD', index, 'XX', 'GT', entry_end, id)
   local left = redis.call('PTTL', index)
+  redis.call('ZADD', index, 'XX', 'GT', 0, id)
   if left < span then redis.call('PEXPIRE', index, span) end
-  redis.call('ZADD', index, 'GT', entry_end, id)
+  redis.call('ZADD', index, 'GT', math.ceil((now + span) / 60000), id)
   if left < 0 then redis.call('PEXPIRE', index, span) end
   redis.pcall('ZREMRANGEBYSCORE', index, '-inf', math.floor(now / 60000))
 end

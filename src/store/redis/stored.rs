@@ -122,3 +122,65 @@ impl<'a> Input<'a> {
         std::str::from_utf8(self.take(length)?).map(Some).map_err(StoreError::corrupt)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the bytes of a record, as the scripts join them.
+    fn encode(record: &Record, listed_until: u32) -> Vec<u8> {
+        let times = [time_bytes(record.last_seen_timestamp()), time_bytes(record.expiry())].concat();
+        let texts = [text_bytes(record.owner()), text_bytes(Some(record.realm()))].concat();
+        [&version_bytes(record.version()), &times, &listed_until.to_be_bytes()[..], &texts, record.state()].concat()
+    }
+
+    fn record(version: u64, owner: Option<&str>, times: (i64, i64), state: &[u8]) -> Record {
+        let times = (Timestamp::from_milliseconds(times.0), Timestamp::from_milliseconds(times.1));
+        let id = uuid::Uuid::from_u128(7).into();
+        Record::new(id, Version::new(version), "id".into(), owner.map(Into::into), times, state.into())
+    }
+
+    /// Every version, time and length of owner is read as it was written, in a record and in its summary.
+    #[test]
+    fn records_are_read_as_they_were_written() {
+        let owners = [0, 1, 252, 253, 254, 255, 256, 70_000].map(|length| "o".repeat(length));
+        for owner in owners.iter().map(|owner| Some(owner.as_str())).chain([None]) {
+            for version in [0, 1, 255, 256, 1 << 20, (1 << 53) + 1, u64::MAX >> 1, u64::MAX] {
+                for times in [(i64::MIN, i64::MAX), (-1, 0), (1_800_000_000_123, 1_800_003_600_124)] {
+                    let record = record(version, owner, times, b"\0state\xff");
+                    let bytes = encode(&record, u32::MAX);
+                    assert_eq!(decode(record.id(), &bytes).expect("the record is whole"), record);
+                    let head = &bytes[..bytes.len().min(MAX_HEAD)];
+                    assert_eq!(decode_summary(head).expect("the head is whole"), RecordSummary::from(&record));
+                    let is_owned = has_owner(&bytes, &text_bytes(Some("o"))).expect("the head is whole");
+                    assert_eq!(is_owned, owner == Some("o"));
+                }
+            }
+        }
+    }
+
+    /// The bytes of a version tell where they end: none begins those of another.
+    #[test]
+    fn no_version_begins_another() {
+        let versions = [0, 1, 0x80, 0xff, 0x1ff, 0x01_0000, 1 << 20, 1 << 28, u64::MAX].map(Version::new);
+        for one in versions {
+            for other in versions {
+                assert_eq!(version_bytes(other).starts_with(&version_bytes(one)), one == other, "{one:?} {other:?}");
+            }
+        }
+    }
+
+    /// A truncated record and text are corrupt, and a later format is unsupported.
+    #[test]
+    fn bytes_that_are_no_record_are_errors() {
+        use crate::error::StoreErrorKind::{Corrupt, Unsupported};
+        let record = record(1 << 20, Some("owner"), (1, 2), b"");
+        let bytes = encode(&record, 3);
+        let kind = |bytes: &[u8]| decode(record.id(), bytes).map_err(|error| error.kind());
+        for length in 0..bytes.len() {
+            assert_eq!(kind(&bytes[..length]), Err(Corrupt), "{length} bytes");
+        }
+        assert_eq!(kind(b"foreign text"), Err(Corrupt));
+        assert_eq!(kind(&[&[(FORMAT + 1) << 4 | 1], &bytes[1..]].concat()), Err(Unsupported));
+    }
+}

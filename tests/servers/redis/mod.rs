@@ -5,6 +5,8 @@
 mod cluster;
 mod connections;
 mod index;
+mod listing;
+mod permissions;
 mod sentinel;
 
 use crate::{damage, databases, disk, faults, nodes, proxy, servers, sweeps};

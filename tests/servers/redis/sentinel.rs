@@ -19,10 +19,15 @@ struct SentinelGroup {
 
 impl SentinelGroup {
     async fn start() -> Self {
-        let master = Server::redis();
-        let replica = Server::redis_with(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
-        wait_for(|| servers::ask(replica.port(), "INFO replication").contains("master_link_status:up")).await;
-        let sentinel = Server::sentinel(&master);
+        Self::start_with(&[], "").await
+    }
+
+    /// Starts the servers with more settings, and the sentinel with more lines of configuration.
+    async fn start_with(settings: &[&str], lines: &str) -> Self {
+        let master = Server::redis_with(settings);
+        let port = master.port().to_string();
+        let replica = Server::redis_with(&[&["--replicaof", "127.0.0.1", &port], settings].concat());
+        let sentinel = Server::sentinel_with(&master, lines);
         let known = || servers::ask(sentinel.port(), "SENTINEL replicas main").contains(&replica.port().to_string());
         wait_for(known).await;
         Self { master, replica, sentinel }
@@ -95,4 +100,27 @@ async fn a_sentinel_leads_to_the_current_master() {
     }
     assert_eq!(store.owned_by("a").await.unwrap(), [before, after]);
     drop(sentinel);
+}
+
+/// The URL of the master has its own user, password and database number; those of the sentinels, theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_behind_sentinels_can_have_a_password_and_a_database() {
+    let users = "sentinel auth-pass main secret\nuser watch on >eye ~* &* +@all\n";
+    let group = SentinelGroup::start_with(&["--requirepass", "secret", "--masterauth", "secret"], users).await;
+    let sentinel = format!("redis://watch:eye@127.0.0.1:{}/", group.sentinel.port());
+    let master = format!("redis://127.0.0.1:{}/", group.master.port()).replace("//", "//:secret@");
+    let record = damage::record(1, Some("a"));
+    let store = RedisStore::connect_sentinel(&[&sentinel], "redis://:secret@main/3").await.unwrap();
+    assert_eq!(store.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
+    let in_database = async |number: u32| {
+        let direct = RedisStore::connect(&format!("{master}{number}")).await.unwrap();
+        direct.get(record.id()).await.unwrap()
+    };
+    assert_eq!(in_database(3).await.as_ref(), Some(&record));
+    assert_eq!(in_database(0).await, None);
+    // By default the master needs no password.
+    for wrong in ["main", "redis://:wrong@main/3"] {
+        let error = RedisStore::connect_sentinel(&[&sentinel], wrong).await.unwrap_err();
+        assert!(!format!("{error:?}").contains("eye"), "{error:?}");
+    }
 }
