@@ -166,6 +166,6 @@ async fn sessions_on_redis() {
     let before = memory();
     fill(store).await;
     let bytes = (memory() - before) / SESSIONS;
-    assert_in_guide("Redis, in memory, with the owner's index", bytes);
+    assert_in_guide("Redis, all memory, with the owner's index", bytes);
     assert!(bytes <= 550, "{bytes} bytes a session");
 }

@@ -10,7 +10,7 @@ use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
 use redis::sentinel::SentinelClient;
-use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisResult, Value};
+use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, RedisResult, Value};
 use tokio::runtime;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::{JoinHandle, JoinSet};
@@ -353,13 +353,13 @@ impl OpenConnection {
                 let answer: RedisResult<Value> =
                     deadline.limit(redis::cmd("PING").query_async(&mut connection)).await?;
                 self.note_answer();
-                Ok(!answer.is_err_and(|error| RedisFailure::new(&error) == RedisFailure::Connection))
+                Ok(!answer.is_err_and(|error| is_lost(&error)))
             }
             Connection::Cluster(mut connection) => {
                 let mut checked_at = deadline.limit(self.checked_at.lock()).await?;
                 if checked_at.elapsed() >= MAX_SILENCE {
                     let all_answer = async {
-                        while ping_masters(&mut connection).await.is_err() {
+                        while ping_masters(&mut connection).await.is_err_and(|error| is_lost(&error)) {
                             tokio::time::sleep(PING_INTERVAL).await;
                         }
                     };
@@ -395,6 +395,11 @@ async fn store_next(
         answers[position] = answer?;
     }
     Ok(())
+}
+
+/// Checks whether an error is no answer of a server: even a server that refuses a PING is alive.
+fn is_lost(error: &RedisError) -> bool {
+    matches!(RedisFailure::new(error), RedisFailure::Connection | RedisFailure::NoNode)
 }
 
 fn route_to(node: &str) -> SingleNodeRoutingInfo {

@@ -12,6 +12,7 @@ use sessile::testing::conformance::{Fixture, Task, check};
 
 use super::cluster::Cluster;
 use super::index::lasting;
+use super::sentinel::SentinelGroup;
 use crate::damage;
 use crate::servers::{self, Server};
 
@@ -74,6 +75,48 @@ async fn a_restricted_user_keeps_every_rule_of_the_contract() {
     let report = check(&Restricted::start()).await;
     eprintln!("{report}");
     report.assert();
+}
+
+/// In a Cluster and through sentinels, the user needs the permissions that the guide adds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restricted_user_of_a_cluster_or_a_sentinel_can_do_everything() {
+    let added = |after: &str| {
+        let line = GUIDE.lines().find(|line| line.contains(after)).expect("the guide has more permissions");
+        line.split(after).nth(1).unwrap().split('`').next().unwrap().to_owned()
+    };
+    let allow = |server: &Server, added: &str| {
+        let user = format!("ACL SETUSER app on >secret ~sessile:* {} {added}", permissions());
+        assert!(servers::ask(server.port(), &user).starts_with("+OK"), "{user}");
+    };
+    let cluster = Cluster(servers::cluster());
+    cluster.0.iter().for_each(|server| allow(server, &added("in a Cluster `")));
+    let urls: Vec<_> = cluster.0.iter().map(|server| server.url().replace("//", "//app:secret@")).collect();
+    let store = RedisStore::connect_cluster(&urls.iter().map(String::as_str).collect::<Vec<_>>()).await.unwrap();
+    change_and_list(&store).await;
+
+    let group = SentinelGroup::start().await;
+    allow(&group.master, &added("the user also needs `"));
+    let store = RedisStore::connect_sentinel(&[&group.sentinel.url()], "redis://app:secret@main").await.unwrap();
+    change_and_list(&store).await;
+}
+
+/// Runs every operation.
+async fn change_and_list(store: &RedisStore) {
+    for change in Change::ALL {
+        for record in stored() {
+            let _ = store.delete(record.id(), record.owner()).await.unwrap();
+            assert_eq!(store.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
+        }
+        assert!(store.delete(stored()[1].id(), None).await.unwrap());
+        let _ = store.delete(damage::record(3, None).id(), None).await.unwrap();
+        change.run(store).await.unwrap();
+        store.ids_of("a", Some("id")).await.unwrap();
+        store.owned_by("a").await.unwrap();
+        store.summaries_of(&[*stored()[0].id()]).await.unwrap();
+        store.list(None, 10).await.unwrap();
+        store.count().await.unwrap();
+        store.ping().await.unwrap();
+    }
 }
 
 /// A write of the store, on a server that has [`stored`] records.
@@ -291,18 +334,7 @@ impl Monitor {
 /// Checks that the scripts of every operation touch only the keys that they declare.
 async fn scripts_declare_their_keys(servers: &[Server], store: &RedisStore) {
     let monitors: Vec<_> = servers.iter().map(|server| Monitor::start(server.port())).collect();
-    for change in Change::ALL {
-        for record in stored() {
-            let _ = store.delete(record.id(), record.owner()).await.unwrap();
-            assert_eq!(store.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
-        }
-        assert!(store.delete(stored()[1].id(), None).await.unwrap());
-        let _ = store.delete(damage::record(3, None).id(), None).await.unwrap();
-        change.run(store).await.unwrap();
-        store.ids_of("a", Some("id")).await.unwrap();
-        store.owned_by("a").await.unwrap();
-        store.summaries_of(&[*stored()[0].id()]).await.unwrap();
-    }
+    change_and_list(store).await;
     let mut checked = 0;
     for monitor in monitors {
         let mut declared = Vec::new();

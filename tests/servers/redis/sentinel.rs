@@ -11,14 +11,14 @@ use crate::servers::{self, Server};
 use crate::{damage, nodes};
 
 /// A master, its replica, and a sentinel that monitors them.
-struct SentinelGroup {
-    master: Server,
+pub(super) struct SentinelGroup {
+    pub(super) master: Server,
     replica: Server,
-    sentinel: Server,
+    pub(super) sentinel: Server,
 }
 
 impl SentinelGroup {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         Self::start_with(&[], "").await
     }
 
