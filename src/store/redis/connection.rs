@@ -1,6 +1,7 @@
 //! The connections to the servers, shared by all operations and replaced when they fail.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -126,12 +127,24 @@ impl RedisConnection {
         // A node to which the key's slot is being migrated.
         let mut asking: Option<String> = None;
         for attempt in 1.. {
-            let open = deadline.limit(self.checkout()).await??;
-            if !request.is_repeatable && !open.is_alive(deadline).await? {
-                self.replace(&open);
-                continue;
+            let open = match self.open_here() {
+                Some(open) => open,
+                None => deadline.limit(pin!(self.checkout())).await??,
+            };
+            if !request.is_repeatable {
+                let is_alive = open.is_alive(deadline).await;
+                if !matches!(is_alive, Ok(true)) {
+                    self.replace(&open);
+                    is_alive?;
+                    continue;
+                }
             }
-            let answer = match deadline.limit(open.send(&request, asking.take())).await {
+            let answer = {
+                // Pinned in its place, since it is large.
+                let sending = pin!(open.send(&request, asking.take()));
+                deadline.limit(sending).await
+            };
+            let answer = match answer {
                 Ok(answer) => answer,
                 Err(exceeded) => {
                     self.replace(&open);
@@ -233,16 +246,12 @@ impl RedisConnection {
 
     /// Returns the open connection of this runtime, or connects.
     pub(super) async fn checkout(&self) -> Result<Arc<OpenConnection>, StoreError> {
-        let runtime = runtime::Handle::current().id();
-        if let Some(open) = self.open_in(runtime) {
-            return Ok(open);
-        }
         let _guard = self.connecting.lock().await;
-        if let Some(open) = self.open_in(runtime) {
+        if let Some(open) = self.open_here() {
             return Ok(open);
         }
         let connection = self.connect().await.map_err(|error| connect_error(&self.addresses, error))?;
-        let open = Arc::new(OpenConnection::new(connection, runtime));
+        let open = Arc::new(OpenConnection::new(connection, runtime::Handle::current().id()));
         let mut all = self.open();
         all.retain(|open| !open.guard.is_finished());
         all.push(Arc::clone(&open));
@@ -275,7 +284,9 @@ impl RedisConnection {
         })
     }
 
-    fn open_in(&self, runtime: runtime::Id) -> Option<Arc<OpenConnection>> {
+    /// Returns the open connection of this runtime.
+    fn open_here(&self) -> Option<Arc<OpenConnection>> {
+        let runtime = runtime::Handle::current().id();
         self.open().iter().find(|open| open.runtime == runtime && !open.guard.is_finished()).cloned()
     }
 
@@ -309,26 +320,18 @@ impl OpenConnection {
 
     /// Sends a request; with `asking`, to the node to which the key's slot is being migrated.
     async fn send(&self, request: &Request<'_>, asking: Option<String>) -> RedisResult<Value> {
-        let answer = match (self.connection.clone(), &request.work) {
-            (Connection::Single(mut connection), Work::Command(command)) => command.query_async(&mut connection).await,
-            (Connection::Single(mut connection), Work::Pipeline(pipeline)) => {
-                pipeline.query_async(&mut connection).await
+        let answer = match (&self.connection, &request.work) {
+            (Connection::Single(connection), Work::Command(command)) => {
+                command.query_async(&mut connection.clone()).await
             }
-            (Connection::Cluster(mut connection), Work::Command(command)) => match (asking, request.node) {
-                (Some(node), _) => {
-                    let mut pipeline = redis::pipe();
-                    pipeline.cmd("ASKING").add_command(command.clone());
-                    let answers = connection.route_pipeline(pipeline, 0, 2, route_to(&node)).await;
-                    answers.and_then(|mut answers| answers.pop().unwrap_or(Value::Nil).extract_error())
-                }
-                (None, Some(node)) => {
-                    let route = RoutingInfo::SingleNode(route_to(node));
-                    connection.route_command(command.clone(), route).await.and_then(Value::extract_error)
-                }
-                (None, None) => command.query_async(&mut connection).await,
-            },
-            (Connection::Cluster(mut connection), Work::Pipeline(pipeline)) => {
-                pipeline.query_async(&mut connection).await
+            (Connection::Single(connection), Work::Pipeline(pipeline)) => {
+                pipeline.query_async(&mut connection.clone()).await
+            }
+            (Connection::Cluster(connection), Work::Command(command)) => {
+                Box::pin(send_to_cluster(connection.clone(), command, request.node, asking)).await
+            }
+            (Connection::Cluster(connection), Work::Pipeline(pipeline)) => {
+                pipeline.query_async(&mut connection.clone()).await
             }
         };
         self.note_answer();
@@ -382,6 +385,27 @@ impl Request<'_> {
     /// Creates a request that changes nothing.
     pub(super) const fn reading(work: Work) -> Self {
         Self { work, node: None, is_repeatable: true, full_script: None }
+    }
+}
+
+async fn send_to_cluster(
+    mut connection: ClusterConnection,
+    command: &Cmd,
+    node: Option<&str>,
+    asking: Option<String>,
+) -> RedisResult<Value> {
+    match (asking, node) {
+        (Some(node), _) => {
+            let mut pipeline = redis::pipe();
+            pipeline.cmd("ASKING").add_command(command.clone());
+            let mut answers = connection.route_pipeline(pipeline, 0, 2, route_to(&node)).await?;
+            answers.pop().unwrap_or(Value::Nil).extract_error()
+        }
+        (None, Some(node)) => {
+            let route = RoutingInfo::SingleNode(route_to(node));
+            connection.route_command(command.clone(), route).await?.extract_error()
+        }
+        (None, None) => command.query_async(&mut connection).await,
     }
 }
 

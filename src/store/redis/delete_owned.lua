@@ -4,7 +4,7 @@
 local owner, deleted = ARGV[1], {}
 for place = 2, #ARGV do
   local record = KEYS[place - 1]
-  local head = read_head(record, #owner)
+  local head = read_head(record, 26 + #owner)
   local version_length = (string.byte(head) or 0) % 16
   if string.sub(head, version_length + 20, version_length + 19 + #owner) == owner then
     redis.call('UNLINK', record)

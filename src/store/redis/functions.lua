@@ -4,12 +4,9 @@
 -- version's length, the version, last seen and expiry (7 bytes each), and the minute until which the owner's index lists the
 -- session (4 bytes, 0 if unlisted). Numbers are big-endian.
 
--- Length of the longest head.
-local HEAD = 27
-
--- Returns the head of a record and `more` bytes after it, or '' if there is no record. Fails if the key holds something else.
-local function read_head(key, more)
-  local head = redis.call('GETRANGE', key, 0, HEAD + more)
+-- Returns the beginning of a record up to this byte, or '' if there is no record. Fails if the key holds something else.
+local function read_head(key, last)
+  local head = redis.call('GETRANGE', key, 0, last)
   if head ~= '' and string.byte(head) < 128 then error('WRONGTYPE not a record') end
   return head
 end
@@ -19,17 +16,6 @@ local function number(bytes)
   local value = 0
   for place = 1, #bytes do value = value * 256 + string.byte(bytes, place) end
   return value
-end
-
--- Returns a minute as four bytes, which suffice until the year 10136.
-local function minute_bytes(minute)
-  minute = math.min(minute, 4294967295)
-  local bytes = ''
-  for _ = 1, 4 do
-    bytes = string.char(minute % 256) .. bytes
-    minute = math.floor(minute / 256)
-  end
-  return bytes
 end
 
 -- Returns the server's time in milliseconds since the Unix epoch.
@@ -49,5 +35,18 @@ local function write_index(index, id, now, span)
   redis.call('ZADD', index, 'GT', math.ceil((now + span) / 60000), id)
   if left < 0 then redis.call('PEXPIRE', index, span) end
   redis.pcall('ZREMRANGEBYSCORE', index, '-inf', math.floor(now / 60000))
+end
+
+-- Lists a session for one and a half times its life, if the index is on this server. Returns the minute until which it is
+-- listed, in four bytes, which suffice until the year 10136.
+local function list(index, id, now, life)
+  local span = life + math.floor(life / 2)
+  if index then write_index(index, id, now, span) end
+  local minute, bytes = math.min(math.floor((now + span) / 60000), 4294967295), ''
+  for _ = 1, 4 do
+    bytes = string.char(minute % 256) .. bytes
+    minute = math.floor(minute / 256)
+  end
+  return bytes
 end
 

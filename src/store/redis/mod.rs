@@ -42,7 +42,7 @@ const OWNED_BATCH_SIZE: usize = 64;
 
 /// A store in Redis or Valkey, 6.2 or newer: one server, Sentinel, or a Cluster.
 ///
-/// Every operation is one round trip, and every write is one atomic script. Redis deletes expired records by itself. The
+/// Each operation on one record is one round trip, and each write is one atomic script. Redis deletes expired records by itself. The
 /// store sends a record's remaining life as a duration, so a node with a wrong clock deletes no live session.
 ///
 /// ```no_run
@@ -69,6 +69,15 @@ const OWNED_BATCH_SIZE: usize = 64;
 ///
 /// In a Cluster the index may be on another node than the record, so the store writes it first. Creating a session with an
 /// owner costs one more round trip, a sign-in two, and ending such a session one.
+///
+/// [`list`](Store::list) and [`count`](Store::count) scan the keys. A server that restarts or fails over between two pages may
+/// skip records, and so may a Cluster whose slots move between nodes.
+///
+/// # Connections
+///
+/// Each tokio runtime that uses the store has one connection, to the server or to each node. Before a write on a connection that
+/// was idle for a second, the store sends a PING, and connects again if the server has closed it. A command that only reads is
+/// sent again if its connection fails.
 #[derive(Clone)]
 pub struct RedisStore {
     connection: Arc<RedisConnection>,
@@ -321,18 +330,24 @@ impl Store for RedisStore {
     async fn set(&self, record: &Record, expected: Expected) -> Result<Outcome, StoreError> {
         let expires_at = record.expiry();
         let is_new = expected == Expected::Absent;
-        let times = match expected {
-            Expected::VersionKeepingTimes(_) => Vec::new(),
-            _ => [time_bytes(record.last_seen_timestamp()), time_bytes(expires_at)].concat(),
+        let mut front = version_bytes(record.version());
+        let life = if matches!(expected, Expected::VersionKeepingTimes(_)) {
+            String::new()
+        } else {
+            front.extend_from_slice(&time_bytes(record.last_seen_timestamp()));
+            front.extend_from_slice(&time_bytes(expires_at));
+            remaining_life(expires_at).to_string()
         };
         let expected = expected.version().map(version_bytes).unwrap_or_default();
-        let (owner, realm) = (text_bytes(record.owner()), text_bytes(Some(record.realm())));
+        let owner = text_bytes(record.owner());
+        let back = [&owner, &text_bytes(Some(record.realm())), record.state()].concat();
         // No entry of a new session can be in the index, so that the first answer would demand one.
         let index_for = (is_new && self.connection.is_cluster()).then(|| remaining_life(expires_at));
         let is_written = self.write(&SET, record, index_for, |command, is_indexed| {
-            command.arg(&expected).arg(version_bytes(record.version())).arg(&times).arg(remaining_life(expires_at));
-            command.arg(&owner).arg(&realm).arg(record.state());
-            command.arg(id_bytes(record.id())).arg(i32::from(is_indexed));
+            command.arg(&expected).arg(&front).arg(&back).arg(&life).arg(MAX_HEAD + owner.len() - 1);
+            if record.owner().is_some() {
+                command.arg(&owner).arg(id_bytes(record.id())).arg(i32::from(is_indexed));
+            }
         });
         Ok(if is_written.await? { Outcome::Written } else { Outcome::Refused })
     }

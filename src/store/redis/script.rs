@@ -13,21 +13,21 @@ pub(super) struct Script {
     script: LazyLock<redis::Script>,
 }
 
-/// Declares a script from a file, after the functions that several scripts use.
+/// Declares a script from its files, one after the other.
 macro_rules! script {
-    ($name:ident, $file:literal) => {
+    ($name:ident, $($file:literal),+) => {
         pub(super) static $name: Script = {
-            const CODE: &str = concat!(include_str!("functions.lua"), include_str!($file));
+            const CODE: &str = concat!($(include_str!($file)),+);
             Script { code: CODE, script: LazyLock::new(|| redis::Script::new(CODE)) }
         };
     };
 }
 
-script!(SET, "set.lua");
-script!(TOUCH, "touch.lua");
-script!(DELETE, "delete.lua");
-script!(INDEX, "index.lua");
-script!(DELETE_OWNED, "delete_owned.lua");
+script!(SET, "set.lua", "functions.lua", "set_listed.lua");
+script!(TOUCH, "functions.lua", "touch.lua");
+script!(DELETE, "functions.lua", "delete.lua");
+script!(INDEX, "functions.lua", "index.lua");
+script!(DELETE_OWNED, "functions.lua", "delete_owned.lua");
 
 impl Script {
     /// Returns the command that runs the cached script on these keys.

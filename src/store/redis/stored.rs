@@ -6,7 +6,7 @@
 //! | 1 to 8 | the version |
 //! | 7 + 7 | last seen and expiry, in milliseconds since the year -9999 |
 //! | 4 | the minute since the Unix epoch until which the owner's index lists the session, or 0 |
-//! | 1 or more | the owner: its length plus one, or 0 if there is none; then its text |
+//! | 1 or more | the owner: its length plus one, then its text; or 0 for a missing owner |
 //! | 1 or more | the realm, in the same form |
 //! | the rest | the state |
 //!

@@ -4,7 +4,7 @@
 -- ARGV: version, last seen, expiry, life in ms, whether the record has an owner ('1'), id, whether the caller has written the
 -- index ('1')
 local version, life = ARGV[1], tonumber(ARGV[4])
-local head = read_head(KEYS[1], 0)
+local head = read_head(KEYS[1], #version + 17)
 if string.sub(head, 1, #version) ~= version then return 0 end
 local function later(first, time)
   local stored = string.sub(head, #version + first, #version + first + 6)
@@ -17,13 +17,8 @@ redis.call('SETRANGE', KEYS[1], 0, '')
 if left >= 0 and left < life then
   local now = server_time()
   if ARGV[5] == '1' and number(listed_until) * 60000 < now + life then
-    local span = life + math.floor(life / 2)
-    if KEYS[2] then
-      write_index(KEYS[2], ARGV[6], now, span)
-    elseif ARGV[7] ~= '1' then
-      return -life
-    end
-    listed_until = minute_bytes(math.floor((now + span) / 60000))
+    if not KEYS[2] and ARGV[7] ~= '1' then return -life end
+    listed_until = list(KEYS[2], ARGV[6], now, life)
   end
   redis.call('PEXPIRE', KEYS[1], ARGV[4])
 end
