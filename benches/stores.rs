@@ -232,9 +232,8 @@ async fn main() {
     );
     let script = Arc::new(script);
     let tagged = |version: u64| {
-        let number = version.to_be_bytes();
-        let length = number.iter().skip_while(|byte| **byte == 0).count();
-        [&[0x80 | length as u8], &number[8 - length..]].concat()
+        let length = (1..8_u8).find(|length| version >> (8 * length) == 0).unwrap_or(8);
+        [&[0x80 | length], &version.to_be_bytes()[8 - usize::from(length)..]].concat()
     };
     let set = move |client, round: u64| {
         let (mut connection, script) = (writer.clone(), Arc::clone(&script));

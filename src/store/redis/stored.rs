@@ -27,11 +27,10 @@ const LISTED_UNTIL: usize = 4;
 
 /// Returns the bytes of a version.
 pub(super) fn version_bytes(version: Version) -> Vec<u8> {
-    let number = version.get().to_be_bytes();
-    let zeros = number.iter().take_while(|byte| **byte == 0).count().min(7);
+    let length = (1..8_u8).find(|length| version.get() >> (8 * length) == 0).unwrap_or(8);
     let mut bytes = Vec::with_capacity(9);
-    bytes.push(FORMAT << 4 | (8 - zeros) as u8);
-    bytes.extend_from_slice(&number[zeros..]);
+    bytes.push(FORMAT << 4 | length);
+    bytes.extend_from_slice(&version.get().to_be_bytes()[8 - usize::from(length)..]);
     bytes
 }
 
