@@ -131,6 +131,24 @@ impl Browser {
         panic!("{name:?} never has the focus; focused: {seen:?}");
     }
 
+    /// Opens a second tab, to which the following calls apply.
+    pub async fn open_tab(&self) {
+        let tab = self.client.new_window(true).await.unwrap();
+        self.client.switch_to_window(tab.handle).await.unwrap();
+    }
+
+    /// Switches to a tab, counted from 0.
+    pub async fn switch_to_tab(&self, number: usize) {
+        let tab = self.client.windows().await.unwrap().swap_remove(number);
+        self.client.switch_to_window(tab).await.unwrap();
+    }
+
+    /// Waits until this dialog is open, or none.
+    pub async fn until_dialog(&self, id: Option<&str>) {
+        let open = "[...document.querySelectorAll('dialog[open]')].map((dialog) => dialog.id).join()";
+        self.until(&format!("document.readyState === 'complete' && {open} === {:?}", id.unwrap_or_default())).await;
+    }
+
     async fn find(&self, xpath: &str) -> fantoccini::elements::Element {
         self.client.wait().at_most(TIMEOUT).for_element(Locator::XPath(xpath)).await.unwrap()
     }

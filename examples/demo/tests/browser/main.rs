@@ -14,11 +14,13 @@ mod accessibility;
 mod back_button;
 mod cookies;
 mod devices;
+mod ending;
 mod forgery;
 mod keyboard;
 mod parallel;
 mod restart;
 mod sign_in;
+mod stale_pages;
 mod step_up;
 
 #[cfg(all(feature = "postgres", feature = "mysql", feature = "redis"))]
