@@ -20,7 +20,7 @@ pub fn on(at: OffsetDateTime) -> Markup {
 }
 
 fn exact(at: OffsetDateTime) -> String {
-    format!("{} at {:02}:{:02}:{:02} UTC", at.date(), at.hour(), at.minute(), at.second())
+    format!("{} {} at {:02}:{:02} UTC", at.day(), at.month(), at.hour(), at.minute())
 }
 
 /// Returns a length of time in its largest whole unit.

@@ -137,7 +137,7 @@ pub fn remember_box(visitor: &Visitor) -> Markup {
             input #remember type="checkbox" name="remember" aria-describedby="remember-hint";
             label for="remember" { "Keep me signed in" }
             p .note #remember-hint {
-                "Your session ends " (end(REMEMBERED)) ". Not on a computer that others use. "
+                "Your session ends " (end(REMEMBERED)) ". Not on a computer that others use." br;
                 "Without the tick it ends " (end(usual)) ", or when you close the browser."
             }
         }

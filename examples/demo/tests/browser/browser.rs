@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use fantoccini::key::Key;
-use fantoccini::wd::Capabilities;
+use fantoccini::wd::{Capabilities, WindowHandle};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
@@ -131,16 +131,16 @@ impl Browser {
         panic!("{name:?} never has the focus; focused: {seen:?}");
     }
 
-    /// Opens a second tab, to which the following calls apply.
-    pub async fn open_tab(&self) {
-        let tab = self.client.new_window(true).await.unwrap();
-        self.client.switch_to_window(tab.handle).await.unwrap();
+    /// Opens a tab, to which the following calls apply. Returns the tab before and this one.
+    pub async fn open_tab(&self) -> [WindowHandle; 2] {
+        let before = self.client.window().await.unwrap();
+        let tab = self.client.new_window(true).await.unwrap().handle;
+        self.switch_to(&tab).await;
+        [before, tab]
     }
 
-    /// Switches to a tab, counted from 0.
-    pub async fn switch_to_tab(&self, number: usize) {
-        let tab = self.client.windows().await.unwrap().swap_remove(number);
-        self.client.switch_to_window(tab).await.unwrap();
+    pub async fn switch_to(&self, tab: &WindowHandle) {
+        self.client.switch_to_window(tab.clone()).await.unwrap();
     }
 
     /// Waits until this dialog is open, or none.

@@ -26,12 +26,11 @@ async fn staying_in_one_tab_closes_the_warning_in_both() {
     let (demo, driver) = (start_demo(), Driver::start());
     let browser = Browser::start(&driver).await;
     browser.sign_up(&demo, "ada").await;
-    browser.open_tab().await;
+    let [first, second] = browser.open_tab().await;
     browser.open(&demo, "/devices").await;
     demo.age_sessions(45 * MINUTE).await;
-    for tab in [0, 1] {
-        browser.switch_to_tab(tab).await;
-        browser.until_dialog(None).await;
+    for tab in [&first, &second] {
+        browser.switch_to(tab).await;
         browser.run(RETURN_TO_TAB).await;
         browser.until_dialog(Some("ending")).await;
         browser.until_says("Your session ends within 30 minutes").await;
@@ -40,13 +39,13 @@ async fn staying_in_one_tab_closes_the_warning_in_both() {
     browser.press("Stay signed in").await;
     browser.until_dialog(None).await;
     assert!(demo.last_use().await > aged);
-    browser.switch_to_tab(0).await;
+    browser.switch_to(&first).await;
     browser.until_dialog(None).await;
 
     // A sign-out in one tab ends the page of the other.
     browser.sign_out().await;
     browser.until_at("/signed-out").await;
-    browser.switch_to_tab(1).await;
+    browser.switch_to(&second).await;
     browser.until_dialog(Some("ended")).await;
     browser.close().await;
 }
@@ -60,9 +59,9 @@ async fn use_in_another_tab_closes_the_warning() {
     demo.age_sessions(45 * MINUTE).await;
     browser.run(RETURN_TO_TAB).await;
     browser.until_dialog(Some("ending")).await;
-    browser.open_tab().await;
+    let [first, _] = browser.open_tab().await;
     browser.open(&demo, "/cart").await;
-    browser.switch_to_tab(0).await;
+    browser.switch_to(&first).await;
     browser.until_dialog(None).await;
     browser.close().await;
 }

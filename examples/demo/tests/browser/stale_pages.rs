@@ -108,12 +108,12 @@ async fn page_of_another_user_says_which_user_is_signed_in() {
     let (demo, driver) = (Demo::start(), Driver::start());
     let browser = Browser::start(&driver).await;
     browser.sign_up(&demo, "ada").await;
-    browser.open_tab().await;
+    let [first, _] = browser.open_tab().await;
     browser.open(&demo, "/").await;
     browser.sign_out().await;
     browser.until_at("/signed-out").await;
     browser.sign_up(&demo, "eve").await;
-    browser.switch_to_tab(0).await;
+    browser.switch_to(&first).await;
     browser.until_dialog(Some("ended")).await;
     browser.run(ADD_WITHOUT_SCRIPT).await;
     browser.until_at("/").await;
@@ -183,9 +183,9 @@ async fn sign_in_form_of_a_second_tab_says_who_is_signed_in() {
     for path in ["/sign-in?to=cart", "/sign-up?to=cart"] {
         browser.open(&demo, path).await;
         let user = if path.starts_with("/sign-in") { "ada" } else { "eve" };
-        browser.open_tab().await;
+        let [first, _] = browser.open_tab().await;
         browser.sign_up(&demo, user).await;
-        browser.switch_to_tab(0).await;
+        browser.switch_to(&first).await;
         browser.fill("name", "bob").await;
         browser.fill("password", PASSWORD).await;
         browser.run("document.querySelector('main form').submit()").await;
