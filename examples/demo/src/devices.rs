@@ -57,7 +57,7 @@ fn card(device: &StoredSession, is_this: bool, token: &CsrfToken) -> Markup {
             h2 { (name) @if is_this { " " span .badge { "This device" } } }
             @if given.is_some() { p .note { (kind) } }
             p .note { "Last used " (moment::ago(device.last_seen())) }
-            p .note { "Session began " (moment::on(device.created_at())) }
+            p .note { "Began " (moment::on(device.created_at())) }
         }
         form method="post" action={ "/devices/" (device.id()) "/end" } {
             (csrf_field(token))
