@@ -25,7 +25,7 @@ struct Account {
     id: u64,
     name: String,
     admin: bool,
-    /// A real application keeps a password hash (Argon2id), and a number that grows with each change.
+    /// A real application keeps a salted hash (Argon2id). Here a random number stands for the salt.
     #[serde(skip)]
     password: (String, u64),
 }
@@ -65,7 +65,8 @@ impl Users for Accounts {
 
     /// After a change of the password, the sessions from before are signed out.
     fn stamp(account: &Account) -> Stamp {
-        Stamp::from_version(account.password.1)
+        let (password, salt) = &account.password;
+        Stamp::from_password_hash(b"a secret of this site", format!("{salt}{password}").as_bytes())
     }
 }
 
@@ -98,7 +99,7 @@ async fn sign_in(
 /// Changes the password: this session stays signed in, all others of the account are signed out.
 async fn change_password(user: CurrentUser<Accounts>, password: String) -> Result<StatusCode, Error> {
     let Some(mut account) = user.load().await? else { return Ok(ErrorKind::NotSignedIn.status()) };
-    account.password = (password, account.password.1 + 1);
+    account.password = (password, getrandom::u64().expect("the operating system's random generator works"));
     // Before the account is changed, so that no request in between signs this session out.
     user.accept_credentials_of(&account).await?;
     user.users().rows().insert(account.id, account);
