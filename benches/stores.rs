@@ -18,6 +18,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sessile::store::{Expected, Outcome, Record, RecordParts, Store, Version};
 use sessile::{MySqlStore, PostgresStore, RedisStore, SessionId, SqliteStore};
 use time::OffsetDateTime;
@@ -215,26 +217,29 @@ async fn main() {
     let store = RedisStore::connect(&server.url()).await.unwrap().with_deadline(waiting);
     let client = redis::Client::open(server.url()).unwrap();
     let connection = client.get_multiplexed_async_connection().await.unwrap();
-    let key = |client| format!("sessile:session:{}", Uuid::from_u128(client));
+    let key = |client| format!("sessile:{}", URL_SAFE_NO_PAD.encode(Uuid::from_u128(client)));
     let (reader, writer) = (connection.clone(), connection);
     let get = move |client| {
         let mut connection = reader.clone();
         async move {
-            let mut command = redis::cmd("HGETALL");
-            let _: Vec<Vec<u8>> = command.arg(key(client)).query_async(&mut connection).await.unwrap();
+            let _: Vec<u8> = redis::cmd("GET").arg(key(client)).query_async(&mut connection).await.unwrap();
         }
     };
-    // The smallest conditional write: a script that compares the version and writes.
+    // The smallest conditional write: a script that compares the version, at the beginning of the record, and writes.
     let script = redis::Script::new(
-        "if redis.call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 0 end \
-         redis.call('HSET', KEYS[1], 'version', ARGV[2], 'state', ARGV[3]) return 1",
+        "if string.sub(redis.call('GET', KEYS[1]), 1, #ARGV[1]) ~= ARGV[1] then return 0 end \
+         redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) return 1",
     );
     let script = Arc::new(script);
+    let tagged = |version: u64| {
+        let length = (1..8_u8).find(|length| version >> (8 * length) == 0).unwrap_or(8);
+        [&[0x80 | length], &version.to_be_bytes()[8 - usize::from(length)..]].concat()
+    };
     let set = move |client, round: u64| {
         let (mut connection, script) = (writer.clone(), Arc::clone(&script));
         async move {
             let mut call = script.key(key(client));
-            call.arg(round).arg(round + 1).arg(&STATE[..]);
+            call.arg(tagged(round)).arg([&tagged(round + 1), &[0; 20][..], &STATE].concat()).arg(3_600_000);
             let _: i64 = call.invoke_async(&mut connection).await.unwrap();
         }
     };

@@ -1,4 +1,4 @@
-//! Sign-in with name and password, and a typed user in handlers.
+//! Sign-in with name and password, a typed user in handlers, a guarded route, and a change of the password.
 //!
 //! ```sh
 //! cargo run --example login
@@ -7,61 +7,66 @@
 //! Listens on 127.0.0.1:3000. `PORT` sets another port; port 0 takes any free one.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::extract::{FromRef, FromRequestParts, State};
 use axum::http::StatusCode;
-use axum::http::request::Parts;
-use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
-use sessile::{Error, Lifetime, MemoryStore, Session, SessionLayer, SignedIn};
+use sessile::user::{CurrentUser, Stamp, User, UserGuard, UserLayer, Users};
+use sessile::{Error, ErrorKind, Lifetime, MemoryStore, Session, SessionLayer};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[derive(Clone, Debug, Serialize)]
-struct User {
+struct Account {
     id: u64,
     name: String,
     admin: bool,
+    /// A real application keeps a salted hash (Argon2id). Here a random number stands for the salt.
+    #[serde(skip)]
+    password: (String, u64),
 }
 
-/// The application's users.
+/// The application's accounts.
 ///
-/// The session holds the user's id alone. Handlers look up the user at each request, so that a change of name or role
-/// takes effect at once.
+/// The session holds the account's id alone. They are looked up at each request, so that a change of name or role takes effect at
+/// once.
 #[derive(Clone)]
-struct Users(Arc<HashMap<u64, User>>);
+struct Accounts(Arc<Mutex<HashMap<u64, Account>>>);
 
-impl Users {
-    fn find(&self, id: u64) -> Option<User> {
-        self.0.get(&id).cloned()
+impl Accounts {
+    fn rows(&self) -> MutexGuard<'_, HashMap<u64, Account>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks up the user by name and password. A real application verifies a password hash (Argon2id).
-    fn verify(&self, name: &str, password: &str) -> Option<User> {
-        self.0.values().find(|user| user.name == name && password == format!("{name}'s password")).cloned()
+    /// Looks up an account by name and password.
+    fn verify(&self, credentials: &Credentials) -> Option<Account> {
+        let matches =
+            |account: &&Account| account.name == credentials.name && account.password.0 == credentials.password;
+        self.rows().values().find(matches).cloned()
     }
 }
 
-/// Extractor of the signed-in user: a handler that takes it refuses other clients.
-struct CurrentUser(User);
+impl Users for Accounts {
+    type Id = u64;
+    type User = Account;
+    type Error = Infallible;
 
-impl<S> FromRequestParts<S> for CurrentUser
-where
-    S: Send + Sync,
-    Users: FromRef<S>,
-{
-    type Rejection = Response;
+    async fn find(&self, id: &u64) -> Result<Option<Account>, Infallible> {
+        Ok(self.rows().get(id).cloned())
+    }
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
-        let signed_in: SignedIn = SignedIn::from_request_parts(parts, state).await.map_err(Error::into_response)?;
-        let id = signed_in.owner().strip_prefix("user:").and_then(|id| id.parse().ok());
-        let user = id.and_then(|id| Users::from_ref(state).find(id));
-        // The user was deleted after signing in.
-        user.map(Self).ok_or_else(|| StatusCode::UNAUTHORIZED.into_response())
+    fn id(account: &Account) -> u64 {
+        account.id
+    }
+
+    /// After a change of the password, the sessions from before are signed out.
+    fn stamp(account: &Account) -> Stamp {
+        let (password, salt) = &account.password;
+        Stamp::from_password_hash(b"a secret of this site", format!("{salt}{password}").as_bytes())
     }
 }
 
@@ -75,14 +80,14 @@ struct Credentials {
 
 async fn sign_in(
     session: Session,
-    State(users): State<Users>,
+    user: CurrentUser<Accounts>,
     Json(credentials): Json<Credentials>,
 ) -> Result<StatusCode, Error> {
-    let Some(user) = users.verify(&credentials.name, &credentials.password) else {
+    let Some(account) = user.users().verify(&credentials) else {
         return Ok(StatusCode::UNAUTHORIZED);
     };
     // Issues a new token and starts a new lifetime. The visitor's data stays in the session.
-    session.sign_in(&format!("user:{}", user.id))?;
+    user.sign_in(&account).await?;
     if credentials.remember {
         session.set_lifetime(
             Lifetime::new().with_idle_timeout(14 * DAY).with_absolute_timeout(90 * DAY).with_max_age(90 * DAY),
@@ -91,29 +96,41 @@ async fn sign_in(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Changes the password: this session stays signed in, all others of the account are signed out.
+async fn change_password(user: CurrentUser<Accounts>, password: String) -> Result<StatusCode, Error> {
+    let Some(mut account) = user.load().await? else { return Ok(ErrorKind::NotSignedIn.status()) };
+    account.password = (password, getrandom::u64().expect("the operating system's random generator works"));
+    // Before the account is changed, so that no request in between signs this session out.
+    user.accept_credentials_of(&account).await?;
+    user.users().rows().insert(account.id, account);
+    Ok(StatusCode::NO_CONTENT)
+}
+
 async fn sign_out(session: Session) -> Result<StatusCode, Error> {
     session.sign_out()?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn me(CurrentUser(user): CurrentUser) -> Json<User> {
-    Json(user)
-}
-
-async fn admin(CurrentUser(user): CurrentUser) -> Result<&'static str, StatusCode> {
-    if user.admin { Ok("the back room\n") } else { Err(StatusCode::FORBIDDEN) }
+async fn me(User(account): User<Accounts>) -> Json<Account> {
+    Json(account)
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let user = |id, name: &str| (id, User { id, name: name.to_owned(), admin: name == "grace" });
-    let users = Users(Arc::new(HashMap::from([user(1, "ada"), user(2, "grace")])));
+    let account = |id, name: &str| {
+        let password = (format!("{name}'s password"), 0);
+        (id, Account { id, name: name.to_owned(), admin: name == "grace", password })
+    };
+    let accounts = Accounts(Arc::new(Mutex::new(HashMap::from([account(1, "ada"), account(2, "grace")]))));
+    let admins = UserGuard::<Accounts>::new().with_permission(async |account: Account| account.admin);
     let app = Router::new()
+        .route("/admin", get(async || "the back room\n"))
+        .route_layer(admins)
         .route("/sign-in", post(sign_in))
         .route("/sign-out", post(sign_out))
+        .route("/password", post(change_password))
         .route("/me", get(me))
-        .route("/admin", get(admin))
-        .with_state(users)
+        .layer(UserLayer::new(accounts))
         .layer(SessionLayer::new(MemoryStore::new()));
 
     let port: u16 = std::env::var("PORT").map_or(Ok(3000), |port| port.parse())?;

@@ -11,9 +11,11 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use futures_util::{Stream, stream};
+use futures_util::stream;
 use sessile::{Error, Field, MemoryStore, Session, SessionLayer};
 
 const CART: Field<Vec<String>> = Field::new("cart");
@@ -42,15 +44,15 @@ impl Watch {
     }
 }
 
-async fn events(session: Option<Session>) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Error> {
-    // A visitor without a session gets an empty stream.
-    let watch = session.map(|session| Watch { session: session.detach(), sent: None });
-    let stream = stream::unfold(watch, async |watch| {
-        let mut watch = watch?;
+async fn events(session: Option<Session>) -> Response {
+    // Browsers connect again when a stream ends. This answer stops them: there is no session, or it has ended.
+    let Some(session) = session else { return StatusCode::NO_CONTENT.into_response() };
+    let watch = Watch { session: session.detach(), sent: None };
+    let stream = stream::unfold(watch, async |mut watch| {
         let count = watch.next().await?;
-        Some((Ok(Event::default().event("cart").data(count.to_string())), Some(watch)))
+        Some((Ok::<_, Infallible>(Event::default().event("cart").data(count.to_string())), watch))
     });
-    Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
+    Sse::new(stream).keep_alive(KeepAlive::default()).into_response()
 }
 
 async fn add(session: Session, item: String) -> Result<(), Error> {

@@ -8,6 +8,8 @@
 //! `/ws` in the session and answers with the number of messages. The session is detached, since the response has been
 //! sent by then.
 
+use std::time::Duration;
+
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -17,6 +19,9 @@ use sessile::{Error, Field, MemoryStore, Session, SessionLayer, SignedIn};
 
 const MESSAGES: Field<Vec<String>> = Field::new("messages");
 
+/// Time after which a session that ended elsewhere is noticed.
+const CHECK: Duration = Duration::from_secs(5);
+
 /// Browsers send cookies with a WebSocket that another site opens, so the handler demands the same origin.
 async fn connect(_: SameOrigin, user: SignedIn, upgrade: WebSocketUpgrade) -> Response {
     let session = user.session().detach();
@@ -24,10 +29,20 @@ async fn connect(_: SameOrigin, user: SignedIn, upgrade: WebSocketUpgrade) -> Re
 }
 
 async fn talk(mut socket: WebSocket, session: Session) {
-    while let Some(Ok(message)) = socket.recv().await {
-        let Message::Text(text) = message else { continue };
-        let answer = match keep(&session, text.to_string()).await {
-            Ok(count) => Message::Text(format!("{count}").into()),
+    let mut check = tokio::time::interval(CHECK);
+    loop {
+        let answer = tokio::select! {
+            message = socket.recv() => match message {
+                Some(Ok(Message::Text(text))) => keep(&session, text.to_string()).await.map(Some),
+                Some(Ok(_)) => continue,
+                Some(Err(_)) | None => return,
+            },
+            // A client that only listens notices the end, too. This is no use of the session.
+            _ = check.tick() => session.reload().await.map(|()| None),
+        };
+        let answer = match answer {
+            Ok(None) => continue,
+            Ok(Some(count)) => Message::Text(format!("{count}").into()),
             // The session has ended, for example by a sign-out in another tab.
             Err(error) => {
                 Message::Close(Some(CloseFrame { code: close_code::POLICY, reason: error.kind().to_string().into() }))

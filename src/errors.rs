@@ -35,7 +35,7 @@ use crate::error::{Error, ErrorKind, error_response};
 /// let pages = ErrorLayer::from_fn(|kind, head| match kind {
 ///     ErrorKind::NotSignedIn if head.method == "GET" => Redirect::to("/sign-in").into_response(),
 ///     ErrorKind::CsrfRefused => Html("<p>This form has expired. <a href=''>Load it again.</a>").into_response(),
-///     kind => format!("An error: {kind}").into_response(),
+///     kind => ErrorLayer::by_accept(kind, head),
 /// });
 /// let app: Router = Router::new().layer(SessionLayer::new(MemoryStore::new())).layer(pages);
 /// ```
@@ -61,13 +61,19 @@ impl ErrorLayer {
 
     /// Creates a layer that asks the application for a response, by the error and the head of its request.
     ///
-    /// The head has no extensions.
+    /// The head has no extensions. [`by_accept`](Self::by_accept) returns the response of the crate, for other clients or errors.
     pub fn from_fn<R, F>(respond: F) -> Self
     where
         F: Fn(ErrorKind, &Parts) -> R + Send + Sync + 'static,
         R: IntoResponse,
     {
         Self { respond: Some(Arc::new(move |kind, head| respond(kind, head).into_response())) }
+    }
+
+    /// Returns the response for an error as a layer [without a function](Self::new) does, by the `Accept` header.
+    #[must_use]
+    pub fn by_accept(kind: ErrorKind, head: &Parts) -> Response {
+        respond_by_accept(kind, prefers_json(&head.headers))
     }
 }
 
@@ -153,11 +159,7 @@ where
         let response = ready!(this.inner.poll(context))?.into_response();
         let Some(kind) = response.extensions().get::<ErrorKind>().copied() else { return Poll::Ready(Ok(response)) };
         let page = match this.form {
-            Form::ByAccept { prefers_json } => {
-                let mut page = if *prefers_json { problem(kind) } else { text(kind) };
-                vary_by(page.headers_mut(), &ACCEPT);
-                page
-            }
+            Form::ByAccept { prefers_json } => respond_by_accept(kind, *prefers_json),
             Form::Own { respond, head } => respond(kind, head),
         };
         Poll::Ready(Ok(with_headers_of(response, page)))
@@ -208,6 +210,12 @@ fn with_headers_of(response: Response, mut page: Response) -> Response {
     }
     page.extensions_mut().extend(replaced.extensions);
     page
+}
+
+fn respond_by_accept(kind: ErrorKind, prefers_json: bool) -> Response {
+    let mut response = if prefers_json { problem(kind) } else { text(kind) };
+    vary_by(response.headers_mut(), &ACCEPT);
+    response
 }
 
 /// Returns the plain text for an error.

@@ -56,6 +56,10 @@
 //! - [`SessionHandle`]: for middleware, and for services without axum. [`Session::detach`]: for WebSockets and background work.
 //! - [`Sessions`]: sessions outside a request, such as "sign out everywhere". [`Transient`]: values under string keys.
 //! - `Session::transact`: one transaction with the application's own tables, in an SQL database.
+#![cfg_attr(
+    feature = "axum",
+    doc = "- [`user`]: the application's user, guarded routes, redirects to the sign-in page. [`errors`]: own error pages."
+)]
 //! - [`csrf`]: tokens against forged requests. [`flash`]: messages for the next page.
 //! - [`store`]: the storage contract.
 #![cfg_attr(

@@ -281,6 +281,8 @@ impl Sessions {
 
     /// Ends all sessions of an owner in this realm; returns their ids (OWASP ASVS 5.0 V7.4.2).
     ///
+    /// Their clients learn no [reason](crate::Session::end_reason).
+    ///
     /// The stores of this crate do it in one step, so that a dropped future ends all or none; in a Redis Cluster, session by
     /// session, the newest first. It may miss a sign-in that is committed while it runs.
     ///
@@ -303,6 +305,8 @@ impl Sessions {
     }
 
     /// Ends all sessions of an owner in this realm but one; returns their ids (OWASP ASVS 5.0 V7.4.3).
+    ///
+    /// Their clients learn no [reason](crate::Session::end_reason).
     ///
     /// # Errors
     ///

@@ -78,7 +78,7 @@ impl PendingCommit {
         }
         self.doubt();
         let Err(error) = transaction.commit().await else { return Ok(self.written(draft, config)) };
-        if D::transaction_failure(&error) == TransactionFailure::Failed {
+        if D::leaves_commit_in_doubt(&error) {
             config.events.raise_failure(EventKind::StoreFailed, self.session_id(), &StoreError::unavailable(error));
             return self.find_outcome(config).await;
         }
@@ -207,7 +207,11 @@ pub(crate) async fn roll_back<D: Transactional, T>(transaction: Transaction<'_, 
 }
 
 /// Commits a transaction in which the session has nothing to write.
-pub(crate) async fn commit_alone<D: Transactional>(transaction: Transaction<'_, D>) -> Result<(), Error> {
+pub(crate) async fn commit_alone<D: Transactional>(mut transaction: Transaction<'_, D>) -> Result<(), Error> {
+    // An aborted transaction refuses a statement, and answers `COMMIT` with a silent rollback.
+    if let Err(error) = D::check(&mut transaction).await {
+        return roll_back(transaction, not_done::<D>(error)).await;
+    }
     let Err(error) = transaction.commit().await else { return Ok(()) };
     Err(match D::transaction_failure(&error) {
         TransactionFailure::Failed => StoreError::unavailable(error).into(),

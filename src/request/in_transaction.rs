@@ -129,6 +129,10 @@ impl<'a> Attempt<'a> {
         }
         let mut state = session.state_for_write()?;
         session.check_may_fork(&state)?;
+        if matches!(forked.source, SessionSource::New) && !matches!(state.source, SessionSource::New) {
+            // A second session would replace the one that the request has stored meanwhile.
+            return Err(Error::new(ErrorKind::Conflict).with_context("the request has stored the session meanwhile"));
+        }
         let mut changes = std::mem::take(&mut state.changes);
         changes.is_passive = session.is_passive();
         let (before, values) = (changes.without_values(), changes.values.len());
@@ -146,7 +150,11 @@ impl<'a> Attempt<'a> {
     async fn run<D: Transactional>(mut self, transaction: Transaction<'_, D>) -> Result<(), Error> {
         let Some(commit) = &mut self.commit else { return Ok(()) };
         if matches!(commit.source, SessionSource::New) && commit.changes.is_empty() {
-            return commit_alone(transaction).await;
+            let committed = commit_alone(transaction).await;
+            if committed.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable) {
+                self.session.state().failed = Some(ErrorKind::Unavailable);
+            }
+            return committed;
         }
         let written = commit.write_in(self.session.config(), transaction).await;
         self.finish(written).await

@@ -489,7 +489,7 @@ impl RequestSession {
                     return Ok(true);
                 }
                 // The record is newer, or the session has ended.
-                Ok(false) => self.refetch().await?,
+                Ok(false) => self.refetch_in_turn().await?,
                 Err(error) => {
                     self.config.events.raise_failure(EventKind::UpkeepFailed, *record.id(), &error);
                     return Err(error.into());
@@ -500,6 +500,12 @@ impl RequestSession {
 
     /// Reads the session again, with the changes of other requests.
     pub(crate) async fn refetch(&self) -> Result<(), Error> {
+        let _turn = self.turn.take().await;
+        self.refetch_in_turn().await
+    }
+
+    async fn refetch_in_turn(&self) -> Result<(), Error> {
+        let generation = self.state().generation;
         let promised = match &self.state().source {
             SessionSource::Loaded(loaded) => PromisedSession::from(loaded),
             SessionSource::Promised(promised) => promised.clone(),
@@ -511,7 +517,7 @@ impl RequestSession {
         if !promised.matches(&found) {
             return Err(Error::new(ErrorKind::Superseded));
         }
-        self.rebase(found);
+        self.rebase(found, generation);
         Ok(())
     }
 
@@ -524,8 +530,8 @@ impl RequestSession {
             return Ok(());
         }
         let _turn = self.turn.take().await;
-        if !self.note_use_in_turn().await? {
-            self.refetch().await?;
+        if self.is_passive() || !self.note_use_in_turn().await? {
+            self.refetch_in_turn().await?;
         }
         Ok(())
     }
@@ -579,9 +585,13 @@ impl RequestSession {
     }
 
     /// Continues from a newer record of the same session.
-    fn rebase(&self, found: LoadedRecord) {
+    fn rebase(&self, found: LoadedRecord, generation: u32) {
         let now = self.config.clock.now();
         let mut state = self.state();
+        if state.generation != generation {
+            // The request has ended that session meanwhile.
+            return;
+        }
         let token = state.source.loaded().and_then(|loaded| loaded.token.clone());
         let status = found.status_of_earlier(token.as_ref(), now);
         state.rebase(found.with_token(status, token));

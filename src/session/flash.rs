@@ -113,12 +113,16 @@ impl<M> Session<M> {
     /// Removes and returns the messages, oldest first, and [commits](Session::commit).
     ///
     /// Of concurrent requests one gets each message. Without messages it costs nothing. If the page is lost on its way to the
-    /// client, its messages are lost with it.
+    /// client, its messages are lost with it. A session that has [just ended](Session::end_reason) has no messages, so that a page
+    /// can still be shown.
     ///
     /// # Errors
     ///
     /// Those of [`take_now`](Session::take_now).
     pub async fn take_flashes(&self) -> Result<Vec<Flash>, Error> {
+        if self.end_reason().is_some() {
+            return Ok(Vec::new());
+        }
         Ok(self.take_now(FLASHES).await?.unwrap_or_default())
     }
 }

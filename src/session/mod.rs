@@ -598,7 +598,9 @@ impl<M> Session<M> {
         detached.authenticated_at = state.authenticated_at;
         detached.failed = state.failed;
         drop(state);
-        Self::new(Arc::new(RequestSession::detached(Arc::clone(self.request.shared_config()), detached)))
+        let detached = RequestSession::detached(Arc::clone(self.request.shared_config()), detached);
+        detached.set_passive(self.request.is_passive());
+        Self::new(Arc::new(detached))
     }
 
     /// Commits the changes so far and reads the session again, with the changes of other requests.

@@ -1,5 +1,7 @@
 //! Begin, last use and end of a session, for a page that warns its user.
 
+use std::time::Duration;
+
 use time::OffsetDateTime;
 
 use super::Session;
@@ -16,13 +18,12 @@ use crate::lifetime::Lifetime;
 /// use sessile::{Error, SignedIn};
 ///
 /// /// Answers a page that asks how many seconds are left; routed under a `PassiveLayer`, so that asking is no use.
-/// async fn seconds_left(user: SignedIn) -> Json<i64> {
-///     let end = user.expires_at().expect("a session with an owner is stored");
-///     Json((end - time::OffsetDateTime::now_utc()).whole_seconds())
+/// async fn seconds_left(user: SignedIn) -> Json<Option<u64>> {
+///     Json(user.expires_in().map(|left| left.as_secs()))
 /// }
 ///
 /// /// Answers the button "stay signed in".
-/// async fn stay(user: SignedIn) -> Result<Json<i64>, Error> {
+/// async fn stay(user: SignedIn) -> Result<Json<Option<u64>>, Error> {
 ///     user.touch().await?;
 ///     Ok(seconds_left(user).await)
 /// }
@@ -49,6 +50,15 @@ impl<M> Session<M> {
         let state = self.request().state();
         let loaded = state.source.loaded()?;
         Some(loaded.ends_after_use(self.request().config().lifetime, state.used_at).into())
+    }
+
+    /// Returns the time until the session [expires](Session::expires_at), by the clock of the layer.
+    #[must_use]
+    pub fn expires_in(&self) -> Option<Duration> {
+        let config = self.request().config();
+        let state = self.request().state();
+        let loaded = state.source.loaded()?;
+        Some(loaded.ends_after_use(config.lifetime, state.used_at).since(config.clock.now()))
     }
 
     /// Returns when the session expires however much it is used: at its absolute timeout.

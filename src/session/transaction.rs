@@ -216,8 +216,8 @@ impl<D: Database> fmt::Debug for OpenTransaction<D> {
 
 /// Changes of a session, as a statement that the application runs last in its own transaction.
 ///
-/// Run it as the last statement, roll back unless it changed a row, and call [`outcome`](Self::outcome) when the transaction
-/// is over. If this is dropped instead, the request goes on as if the changes had not been made: drop it only after a rollback.
+/// Run it as the last statement, roll back if it changed no row, and call [`outcome`](Self::outcome) when the transaction is over,
+/// which is what decides: MySQL also counts a row if a new session's id was taken. Commit nothing else of the session before. If this is dropped instead, the request goes on as if the changes had not been made: drop it only after a rollback.
 #[must_use = "the outcome of the transaction decides on the response"]
 pub struct SessionWrite(PreparedWrite);
 

@@ -14,7 +14,6 @@ pub(crate) mod redis;
 #[cfg(feature = "sealed")]
 pub(crate) mod sealed;
 #[cfg(feature = "_network")]
-#[cfg_attr(not(feature = "_sql"), allow(dead_code, reason = "the SQL stores call it"))]
 mod server_clock;
 #[cfg(feature = "_sql")]
 mod sql;

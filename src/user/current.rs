@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
+use http::Uri;
 use http::request::Parts;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::{Stamp, Users};
@@ -13,7 +16,9 @@ use crate::event::EndReason;
 use crate::session::{Field, Session, SessionHandle};
 
 /// The stamps under which a session stays signed in, oldest first: more than one while its user changes the password.
-const STAMPS: Field<Vec<Stamp>> = Field::new("sessile.stamps");
+const STAMPS: Field<Vec<Accepted>> = Field::new("sessile.stamps");
+/// Time within which the application stores a change of credentials that a session has accepted. After that it has failed.
+const CHANGE_DEADLINE: Duration = Duration::from_secs(60);
 /// Most stamps of a session. Changes of the password that failed leave one behind each.
 const MAX_STAMPS: usize = 8;
 
@@ -27,19 +32,33 @@ pub struct CurrentUser<U: Users, M = ()> {
 
 struct Shared<U: Users> {
     users: Arc<U>,
-    /// The last look-up.
+    uri: Uri,
+    /// The last look-up that found a user.
     found: Mutex<Option<Found<U>>>,
 }
 
 /// The result of a look-up.
 struct Found<U: Users> {
     owner: Arc<str>,
-    user: Option<U::User>,
+    user: U::User,
+}
+
+/// A stamp that a session accepts.
+#[derive(Clone, Serialize, Deserialize)]
+struct Accepted {
+    stamp: Stamp,
+    /// In milliseconds since the Unix epoch.
+    at: i64,
 }
 
 impl<U: Users, M> CurrentUser<U, M> {
-    pub(super) fn new(users: Arc<U>, session: SessionHandle<M>) -> Self {
-        Self { session, shared: Arc::new(Shared { users, found: Mutex::new(None) }) }
+    pub(super) fn new(users: Arc<U>, session: SessionHandle<M>, uri: Uri) -> Self {
+        Self { session, shared: Arc::new(Shared { users, uri, found: Mutex::new(None) }) }
+    }
+
+    /// Returns the address of the request, before nested routers remove a prefix from it.
+    pub(super) fn uri(&self) -> &Uri {
+        &self.shared.uri
     }
 
     /// Returns the users of the application, for example to look one up by name.
@@ -62,10 +81,10 @@ impl<U: Users, M> CurrentUser<U, M> {
         let mut found = self.shared.found.lock().await;
         let Some(owner) = session.owner() else { return Ok(None) };
         if let Some(known) = found.as_ref().filter(|known| known.owner == owner) {
-            return Ok(known.user.clone());
+            return Ok(Some(known.user.clone()));
         }
         let user = self.find(&session, &owner).await?;
-        *found = Some(Found { owner, user: user.clone() });
+        *found = user.clone().map(|user| Found { owner, user });
         Ok(user)
     }
 
@@ -85,15 +104,26 @@ impl<U: Users, M> CurrentUser<U, M> {
     /// Those of [`Session::sign_in`], and of [`session`](Self::session).
     pub async fn sign_in(&self, user: &U::User) -> Result<(), Error> {
         let session = self.session().await?;
+        *self.shared.found.lock().await = None;
+        self.sign_in_on(&session, user)
+    }
+
+    /// [Signs a user in](Self::sign_in) on a session of the caller's, such as the one in a transaction.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Session::sign_in`].
+    pub fn sign_in_on(&self, session: &Session<M>, user: &U::User) -> Result<(), Error> {
         session.sign_in(&U::id(user).to_string())?;
-        session.insert(STAMPS, [U::stamp(user)].as_slice())
+        session.insert(STAMPS, [Accepted::new(U::stamp(user), session)].as_slice())
     }
 
     /// Keeps this session signed in beyond a change of its user's credentials: call it with the changed user **before** the
-    /// application's database has the change, or in one transaction with it.
+    /// application's database has the change.
     ///
     /// It commits. Until a request sees the new credentials, the session is signed in with the old and with the new ones, so nothing
-    /// that runs beside the change signs it out. All other sessions of the user are signed out at their next request.
+    /// that runs beside the change signs it out. All other sessions of the user are signed out at their next request. If the change
+    /// fails, the session forgets the new credentials after a minute.
     ///
     /// ```
     /// use sessile::Error;
@@ -114,19 +144,29 @@ impl<U: Users, M> CurrentUser<U, M> {
     /// [`NotSignedIn`](ErrorKind::NotSignedIn) if another user, or none, is signed in, and those of [`Session::commit`].
     pub async fn accept_credentials_of(&self, changed: &U::User) -> Result<(), Error> {
         let session = self.session().await?;
+        self.accept_credentials_on(&session, changed)?;
+        session.commit().await
+    }
+
+    /// [Accepts](Self::accept_credentials_of) changed credentials on a session of the caller's, without a commit: on the one in a
+    /// transaction that also stores the change.
+    ///
+    /// # Errors
+    ///
+    /// [`NotSignedIn`](ErrorKind::NotSignedIn) if another user, or none, is signed in, and those of [`Session::update`].
+    pub fn accept_credentials_on(&self, session: &Session<M>, changed: &U::User) -> Result<(), Error> {
         if session.owner().as_deref() != Some(&*U::id(changed).to_string()) {
             return Err(Error::new(ErrorKind::NotSignedIn));
         }
-        let stamp = U::stamp(changed);
-        let accept = move |stamps: &mut Vec<Stamp>| {
-            stamps.retain(|known| !known.matches(&stamp));
+        let accepted = Accepted::new(U::stamp(changed), session);
+        session.update(STAMPS, move |stamps| {
+            stamps.retain(|known| !known.stamp.matches(&accepted.stamp));
             if stamps.len() >= MAX_STAMPS {
                 // The first one is that of the sign-in.
                 stamps.remove(1);
             }
-            stamps.push(stamp);
-        };
-        session.update_now(STAMPS, accept).await
+            stamps.push(accepted);
+        })
     }
 
     /// Returns the error for a visitor.
@@ -147,31 +187,57 @@ impl<U: Users, M> CurrentUser<U, M> {
             return Ok(None);
         };
         let stamp = U::stamp(&user);
-        let mut place = place_of(session, &stamp)?;
-        if place.is_none() {
+        let mut accepted = accepted_by(session)?;
+        if place_of(&stamp, &accepted).is_none() {
             // The session accepts new credentials before they are stored: a record read after the user shows it.
             session.request().refetch().await?;
-            place = place_of(session, &stamp)?;
+            accepted = accepted_by(session)?;
         }
-        let Some(place) = place else {
+        if place_of(&stamp, &accepted).is_none() {
             session.end_by_layer(EndReason::CredentialsChanged)?;
             return Ok(None);
-        };
-        if place > 0 && !session.request().is_closed() {
-            // The new credentials are stored: the old ones are good no more.
-            session.update(STAMPS, move |stamps| {
-                if let Some(place) = stamps.iter().position(|known| known.matches(&stamp)) {
-                    stamps.drain(..place);
-                }
-            })?;
+        }
+        let now = now(session);
+        if is_outdated(&stamp, &accepted, now) && !session.request().is_closed() {
+            session.update(STAMPS, move |accepted| forget_outdated(&stamp, accepted, now))?;
         }
         Ok(Some(user))
     }
 }
 
-/// Returns the place of a stamp among those of a session.
-fn place_of<M>(session: &Session<M>, stamp: &Stamp) -> Result<Option<usize>, Error> {
-    Ok(session.get(STAMPS)?.unwrap_or_default().iter().position(|known| known.matches(stamp)))
+impl Accepted {
+    fn new<M>(stamp: Stamp, session: &Session<M>) -> Self {
+        Self { stamp, at: now(session) }
+    }
+}
+
+/// Returns the time in milliseconds since the Unix epoch.
+fn now<M>(session: &Session<M>) -> i64 {
+    session.request().config().clock.now().milliseconds()
+}
+
+fn accepted_by<M>(session: &Session<M>) -> Result<Vec<Accepted>, Error> {
+    Ok(session.get(STAMPS)?.unwrap_or_default())
+}
+
+fn place_of(stamp: &Stamp, accepted: &[Accepted]) -> Option<usize> {
+    accepted.iter().position(|known| known.stamp.matches(stamp))
+}
+
+/// Checks whether a session accepts credentials that are not those of the user any more, or never came to be.
+fn is_outdated(stamp: &Stamp, accepted: &[Accepted], now: i64) -> bool {
+    let mut rest = accepted.to_vec();
+    forget_outdated(stamp, &mut rest, now);
+    rest.len() < accepted.len()
+}
+
+/// Forgets the credentials before the user's own, and those after it whose change has failed.
+fn forget_outdated(stamp: &Stamp, accepted: &mut Vec<Accepted>, now: i64) {
+    let Some(place) = place_of(stamp, accepted) else { return };
+    accepted.drain(..place);
+    let deadline = i64::try_from(CHANGE_DEADLINE.as_millis()).unwrap_or(i64::MAX);
+    let mut is_first = true;
+    accepted.retain(|known| std::mem::take(&mut is_first) || now.saturating_sub(known.at) < deadline);
 }
 
 impl<U: Users, M> Clone for CurrentUser<U, M> {
@@ -245,8 +311,14 @@ impl<S: Sync, U: Users> OptionalFromRequestParts<S> for User<U> {
 }
 
 /// Returns the user of a request, not loaded yet.
+///
+/// One of a layer around another session layer does not count: it belongs to another session.
 pub(super) fn current<U: Users, M: 'static>(parts: &Parts) -> Result<CurrentUser<U, M>, Error> {
-    parts.extensions.get().cloned().ok_or_else(|| {
+    let innermost = parts.extensions.get::<SessionHandle<M>>();
+    let is_of_innermost = |current: &&CurrentUser<U, M>| {
+        innermost.is_some_and(|innermost| Arc::ptr_eq(innermost.request(), current.session.request()))
+    };
+    parts.extensions.get().filter(is_of_innermost).cloned().ok_or_else(|| {
         let users = std::any::type_name::<U>();
         let advice = format!(
             "add .layer(UserLayer::new(…)) for {users} after the routes and guards, and the session layer after it; a layer added \

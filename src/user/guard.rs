@@ -12,7 +12,7 @@ use axum_core::extract::Request;
 use axum_core::response::{IntoResponse, Response};
 use http::header::LOCATION;
 use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode, Uri};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -101,12 +101,13 @@ impl<U: Users> Rules<U> {
     async fn refusal<M: 'static>(&self, head: &Parts) -> Result<Option<Response>, Error> {
         let current = current::<U, M>(head)?;
         let Some(user) = current.load().await? else {
-            return Ok(Some(refuse(head, current.not_signed_in().await?, self.sign_in.as_ref())));
+            let error = current.not_signed_in().await?;
+            return Ok(Some(refuse(head, current.uri(), error, self.sign_in.as_ref())));
         };
         if let Some(age) = self.recent
             && let Err(error) = current.session().await?.require_recent(age)
         {
-            return Ok(Some(refuse(head, error, self.confirm.as_ref())));
+            return Ok(Some(refuse(head, current.uri(), error, self.confirm.as_ref())));
         }
         for permission in &self.permissions {
             if !permission(user.clone()).await {
@@ -118,11 +119,11 @@ impl<U: Users> Rules<U> {
 }
 
 /// Redirects the request of a page to the page that can help; answers others with the error.
-fn refuse(head: &Parts, error: Error, page: Option<&LocalPath>) -> Response {
+fn refuse(head: &Parts, uri: &Uri, error: Error, page: Option<&LocalPath>) -> Response {
     let is_page = matches!(head.method, Method::GET | Method::HEAD) && !prefers_json(&head.headers);
     let can_help = error.status() == StatusCode::UNAUTHORIZED;
     let Some(page) = page.filter(|_| is_page && can_help) else { return error.into_response() };
-    let address = page.with_next(LocalPath::of(&head.uri).as_ref());
+    let address = page.with_next(LocalPath::of(uri).as_ref());
     let mut response = Response::default();
     *response.status_mut() = StatusCode::SEE_OTHER;
     let address = HeaderValue::try_from(address).expect("the path and its encoded query are visible ASCII");

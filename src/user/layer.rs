@@ -79,7 +79,7 @@ where
     fn call(&mut self, mut request: Request<B>) -> S::Future {
         // Without a session layer, the extractors report it.
         if let Some(handle) = request.extensions().get::<SessionHandle<M>>() {
-            let current = CurrentUser::<U, M>::new(Arc::clone(&self.users), handle.clone());
+            let current = CurrentUser::<U, M>::new(Arc::clone(&self.users), handle.clone(), request.uri().clone());
             request.extensions_mut().insert(current);
         }
         self.inner.call(request)

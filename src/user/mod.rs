@@ -19,7 +19,7 @@
 //!     id: u64,
 //!     name: String,
 //!     is_admin: bool,
-//!     password_version: u64,
+//!     password_hash: String,
 //! }
 //!
 //! /// Reads accounts from the application's database.
@@ -31,7 +31,7 @@
 //!     type Error = Infallible;
 //!
 //!     async fn find(&self, id: &u64) -> Result<Option<Account>, Infallible> {
-//!         Ok(Some(Account { id: *id, name: "Ada".into(), is_admin: *id == 1, password_version: 7 }))
+//!         Ok(Some(Account { id: *id, name: "Ada".into(), is_admin: *id == 1, password_hash: "$argon2id$…".into() }))
 //!     }
 //!
 //!     fn id(account: &Account) -> u64 {
@@ -39,7 +39,7 @@
 //!     }
 //!
 //!     fn stamp(account: &Account) -> Stamp {
-//!         Stamp::from_version(account.password_version)
+//!         Stamp::from_password_hash(b"a secret of this site", account.password_hash.as_bytes())
 //!     }
 //! }
 //!

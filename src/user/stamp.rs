@@ -15,7 +15,10 @@ use subtle::ConstantTimeEq;
 pub struct Stamp(String);
 
 impl Stamp {
-    /// Creates a stamp from a number that the application increments with each change of the credentials.
+    /// Creates a stamp from a number that is another after each change of the credentials, such as the time of the change.
+    ///
+    /// A number that can be told in advance, such as a count, is the same for two changes of which one failed: prefer
+    /// [`from_password_hash`](Self::from_password_hash), whose salt makes each change another.
     #[must_use]
     pub fn from_version(version: u64) -> Self {
         Self(version.to_string())

@@ -155,11 +155,11 @@ fn guides() -> Vec<String> {
 }
 
 /// Rust code of the guides is a doc test, that of the README is run by `getting_started`. `tests/peers` compiles the code of other
-/// crates, and the tests of PostgreSQL run the statements. Everything else is a diagram.
+/// crates, and the tests of PostgreSQL and Redis run the statements and the permissions. Everything else is a diagram.
 #[test]
 fn all_code_in_documents_is_compiled() {
     let peers = read("tests/peers/build.rs");
-    let postgres = read("tests/servers/postgres.rs");
+    let (postgres, permissions) = (read("tests/servers/postgres.rs"), read("tests/servers/redis/permissions.rs"));
     let (guides, mut seen) = (guides(), 0);
     for (file, text) in documents() {
         let name = file.strip_prefix(root()).unwrap().display().to_string();
@@ -171,7 +171,8 @@ fn all_code_in_documents_is_compiled() {
                 "text" => {
                     let guide = file.file_stem().unwrap().to_str().unwrap();
                     let is_picture = code.contains(['│', '─', '▶']);
-                    is_picture || peers.contains(&format!("\"{guide}\""))
+                    let is_run = code.starts_with("ACL SETUSER") && permissions.contains(&format!("/{name}\")"));
+                    is_picture || is_run || peers.contains(&format!("\"{guide}\""))
                 }
                 "sql" => postgres.contains(&format!("include_str!(\"../../{name}\")")),
                 "sh" => true,

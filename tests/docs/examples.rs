@@ -45,6 +45,13 @@ async fn login_checks_users_and_roles() {
         assert_eq!(set_cookies(response.headers())[0].max_age(), max_age);
     }
 
+    // A new password signs out all sessions of the account but the one that changed it.
+    let mut other = site.visitor();
+    other.post_json("/sign-in", &credentials("ada", false)).await;
+    assert_eq!(ada.post("/password", "correct horse").await.0, 204);
+    assert_eq!((ada.get("/me").await.0, other.get("/me").await.0), (200, 401));
+    assert_eq!(other.post_json("/sign-in", &credentials("ada", false)).await, 401);
+
     let mut copy = ada.clone();
     assert_eq!(ada.post("/sign-out", "").await.0, 204);
     assert_eq!((ada.get("/me").await.0, copy.get("/me").await.0), (401, 401));

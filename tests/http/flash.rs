@@ -6,7 +6,9 @@ use crate::{accounts, support};
 
 use accounts::flash_rules;
 use http::StatusCode;
+use sessile::event::EndReason;
 use sessile::flash::FlashLevel;
+use support::client::session_of;
 use support::race::{NO_TOKEN, World};
 use support::store::Counts;
 
@@ -35,6 +37,21 @@ async fn take_flashes_without_messages_makes_no_store_calls() {
     let (answer, counts) = world.cost(world.send(NO_TOKEN, read)).await;
     answer.assert_silent(StatusCode::OK);
     assert_eq!(counts, Counts::NONE);
+}
+
+/// A page under the token of a session that has just ended has no messages, and is answered.
+#[tokio::test]
+async fn page_of_a_session_that_just_ended_has_no_messages() {
+    let world = World::new();
+    let token = world.begin_signed_in("ada").await;
+    world.send(&token, |session| async move { session.flash(FlashLevel::Info, "saved") }).await.assert_ok();
+    assert!(world.sessions().end(&session_of(&token)).await.unwrap());
+    let read = |session: sessile::Session| async move {
+        assert_eq!(session.end_reason(), Some(EndReason::Revoked));
+        assert!(session.take_flashes().await?.is_empty());
+        Ok(())
+    };
+    world.send(&token, read).await.assert_silent(StatusCode::OK);
 }
 
 /// A taken message serializes as an object with `level` and `message`.

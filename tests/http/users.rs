@@ -15,6 +15,7 @@ use axum::{Extension, Router};
 use http::header::ACCEPT;
 use http::{Method, Request, StatusCode};
 use sessile::event::{EndReason, EventKind};
+use sessile::testing::ManualClock;
 use sessile::user::{CurrentUser, LocalPath, Stamp, User, UserGuard, UserLayer, Users};
 use sessile::{Error, MemoryStore, Session, SessionLayer};
 use support::client::{Client, EventLog, Reply, send};
@@ -86,13 +87,14 @@ type Current = CurrentUser<Accounts>;
 struct Site {
     accounts: Accounts,
     events: EventLog,
+    clock: ManualClock,
     app: Router,
 }
 
 impl Site {
     fn new() -> Self {
         async fn sign_in(user: Current, Path(id): Path<u64>) -> Result<(), Error> {
-            assert_eq!(user.load().await?.map(|account| account.id).filter(|known| *known == id), None);
+            let _ = user.load().await?;
             let account = user.users().get(id);
             user.sign_in(&account).await?;
             // The look-up from before the sign-in does not count.
@@ -119,7 +121,9 @@ impl Site {
         let path = |path| LocalPath::new(path).unwrap();
         let guard = || UserGuard::<Accounts>::new().with_sign_in_page(path("/sign-in"));
         let recent = guard().with_recent(Duration::ZERO).with_confirm_page(path("/confirm?why=recent"));
-        let layer = SessionLayer::builder(MemoryStore::new()).with_event_hook(events.hook()).build().unwrap();
+        let clock = ManualClock::new();
+        let layer = SessionLayer::builder(MemoryStore::new().with_clock(&clock)).with_clock(&clock);
+        let layer = layer.with_event_hook(events.hook()).build().unwrap();
         let app = Router::new()
             .route("/guarded", any(async || "guarded").layer(guard()))
             .route("/bare", any(async || "bare").layer(UserGuard::<Accounts>::new()))
@@ -146,7 +150,7 @@ impl Site {
             .layer(Extension(accounts.clone()))
             .layer(UserLayer::new(accounts.clone()))
             .layer(layer);
-        Self { accounts, events, app }
+        Self { accounts, events, clock, app }
     }
 
     async fn signed_in(&self, id: u64) -> Client {
@@ -286,6 +290,66 @@ async fn a_sign_in_beside_the_change_does_not_last() {
     assert_eq!(client.get("/who").await.text(), "0");
 }
 
+/// Credentials whose change has failed are forgotten after a minute: a later change to the same ones signs the session out.
+#[tokio::test]
+async fn credentials_that_were_never_stored_are_forgotten() {
+    let site = Site::new();
+    for (minutes, is_signed_in) in [(0, "2"), (1, "0")] {
+        let mut client = site.signed_in(2).await;
+        assert_eq!(client.post("/accept/21").await.status, StatusCode::OK);
+        site.clock.advance(Duration::from_secs(60 * minutes));
+        assert_eq!(who(&mut client).await, "2");
+        // Another session changes the password, to the same stamp.
+        site.accounts.set(2, 21);
+        assert_eq!(who(&mut client).await, is_signed_in);
+        site.accounts.set(2, 20);
+    }
+}
+
+/// A user who is signed out and in again within one request is found.
+#[tokio::test]
+async fn a_sign_in_after_a_sign_out_of_the_same_request() {
+    let site = Site::new();
+    let mut client = site.signed_in(2).await;
+    site.accounts.set(2, 21);
+    assert_eq!(client.post("/sign-in/2").await.status, StatusCode::OK);
+    assert_eq!(who(&mut client).await, "2");
+}
+
+/// The user of an outer session does not pass for that of an inner one without a user layer.
+#[tokio::test]
+async fn a_user_layer_belongs_to_its_session_layer() {
+    let accounts = Accounts::default();
+    accounts.set(1, 10);
+    let staff = SessionLayer::builder(MemoryStore::new()).with_name("staff").build().unwrap();
+    let office = Router::new()
+        .route("/user", get(async |User(user): User<Accounts>| user.id.to_string()))
+        .route("/guard", get(async || "open").layer(UserGuard::<Accounts>::new()))
+        .layer(staff);
+    let app = Router::new()
+        .route("/sign-in", post(async |user: Current| user.sign_in(&user.users().get(1)).await))
+        .nest("/office", office)
+        .layer(UserLayer::new(accounts))
+        .layer(SessionLayer::new(MemoryStore::new()));
+    let mut client = Client::new(&app);
+    assert_eq!(client.post("/sign-in").await.status, StatusCode::OK);
+    for path in ["/office/user", "/office/guard"] {
+        assert_eq!(client.get(path).await.status, StatusCode::INTERNAL_SERVER_ERROR, "{path}");
+    }
+}
+
+/// A guard within a nested router leads back to the whole path.
+#[tokio::test]
+async fn a_guard_in_a_nested_router_leads_back() {
+    let guard = UserGuard::<Accounts>::new().with_sign_in_page(LocalPath::new("/in").unwrap());
+    let app = Router::new()
+        .nest("/admin", Router::new().route("/users", get(async || ()).layer(guard)))
+        .layer(UserLayer::new(Accounts::default()))
+        .layer(SessionLayer::new(MemoryStore::new()));
+    let reply = send(&app, Request::get("/admin/users?page=2").body(Body::empty()).unwrap()).await;
+    assert_eq!(reply.header("location"), Some("/in?next=%2Fadmin%2Fusers%3Fpage%3D2"));
+}
+
 /// Only the signed-in user's own new credentials are accepted.
 #[tokio::test]
 async fn the_credentials_of_another_user_are_refused() {
@@ -354,7 +418,7 @@ async fn a_guard_asks_for_permission_and_a_recent_sign_in() {
         StatusCode::SEE_OTHER
     );
 
-    tokio::time::sleep(Duration::from_millis(2)).await;
+    site.clock.advance(Duration::from_millis(1));
     let reply = ask(&mut user, Method::GET, "/recent", "text/html").await;
     assert_eq!(
         (reply.status, reply.header("location")),

@@ -1051,6 +1051,78 @@ async fn a_transaction_does_not_wait_for_the_queue_of_writers() {
     assert_eq!((stored.get(CART).unwrap(), stored.get("other").unwrap()), (None, Some(1)));
 }
 
+/// SQLite may have rolled back by itself: the session's write then stands alone, is found, and is not made twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_stands_alone_is_not_repeated() {
+    let directory = Directory::new("sqlite");
+    let url = format!("sqlite:{}/shop.db", directory.path().display());
+    let store = SqliteStore::connect(&url).await.unwrap();
+    store.migrate().await.unwrap();
+    let layer = SessionLayer::new(store);
+    let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+    let cookie = &begin(&layer).await;
+    let answer = call(&layer, Some(cookie), async |session| {
+        session.update(COUNT, |count| *count += 1)?;
+        let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
+        // As after a full disk, with the error ignored.
+        sqlx::raw_sql("ROLLBACK").execute(&mut *transaction).await?;
+        session.commit_with(transaction, |s| s.remove(CART).map(drop)).await?;
+        Ok(())
+    });
+    assert_eq!(answer.await.status, StatusCode::OK);
+    let stored = layer.sessions().find_by_token(&token(cookie)).await.unwrap().unwrap();
+    assert_eq!((stored.get(CART).unwrap(), stored.get(COUNT).unwrap()), (None, Some(1)));
+}
+
+/// On PostgreSQL: an aborted transaction is an error of the program, and a visitor's session is stored once.
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_reports_an_aborted_transaction() {
+    let server = Server::postgres_with(&["fsync=off", "synchronous_commit=off"]);
+    let store = PostgresStore::connect(&server.url()).await.unwrap();
+    store.migrate().await.unwrap();
+    let layer = SessionLayer::new(store);
+    let pool = sqlx::PgPool::connect(&server.url()).await.unwrap();
+    let cookie = &begin(&layer).await;
+    let runs = &AtomicU32::new(0);
+    for cookie in [Some(&**cookie), None] {
+        let answer = call(&layer, cookie, async |session| {
+            let is_visitor = session.is_new();
+            let placed = session.transact(&pool, |mut transaction, s| async move {
+                runs.fetch_add(1, Ordering::Relaxed);
+                // The error of a statement is ignored.
+                let _ = sqlx::raw_sql("SELECT 1 / 0").execute(&mut **transaction).await;
+                if !is_visitor {
+                    s.remove(CART)?;
+                }
+                Ok::<_, ShopError>(())
+            });
+            let error = placed.await.unwrap_err();
+            assert_eq!(error.kind(), Some(ErrorKind::InvalidTransaction));
+            Err(error)
+        });
+        assert_eq!(answer.await.status, StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    assert_eq!(runs.load(Ordering::Relaxed), 2, "an aborted transaction runs once");
+
+    runs.store(0, Ordering::Relaxed);
+    let answer = call(&layer, None, async |session| {
+        let outer = &session.clone();
+        let placed = session.transact(&pool, |_, s| async move {
+            if runs.fetch_add(1, Ordering::Relaxed) == 0 {
+                outer.insert("note", &1)?;
+                outer.commit().await?;
+            }
+            s.insert(CART, "tea")?;
+            Ok::<_, ShopError>(())
+        });
+        placed.await
+    });
+    let answer = answer.await;
+    assert_eq!((answer.status, runs.load(Ordering::Relaxed)), (StatusCode::OK, 2));
+    let stored = layer.sessions().find_by_token(&token(&answer.cookie.unwrap())).await.unwrap().unwrap();
+    assert_eq!((stored.get(CART).unwrap().as_deref(), stored.get("note").unwrap()), (Some("tea"), Some(1)));
+}
+
 /// The example stores an order and empties the cart, and signs up each name once.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_orders_and_signs_up() {

@@ -173,3 +173,25 @@ async fn a_passive_layer_leaves_other_markers_alone() {
     }
     client.get("/begin").await.assert_no_cookie();
 }
+
+/// A session that a passive request detaches stays passive, except for an explicit touch.
+#[tokio::test]
+async fn a_detached_session_of_a_passive_request_is_passive() {
+    for (touches, is_live) in [(false, false), (true, true)] {
+        let world = world();
+        let token = world.begin().await;
+        world.advance(30 * MINUTE);
+        let answer = world.send_unloaded(&token, move |handle| {
+            passive(handle, async move |session| {
+                let detached = session.detach();
+                detached.insert("seen", &true)?;
+                detached.commit().await?;
+                detached.commit().await?;
+                if touches { detached.touch().await } else { Ok(()) }
+            })
+        });
+        answer.await.assert_silent(StatusCode::OK);
+        world.advance(30 * MINUTE);
+        assert_eq!(world.is_live(&token).await, is_live);
+    }
+}

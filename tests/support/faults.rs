@@ -210,7 +210,7 @@ pub async fn a_read_whose_answer_is_lost_is_repeated(store: impl Store, proxy: &
 
 /// The writes of a store, in an order in which each has an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Write {
+pub enum Write {
     Insert,
     Touch,
     Replace,
@@ -218,10 +218,10 @@ enum Write {
 }
 
 impl Write {
-    const ALL: [Self; 4] = [Self::Insert, Self::Touch, Self::Replace, Self::Delete];
+    pub const ALL: [Self; 4] = [Self::Insert, Self::Touch, Self::Replace, Self::Delete];
 
     /// Writes the record; returns whether the store has.
-    async fn run(self, store: &impl Store, record: &Record) -> Result<bool, StoreError> {
+    pub async fn run(self, store: &impl Store, record: &Record) -> Result<bool, StoreError> {
         let is_written = |outcome| outcome == Outcome::Written;
         match self {
             Self::Insert => store.set(record, Expected::Absent).await.map(is_written),

@@ -19,8 +19,8 @@ use tokio::task::JoinHandle;
 #[derive(Clone)]
 pub struct Proxy(Arc<Inner>);
 
-/// Length of a ping of PostgreSQL (a `Sync`) and of MySQL.
-const PING_LENGTH: usize = 5;
+/// Lengths of a ping of PostgreSQL (a `Sync`) and of MySQL, and of one of Redis.
+const PING_LENGTHS: [usize; 2] = [5, 14];
 
 struct Inner {
     port: u16,
@@ -174,8 +174,9 @@ async fn serve(
         move |bytes| {
             let is_first = !client_spoke.swap(true, Ordering::SeqCst);
             if is_first {
-                is_ping.store(bytes == PING_LENGTH, Ordering::SeqCst);
-                trips.fetch_add(u64::from(bytes != PING_LENGTH), Ordering::SeqCst);
+                let pings = PING_LENGTHS.contains(&bytes);
+                is_ping.store(pings, Ordering::SeqCst);
+                trips.fetch_add(u64::from(!pings), Ordering::SeqCst);
             }
             !(is_first && counts_down_to_loss(&modes, Mode::LosingARequest))
         }

@@ -234,12 +234,17 @@ impl Server {
 
     /// Starts a sentinel that monitors `master` under the name `main`.
     pub fn sentinel(master: &Self) -> Self {
+        Self::sentinel_with(master, "")
+    }
+
+    /// Starts a sentinel with more lines of configuration.
+    pub fn sentinel_with(master: &Self, lines: &str) -> Self {
         let directory = Directory::new("sentinel");
         let port = free_port();
         let file = directory.path().join("sentinel.conf");
         let text = format!(
             "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor main 127.0.0.1 {} 1\n\
-             sentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 5000\n",
+             sentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 5000\n{lines}\n",
             directory.path().display(),
             master.port
         );
@@ -349,8 +354,13 @@ impl Drop for Server {
 
 /// Starts a Redis Cluster of three masters.
 pub fn cluster() -> Vec<Server> {
+    cluster_with_replicas(0)
+}
+
+/// Starts a Redis Cluster of three masters with so many replicas each.
+pub fn cluster_with_replicas(replicas: usize) -> Vec<Server> {
     let settings = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
-    let servers: Vec<_> = (0..3)
+    let servers: Vec<_> = (0..3 * (1 + replicas))
         .map(|_| {
             let bus = free_port().to_string();
             Server::redis_with(&[&settings[..], &["--cluster-port", &bus]].concat())
@@ -359,7 +369,7 @@ pub fn cluster() -> Vec<Server> {
     let mut create = Command::new(program("redis-cli", "redis-tools"));
     create.args(["--cluster", "create"]);
     create.args(servers.iter().map(|server| format!("127.0.0.1:{}", server.port)));
-    run(create.args(["--cluster-replicas", "0", "--cluster-yes"]));
+    run(create.args(["--cluster-replicas", &replicas.to_string(), "--cluster-yes"]));
     let started = Instant::now();
     while !servers.iter().all(|server| ask(server.port, "CLUSTER INFO").contains("cluster_state:ok")) {
         assert!(started.elapsed() < START_TIMEOUT, "the cluster does not become ready");
@@ -437,7 +447,8 @@ fn greets(server: &Server) -> bool {
 }
 
 fn answers_ping(server: &Server) -> bool {
-    ask(server.port, "PING").starts_with("+PONG")
+    // A server with a password answers, too.
+    ["+PONG", "-NOAUTH"].iter().any(|answer| ask(server.port, "PING").starts_with(answer))
 }
 
 /// Sends a command to a Redis server, and returns the start of its answer.

@@ -10,6 +10,7 @@ pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
         .route("/assets/style.css", get(|| serve("text/css; charset=utf-8", include_str!("assets/style.css"))))
         .route("/assets/script.js", get(|| serve("text/javascript; charset=utf-8", include_str!("assets/script.js"))))
+        .route("/assets/session.js", get(|| serve("text/javascript; charset=utf-8", include_str!("assets/session.js"))))
         .route("/assets/leaf.svg", get(|| serve("image/svg+xml", include_str!("assets/leaf.svg"))))
 }
 

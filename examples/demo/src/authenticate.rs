@@ -90,6 +90,7 @@ mod tests {
             throttle: Throttle::default(),
             sessions: Sessions::new(MemoryStore::new()),
             confirm_within: Duration::ZERO,
+            warn_before: Duration::ZERO,
         }
     }
 }

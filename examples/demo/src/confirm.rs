@@ -14,7 +14,7 @@ use crate::form::{FormPage, destination_field, password_field};
 use crate::site::App;
 use crate::visitor::Member;
 
-/// Extractor of a member who entered the password recently; redirects others to `/confirm`.
+/// Extractor of a member who entered the password recently; others are redirected to `/confirm`.
 pub struct Confirmed(pub Member);
 
 impl FromRequestParts<App> for Confirmed {
@@ -22,15 +22,13 @@ impl FromRequestParts<App> for Confirmed {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
         let member = Member::from_request_parts(parts, app).await?;
-        match member.session().require_recent(app.confirm_within) {
-            Ok(()) => Ok(Self(member)),
-            Err(_) => Err(Failure::ConfirmFirst(Destination::from_path(parts.uri.path()))),
-        }
+        member.session().require_recent(app.confirm_within)?;
+        Ok(Self(member))
     }
 }
 
 /// `GET /confirm`
-pub async fn show(member: Member, Query(To { to }): Query<To>) -> Result<Response, Failure> {
+pub async fn show(member: Member, Query(To { to, .. }): Query<To>) -> Result<Response, Failure> {
     member.visitor.ask(form(&member.user.name, to), None).await
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sessile::config::{ConfigError, SiteData};
 use sessile::store::Store;
-use sessile::{SessionLayer, SqliteStore};
+use sessile::{Lifetime, SessionLayer, SqliteStore};
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 
@@ -15,7 +15,7 @@ use crate::users::Users;
 
 /// Opens the database, creates missing tables, and builds the session layer.
 pub async fn open(settings: &Settings) -> Result<(Users, SessionLayer), Box<dyn Error>> {
-    let url = &settings.database_url;
+    let (url, lifetime) = (&settings.database_url, settings.lifetime);
     let users_url = if url.starts_with("sqlite:") { url } else { &settings.users_url };
     let pool = open_sqlite(users_url).await?;
     let users = Users::new(pool.clone());
@@ -26,22 +26,22 @@ pub async fn open(settings: &Settings) -> Result<(Users, SessionLayer), Box<dyn 
         "sqlite" => {
             let store = SqliteStore::new(pool);
             store.migrate().await?;
-            layer_over(store)?
+            layer_over(store, lifetime)?
         }
         #[cfg(feature = "postgres")]
         "postgres" | "postgresql" => {
             let store = sessile::PostgresStore::connect(url).await?;
             store.migrate().await?;
-            layer_over(store)?
+            layer_over(store, lifetime)?
         }
         #[cfg(feature = "mysql")]
         "mysql" | "mariadb" => {
             let store = sessile::MySqlStore::connect(url).await?;
             store.migrate().await?;
-            layer_over(store)?
+            layer_over(store, lifetime)?
         }
         #[cfg(feature = "redis")]
-        "redis" | "rediss" | "valkey" | "valkeys" => layer_over(sessile::RedisStore::connect(url).await?)?,
+        "redis" | "rediss" | "valkey" | "valkeys" => layer_over(sessile::RedisStore::connect(url).await?, lifetime)?,
         other => return Err(no_store(other).into()),
     };
     Ok((users, layer))
@@ -60,10 +60,10 @@ fn no_store(scheme: &str) -> String {
 
 /// Builds the session layer.
 ///
-/// The defaults are an idle timeout of an hour, an absolute timeout of a day, and a cookie `__Host-id` with `Secure`,
-/// `HttpOnly` and `SameSite=Lax`.
-fn layer_over(store: impl Store) -> Result<SessionLayer, ConfigError> {
+/// By default the cookie is `__Host-id` with `Secure`, `HttpOnly` and `SameSite=Lax`.
+fn layer_over(store: impl Store, lifetime: Lifetime) -> Result<SessionLayer, ConfigError> {
     SessionLayer::builder(store)
+        .with_lifetime(lifetime)
         // Signing in on an eleventh device ends the session that signed in first.
         .with_owner_limit(10)
         // A sign-out also clears the pages that the browser has cached.

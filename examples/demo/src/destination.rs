@@ -34,6 +34,16 @@ impl Destination {
         }
     }
 
+    /// Returns why the page asks to sign in; the shop does not ask.
+    pub fn purpose(self) -> Option<&'static str> {
+        match self {
+            Self::Shop => None,
+            Self::Cart => Some("Please sign in to order."),
+            Self::Devices => Some("Please sign in to see your devices."),
+            Self::Password => Some("Please sign in to change your password."),
+        }
+    }
+
     /// Returns the page with this path, or the page above it.
     pub fn from_path(path: &str) -> Self {
         let below = |page: &Self| *page != Self::Shop && path.starts_with(page.path());
@@ -47,11 +57,13 @@ impl From<String> for Destination {
     }
 }
 
-/// Query `?to=devices`.
+/// Query `?to=devices`, with `&ended=true` if the session of the page before has ended.
 #[derive(Default, Deserialize)]
 pub struct To {
     #[serde(default)]
     pub to: Destination,
+    #[serde(default)]
+    pub ended: bool,
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! "Your devices": a list of the user's sessions, each with a button to end it.
 
+use axum::Form;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
+use serde::Deserialize;
 use sessile::csrf::CsrfToken;
 use sessile::flash::FlashLevel;
 use sessile::{SessionId, StoredSession};
@@ -15,6 +17,8 @@ use crate::visitor::Member;
 
 /// Note on each session: the browser and system at sign-in.
 pub const DEVICE: &str = "device";
+/// Note on a session: the name that its user has given to the device.
+const NAME: &str = "name";
 
 /// `GET /devices`
 pub async fn show(member: Member, State(app): State<App>) -> Result<Response, Failure> {
@@ -31,6 +35,7 @@ pub async fn show(member: Member, State(app): State<App>) -> Result<Response, Fa
             ul .devices {
                 @for device in &devices { li .card { (card(device, Some(device.id()) == this, &token)) } }
             }
+            (name_form(&token))
             @if devices.len() > 1 {
                 form method="post" action="/devices/end-others" {
                     (csrf_field(&token))
@@ -43,20 +48,45 @@ pub async fn show(member: Member, State(app): State<App>) -> Result<Response, Fa
 }
 
 fn card(device: &StoredSession, is_this: bool, token: &CsrfToken) -> Markup {
-    let name = device.notes().unwrap_or_default().remove(DEVICE).unwrap_or_else(|| "Unknown device".to_owned());
+    let mut notes = device.notes().unwrap_or_default();
+    let kind = notes.remove(DEVICE).unwrap_or_else(|| "Unknown device".to_owned());
+    let given = notes.remove(NAME).filter(|name| !name.is_empty());
+    let name = given.as_ref().unwrap_or(&kind);
     html! {
         div .what {
             h2 { (name) @if is_this { " " span .badge { "This device" } } }
-            p .note {
-                "Last seen " (moment::ago(device.last_seen()))
-                @if let Some(at) = device.authenticated_at() { " · Signed in " (moment::ago(at)) }
-            }
+            @if given.is_some() { p .note { (kind) } }
+            p .note { "Last used " (moment::ago(device.last_seen())) }
+            p .note { "Began " (moment::on(device.created_at())) }
         }
         form method="post" action={ "/devices/" (device.id()) "/end" } {
             (csrf_field(token))
             button .quiet type="submit" aria-label={ "Sign out " (name) @if is_this { " (this device)" } } { "Sign out" }
         }
     }
+}
+
+fn name_form(token: &CsrfToken) -> Markup {
+    html! {
+        form .inline method="post" action="/devices/name" {
+            (csrf_field(token))
+            label for="device" { "Name of this device" }
+            input #device name="device" maxlength="40" autocomplete="off" placeholder="Kitchen laptop";
+            button .quiet type="submit" { "Save the name" }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub struct Naming {
+    device: String,
+}
+
+/// `POST /devices/name`: names the device of the request, which is the one that the user surely knows.
+pub async fn name(member: Member, Form(sent): Form<Naming>) -> Result<Redirect, Failure> {
+    member.session().note(NAME, sent.device.trim())?;
+    member.session().flash(FlashLevel::Success, "The name is saved.")?;
+    Ok(Redirect::to("/devices"))
 }
 
 /// `POST /devices/{id}/end`
@@ -77,8 +107,11 @@ pub async fn end(member: Member, State(app): State<App>, Path(id): Path<String>)
 
 /// `POST /devices/end-others`
 pub async fn end_others(member: Member, State(app): State<App>) -> Result<Redirect, Failure> {
-    if let Some(id) = member.session().id() {
-        app.sessions.end_others_of(&member.user.owner(), &id).await?;
+    let (owner, this) = (member.user.owner(), member.session().id());
+    // One by one, so that each knows for a minute why it ended, and its pages can say so. After a password was stolen,
+    // `end_others_of` ends all in one step.
+    for device in app.sessions.owned_by(&owner).await?.iter().filter(|device| Some(device.id()) != this) {
+        app.sessions.end_if_owned_by(&device.id(), &owner).await?;
     }
     member.session().flash(FlashLevel::Success, "All other devices are signed out.")?;
     Ok(Redirect::to("/devices"))

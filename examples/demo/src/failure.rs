@@ -1,22 +1,25 @@
-//! Errors of handlers, and their pages.
+//! Errors of handlers, extractors and layers, and their pages.
 
+use axum::Json;
+use axum::extract::Extension;
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
-use maud::html;
+use maud::{Markup, html};
+use serde::Serialize;
+use sessile::ErrorKind;
 
 use crate::destination::Destination;
 use crate::layout;
 
 pub enum Failure {
-    /// The client is not signed in: redirects to the sign-in page, and back afterwards.
-    SignInFirst(Destination),
-    /// The last password entry is too old: redirects to the confirmation page, and back afterwards.
-    ConfirmFirst(Destination),
+    /// An operation of the session failed.
+    Session(sessile::Error),
+    /// The session is not as the handler requires.
+    Refused(ErrorKind),
     /// The page does not exist.
     NotFound,
-    /// The session could not be loaded or committed.
-    Session(sessile::Error),
     /// Any other error. It is logged, and the client sees a general message.
     Internal,
 }
@@ -43,36 +46,83 @@ impl From<sqlx::Error> for Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         match self {
-            Self::SignInFirst(to) => Redirect::to(&format!("/sign-in?to={}", to.name())).into_response(),
-            Self::ConfirmFirst(to) => Redirect::to(&format!("/confirm?to={}", to.name())).into_response(),
-            Self::NotFound => StatusCode::NOT_FOUND.into_response(),
             Self::Session(error) => error.into_response(),
+            Self::Refused(kind) => (kind.status(), Extension(kind)).into_response(),
+            Self::NotFound => StatusCode::NOT_FOUND.into_response(),
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         }
     }
 }
 
-/// Replaces an empty error response of a handler, an extractor or a layer by a page.
+/// Checks whether the script of a page has made the request.
+pub fn is_script(headers: &HeaderMap) -> bool {
+    headers.get(ACCEPT).is_some_and(|accept| accept == "application/json")
+}
+
+/// Returns the response for an error of sessile, by the head of its request: an answer for the script, a page that the
+/// user needs first, or an error page.
+pub fn of_session(kind: ErrorKind, head: &Parts) -> Response {
+    if is_script(&head.headers) {
+        return Json(Problem { kind: kind.name() }).into_response();
+    }
+    let here = Destination::from_path(head.uri.path());
+    let to = here.name();
+    let again = html! { a .button href=(here.path()) { "Open the page again" } };
+    match kind {
+        ErrorKind::NotSignedIn => Redirect::to(&format!("/sign-in?to={to}")).into_response(),
+        ErrorKind::Ended => Redirect::to(&format!("/sign-in?ended=true&to={to}")).into_response(),
+        ErrorKind::ReauthenticationRequired => Redirect::to(&format!("/confirm?to={to}")).into_response(),
+        ErrorKind::CsrfRefused => {
+            let text = "Your session has ended or changed since this page was opened, so nothing was done.";
+            error_page("This form is out of date", text, &again)
+        }
+        ErrorKind::CrossOrigin => {
+            let text = "The form was on another site, so nothing was done.";
+            error_page("This form is not ours", text, &to_teas())
+        }
+        ErrorKind::Superseded | ErrorKind::Conflict => {
+            error_page("Please try again", "Your session changed in the meantime.", &again)
+        }
+        ErrorKind::Unavailable => {
+            error_page("One moment, please", "Sessions cannot be read just now. Please try again.", &again)
+        }
+        kind => by_status(kind.status()),
+    }
+}
+
+/// Answer to the script.
+#[derive(Serialize)]
+struct Problem {
+    kind: &'static str,
+}
+
+/// Replaces the text of any other error by a page.
 pub async fn page(response: Response) -> Response {
     let status = response.status();
     let is_page = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
     if is_page || !(status.is_client_error() || status.is_server_error()) {
         return response;
     }
-    let (title, text) = match status {
-        StatusCode::FORBIDDEN => ("This form is out of date", "Please go back, load the page anew, and try again."),
-        StatusCode::NOT_FOUND => ("There is nothing here", "No page has this address."),
-        StatusCode::CONFLICT => ("Please try again", "Your session changed in the meantime."),
-        StatusCode::SERVICE_UNAVAILABLE => {
-            ("One moment, please", "Sessions cannot be read just now. Please try again.")
-        }
-        status if status.is_server_error() => ("Something went wrong", "It is our fault. Please try again."),
-        _ => ("This cannot be done", "The request is not one that this site knows."),
-    };
-    let content = layout::notice(title, text, &html! { a .button href="/" { "To the teas" } });
-    // Keeps the other headers, such as `Set-Cookie`.
+    // Keeps the other headers, such as `Set-Cookie`, and the kind of the error.
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(CONTENT_TYPE);
     parts.headers.remove(CONTENT_LENGTH);
-    (parts, layout::bare(title, &content)).into_response()
+    (parts, by_status(status)).into_response()
+}
+
+fn by_status(status: StatusCode) -> Response {
+    let (title, text) = match status {
+        StatusCode::NOT_FOUND => ("There is nothing here", "No page has this address."),
+        status if status.is_server_error() => ("Something went wrong", "It is our fault. Please try again."),
+        _ => ("This cannot be done", "The request is not one that this site knows."),
+    };
+    error_page(title, text, &to_teas())
+}
+
+fn to_teas() -> Markup {
+    html! { a .button href="/" { "To the teas" } }
+}
+
+fn error_page(title: &str, text: &str, ways_on: &Markup) -> Response {
+    layout::bare(title, &layout::notice(title, text, ways_on)).into_response()
 }

@@ -1,6 +1,7 @@
 //! The frame of all pages.
 
 use maud::{DOCTYPE, Markup, html};
+use sessile::SessionId;
 use sessile::csrf::CsrfToken;
 use sessile::flash::Flash;
 
@@ -13,6 +14,12 @@ pub struct Frame<'a> {
     pub in_cart: u32,
     pub flashes: Vec<Flash>,
     pub csrf_token: Option<CsrfToken>,
+    /// Session of a member, which the script watches.
+    pub session: Option<SessionId>,
+    /// Why the session of this browser has just ended.
+    pub ended: Option<&'static str>,
+    /// Dialogs that the script opens.
+    pub dialogs: Option<Markup>,
 }
 
 pub fn page(title: &str, frame: &Frame<'_>, content: &Markup) -> Markup {
@@ -20,7 +27,7 @@ pub fn page(title: &str, frame: &Frame<'_>, content: &Markup) -> Markup {
         (DOCTYPE)
         html lang="en" {
             (head(title))
-            body {
+            body data-session=[frame.session] {
                 a .skip href="#content" { "To the content" }
                 header {
                     div .bar {
@@ -32,11 +39,13 @@ pub fn page(title: &str, frame: &Frame<'_>, content: &Markup) -> Markup {
                 main #content {
                     // The script adds its messages here; screen readers announce them.
                     div #messages role="status" aria-live="polite" {
+                        @if let Some(why) = frame.ended { p .flash .warning { "Your session has ended. " (why) } }
                         @for flash in &frame.flashes { p .flash .(flash.level.as_str()) { (flash.message) } }
                     }
                     (content)
                 }
                 (footer())
+                @if let Some(dialogs) = &frame.dialogs { (dialogs) }
             }
         }
     }
@@ -66,6 +75,7 @@ fn head(title: &str) -> Markup {
             title { (title) " · Leaf & Kettle" }
             link rel="icon" href="/assets/leaf.svg" type="image/svg+xml";
             link rel="stylesheet" href="/assets/style.css";
+            script defer src="/assets/session.js" {}
             script defer src="/assets/script.js" {}
         }
     }

@@ -16,6 +16,8 @@
 //! 5. [`visitor`]: extractors for visitors and members.
 //! 6. [`devices`]: a list of the user's sessions, each with a button to end it.
 //! 7. [`confirm`] and [`change_password`]: asking for the password again before a sensitive action.
+//! 8. [`ending`]: a warning before a session ends, and the reason afterwards.
+//! 9. [`failure`]: pages for errors.
 
 mod assets;
 mod authenticate;
@@ -26,6 +28,7 @@ mod confirm;
 mod database;
 mod destination;
 mod devices;
+mod ending;
 mod failure;
 mod form;
 mod headers;
@@ -81,6 +84,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         throttle: Throttle::default(),
         sessions: layer.sessions(),
         confirm_within: settings.confirm_within,
+        warn_before: settings.warn_before,
     };
     let port = settings.port;
     let taken = |error| format!("port {port} cannot be had ({error}); PORT in the environment names another");

@@ -2,18 +2,17 @@
 
 use axum::extract::Path;
 use axum::http::HeaderMap;
-use axum::http::header::ACCEPT;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Form, Json};
 use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
-use sessile::Field;
-use sessile::csrf::CsrfToken;
+use sessile::csrf::{CsrfToken, SameOrigin};
 use sessile::flash::FlashLevel;
+use sessile::{ErrorKind, Field, SessionId};
 
 use crate::cart::Cart;
 use crate::catalog::{self, TEAS, Tea, price};
-use crate::failure::Failure;
+use crate::failure::{Failure, is_script};
 use crate::form::csrf_field;
 use crate::layout::{cup, notice};
 use crate::visitor::{Member, Visitor};
@@ -23,6 +22,7 @@ pub const CART: Field<Cart> = Field::new("cart");
 
 /// Shows the teas. A visitor who only looks gets no cookie, and no session is stored.
 pub async fn teas(visitor: Visitor) -> Result<Response, Failure> {
+    let member = visitor.user.as_ref().and_then(|_| visitor.session.id());
     let content = html! {
         div .title {
             div {
@@ -33,19 +33,20 @@ pub async fn teas(visitor: Visitor) -> Result<Response, Failure> {
             button #one-of-each .quiet type="button" hidden { "Add one of each, all at once" }
         }
         ul .teas {
-            @for tea in &TEAS { li .card { (card(tea)) } }
+            @for tea in &TEAS { li .card { (card(tea, member)) } }
         }
     };
     visitor.page("Teas", content).await
 }
 
-fn card(tea: &Tea) -> Markup {
+fn card(tea: &Tea, member: Option<SessionId>) -> Markup {
     html! {
         (cup(tea.color))
         h2 { (tea.name) }
         p .note { (tea.note) }
-        form .add method="post" action="/cart/add" {
+        form .add method="post" action="/add" {
             input type="hidden" name="tea" value=(tea.code);
+            @if let Some(session) = member { input type="hidden" name="session" value=(session); }
             span .price { (price(tea.cents)) span .unit { " / 100 g" } }
             button type="submit" aria-label={ "Add " (tea.name) " to the cart" } { "Add" }
         }
@@ -55,15 +56,26 @@ fn card(tea: &Tea) -> Markup {
 #[derive(Deserialize)]
 pub struct Add {
     tea: String,
+    /// Session of the page, if its user was signed in.
+    session: Option<String>,
 }
 
 /// Adds a packet.
 ///
-/// The form has no CSRF token, since a token would create a session for every visitor who looks at the teas. A layer
-/// refuses cross-site requests by the headers that browsers send.
-pub async fn add(visitor: Visitor, headers: HeaderMap, Form(add): Form<Add>) -> Result<Response, Failure> {
+/// The form has no CSRF token, since a token would create a session for every visitor who looks at the teas.
+/// [`SameOrigin`] refuses cross-site requests by the headers that browsers send.
+pub async fn add(
+    _: SameOrigin,
+    visitor: Visitor,
+    headers: HeaderMap,
+    Form(add): Form<Add>,
+) -> Result<Response, Failure> {
+    // A page that shows a name must not fill another cart after the session of that name has ended.
+    if add.session.is_some() && add.session != visitor.session.id().map(|id| id.to_string()) {
+        return Err(Failure::Refused(ErrorKind::Ended));
+    }
     let tea = catalog::find(&add.tea).ok_or(Failure::NotFound)?;
-    if headers.get(ACCEPT).is_some_and(|accept| accept == "application/json") {
+    if is_script(&headers) {
         // The count is part of the answer, so it must be the one that is stored.
         let count = visitor.session.update_now(CART, |cart| {
             cart.add(tea);

@@ -8,6 +8,7 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
+use sessile::csrf::SameOrigin;
 use sessile::flash::FlashLevel;
 use sessile::{Lifetime, Session};
 
@@ -17,6 +18,7 @@ use crate::devices::DEVICE;
 use crate::failure::Failure;
 use crate::form::{FormPage, destination_field, name_field, password_field};
 use crate::layout::notice;
+use crate::moment::span;
 use crate::site::App;
 use crate::user_agent;
 use crate::users::User;
@@ -35,8 +37,14 @@ const REMEMBERED: Lifetime = Lifetime::new()
     .with_refresh_interval(DAY);
 
 /// `GET /sign-in`
-pub async fn show(visitor: Visitor, Query(To { to }): Query<To>) -> Result<Response, Failure> {
-    visitor.ask_unless_signed_in(form(to, ""), to).await
+pub async fn show(visitor: Visitor, Query(To { to, ended }): Query<To>) -> Result<Response, Failure> {
+    // The frame of the page says why a session ended, if that is known.
+    let ended = ended && visitor.session.end_reason().is_none();
+    let lead = html! {
+        @if ended { p .flash .warning { "Your session has ended." } }
+        @if let Some(purpose) = to.purpose() { p { (purpose) } }
+    };
+    visitor.ask_unless_signed_in(FormPage { lead, ..form(&visitor, to, "") }, to, None).await
 }
 
 /// Form of the sign-in page and of the sign-up page.
@@ -48,21 +56,28 @@ pub struct Credentials {
     remember: Option<String>,
     #[serde(default)]
     pub to: Destination,
+    #[serde(default)]
+    pub csrf_token: String,
 }
+
+/// Message for a form whose session ended or changed while the form was open.
+pub const OUT_OF_DATE: &str = "This page was open for too long. Please enter your password again.";
 
 /// `POST /sign-in`
 pub async fn submit(
+    _: SameOrigin,
     visitor: Visitor,
     State(app): State<App>,
     headers: HeaderMap,
     Form(sent): Form<Credentials>,
 ) -> Result<Response, Failure> {
+    let form = form(&visitor, sent.to, sent.name.trim());
+    if !visitor.session.verify_csrf(&sent.csrf_token) {
+        return visitor.ask_unless_signed_in(form, sent.to, Some(OUT_OF_DATE)).await;
+    }
     match authenticate(&app, sent.name.trim(), &sent.password).await? {
         Ok(user) => begin(&visitor.session, &user, &headers, &sent, "Welcome back"),
-        Err(refusal) => {
-            let wrong = refusal.message("Name and password do not match.");
-            visitor.ask(form(sent.to, sent.name.trim()), Some(wrong)).await
-        }
+        Err(refusal) => visitor.ask(form, Some(refusal.message("Name and password do not match."))).await,
     }
 }
 
@@ -98,23 +113,33 @@ pub async fn done(visitor: Visitor) -> Result<Response, Failure> {
     visitor.page("Signed out", content).await
 }
 
-fn form(to: Destination, name: &str) -> FormPage<'static> {
+fn form(visitor: &Visitor, to: Destination, name: &str) -> FormPage<'static> {
     FormPage {
         title: "Sign in",
         lead: html! {},
         action: "/sign-in",
-        fields: html! { (destination_field(to)) (name_field(name)) (password_field()) (remember_box()) },
+        fields: html! { (destination_field(to)) (name_field(name)) (password_field()) (remember_box(visitor)) },
         button: "Sign in",
         instead: html! { p .note { "New here? " a href={ "/sign-up?to=" (to.name()) } { "Sign up" } "." } },
     }
 }
 
-pub fn remember_box() -> Markup {
+/// Returns the checkbox "Keep me signed in", with both lifetimes in words.
+pub fn remember_box(visitor: &Visitor) -> Markup {
+    // That of the layer, since the visitor is not signed in.
+    let usual = visitor.session.lifetime();
+    let end = |lifetime: Lifetime| {
+        let idle = lifetime.idle_timeout().map(|idle| format!("after {} without a visit, and ", span(idle)));
+        format!("{}after {} at the latest", idle.unwrap_or_default(), span(lifetime.absolute_timeout()))
+    };
     html! {
         div .tick {
             input #remember type="checkbox" name="remember" aria-describedby="remember-hint";
             label for="remember" { "Keep me signed in" }
-            p .note #remember-hint { "For two weeks after each visit. Not on a computer that others use." }
+            p .note #remember-hint {
+                "Your session ends " (end(REMEMBERED)) ". Not on a computer that others use." br;
+                "Without the tick it ends " (end(usual)) ", or when you close the browser."
+            }
         }
     }
 }

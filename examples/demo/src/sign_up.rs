@@ -5,30 +5,36 @@ use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use maud::html;
+use sessile::csrf::SameOrigin;
 
 use crate::destination::{Destination, To};
 use crate::failure::Failure;
 use crate::form::{FormPage, destination_field, name_field, new_password_field};
 use crate::passwords;
-use crate::sign_in::{Credentials, begin, remember_box};
+use crate::sign_in::{Credentials, OUT_OF_DATE, begin, remember_box};
 use crate::site::App;
 use crate::visitor::Visitor;
 
 const MAX_NAME_LENGTH: usize = 32;
 
 /// `GET /sign-up`
-pub async fn show(visitor: Visitor, Query(To { to }): Query<To>) -> Result<Response, Failure> {
-    visitor.ask_unless_signed_in(form(to, ""), to).await
+pub async fn show(visitor: Visitor, Query(To { to, .. }): Query<To>) -> Result<Response, Failure> {
+    visitor.ask_unless_signed_in(form(&visitor, to, ""), to, None).await
 }
 
 /// `POST /sign-up`
 pub async fn submit(
+    _: SameOrigin,
     visitor: Visitor,
     State(app): State<App>,
     headers: HeaderMap,
     Form(sent): Form<Credentials>,
 ) -> Result<Response, Failure> {
     let name = sent.name.trim();
+    let form = form(&visitor, sent.to, name);
+    if !visitor.session.verify_csrf(&sent.csrf_token) {
+        return visitor.ask_unless_signed_in(form, sent.to, Some(OUT_OF_DATE)).await;
+    }
     let user = match check_name(name).and_then(|()| passwords::check_new(&sent.password, name)) {
         Ok(()) => {
             let hash = app.passwords.hash(&sent.password).await?;
@@ -39,7 +45,7 @@ pub async fn submit(
     };
     match user {
         Ok(user) => begin(&visitor.session, &user, &headers, &sent, "Welcome"),
-        Err(wrong) => visitor.ask(form(sent.to, name), Some(wrong)).await,
+        Err(wrong) => visitor.ask(form, Some(wrong)).await,
     }
 }
 
@@ -50,13 +56,13 @@ fn check_name(name: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn form(to: Destination, name: &str) -> FormPage<'static> {
+fn form(visitor: &Visitor, to: Destination, name: &str) -> FormPage<'static> {
     FormPage {
         title: "Sign up",
         lead: html! {},
         action: "/sign-up",
         fields: html! {
-            (destination_field(to)) (name_field(name)) (new_password_field("Password")) (remember_box())
+            (destination_field(to)) (name_field(name)) (new_password_field("Password")) (remember_box(visitor))
         },
         button: "Sign up",
         instead: html! {

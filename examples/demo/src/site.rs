@@ -6,13 +6,15 @@ use axum::Router;
 use axum::middleware::map_response;
 use axum::routing::{get, post};
 use sessile::csrf::CsrfLayer;
+use sessile::errors::ErrorLayer;
+use sessile::passive::PassiveLayer;
 use sessile::{SessionLayer, Sessions};
 
 use crate::failure::Failure;
 use crate::passwords::Passwords;
 use crate::throttle::Throttle;
 use crate::users::Users;
-use crate::{assets, change_password, confirm, devices, failure, headers, shop, sign_in, sign_up};
+use crate::{assets, change_password, confirm, devices, ending, failure, headers, shop, sign_in, sign_up};
 
 /// State of the handlers.
 #[derive(Clone)]
@@ -24,6 +26,8 @@ pub struct App {
     pub sessions: Sessions,
     /// Maximum age of the last password entry before a sensitive action.
     pub confirm_within: Duration,
+    /// Time before the end of a session at which its pages warn.
+    pub warn_before: Duration,
 }
 
 pub fn router(app: App, sessions: SessionLayer) -> Router {
@@ -33,26 +37,29 @@ pub fn router(app: App, sessions: SessionLayer) -> Router {
         .route("/cart/{tea}/more", post(shop::more))
         .route("/cart/{tea}/less", post(shop::less))
         .route("/cart/order", post(shop::order))
-        .route("/sign-up", get(sign_up::show).post(sign_up::submit))
-        .route("/sign-in", get(sign_in::show).post(sign_in::submit))
         .route("/sign-out", post(sign_in::out))
         .route("/signed-out", get(sign_in::done))
         .route("/devices", get(devices::show))
         .route("/devices/{id}/end", post(devices::end))
+        .route("/devices/name", post(devices::name))
         .route("/devices/end-others", post(devices::end_others))
         .route("/confirm", get(confirm::show).post(confirm::submit))
         .route("/password", get(change_password::show).post(change_password::submit))
         // Refuses a form without the CSRF token of its session, on the routes above.
         .layer(CsrfLayer::new())
-        // This route has no CSRF token, so that a visitor who only looks needs no session. The next layer refuses
-        // cross-site requests by their headers.
-        .route("/cart/add", post(shop::add))
-        .layer(tower_http::csrf::CsrfLayer::new())
+        // These answer a form without its CSRF token by a fresh form.
+        .route("/sign-up", get(sign_up::show).post(sign_up::submit))
+        .route("/sign-in", get(sign_in::show).post(sign_in::submit))
+        // These need no CSRF token, so that a visitor who only looks needs no session. The extractor `SameOrigin` refuses
+        // requests from other sites.
+        .route("/add", post(shop::add))
+        .route("/session", get(ending::show).layer(PassiveLayer::new()).post(ending::stay))
         .fallback(async || Failure::NotFound)
         // A layer that is added later runs earlier.
         .layer(map_response(headers::keep_nowhere))
         .layer(sessions)
-        .layer(map_response(failure::page));
+        .layer(map_response(failure::page))
+        .layer(ErrorLayer::from_fn(failure::of_session));
 
     Router::new().merge(assets::router()).merge(pages).layer(map_response(headers::harden)).with_state(app)
 }

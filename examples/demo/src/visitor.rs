@@ -1,13 +1,17 @@
 //! Extractors for the client of a request.
 
+use std::time::Duration;
+
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::Markup;
-use sessile::Session;
+use sessile::flash::FlashLevel;
+use sessile::{ErrorKind, Session, SignedIn};
 
 use crate::destination::Destination;
+use crate::ending;
 use crate::failure::Failure;
 use crate::form::FormPage;
 use crate::layout;
@@ -19,6 +23,10 @@ use crate::users::User;
 pub struct Visitor {
     pub session: Session,
     pub user: Option<User>,
+    /// Page of the request.
+    here: Destination,
+    /// Time before the end of the session at which the page warns.
+    warn_before: Duration,
 }
 
 impl FromRequestParts<App> for Visitor {
@@ -30,7 +38,7 @@ impl FromRequestParts<App> for Visitor {
             Some(owner) => app.users.by_owner(&owner).await?,
             None => None,
         };
-        Ok(Self { session, user })
+        Ok(Self { session, user, here: Destination::from_path(parts.uri.path()), warn_before: app.warn_before })
     }
 }
 
@@ -48,23 +56,31 @@ impl Visitor {
     }
 
     /// Returns a page for clients that are not signed in, and redirects others.
-    pub async fn ask_unless_signed_in(&self, form: FormPage<'_>, to: Destination) -> Result<Response, Failure> {
-        match self.user {
-            Some(_) => Ok(Redirect::to(to.path()).into_response()),
-            None => self.ask(form, None).await,
-        }
+    pub async fn ask_unless_signed_in(
+        &self,
+        form: FormPage<'_>,
+        to: Destination,
+        wrong: Option<&str>,
+    ) -> Result<Response, Failure> {
+        let Some(user) = &self.user else { return self.ask(form, wrong).await };
+        self.session.flash(FlashLevel::Info, format!("You are signed in as {}.", user.name))?;
+        Ok(Redirect::to(to.path()).into_response())
     }
 
     async fn page_with(&self, status: StatusCode, title: &str, content: Markup) -> Result<Response, Failure> {
+        // Only the frame of a member has forms. For other visitors, a token would create a session.
+        let csrf_token = match self.user {
+            Some(_) => Some(self.session.csrf_token().await?),
+            None => None,
+        };
         let frame = layout::Frame {
             user: self.user.as_ref(),
             in_cart: self.session.get(CART)?.unwrap_or_default().count(),
             flashes: self.session.take_flashes().await?,
-            // Only the frame of a member has a form. For other visitors, a token would create a session.
-            csrf_token: match self.user {
-                Some(_) => Some(self.session.csrf_token().await?),
-                None => None,
-            },
+            session: self.user.as_ref().and_then(|_| self.session.id()),
+            ended: self.session.end_reason().map(ending::reason),
+            dialogs: csrf_token.as_ref().map(|token| ending::dialogs(self.warn_before, self.here, token)),
+            csrf_token,
         };
         Ok((status, layout::page(title, &frame, &content)).into_response())
     }
@@ -86,10 +102,10 @@ impl FromRequestParts<App> for Member {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        <SignedIn>::from_request_parts(parts, app).await?;
         let visitor = Visitor::from_request_parts(parts, app).await?;
-        match visitor.user.clone() {
-            Some(user) => Ok(Self { visitor, user }),
-            None => Err(Failure::SignInFirst(Destination::from_path(parts.uri.path()))),
-        }
+        // A session without a user is one of another users table.
+        let user = visitor.user.clone().ok_or(Failure::Refused(ErrorKind::NotSignedIn))?;
+        Ok(Self { visitor, user })
     }
 }

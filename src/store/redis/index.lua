@@ -3,6 +3,6 @@
 -- KEYS: index
 -- ARGV: id, life in ms
 local life = tonumber(ARGV[2])
--- A minute longer than the time that the record's field `indexed` will hold.
+-- A minute longer than the record will say, because the clocks of two nodes differ.
 write_index(KEYS[1], ARGV[1], server_time(), life + math.floor(life / 2) + 60000)
 return 1

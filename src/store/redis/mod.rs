@@ -1,35 +1,50 @@
 //! Redis and Valkey.
 
 mod connection;
+mod failure;
+mod listing;
 mod script;
+mod stored;
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use redis::cluster::ClusterClientBuilder;
-use redis::sentinel::{SentinelClient, SentinelServerType};
-use redis::{Client, Cmd, FromRedisValue, Value, from_redis_value};
+use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
+use redis::{
+    Client, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo, TlsMode, Value, from_redis_value,
+};
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
-use self::connection::{RedisConnection, install_tls_provider};
-use self::script::{DELETE, DELETE_OWNED, INDEX, OWNED, SET, Script, TOUCH, store_error};
+use self::connection::{RedisConnection, Request, Work, install_tls_provider};
+use self::script::{DELETE, DELETE_OWNED, INDEX, SET, Script, TOUCH};
+use self::stored::{MAX_HEAD, decode, decode_summary, has_owner, text_bytes, time_bytes, version_bytes};
 use super::deadline::{CONNECT_DEADLINE, DEFAULT_DEADLINE, Deadline};
-use super::{Expected, Outcome, Store, Touch};
+use super::server_clock::warn_if_clock_differs;
+use super::{Cursor, Expected, Outcome, Page, RecordSummary, Store, Touch};
 use crate::clock::{Clock, Timestamp};
-use crate::error::StoreError;
-use crate::record::{Record, Version};
+use crate::error::{StoreError, StoreErrorKind};
+use crate::record::Record;
 use crate::token::SessionId;
 
+/// Number of keys that `connect` reads to find out whether the server is a node of a Cluster.
+const PROBED_KEYS: u128 = 16;
+/// Number of keys that `count` asks for at once.
+const COUNTED_AT_ONCE: usize = 1000;
+/// Length of an id in a key.
+const ENCODED_ID: usize = 22;
+/// Most records of a page: the server counts them in a signed number, and the states of all are read at once.
+const MAX_PAGE_SIZE: usize = 1_000;
 /// Number of records that `owned_by` reads at once.
 const OWNED_BATCH_SIZE: usize = 64;
 
-const FIELDS: [&str; 6] = ["version", "realm", "owner", "last_seen", "expires_at", "state"];
-
 /// A store in Redis or Valkey, 6.2 or newer: one server, Sentinel, or a Cluster.
 ///
-/// Every operation is one round trip, and every write is one atomic script. Redis deletes expired records by itself. The
+/// Each operation on one record is one round trip, and each write is one atomic script. Redis deletes expired records by itself. The
 /// store sends a record's remaining life as a duration, so a node with a wrong clock deletes no live session.
 ///
 /// ```no_run
@@ -49,13 +64,22 @@ const FIELDS: [&str; 6] = ["version", "realm", "owner", "last_seen", "expires_at
 ///
 /// # Keys
 ///
-/// A record is the hash `sessile:session:<id>`, with the fields `version`, `realm`, `owner`, `last_seen`, `expires_at` (both in
-/// milliseconds since the Unix epoch), `state` and `indexed`. The sorted set `sessile:owner:<owner>` is the owner's index:
-/// session ids by the time at which the entry expires. It lists every live session of the owner. It may also list ended
-/// sessions, which [`owned_by`](Store::owned_by) skips; each write to the index removes expired entries.
+/// A record is the string `sessile:<id>`, where the id is the UUID's 16 bytes in base64url, 22 characters. The sorted set
+/// `sessile:owner:<owner>` is the owner's index: session ids, as 16 bytes, by the minute at which the entry expires. It lists
+/// every live session of the owner. It may also list ended sessions, which [`owned_by`](Store::owned_by) skips; each write to the
+/// index removes expired entries.
 ///
 /// In a Cluster the index may be on another node than the record, so the store writes it first. Creating a session with an
 /// owner costs one more round trip, a sign-in two, and ending such a session one.
+///
+/// [`list`](Store::list) and [`count`](Store::count) scan the keys. A server that restarts or fails over between two pages may
+/// skip records, and so may a Cluster whose slots move between nodes.
+///
+/// # Connections
+///
+/// Each tokio runtime that uses the store has one connection, to the server or to each node. Before a write on a connection that
+/// was idle for a second, the store sends a PING, and connects again if the server has closed it. A command that only reads is
+/// sent again if its connection fails.
 #[derive(Clone)]
 pub struct RedisStore {
     connection: Arc<RedisConnection>,
@@ -64,11 +88,12 @@ pub struct RedisStore {
 }
 
 impl RedisStore {
-    /// Connects to the server at a URL: `redis://host/`, or `rediss://host/` with the feature `tls-rustls`.
+    /// Connects to the server at a URL: `redis://user:password@host:6379/0`, or `rediss://…` with the feature `tls-rustls`.
     ///
     /// # Errors
     ///
-    /// If the URL is invalid, or the store cannot connect within five seconds.
+    /// If the URL is invalid, or the store cannot connect within five seconds;
+    /// [`Unsupported`](crate::store::StoreErrorKind::Unsupported) if the server is a node of a Cluster.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         install_tls_provider(&[url]);
         let client = Client::open(url).map_err(StoreError::other)?;
@@ -77,14 +102,21 @@ impl RedisStore {
 
     /// Connects to the master of this name through the sentinels at these URLs.
     ///
+    /// `master` is the name, or a URL with the name in place of the host, if the master needs a password, TLS or a database
+    /// number: `rediss://user:password@main/3`. The URLs of the sentinels have the sentinels' own password.
+    ///
     /// # Errors
     ///
     /// If a URL is invalid, or the store cannot connect to the master within five seconds.
     pub async fn connect_sentinel(urls: &[&str], master: &str) -> Result<Self, StoreError> {
-        install_tls_provider(urls);
-        let master: String = master.into();
-        let client = SentinelClient::build(urls.to_vec(), master, None, SentinelServerType::Master);
-        Self::from_sentinel(client.map_err(StoreError::other)?).connected().await
+        install_tls_provider(&[urls, &[master]].concat());
+        let sentinels = connection_infos(urls)?;
+        let addresses = addresses(&sentinels);
+        let (master, info) = if master.contains("://") { master_node(master)? } else { (master.to_owned(), None) };
+        let client = SentinelClient::build(sentinels, master.clone(), info, SentinelServerType::Master);
+        let client = client.map_err(StoreError::other)?;
+        let addresses = format!("the master {master} of the sentinels {addresses}");
+        Self::from_connection(RedisConnection::to_sentinel(client, addresses)).connected().await
     }
 
     /// Connects to the Cluster of the nodes at these URLs.
@@ -94,7 +126,10 @@ impl RedisStore {
     /// If a URL is invalid, or the store cannot connect to any node within five seconds.
     pub async fn connect_cluster(urls: &[&str]) -> Result<Self, StoreError> {
         install_tls_provider(urls);
-        Self::from_cluster(ClusterClientBuilder::new(urls.to_vec()))?.connected().await
+        let nodes = connection_infos(urls)?;
+        let addresses = addresses(&nodes);
+        let connection = RedisConnection::to_cluster(ClusterClientBuilder::new(nodes), addresses)?;
+        Self::from_connection(connection).connected().await
     }
 
     /// Creates a store over a client that the application has already.
@@ -109,7 +144,7 @@ impl RedisStore {
     /// Creates a store on the master that a Sentinel client finds; it connects on first use.
     #[must_use]
     pub fn from_sentinel(client: SentinelClient) -> Self {
-        Self::from_connection(RedisConnection::to_sentinel(client))
+        Self::from_connection(RedisConnection::to_sentinel(client, "the master of the sentinels".into()))
     }
 
     /// Creates a store on a Cluster; it connects on first use.
@@ -118,17 +153,36 @@ impl RedisStore {
     ///
     /// # Errors
     ///
-    /// If the client cannot be built.
+    /// If the client cannot be built; [`Unsupported`](crate::store::StoreErrorKind::Unsupported) if the builder routes reads to
+    /// replicas, which lag behind their masters.
     pub fn from_cluster(builder: ClusterClientBuilder) -> Result<Self, StoreError> {
-        Ok(Self::from_connection(RedisConnection::to_cluster(builder).map_err(store_error)?))
+        RedisConnection::to_cluster(builder, "the nodes of the Cluster".into()).map(Self::from_connection)
     }
 
     fn from_connection(connection: RedisConnection) -> Self {
         Self { connection: Arc::new(connection), prefix: "sessile:".into(), deadline: DEFAULT_DEADLINE }
     }
 
+    /// Connects, and checks the server.
     async fn connected(self) -> Result<Self, StoreError> {
-        Deadline::new(CONNECT_DEADLINE).limit(self.connection.checkout()).await?.map_err(store_error)?;
+        let deadline = Deadline::new(CONNECT_DEADLINE);
+        deadline.limit(self.connection.checkout()).await??;
+        // Restricted users may not ask for the time, or use these keys.
+        if let Ok(time) = self.connection.run(Request::reading(Work::Command(redis::cmd("TIME"))), deadline).await
+            && let Ok((seconds, _)) = parsed::<(i64, i64)>(time)
+        {
+            warn_if_clock_differs("Redis", Timestamp::from_milliseconds(seconds.saturating_mul(1000)));
+        }
+        if !self.connection.is_cluster() {
+            // A node of a Cluster refuses the keys of other nodes.
+            let ids = (1..=PROBED_KEYS).map(|id| SessionId::from(Uuid::from_u128(id)));
+            let gets = ids.map(|id| command("GET", self.key(&id))).collect();
+            if let Err(error) = self.connection.read(gets, deadline).await
+                && error.kind() == StoreErrorKind::Unsupported
+            {
+                return Err(error);
+            }
+        }
         Ok(self)
     }
 
@@ -147,7 +201,12 @@ impl RedisStore {
     }
 
     fn key(&self, id: &SessionId) -> Vec<u8> {
-        format!("{}session:{id}", self.prefix).into_bytes()
+        let mut key = Vec::with_capacity(self.prefix.len() + ENCODED_ID);
+        key.extend_from_slice(self.prefix.as_bytes());
+        key.resize(self.prefix.len() + ENCODED_ID, 0);
+        let encoded = URL_SAFE_NO_PAD.encode_slice(id_bytes(id), &mut key[self.prefix.len()..]);
+        debug_assert_eq!(encoded, Ok(ENCODED_ID));
+        key
     }
 
     fn index_key(&self, owner: &str) -> Vec<u8> {
@@ -174,24 +233,23 @@ impl RedisStore {
         loop {
             if let (Some(owner), Some(life)) = (record.owner(), index_for) {
                 let index = [self.index_key(owner)];
-                let answer = self.script(&INDEX, &index, false, |command| {
-                    command.arg(record.id().to_string()).arg(life);
+                let answer = self.script(&INDEX, &index, |command| {
+                    command.arg(id_bytes(record.id())).arg(life);
                 });
                 answer.await?;
             }
-            match self.script(script, &keys, false, |command| arguments(command, index_for.is_some())).await? {
+            match self.script(script, &keys, |command| arguments(command, index_for.is_some())).await? {
                 Value::Int(life @ ..0) if index_for.is_none() => index_for = Some(-life),
                 answer => return parsed_bool(&answer),
             }
         }
     }
 
-    /// Runs a script. One that only reads is repeatable: it may be sent twice.
+    /// Runs a script.
     async fn script(
         &self,
         script: &Script,
         keys: &[Vec<u8>],
-        is_repeatable: bool,
         arguments: impl Fn(&mut Cmd) + Sync,
     ) -> Result<Value, StoreError> {
         let with_arguments = |mut command: Cmd| {
@@ -199,24 +257,26 @@ impl RedisStore {
             command
         };
         let full_script = || with_arguments(script.in_full(keys));
-        let command = with_arguments(script.by_hash(keys));
-        self.connection.run(command, Deadline::new(self.deadline), is_repeatable, Some(&full_script)).await
+        let work = Work::Command(with_arguments(script.by_hash(keys)));
+        let request = Request { work, node: None, is_repeatable: false, full_script: Some(&full_script) };
+        self.connection.run(request, Deadline::new(self.deadline)).await
     }
 
     /// Returns the ids in an owner's index, oldest first. Some may have ended, or have another owner now.
     async fn indexed_ids(&self, owner: &str) -> Result<Vec<SessionId>, StoreError> {
-        let listed: Vec<String> = parsed(self.script(&OWNED, &[self.index_key(owner)], true, |_| {}).await?)?;
-        let mut ids: Vec<SessionId> = listed.iter().filter_map(|id| id.parse().ok()).collect();
+        let mut command = command("ZRANGE", self.index_key(owner));
+        command.arg(0).arg(-1);
+        let listed: Vec<Vec<u8>> = parsed(self.repeatable(command).await?)?;
+        let mut ids: Vec<SessionId> = listed.iter().filter_map(|id| parsed_id(id)).collect();
         ids.sort_unstable();
         Ok(ids)
     }
 
     /// Removes ended sessions from an owner's index.
     async fn remove_entries(&self, ids: &[SessionId], owner: &str) -> Result<(), StoreError> {
-        let mut command = redis::cmd("ZREM");
-        command.arg(self.index_key(owner));
+        let mut command = command("ZREM", self.index_key(owner));
         for id in ids {
-            command.arg(id.to_string());
+            command.arg(id_bytes(id));
         }
         self.repeatable(command).await.map(drop)
     }
@@ -230,41 +290,66 @@ impl RedisStore {
     ) -> Result<Vec<SessionId>, StoreError> {
         let index = (!self.connection.is_cluster()).then(|| self.index_key(owner));
         let keys: Vec<_> = ids.iter().map(|id| self.key(id)).chain(index).collect();
-        let answer = self.script(&DELETE_OWNED, &keys, false, |command| {
-            command.arg(owner).arg(i32::from(realm.is_some())).arg(realm.unwrap_or_default());
+        let answer = self.script(&DELETE_OWNED, &keys, |command| {
+            command.arg(owner_bytes(owner, realm));
             for id in ids {
-                command.arg(id.to_string());
+                command.arg(id_bytes(id));
             }
         });
-        let deleted: Vec<String> = parsed(answer.await?)?;
-        Ok(deleted.iter().filter_map(|id| id.parse().ok()).collect())
+        let deleted: Vec<Vec<u8>> = parsed(answer.await?)?;
+        Ok(deleted.iter().filter_map(|id| parsed_id(id)).collect())
+    }
+
+    /// Reads whole records, all at once on one server; `None` for one that is missing.
+    async fn records(&self, ids: &[SessionId]) -> Result<Vec<Option<Record>>, StoreError> {
+        let gets = ids.iter().map(|id| command("GET", self.key(id))).collect();
+        let answers = self.connection.read(gets, Deadline::new(self.deadline)).await?;
+        ids.iter().zip(answers).map(|(id, answer)| parsed_record(id, answer)).collect()
+    }
+
+    /// Reads the heads of records and `more` bytes after them, all at once on one server; empty for one that is missing.
+    async fn heads(&self, ids: &[SessionId], more: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        let get = |id| {
+            let mut command = command("GETRANGE", self.key(id));
+            command.arg(0).arg(MAX_HEAD + more);
+            command
+        };
+        let answers = self.connection.read(ids.iter().map(get).collect(), Deadline::new(self.deadline)).await?;
+        answers.into_iter().map(parsed).collect()
     }
 
     /// Runs a command that may be sent twice.
     async fn repeatable(&self, command: Cmd) -> Result<Value, StoreError> {
-        self.connection.run(command, Deadline::new(self.deadline), true, None).await
+        self.connection.run(Request::reading(Work::Command(command)), Deadline::new(self.deadline)).await
     }
 }
 
 impl Store for RedisStore {
     async fn get(&self, id: &SessionId) -> Result<Option<Record>, StoreError> {
-        let mut command = redis::cmd("HMGET");
-        command.arg(self.key(id)).arg(&FIELDS);
-        parsed_record(id, self.repeatable(command).await?)
+        parsed_record(id, self.repeatable(command("GET", self.key(id))).await?)
     }
 
     async fn set(&self, record: &Record, expected: Expected) -> Result<Outcome, StoreError> {
         let expires_at = record.expiry();
         let is_new = expected == Expected::Absent;
-        let keeps_times = matches!(expected, Expected::VersionKeepingTimes(_));
-        let expected = expected.version().map(|version| version.get().to_string()).unwrap_or_default();
+        let mut front = version_bytes(record.version());
+        let life = if matches!(expected, Expected::VersionKeepingTimes(_)) {
+            String::new()
+        } else {
+            front.extend_from_slice(&time_bytes(record.last_seen_timestamp()));
+            front.extend_from_slice(&time_bytes(expires_at));
+            remaining_life(expires_at).to_string()
+        };
+        let expected = expected.version().map(version_bytes).unwrap_or_default();
+        let owner = text_bytes(record.owner());
+        let back = [&owner, &text_bytes(Some(record.realm())), record.state()].concat();
         // No entry of a new session can be in the index, so that the first answer would demand one.
         let index_for = (is_new && self.connection.is_cluster()).then(|| remaining_life(expires_at));
         let is_written = self.write(&SET, record, index_for, |command, is_indexed| {
-            command.arg(&expected).arg(record.version().get()).arg(record.realm());
-            command.arg(record.last_seen_timestamp().milliseconds()).arg(expires_at.milliseconds());
-            command.arg(remaining_life(expires_at)).arg(record.state()).arg(record.id().to_string());
-            command.arg(i32::from(is_indexed)).arg(i32::from(keeps_times)).arg(record.owner());
+            command.arg(&expected).arg(&front).arg(&back).arg(&life).arg(MAX_HEAD + owner.len() - 1);
+            if record.owner().is_some() {
+                command.arg(&owner).arg(id_bytes(record.id())).arg(i32::from(is_indexed));
+            }
         });
         Ok(if is_written.await? { Outcome::Written } else { Outcome::Refused })
     }
@@ -272,16 +357,17 @@ impl Store for RedisStore {
     async fn touch(&self, record: &Record, touch: Touch) -> Result<bool, StoreError> {
         let (last_seen, expires_at) = (Timestamp::from(touch.last_seen), Timestamp::from(touch.expires_at));
         let moved = self.write(&TOUCH, record, None, |command, is_indexed| {
-            command.arg(record.version().get()).arg(last_seen.milliseconds()).arg(expires_at.milliseconds());
-            command.arg(remaining_life(expires_at)).arg(record.id().to_string()).arg(i32::from(is_indexed));
+            command.arg(version_bytes(record.version()));
+            command.arg(&time_bytes(last_seen)).arg(&time_bytes(expires_at)).arg(remaining_life(expires_at));
+            command.arg(i32::from(record.owner().is_some())).arg(id_bytes(record.id())).arg(i32::from(is_indexed));
         });
         moved.await
     }
 
     async fn delete(&self, id: &SessionId, owner: Option<&str>) -> Result<bool, StoreError> {
         let keys = self.write_keys(id, owner);
-        let answer = self.script(&DELETE, &keys, false, |command| {
-            command.arg(id.to_string());
+        let answer = self.script(&DELETE, &keys, |command| {
+            command.arg(id_bytes(id));
         });
         let is_deleted = parsed_bool(&answer.await?)?;
         if let Some(owner) = owner.filter(|_| is_deleted && self.connection.is_cluster()) {
@@ -303,20 +389,49 @@ impl Store for RedisStore {
         let ids = self.indexed_ids(owner).await?;
         let mut records = Vec::with_capacity(ids.len());
         for ids in ids.chunks(OWNED_BATCH_SIZE) {
-            let mut gets = JoinSet::new();
-            for (position, id) in ids.iter().copied().enumerate() {
-                let store = self.clone();
-                gets.spawn(async move { (position, store.get(&id).await) });
-            }
-            let mut found = vec![None; ids.len()];
-            while let Some(joined) = gets.join_next().await {
-                let (position, record) = joined.map_err(StoreError::other)?;
-                found[position] = record?;
-            }
             // The index may list sessions that have ended or have another owner now.
+            let found = self.records(ids).await?;
             records.extend(found.into_iter().flatten().filter(|record| record.owner() == Some(owner)));
         }
         Ok(records)
+    }
+
+    async fn ids_of(&self, owner: &str, realm: Option<&str>) -> Result<Vec<SessionId>, StoreError> {
+        let mut ids = self.indexed_ids(owner).await?;
+        let owner = owner_bytes(owner, realm);
+        let mut heads = self.heads(&ids, owner.len()).await?.into_iter();
+        let mut is_owned =
+            || heads.next().filter(|head| !head.is_empty()).map_or(Ok(false), |head| has_owner(&head, &owner));
+        let mut owned = Vec::with_capacity(ids.len());
+        for id in ids.drain(..) {
+            if is_owned()? {
+                owned.push(id);
+            }
+        }
+        Ok(owned)
+    }
+
+    async fn summaries_of(&self, ids: &[SessionId]) -> Result<Vec<Option<RecordSummary>>, StoreError> {
+        let heads = self.heads(ids, 0).await?;
+        heads.iter().map(|head| if head.is_empty() { Ok(None) } else { decode_summary(head).map(Some) }).collect()
+    }
+
+    /// Scans the keys of the server, or of one master of a Cluster after the other.
+    async fn list(&self, after: Option<&Cursor>, limit: usize) -> Result<Page, StoreError> {
+        let (ids, next) = self.scan(after, limit.clamp(1, MAX_PAGE_SIZE)).await?;
+        Ok(Page { records: self.records(&ids).await?.into_iter().flatten().collect(), next })
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        let (mut count, mut next) = (0, None);
+        loop {
+            let (ids, following) = self.scan(next.as_ref(), COUNTED_AT_ONCE).await?;
+            count += ids.len() as u64;
+            if following.is_none() {
+                return Ok(count);
+            }
+            next = following;
+        }
     }
 
     /// Deletes all records in one script; in a Cluster, where each may be on another node, several at a time, the newest first.
@@ -368,29 +483,55 @@ fn remaining_life(expires_at: Timestamp) -> i64 {
     expires_at.milliseconds() - Clock::system().now().milliseconds()
 }
 
-fn parsed_record(id: &SessionId, fields: Value) -> Result<Option<Record>, StoreError> {
-    let fields: [Option<Vec<u8>>; 6] = parsed(fields)?;
-    if fields.iter().all(Option::is_none) {
-        return Ok(None);
+fn command(name: &str, key: Vec<u8>) -> Cmd {
+    let mut command = redis::cmd(name);
+    command.arg(key);
+    command
+}
+
+fn id_bytes(id: &SessionId) -> &[u8] {
+    id.as_uuid().as_bytes()
+}
+
+fn parsed_id(bytes: &[u8]) -> Option<SessionId> {
+    Uuid::from_slice(bytes).ok().map(SessionId::from)
+}
+
+/// Returns an owner, or an owner and a realm, as records have them.
+fn owner_bytes(owner: &str, realm: Option<&str>) -> Vec<u8> {
+    let realm = realm.map(|realm| text_bytes(Some(realm))).unwrap_or_default();
+    [text_bytes(Some(owner)), realm].concat()
+}
+
+fn connection_infos(urls: &[&str]) -> Result<Vec<ConnectionInfo>, StoreError> {
+    urls.iter().map(|url| url.into_connection_info().map_err(StoreError::other)).collect()
+}
+
+/// Returns the addresses, without credentials.
+fn addresses(infos: &[ConnectionInfo]) -> String {
+    infos.iter().map(|info| info.addr().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// Reads the URL of a master, which has the master's name in place of a host.
+fn master_node(url: &str) -> Result<(String, Option<SentinelNodeConnectionInfo>), StoreError> {
+    let info = url.into_connection_info().map_err(StoreError::other)?;
+    let node = SentinelNodeConnectionInfo::default().set_redis_connection_info(info.redis_settings().clone());
+    match info.addr() {
+        ConnectionAddr::Tcp(name, _) => Ok((name.clone(), Some(node))),
+        ConnectionAddr::TcpTls { host, insecure, .. } => {
+            let mode = if *insecure { TlsMode::Insecure } else { TlsMode::Secure };
+            Ok((host.clone(), Some(node.set_tls_mode(mode))))
+        }
+        _ => Err(StoreError::other("the URL of a master has its name in place of the host")),
     }
-    let [version, realm, owner, last_seen, expires_at, state] = fields;
-    let version = Version::new(parsed_number("version", version)?);
-    let text = |field: Option<Vec<u8>>| field.map(String::from_utf8).transpose().map_err(StoreError::corrupt);
-    let realm = text(realm)?.ok_or_else(|| missing("realm"))?.into();
-    let owner = text(owner)?.map(Arc::from);
-    let last_seen = Timestamp::from_milliseconds(parsed_number("last_seen", last_seen)?);
-    let expires_at = Timestamp::from_milliseconds(parsed_number("expires_at", expires_at)?);
-    let state = state.ok_or_else(|| missing("state"))?;
-    Ok(Some(Record::new(*id, version, realm, owner, (last_seen, expires_at), state.into())))
 }
 
-fn missing(field: &str) -> StoreError {
-    StoreError::corrupt(format!("the field {field} is missing"))
-}
-
-fn parsed_number<T: FromStr>(name: &str, field: Option<Vec<u8>>) -> Result<T, StoreError> {
-    let number = field.and_then(|field| std::str::from_utf8(&field).ok()?.parse().ok());
-    number.ok_or_else(|| StoreError::corrupt(format!("the field {name} is missing or not a number")))
+fn parsed_record(id: &SessionId, answer: Value) -> Result<Option<Record>, StoreError> {
+    match answer {
+        Value::Nil => Ok(None),
+        Value::BulkString(bytes) => decode(id, &bytes).map(Some),
+        _ => Err(StoreError::corrupt("the answer has another type")),
+    }
 }
 
 fn parsed<T: FromRedisValue>(value: Value) -> Result<T, StoreError> {

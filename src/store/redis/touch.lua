@@ -1,23 +1,26 @@
 -- Moves last seen and expiry of a record of this version, never to an earlier time. Returns 1 if it did, 0 if not, and
 -- the negated life if the caller must write the owner's index first (in a Cluster, where the index may be on another node).
 -- KEYS: record, and the owner's index if the record has an owner and the index is on this server
--- ARGV: version, last seen, expiry, life in ms, id, whether the caller has written the index ('1')
-local stored = redis.call('HMGET', KEYS[1], 'version', 'owner', 'indexed', 'last_seen', 'expires_at')
-if stored[1] ~= ARGV[1] then return 0 end
-local left, life = redis.call('PTTL', KEYS[1]), tonumber(ARGV[4])
+-- ARGV: version, last seen, expiry, life in ms, whether the record has an owner ('1'), id, whether the caller has written the
+-- index ('1')
+local version, life = ARGV[1], tonumber(ARGV[4])
+local head = read_head(KEYS[1], #version + 17)
+if string.sub(head, 1, #version) ~= version then return 0 end
+local function later(first, time)
+  local stored = string.sub(head, #version + first, #version + first + 6)
+  return number(stored) < number(time) and time or stored
+end
+local listed_until = string.sub(head, #version + 15, #version + 18)
+local left = redis.call('PTTL', KEYS[1])
+-- Writes nothing, but is refused if the write below would be.
+redis.call('SETRANGE', KEYS[1], 0, '')
 if left >= 0 and left < life then
   local now = server_time()
-  if stored[2] and tonumber(stored[3] or 0) < now + life then
-    local span = life + math.floor(life / 2)
-    if KEYS[2] then
-      write_index(KEYS[2], ARGV[5], now, span)
-    elseif ARGV[6] ~= '1' then
-      return -life
-    end
-    redis.call('HSET', KEYS[1], 'indexed', string.format('%.0f', now + span))
+  if ARGV[5] == '1' and number(listed_until) * 60000 < now + life then
+    if not KEYS[2] and ARGV[7] ~= '1' then return -life end
+    listed_until = list(KEYS[2], ARGV[6], now, life)
   end
   redis.call('PEXPIRE', KEYS[1], ARGV[4])
 end
-if tonumber(stored[4] or 0) < tonumber(ARGV[2]) then redis.call('HSET', KEYS[1], 'last_seen', ARGV[2]) end
-if tonumber(stored[5] or 0) < tonumber(ARGV[3]) then redis.call('HSET', KEYS[1], 'expires_at', ARGV[3]) end
+redis.call('SETRANGE', KEYS[1], #version, later(1, ARGV[2]) .. later(8, ARGV[3]) .. listed_until)
 return 1

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use sqlx::error::DatabaseError;
-use sqlx::{AssertSqlSafe, Database, Pool, SqlSafeStr, Transaction};
+use sqlx::error::{DatabaseError, ErrorKind};
+use sqlx::{AssertSqlSafe, Database, Pool, SqlSafeStr, SqlStr, Transaction};
 use uuid::Uuid;
 
 use super::dialect::Driver;
@@ -150,6 +150,12 @@ pub(crate) trait Transactional: Database {
     /// Classifies an error.
     fn transaction_failure(error: &sqlx::Error) -> TransactionFailure;
 
+    /// Checks whether the outcome is unknown after this error of a `COMMIT`.
+    fn leaves_commit_in_doubt(error: &sqlx::Error) -> bool;
+
+    /// Checks that a transaction can still commit.
+    fn check(transaction: &mut Transaction<'_, Self>) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
     /// Checks whether an error says that the database has rolled the transaction back after a conflict.
     fn is_conflict(error: &dyn DatabaseError) -> bool;
 }
@@ -168,6 +174,10 @@ impl<D: Driver> Transactional for D {
     }
 
     fn transaction_failure(error: &sqlx::Error) -> TransactionFailure {
+        if error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("25P02")) {
+            // PostgreSQL has aborted the transaction because of an error that the application ignored.
+            return TransactionFailure::Refused;
+        }
         match error.as_database_error().map(D::failure) {
             Some(SqlFailure::RolledBack) => TransactionFailure::RolledBack,
             Some(SqlFailure::TooLarge | SqlFailure::Other) => TransactionFailure::Refused,
@@ -180,6 +190,20 @@ impl<D: Driver> Transactional for D {
             )
             | None => TransactionFailure::Failed,
         }
+    }
+
+    fn leaves_commit_in_doubt(error: &sqlx::Error) -> bool {
+        // SQLite has rolled back by itself before the session was written, which therefore may stand alone.
+        let has_no_transaction = |error: &dyn DatabaseError| D::HAS_SINGLE_WRITER && error.kind() == ErrorKind::Other;
+        match D::transaction_failure(error) {
+            TransactionFailure::Failed => true,
+            TransactionFailure::Refused => error.as_database_error().is_some_and(has_no_transaction),
+            TransactionFailure::RolledBack => false,
+        }
+    }
+
+    async fn check(transaction: &mut Transaction<'_, D>) -> Result<(), sqlx::Error> {
+        D::execute(transaction, SqlStr::from_static("SELECT 1"), None).await.map(drop)
     }
 
     fn is_conflict(error: &dyn DatabaseError) -> bool {

@@ -45,6 +45,8 @@ async function attempt(work) {
   } catch {
     say("That did not work. Please load the page anew.", "error");
   }
+  // The other script looks whether the session of this page has ended.
+  document.dispatchEvent(new Event("session-used"));
 }
 
 for (const form of forms) {

@@ -15,7 +15,7 @@ const CHECK_SCRIPT: &str = include_str!("accessibility.js");
 /// A name of maximum length without a space, so that no line can break in it.
 const NAME: &str = "Wilhelmina-Philippina-Antoinette";
 
-/// A WCAG 2.2 AA script checks 21 page states at 360 and 1280 pixels, light and dark, and finds no problem.
+/// A WCAG 2.2 AA script checks 26 page states at 360 and 1280 pixels, light and dark, and finds no problem.
 #[tokio::test]
 async fn every_page_is_accessible_at_each_width_and_color_scheme() {
     let (mut demo, driver) = (Demo::start(), Driver::start());
@@ -59,6 +59,11 @@ async fn every_page_is_accessible_at_each_width_and_color_scheme() {
     browser.press("Sign out all other devices").await;
     browser.until_says("All other devices are signed out.").await;
     checks.check("devices-alone").await;
+    phone.run("await check()").await;
+    phone.until_dialog(Some("ended")).await;
+    let mut on_phone = PageChecks { browser: &phone, problems: Vec::new() };
+    on_phone.check("ended").await;
+    checks.problems.append(&mut on_phone.problems);
     browser.open(&demo, "/password").await;
     checks.check("password").await;
     browser.fill("password", "short").await;
@@ -73,6 +78,14 @@ async fn every_page_is_accessible_at_each_width_and_color_scheme() {
     browser.press_named("Add Assam to the cart").await;
     browser.until_says("That did not work.").await;
     checks.check("teas-failed").await;
+    demo.restart_with(&[("WARN_BEFORE", "3600")]);
+    browser.open(&demo, "/devices").await;
+    browser.until_dialog(Some("ending")).await;
+    checks.check("ending").await;
+    demo.restart_with(&[("IDLE_TIMEOUT", "3600"), ("ABSOLUTE_TIMEOUT", "3600"), ("WARN_BEFORE", "3600")]);
+    browser.open(&demo, "/devices").await;
+    browser.until_dialog(Some("final")).await;
+    checks.check("final").await;
     demo.restart_with(&[("CONFIRM_WITHIN", "0")]);
     browser.open(&demo, "/password").await;
     checks.check("confirm").await;
@@ -90,6 +103,15 @@ async fn every_page_is_accessible_at_each_width_and_color_scheme() {
     browser.fill("name", NAME).await;
     browser.fill("password", "wrong").await;
     browser.press("Sign in").await;
+    browser.until_says("This page was open for too long").await;
+    checks.check("sign-in-outdated").await;
+    browser.open(&demo, "/sign-in?ended=true&to=devices").await;
+    browser.until_says("Your session has ended.").await;
+    checks.check("sign-in-ended").await;
+    browser.sign_in(&demo, NAME).await;
+    browser.open(&demo, "/devices").await;
+    demo.delete_sessions().await;
+    browser.run("document.querySelector('.devices form').submit()").await;
     browser.until_says("This form is out of date").await;
     checks.check("forbidden").await;
 

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use fantoccini::key::Key;
-use fantoccini::wd::Capabilities;
+use fantoccini::wd::{Capabilities, WindowHandle};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
@@ -129,6 +129,24 @@ impl Browser {
             seen.push(found);
         }
         panic!("{name:?} never has the focus; focused: {seen:?}");
+    }
+
+    /// Opens a tab, to which the following calls apply. Returns the tab before and this one.
+    pub async fn open_tab(&self) -> [WindowHandle; 2] {
+        let before = self.client.window().await.unwrap();
+        let tab = self.client.new_window(true).await.unwrap().handle;
+        self.switch_to(&tab).await;
+        [before, tab]
+    }
+
+    pub async fn switch_to(&self, tab: &WindowHandle) {
+        self.client.switch_to_window(tab.clone()).await.unwrap();
+    }
+
+    /// Waits until this dialog is open, or none.
+    pub async fn until_dialog(&self, id: Option<&str>) {
+        let open = "[...document.querySelectorAll('dialog[open]')].map((dialog) => dialog.id).join()";
+        self.until(&format!("document.readyState === 'complete' && {open} === {:?}", id.unwrap_or_default())).await;
     }
 
     async fn find(&self, xpath: &str) -> fantoccini::elements::Element {

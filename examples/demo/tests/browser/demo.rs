@@ -1,6 +1,10 @@
 //! The demo program with a separate port and directory for each test.
 
 use std::process::Command;
+use std::time::Duration;
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, SqliteConnection};
 
 use super::children::{ChildProcess, Directory};
 
@@ -41,6 +45,31 @@ impl Demo {
     pub fn restart_with(&mut self, environment: &[(&str, &str)]) {
         self.stop();
         self.start_with(environment);
+    }
+
+    /// Moves the last use of all sessions into the past.
+    pub async fn age_sessions(&self, by: Duration) {
+        let by = i64::try_from(by.as_millis()).unwrap();
+        let age = sqlx::query("UPDATE sessile_sessions SET last_seen = last_seen - ?").bind(by);
+        age.execute(&mut self.database().await).await.unwrap();
+    }
+
+    /// Deletes all sessions, as a sweep does after they have expired.
+    pub async fn delete_sessions(&self) {
+        sqlx::query("DELETE FROM sessile_sessions").execute(&mut self.database().await).await.unwrap();
+    }
+
+    /// Returns the last use of the only session, in milliseconds since 1970.
+    pub async fn last_use(&self) -> i64 {
+        sqlx::query_scalar("SELECT last_seen FROM sessile_sessions")
+            .fetch_one(&mut self.database().await)
+            .await
+            .unwrap()
+    }
+
+    async fn database(&self) -> SqliteConnection {
+        let file = SqliteConnectOptions::new().filename(self.directory.path().join("demo.db"));
+        file.busy_timeout(Duration::from_secs(60)).connect().await.unwrap()
     }
 
     pub fn url(&self, path: &str) -> String {

@@ -30,24 +30,32 @@ async fn form_without_the_sessions_csrf_token_answers_403() {
     other.fill("name", "ada").await;
     other.fill("password", super::PASSWORD).await;
     other.press("Sign in").await;
-    other.until_says(REFUSED).await;
+    other.until_says("This page was open for too long.").await;
     other.close().await;
     browser.close().await;
 }
 
-/// Three forms posted from another origin are refused and change nothing; a link from there works.
+/// Six forms posted from another origin are refused and change nothing; a link from there works.
 #[tokio::test]
 async fn form_on_another_site_is_refused() {
     let (demo, driver) = (Demo::start(), Driver::start());
     let browser = Browser::start(&driver).await;
     browser.sign_up(&demo, "ada").await;
     let token = browser.token(&demo).await;
-    for path in ["/cart/add", "/sign-out", "/devices/end-others"] {
+    let (elsewhere, refused) = ("This form is not ours", REFUSED);
+    for (path, refusal) in [
+        ("/add", elsewhere),
+        ("/sign-in", elsewhere),
+        ("/sign-up", elsewhere),
+        ("/session", elsewhere),
+        ("/sign-out", refused),
+        ("/devices/end-others", refused),
+    ] {
         let url = demo.url(path);
         let page = format!("<form method=post action='{url}'><input name=tea value=assam><button>Win</button></form>");
         browser.open_url(&format!("data:text/html,{page}")).await;
         browser.press("Win").await;
-        browser.until_says(REFUSED).await;
+        browser.until_says(refusal).await;
         assert_eq!(browser.token(&demo).await, token);
     }
     // A link from another site sends the `SameSite=Lax` cookie.

@@ -1,6 +1,6 @@
-//! Tests of the demo program in headless Chromium, with one browser profile for each device.
+//! Tests of the demo program in headless Chromium, and of its main flow in Firefox, with one browser profile for each device.
 //!
-//! They need Debian's packages `chromium` and `chromium-driver`. Screenshots of the pages are in `target/tmp/demo`.
+//! They need Debian's packages `chromium`, `chromium-driver` and `firefox-esr`. Screenshots of the pages are in `target/tmp/demo`.
 //! With `--all-features` the demo also runs on PostgreSQL, MariaDB and Redis servers that the tests start.
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
@@ -14,11 +14,14 @@ mod accessibility;
 mod back_button;
 mod cookies;
 mod devices;
+mod ending;
+mod firefox;
 mod forgery;
 mod keyboard;
 mod parallel;
 mod restart;
 mod sign_in;
+mod stale_pages;
 mod step_up;
 
 #[cfg(all(feature = "postgres", feature = "mysql", feature = "redis"))]

@@ -13,7 +13,7 @@ async fn thirty_concurrent_cart_requests_are_all_counted() {
     browser.press_named("Add Sencha to the cart").await;
     browser.until_says("Sencha is in your cart.").await;
 
-    let thirty_requests = "const add = () => fetch('/cart/add', {
+    let thirty_requests = "const add = () => fetch('/add', {
             method: 'POST', headers: { Accept: 'application/json' }, body: new URLSearchParams({ tea: 'sencha' }) });
         const answers = await Promise.all(Array.from({ length: 30 }, add));
         return Promise.all(answers.map(async (answer) => (await answer.json()).count))";

@@ -104,3 +104,22 @@ async fn sign_in_redirects_to_pages_of_this_site_only() {
     }
     browser.close().await;
 }
+
+/// The sign-in page says how long a session lasts with and without the tick, from the settings.
+#[tokio::test]
+async fn sign_in_page_says_how_long_a_session_lasts() {
+    let (mut demo, driver) = (Demo::start(), Driver::start());
+    let browser = Browser::start(&driver).await;
+    let remembered = "Your session ends after 14 days without a visit, and after 90 days at the latest.";
+    let usual = "Without the tick it ends after an hour without a visit, and after a day at the latest";
+    let short = "Without the tick it ends after 5 minutes without a visit, and after 2 hours at the latest";
+    for (environment, other) in [(&[][..], usual), (&[("IDLE_TIMEOUT", "300"), ("ABSOLUTE_TIMEOUT", "7200")], short)] {
+        demo.restart_with(environment);
+        for path in ["/sign-in", "/sign-up"] {
+            browser.open(&demo, path).await;
+            browser.until_says(remembered).await;
+            browser.until_says(other).await;
+        }
+    }
+    browser.close().await;
+}

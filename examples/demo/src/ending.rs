@@ -1,0 +1,102 @@
+//! The end of a session: the time left, the dialogs that warn, and the reason afterwards.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use maud::{Markup, html};
+use serde::Serialize;
+use sessile::csrf::{CsrfToken, SameOrigin};
+use sessile::event::EndReason;
+use sessile::{OffsetDateTime, Session, SignedIn};
+
+use crate::destination::Destination;
+use crate::failure::Failure;
+use crate::form::csrf_field;
+use crate::moment;
+use crate::site::App;
+
+/// Answer to the script of a page, which asks at least once a minute.
+#[derive(Serialize)]
+pub struct TimeLeft {
+    /// Id of the session, if it is signed in.
+    session: Option<String>,
+    /// Milliseconds until the session ends unless it is used.
+    left: Option<u64>,
+    /// Milliseconds until the page must warn.
+    warn_in: Option<u64>,
+    /// At its absolute timeout a session ends even if it is used.
+    is_final: bool,
+    /// Why the session ended, within a minute of its end.
+    ended: Option<&'static str>,
+}
+
+/// `GET /session`, routed under a `PassiveLayer`: a page that is open and asks must not keep its user signed in.
+///
+/// While another request replaces the token of the session, `Option<SignedIn>` rejects, and the script asks again later.
+pub async fn show(session: Session, user: Option<SignedIn>, State(app): State<App>) -> Json<TimeLeft> {
+    let end = user.as_ref().and_then(|user| user.expires_at());
+    let left = end.map(|end| Duration::try_from(end - OffsetDateTime::now_utc()).unwrap_or_default());
+    let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    Json(TimeLeft {
+        session: user.and_then(|user| user.id()).map(|id| id.to_string()),
+        left: left.map(milliseconds),
+        warn_in: left.map(|left| milliseconds(left.saturating_sub(app.warn_before))),
+        is_final: end.is_some() && end == session.absolute_expiry(),
+        ended: session.end_reason().map(reason),
+    })
+}
+
+/// `POST /session`, for "Stay signed in": notes the use of the session.
+pub async fn stay(_: SameOrigin, session: Session) -> Result<(), Failure> {
+    Ok(session.touch().await?)
+}
+
+/// Returns the reason for the user.
+pub fn reason(reason: EndReason) -> &'static str {
+    match reason {
+        EndReason::SignedOut => "You have signed out.",
+        EndReason::Replaced => "Another user has signed in with this browser.",
+        EndReason::Revoked => "You were signed out on another device.",
+        EndReason::OwnerLimit => "You have signed in on too many devices, and the first of them was signed out.",
+        _ => "For your safety, please sign in again.",
+    }
+}
+
+/// Returns the dialogs of a member's page, which the script opens.
+pub fn dialogs(warn_before: Duration, here: Destination, token: &CsrfToken) -> Markup {
+    let soon = format!("Your session ends within {}", moment::span(warn_before));
+    let to = here.name();
+    let sign_out = html! {
+        form method="post" action="/sign-out" {
+            (csrf_field(token))
+            button .quiet type="submit" { "Sign out" }
+        }
+    };
+    let spent =
+        "You signed in a long time ago, so using the shop cannot delay the end. To go on, please sign in again.";
+    html! {
+        (dialog("ending", &soon, "The shop has not been used for a while.", &html! {
+            button #stay type="button" autofocus { "Stay signed in" }
+            (sign_out)
+        }))
+        (dialog("final", &soon, spent, &html! {
+            a .button href={ "/confirm?to=" (to) } { "Sign in again" }
+            (sign_out)
+        }))
+        (dialog("ended", "Your session has ended", "Please sign in again to go on.", &html! {
+            a .button href={ "/sign-in?ended=true&to=" (to) } { "Sign in" }
+        }))
+    }
+}
+
+fn dialog(id: &str, title: &str, text: &str, ways_on: &Markup) -> Markup {
+    let (title_id, text_id) = (format!("{id}-title"), format!("{id}-text"));
+    html! {
+        dialog #(id) role="alertdialog" aria-labelledby=(title_id) aria-describedby=(text_id) {
+            h2 #(title_id) { (title) }
+            p #(text_id) { (text) }
+            div .actions { (ways_on) }
+        }
+    }
+}

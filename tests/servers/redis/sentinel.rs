@@ -1,0 +1,126 @@
+//! Tests of `RedisStore` on a master that a sentinel knows, which they start.
+
+use std::time::Duration;
+
+use sessile::RedisStore;
+use sessile::store::{Expected, Outcome, Store, StoreErrorKind};
+use sessile::testing::conformance::{Fixture, Task, check};
+
+use super::wait_for;
+use crate::servers::{self, Server};
+use crate::{damage, nodes};
+
+/// A master, its replica, and a sentinel that monitors them.
+pub(super) struct SentinelGroup {
+    pub(super) master: Server,
+    replica: Server,
+    pub(super) sentinel: Server,
+}
+
+impl SentinelGroup {
+    pub(super) async fn start() -> Self {
+        Self::start_with(&[], "").await
+    }
+
+    /// Starts the servers with more settings, and the sentinel with more lines of configuration.
+    async fn start_with(settings: &[&str], lines: &str) -> Self {
+        let master = Server::redis_with(settings);
+        let port = master.port().to_string();
+        let replica = Server::redis_with(&[&["--replicaof", "127.0.0.1", &port], settings].concat());
+        let sentinel = Server::sentinel_with(&master, lines);
+        let known = || servers::ask(sentinel.port(), "SENTINEL replicas main").contains(&replica.port().to_string());
+        wait_for(known).await;
+        Self { master, replica, sentinel }
+    }
+
+    async fn connect(&self) -> RedisStore {
+        RedisStore::connect_sentinel(&[&self.sentinel.url()], "main").await.unwrap()
+    }
+}
+
+impl Fixture for SentinelGroup {
+    type Store = RedisStore;
+
+    async fn open(&self) -> RedisStore {
+        self.connect().await.with_deadline(Duration::from_secs(20))
+    }
+
+    async fn another(&self, _store: &RedisStore) -> RedisStore {
+        self.open().await
+    }
+
+    fn spawn(&self, task: Task) {
+        tokio::spawn(task);
+    }
+
+    async fn advance(&self, by: Duration) {
+        tokio::time::sleep(by).await;
+    }
+
+    fn sweeps(&self) -> bool {
+        false
+    }
+}
+
+/// The store passes the conformance suite under Sentinel.
+#[tokio::test(flavor = "multi_thread")]
+async fn under_sentinel_it_keeps_every_rule_of_the_contract() {
+    let report = check(&SentinelGroup::start().await).await;
+    eprintln!("{report}");
+    report.assert();
+}
+
+/// Under Sentinel, parallel writers lose no change, and a sign-out ends the session on both nodes.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_under_sentinel_lose_nothing_and_end_together() {
+    let group = SentinelGroup::start().await;
+    nodes::parallel_writers_on_two_nodes_lose_nothing(group.connect().await, group.connect().await).await;
+    nodes::a_sign_out_on_one_node_ends_the_session_on_both(group.connect().await, group.connect().await).await;
+}
+
+/// The store finds the master through a sentinel, and the new master after a failover.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sentinel_leads_to_the_current_master() {
+    let group = SentinelGroup::start().await;
+    let store = group.connect().await;
+    let SentinelGroup { master, replica, sentinel } = group;
+    let before = damage::record(1, Some("a"));
+    assert_eq!(store.set(&before, Expected::Absent).await.unwrap(), Outcome::Written);
+    wait_for(|| servers::ask(replica.port(), "DBSIZE") == ":2\r\n").await;
+    drop(master);
+    let after = damage::record(2, Some("a"));
+    let started = std::time::Instant::now();
+    loop {
+        match store.set(&after, Expected::Absent).await {
+            Ok(outcome) => break assert_eq!(outcome, Outcome::Written),
+            Err(error) => assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}"),
+        }
+        assert!(started.elapsed() < Duration::from_secs(60), "the store does not find the new master");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(store.owned_by("a").await.unwrap(), [before, after]);
+    drop(sentinel);
+}
+
+/// The URL of the master has its own user, password and database number; those of the sentinels, theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_behind_sentinels_can_have_a_password_and_a_database() {
+    let users = "sentinel auth-pass main secret\nuser watch on >eye ~* &* +@all\n";
+    let group = SentinelGroup::start_with(&["--requirepass", "secret", "--masterauth", "secret"], users).await;
+    let sentinel = format!("redis://watch:eye@127.0.0.1:{}/", group.sentinel.port());
+    let master = format!("redis://127.0.0.1:{}/", group.master.port()).replace("//", "//:secret@");
+    let record = damage::record(1, Some("a"));
+    let store = RedisStore::connect_sentinel(&[&sentinel], "redis://:secret@main/3").await.unwrap();
+    assert_eq!(store.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
+    let in_database = async |number: u32| {
+        let direct = RedisStore::connect(&format!("{master}{number}")).await.unwrap();
+        direct.get(record.id()).await.unwrap()
+    };
+    assert_eq!(in_database(3).await.as_ref(), Some(&record));
+    assert_eq!(in_database(0).await, None);
+    // By default the master needs no password.
+    for wrong in ["main", "redis://:wrong@main/3"] {
+        let error = RedisStore::connect_sentinel(&[&sentinel], wrong).await.unwrap_err();
+        assert!(!format!("{error:?}").contains("eye"), "{error:?}");
+    }
+}
