@@ -104,22 +104,22 @@ impl Dialect for MySql {
         sqlx::raw_sql(AssertSqlSafe(statement)).execute(pool).await.map(drop)
     }
 
-    fn insert(table: &str) -> String {
+    fn insert(table: &str, row: &str) -> String {
         let now = Self::NOW;
         // An assignment sees the ones before it, so the expiry, on which the others depend, is last.
         let unless_live = |column: &str| format!("{column} = if(expires_at <= {now}, values({column}), {column})");
         let rest = ["realm", "owner", "last_seen", "state", "expires_at"].map(unless_live).join(", ");
         format!(
             "INSERT INTO {table} (version, realm, owner, last_seen, expires_at, state, id) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7) \
+             {row} \
              ON DUPLICATE KEY UPDATE version = if(last_insert_id(if(expires_at <= {now}, {REPLACED}, {UNCHANGED})) \
              = {REPLACED}, values(version), version), {rest}"
         )
     }
 
     /// Reads the last insert id: the number of rows is the same for an insert and for a row that was left unchanged.
-    fn has_inserted(result: &MySqlQueryResult) -> bool {
-        matches!(result.last_insert_id(), 0 | REPLACED)
+    fn rows_inserted(result: &MySqlQueryResult) -> u64 {
+        u64::from(matches!(result.last_insert_id(), 0 | REPLACED))
     }
 
     fn sweep(table: &str) -> String {

@@ -1,5 +1,8 @@
 //! Captured output: the log of this thread, `Debug` output and errors.
 
+#![allow(dead_code, reason = "each test binary uses a part of this file")]
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 

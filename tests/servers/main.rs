@@ -10,6 +10,8 @@ mod accounts;
 mod attacker;
 #[path = "../support/bulk.rs"]
 mod bulk;
+#[path = "../logging/capture.rs"]
+mod capture;
 #[path = "../support/damage.rs"]
 mod damage;
 #[path = "../support/databases.rs"]
@@ -41,6 +43,7 @@ mod failover;
 mod idle_connections;
 mod listing;
 mod mysql;
+mod pgbouncer;
 mod polling_on_servers;
 mod postgres;
 mod redis;

@@ -42,7 +42,9 @@ async fn every_statement_uses_an_index() {
             "summaries" => &ids,
             _ => "",
         };
-        let call = if parameters.is_empty() { "statement".to_owned() } else { format!("statement({parameters})") };
+        // The last parameter is the statement's tag.
+        let separator = if parameters.is_empty() { "" } else { ", " };
+        let call = format!("statement({parameters}{separator}0)");
         let mut connection = store.pool().acquire().await.unwrap();
         let script = format!("SET plan_cache_mode = force_generic_plan; PREPARE statement AS {sql}");
         sqlx::raw_sql(sqlx::AssertSqlSafe(script)).execute(&mut *connection).await.unwrap();

@@ -39,6 +39,18 @@ pub const KILL_INTERVAL: Duration = Duration::from_secs(1);
 ///
 /// Each increment is counted once or, if it was not acknowledged, at most once.
 pub async fn no_acknowledged_write_is_lost(mut server: Server, store: impl Store + Clone) {
+    let restart = move || {
+        server.kill();
+        server.start();
+    };
+    no_acknowledged_write_is_lost_in_restarts(restart, store).await;
+}
+
+/// Acknowledged writes survive restarts under load, one every second.
+pub async fn no_acknowledged_write_is_lost_in_restarts(
+    mut restart: impl FnMut() + Send + 'static,
+    store: impl Store + Clone,
+) {
     let node = Node::new(store);
     let shared = node.begin().await;
     let stop = Arc::new(AtomicBool::new(false));
@@ -63,13 +75,11 @@ pub async fn no_acknowledged_write_is_lost(mut server: Server, store: impl Store
         });
     }
     let killing = tokio::task::spawn_blocking(move || {
-        let kills = kill_every_second(|| {
-            server.kill();
-            server.start();
-        });
-        (server, kills)
+        let kills = kill_every_second(&mut restart);
+        (restart, kills)
     });
-    let (server, kills) = killing.await.unwrap();
+    // The servers run until the end.
+    let (_servers, kills) = killing.await.unwrap();
     let restarted = Instant::now();
     while node.sessions.find_by_token(&token(&shared)).await.is_err() {
         assert!(restarted.elapsed() < MAX_WAIT, "the store does not reconnect");
@@ -94,7 +104,6 @@ pub async fn no_acknowledged_write_is_lost(mut server: Server, store: impl Store
     lost += keys.iter().filter(|key| !present.contains(key)).count() as u64;
     eprintln!("after the last start the store answered in {reconnected:?}");
     check_counts(kills, requests, acknowledged, lost);
-    drop(server);
 }
 
 /// Calls `kill` every second for twenty seconds, and returns the number of calls.

@@ -120,12 +120,27 @@ impl Server {
         for setting in ["listen_addresses=127.0.0.1", "max_connections=200"].iter().chain(settings) {
             arguments.extend(["-c".into(), (*setting).to_owned()]);
         }
-        let ready = |server: &Server| {
-            let port = server.port.to_string();
-            let mut pg_isready = Command::new(program("pg_isready", "postgresql-client"));
-            pg_isready.args(["-q", "-h", "127.0.0.1", "-p", &port]).status().is_ok_and(|status| status.success())
-        };
-        Self::start_new(program("postgres", "postgresql"), arguments, user, ready, port, directory)
+        Self::start_new(program("postgres", "postgresql"), arguments, user, pg_is_ready, port, directory)
+    }
+
+    /// Starts PgBouncer in front of this PostgreSQL server, in a mode and with settings such as `default_pool_size = 2`.
+    pub fn pgbouncer(&self, mode: &str, settings: &[&str]) -> Self {
+        let directory = Directory::new("pgbouncer");
+        let user = unprivileged("postgres");
+        let (path, port) = (directory.path(), free_port());
+        let text = format!(
+            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
+             unix_socket_dir =\nauth_type = trust\nauth_file = {}/users\npool_mode = {mode}\nmax_client_conn = 500\n\
+             server_login_retry = 0.1\n{}\n",
+            self.port,
+            path.display(),
+            settings.join("\n")
+        );
+        fs::write(path.join("pgbouncer.ini"), text).unwrap();
+        fs::write(path.join("users"), "\"postgres\" \"\"\n").unwrap();
+        hand_over(path, user);
+        let arguments = vec![path.join("pgbouncer.ini").display().to_string()];
+        Self::start_new(program("pgbouncer", "pgbouncer"), arguments, user, pg_is_ready, port, directory)
     }
 
     /// Starts MariaDB with the user `app` and the database `app`.
@@ -304,7 +319,7 @@ impl Server {
     /// Returns the server's URL with another port, for instance a proxy's.
     pub fn url_at(&self, port: u16) -> String {
         match self.program.file_name().unwrap().to_str().unwrap() {
-            "postgres" => format!("postgres://postgres@127.0.0.1:{port}/postgres"),
+            "postgres" | "pgbouncer" => format!("postgres://postgres@127.0.0.1:{port}/postgres"),
             "mariadbd" => format!("mysql://app@127.0.0.1:{port}/app"),
             _ => format!("redis://127.0.0.1:{port}/"),
         }
@@ -415,6 +430,13 @@ pub fn run(command: &mut Command) {
 
 pub fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Returns whether PostgreSQL, or PgBouncer in front of it, accepts connections.
+fn pg_is_ready(server: &Server) -> bool {
+    let port = server.port.to_string();
+    let mut pg_isready = Command::new(program("pg_isready", "postgresql-client"));
+    pg_isready.args(["-q", "-h", "127.0.0.1", "-p", &port]).status().is_ok_and(|status| status.success())
 }
 
 /// Returns whether MariaDB has sent its greeting.

@@ -23,4 +23,3 @@ if is_listed and life and life > 0 then
   redis.call('SET', KEYS[1], front .. listed_until .. ARGV[3], 'PX', ARGV[4])
   return 1
 end
-

@@ -7,9 +7,13 @@ use std::sync::Arc;
 use super::Dialect;
 use crate::error::{StoreError, StoreErrorKind};
 
+/// Advice about a pooler that mixes up prepared statements.
+pub(in crate::store) const POOLER_ADVICE: &str = "a pooler such as PgBouncer mixes up prepared statements; connect with \
+     `PostgresStore::connect_through_pooler`, or set the pooler to session mode";
+
 /// Meaning of an error that the database itself reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(any(feature = "postgres", feature = "mysql")), allow(dead_code, reason = "SQLite has no connection"))]
+#[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "not each database reports each of them"))]
 pub(in crate::store) enum SqlFailure {
     /// The database rolled the statement back after a conflict with another; it can run again.
     RolledBack,
@@ -21,6 +25,8 @@ pub(in crate::store) enum SqlFailure {
     ReadOnly,
     /// The connection has lost its prepared statements; the statement did not run.
     Statement,
+    /// The connection's prepared statement takes parameters of other types, so it is another one.
+    Parameters,
     /// The record is too large for the database.
     TooLarge,
     /// Any other error.
@@ -34,9 +40,15 @@ impl SqlFailure {
     }
 }
 
-/// Converts an error of sqlx, which stays the source.
+/// Converts an error of sqlx, which stays the source, with advice if a pooler is the cause.
 pub(in crate::store) fn store_error<D: Dialect>(error: sqlx::Error) -> StoreError {
-    StoreError::with_source(kind_of::<D>(&error), error)
+    let kind = kind_of::<D>(&error);
+    match error.as_database_error().map(D::failure) {
+        Some(SqlFailure::Statement | SqlFailure::Parameters) if D::IS_TAGGED => {
+            StoreError::with_source(kind, format!("{error}; {POOLER_ADVICE}"))
+        }
+        _ => StoreError::with_source(kind, error),
+    }
 }
 
 fn kind_of<D: Dialect>(error: &sqlx::Error) -> StoreErrorKind {
@@ -50,7 +62,7 @@ fn kind_of<D: Dialect>(error: &sqlx::Error) -> StoreErrorKind {
         SqlFailure::RolledBack | SqlFailure::Unavailable | SqlFailure::Connection | SqlFailure::ReadOnly => {
             StoreErrorKind::Unavailable
         }
-        SqlFailure::TooLarge | SqlFailure::Statement => StoreErrorKind::Unsupported,
+        SqlFailure::TooLarge | SqlFailure::Statement | SqlFailure::Parameters => StoreErrorKind::Unsupported,
         SqlFailure::Other => StoreErrorKind::Other,
     }
 }
@@ -58,7 +70,8 @@ fn kind_of<D: Dialect>(error: &sqlx::Error) -> StoreErrorKind {
 /// Returns whether the connection is unusable after this error.
 pub(super) fn breaks_connection(error: &sqlx::Error, failure: Option<SqlFailure>) -> bool {
     match failure {
-        Some(failure) => failure == SqlFailure::Connection || failure.needs_new_connection(),
+        Some(SqlFailure::Connection | SqlFailure::Parameters) => true,
+        Some(failure) => failure.needs_new_connection(),
         None => !matches!(
             error,
             sqlx::Error::ColumnDecode { .. }

@@ -4,6 +4,7 @@ mod connections;
 mod dialect;
 mod error;
 mod schema;
+mod statement;
 mod write;
 
 use std::collections::HashMap;
@@ -20,11 +21,15 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use self::connections::Connections;
-use self::dialect::{DeleteOwnedBy, Driver, Parameter, Statements};
+use self::dialect::{DeleteOwnedBy, Driver, Statements};
 pub(super) use self::dialect::{Dialect, Running, SWEEP_BATCH_SIZE};
 use self::error::AddressedError;
+#[cfg(feature = "postgres")]
+pub(super) use self::error::POOLER_ADVICE;
 pub(super) use self::error::{SqlFailure, store_error};
 pub(super) use self::schema::Table;
+pub(super) use self::statement::Protocol;
+use self::statement::{Parameter, Statement};
 pub use self::write::{SqlParameter, SqlWrite};
 pub(crate) use self::write::{TransactionFailure, Transactional};
 use super::deadline::{CONNECT_DEADLINE, DEFAULT_DEADLINE, Deadline};
@@ -55,6 +60,7 @@ pub struct SqlStore<D: Database> {
     connections: Arc<Connections<D>>,
     table: Table,
     statements: Arc<Statements>,
+    protocol: Protocol,
     /// Queue of the writers, if the database has a single one.
     writer: Option<Arc<Semaphore>>,
     deadline: Duration,
@@ -70,10 +76,19 @@ impl<D: Driver> SqlStore<D> {
     ///
     /// If the URL is invalid, or the store cannot connect within five seconds; the error's sources name the server or file, and the
     /// cause. It waits up to a minute while other processes hold the lock of a SQLite file.
+    ///
+    /// [`Unsupported`](StoreErrorKind::Unsupported) if a pooler in front of PostgreSQL mixes up prepared statements, as PgBouncer
+    /// does in transaction and statement mode: use `PostgresStore::connect_through_pooler`.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
-        let options = PoolOptions::new().max_connections(MAX_CONNECTIONS).acquire_timeout(CONNECT_DEADLINE);
-        let pool = D::pool(url, options).map_err(store_error::<D>)?;
-        let store = Self::from_connections(Connections::of_own_pool(pool));
+        let pool = D::pool(url, pool_options()).map_err(store_error::<D>)?;
+        let store = Self::open(pool, Protocol::Prepared).await?;
+        D::check_pooling(store.pool()).await?;
+        Ok(store)
+    }
+
+    /// Creates a store that has the whole pool, and connects.
+    pub(super) async fn open(pool: Pool<D>, protocol: Protocol) -> Result<Self, StoreError> {
+        let store = Self::from_connections(Connections::of_own_pool(pool), protocol);
         store.wait_for_lock(|| store.compare_clocks()).await?;
         Ok(store)
     }
@@ -85,14 +100,15 @@ impl<D: Driver> SqlStore<D> {
     /// an [`Unsupported`](StoreErrorKind::Unsupported) error.
     #[must_use]
     pub fn new(pool: Pool<D>) -> Self {
-        Self::from_connections(Connections::of_shared_pool(pool))
+        Self::from_connections(Connections::of_shared_pool(pool), Protocol::Prepared)
     }
 
-    fn from_connections(connections: Connections<D>) -> Self {
+    fn from_connections(connections: Connections<D>, protocol: Protocol) -> Self {
         let table = Table::new::<D>();
         Self {
             connections: Arc::new(connections),
-            statements: Arc::new(Statements::new::<D>(&table)),
+            statements: Arc::new(Statements::new::<D>(&table, protocol)),
+            protocol,
             table,
             writer: D::HAS_SINGLE_WRITER.then(|| Arc::new(Semaphore::new(1))),
             deadline: DEFAULT_DEADLINE,
@@ -111,7 +127,7 @@ impl<D: Driver> SqlStore<D> {
     }
 
     fn with_validated_table(self, table: Table) -> Self {
-        Self { statements: Arc::new(Statements::new::<D>(&table)), table, ..self }
+        Self { statements: Arc::new(Statements::new::<D>(&table, self.protocol)), table, ..self }
     }
 
     /// Sets the time limit of an operation, which includes the wait for a connection. Default: 2 seconds.
@@ -134,8 +150,11 @@ impl<D: Driver> SqlStore<D> {
     /// # Errors
     ///
     /// [`Unsupported`](StoreErrorKind::Unsupported) if a table of this name lacks a column or has one of another type; the
-    /// error's source names the column.
+    /// error's source names the column. Also if [`connect`](Self::connect) would refuse the database.
     pub async fn migrate(&self) -> Result<(), StoreError> {
+        if self.protocol == Protocol::Prepared {
+            D::check_pooling(self.pool()).await?;
+        }
         self.wait_for_lock(|| self.create_table()).await
     }
 
@@ -163,9 +182,10 @@ impl<D: Driver> SqlStore<D> {
     async fn compare_clocks(&self) -> Result<(), StoreError> {
         let deadline = Deadline::new(CONNECT_DEADLINE);
         let mut lease = self.connections.lease(false, deadline).await?;
-        let sql = AssertSqlSafe(Arc::clone(&self.statements.now)).into_sql_str();
+        // Without arguments it is no prepared statement, which a pooler could mix up.
+        let sql = AssertSqlSafe(format!("SELECT {}", D::NOW)).into_sql_str();
         // A failure to read the clock is no failure to connect.
-        if let Ok(Ok(rows)) = deadline.limit(D::fetch(lease.connection(), sql, D::Arguments::default())).await
+        if let Ok(Ok(rows)) = deadline.limit(D::fetch(lease.connection(), sql, None)).await
             && let Some(Ok(now)) = rows.first().map(|row| D::number(row, 0))
         {
             warn_if_clock_differs(D::NAME, Timestamp::from_milliseconds(now));
@@ -205,20 +225,52 @@ impl<D: Driver> SqlStore<D> {
             DeleteOwnedBy::Returning(delete) => vec![("delete_owned_by", delete)],
             DeleteOwnedBy::Expiring { expire, find } => vec![("expire_owned_by", expire), ("find_deleted", find)],
         };
-        single.into_iter().chain(bulk).map(|(name, text)| (name, text.to_string())).collect()
+        single.into_iter().chain(bulk).map(|(name, statement)| (name, statement.text().to_owned())).collect()
     }
 
-    async fn execute(&self, sql: &Arc<str>, parameters: &[Parameter<'_>]) -> Result<D::QueryResult, StoreError> {
+    async fn execute(&self, statement: &Statement, parameters: &[Parameter<'_>]) -> Result<u64, StoreError> {
+        self.execute_within(self.deadline, statement, parameters, D::rows_affected).await
+    }
+
+    /// Runs a statement that writes, and returns the number of rows that it changed; without a tag, `changed` reads it.
+    async fn execute_within(
+        &self,
+        deadline: Duration,
+        statement: &Statement,
+        parameters: &[Parameter<'_>],
+        changed: fn(&D::QueryResult) -> u64,
+    ) -> Result<u64, StoreError> {
         let _permit = self.queue_writer().await?;
-        self.run(sql, parameters, self.deadline, false, D::execute).await
+        if statement.tag().is_some() {
+            return number::<D>(&self.fetch_within(deadline, statement, parameters, false).await?, statement);
+        }
+        let result = self.run(statement, parameters, deadline, false, D::execute, |_| Ok(())).await?;
+        Ok(changed(&result))
     }
 
-    async fn fetch(&self, sql: &Arc<str>, parameters: &[Parameter<'_>]) -> Result<Vec<D::Row>, StoreError> {
-        self.run(sql, parameters, self.deadline, true, D::fetch).await
+    async fn fetch(&self, statement: &Statement, parameters: &[Parameter<'_>]) -> Result<Vec<D::Row>, StoreError> {
+        self.fetch_within(self.deadline, statement, parameters, true).await
     }
 
-    async fn fetch_records(&self, sql: &Arc<str>, parameters: &[Parameter<'_>]) -> Result<Vec<Record>, StoreError> {
-        self.fetch(sql, parameters).await?.iter().map(D::record).collect()
+    async fn fetch_records(
+        &self,
+        statement: &Statement,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Record>, StoreError> {
+        let rows = self.fetch(statement, parameters).await?;
+        rows.iter().filter_map(|row| D::record(row, statement).transpose()).collect()
+    }
+
+    /// Runs a statement for its rows.
+    async fn fetch_within(
+        &self,
+        deadline: Duration,
+        statement: &Statement,
+        parameters: &[Parameter<'_>],
+        repeatable: bool,
+    ) -> Result<Vec<D::Row>, StoreError> {
+        let check = |rows: &Vec<D::Row>| statement.tag().map_or(Ok(()), |tag| D::check_answer(rows, tag));
+        self.run(statement, parameters, deadline, repeatable, D::fetch, check).await
     }
 
     async fn queue_writer(&self) -> Result<Option<SemaphorePermit<'_>>, StoreError> {
@@ -227,27 +279,31 @@ impl<D: Driver> SqlStore<D> {
         permit.map(Some).map_err(StoreError::other)
     }
 
-    /// Runs a statement before the deadline.
+    /// Runs a statement before the deadline. If the answer fails the check, the connection is closed, and the outcome is unknown.
     ///
     /// It runs again if the database has rolled it back. It runs once more, on a connection made after the failure, if it certainly
     /// did not run, or if it is `repeatable` and the connection has failed.
     async fn run<T>(
         &self,
-        sql: &Arc<str>,
+        statement: &Statement,
         parameters: &[Parameter<'_>],
         deadline: Duration,
         repeatable: bool,
-        work: impl for<'c> Fn(&'c mut D::Connection, SqlStr, D::Arguments) -> Running<'c, T> + Send + Sync,
+        work: impl for<'c> Fn(&'c mut D::Connection, SqlStr, Option<D::Arguments>) -> Running<'c, T> + Send + Sync,
+        check: impl Fn(&T) -> Result<(), sqlx::Error> + Send + Sync,
     ) -> Result<T, StoreError> {
         let deadline = Deadline::new(deadline);
         let mut reruns = 0;
         let mut is_last_connection = false;
         loop {
             let mut lease = self.connections.lease(!repeatable, deadline).await?;
-            let arguments = D::arguments(parameters).map_err(StoreError::unsupported)?;
-            let sql = AssertSqlSafe(Arc::clone(sql)).into_sql_str();
+            let (sql, arguments) = statement.call::<D>(parameters)?;
             let error = match deadline.limit(work(lease.connection(), sql, arguments)).await {
                 Ok(Ok(answer)) => {
+                    if let Err(error) = check(&answer) {
+                        lease.fail();
+                        return Err(store_error::<D>(error));
+                    }
                     lease.keep();
                     return Ok(answer);
                 }
@@ -311,13 +367,15 @@ impl<D: Driver> Store for SqlStore<D> {
 
     async fn set(&self, record: &Record, expected: Expected) -> Result<Outcome, StoreError> {
         let parameters = write::parameters::<D>(record, expected)?;
-        let result = self.execute(self.statements.write(expected), &parameters).await?;
-        Ok(if write::has_written::<D>(&result, expected) { Outcome::Written } else { Outcome::Refused })
+        let statement = self.statements.write(expected);
+        let written = write::rows_written::<D>(expected);
+        let is_written = self.execute_within(self.deadline, statement, &parameters, written).await? == 1;
+        Ok(if is_written { Outcome::Written } else { Outcome::Refused })
     }
 
     fn sql_write(&self, record: &Record, expected: Expected) -> Result<SqlWrite, StoreError> {
         let parameters = write::parameters::<D>(record, expected)?;
-        Ok(SqlWrite::new::<D>(self.statements.write(expected), &parameters, expected))
+        Ok(SqlWrite::new::<D>(self.statements.write(expected).untagged(), &parameters, expected))
     }
 
     async fn touch(&self, record: &Record, touch: Touch) -> Result<bool, StoreError> {
@@ -327,12 +385,11 @@ impl<D: Driver> Store for SqlStore<D> {
             Parameter::Id(*record.id().as_uuid()),
             write::version_parameter(record.version())?,
         ];
-        Ok(D::rows_affected(&self.execute(&self.statements.touch, &parameters).await?) == 1)
+        Ok(self.execute(&self.statements.touch, &parameters).await? == 1)
     }
 
     async fn delete(&self, id: &SessionId, _: Option<&str>) -> Result<bool, StoreError> {
-        let result = self.execute(&self.statements.delete, &[Parameter::Id(*id.as_uuid())]).await?;
-        Ok(D::rows_affected(&result) == 1)
+        Ok(self.execute(&self.statements.delete, &[Parameter::Id(*id.as_uuid())]).await? == 1)
     }
 
     fn is_remote(&self) -> bool {
@@ -355,25 +412,27 @@ impl<D: Driver> Store for SqlStore<D> {
         let owner = Parameter::Bytes(Some(owner.as_bytes()));
         let condition = [owner, Parameter::Bytes(realm.map(str::as_bytes)), Parameter::Id(keep)];
         let deadline = self.deadline.max(BULK_DEADLINE);
-        let _permit = self.queue_writer().await?;
-        let rows = match &self.statements.delete_owned_by {
-            DeleteOwnedBy::Returning(delete) => self.run(delete, &condition, deadline, false, D::fetch).await?,
+        let (statement, rows) = match &self.statements.delete_owned_by {
+            DeleteOwnedBy::Returning(delete) => {
+                let _permit = self.queue_writer().await?;
+                (delete, self.fetch_within(deadline, delete, &condition, false).await?)
+            }
             DeleteOwnedBy::Expiring { expire, find } => {
                 let version = Parameter::Number(i64::from_be_bytes(random()) & i64::MAX);
                 let parameters = [&[version][..], &condition].concat();
-                let expired = self.run(expire, &parameters, deadline, false, D::execute).await?;
-                if D::rows_affected(&expired) == 0 {
+                if self.execute_within(deadline, expire, &parameters, D::rows_affected).await? == 0 {
                     return Ok(Vec::new());
                 }
-                self.run(find, &[version, owner], deadline, true, D::fetch).await?
+                (find, self.fetch_within(deadline, find, &[version, owner], true).await?)
             }
         };
-        rows.iter().map(D::id).collect()
+        ids::<D>(&rows, statement)
     }
 
     async fn ids_of(&self, owner: &str, realm: Option<&str>) -> Result<Vec<SessionId>, StoreError> {
         let parameters = [Some(owner), realm].map(|text| Parameter::Bytes(text.map(str::as_bytes)));
-        self.fetch(&self.statements.ids_of, &parameters).await?.iter().map(D::id).collect()
+        let statement = &self.statements.ids_of;
+        ids::<D>(&self.fetch(statement, &parameters).await?, statement)
     }
 
     /// Reads up to 500 records with one statement, in one round trip.
@@ -382,12 +441,12 @@ impl<D: Driver> Store for SqlStore<D> {
         let mut found = HashMap::with_capacity(ids.len());
         for chunk in ids.chunks(*largest) {
             let fitting = self.statements.summaries.iter().find(|(size, _)| chunk.len() <= *size);
-            let (size, sql) = fitting.unwrap_or(&self.statements.summaries[0]);
+            let (size, statement) = fitting.unwrap_or(&self.statements.summaries[0]);
             let mut parameters: Vec<_> = chunk.iter().map(|id| Parameter::Id(*id.as_uuid())).collect();
             // No session has the nil id.
             parameters.resize(*size, Parameter::Id(Uuid::nil()));
-            for row in self.fetch(sql, &parameters).await? {
-                found.insert(D::id(&row)?, D::summary(&row)?);
+            for row in self.fetch(statement, &parameters).await? {
+                found.extend(D::summary(&row, statement)?);
             }
         }
         Ok(ids.iter().map(|id| found.get(id).copied()).collect())
@@ -410,9 +469,8 @@ impl<D: Driver> Store for SqlStore<D> {
     /// Counts the records with one statement, which reads the whole table or the index on the expiry.
     async fn count(&self) -> Result<u64, StoreError> {
         let deadline = self.deadline.max(BULK_DEADLINE);
-        let rows = self.run(&self.statements.count, &[], deadline, true, D::fetch).await?;
-        let count = rows.first().map_or(Ok(0), |row| D::number(row, 0))?;
-        u64::try_from(count).map_err(StoreError::corrupt)
+        let statement = &self.statements.count;
+        number::<D>(&self.fetch_within(deadline, statement, &[], true).await?, statement)
     }
 
     /// Deletes batches until one is incomplete, and sleeps after each for as long as it took.
@@ -422,7 +480,7 @@ impl<D: Driver> Store for SqlStore<D> {
         let mut deleted = 0;
         loop {
             let started = Instant::now();
-            let batch = D::rows_affected(&self.execute(&self.statements.sweep, &[]).await?);
+            let batch = self.execute(&self.statements.sweep, &[]).await?;
             deleted += batch;
             if batch < SWEEP_BATCH_SIZE {
                 return Ok(deleted);
@@ -438,6 +496,7 @@ impl<D: Database> Clone for SqlStore<D> {
             connections: Arc::clone(&self.connections),
             table: self.table.clone(),
             statements: Arc::clone(&self.statements),
+            protocol: self.protocol,
             writer: self.writer.clone(),
             deadline: self.deadline,
         }
@@ -452,6 +511,22 @@ impl<D: Database> fmt::Debug for SqlStore<D> {
             .field("deadline", &self.deadline)
             .finish_non_exhaustive()
     }
+}
+
+/// Returns the options of a pool of the store's own.
+pub(super) fn pool_options<D: Database>() -> PoolOptions<D> {
+    PoolOptions::new().max_connections(MAX_CONNECTIONS).acquire_timeout(CONNECT_DEADLINE)
+}
+
+/// Decodes the number in the first row.
+fn number<D: Driver>(rows: &[D::Row], statement: &Statement) -> Result<u64, StoreError> {
+    let number = rows.first().map_or(Ok(0), |row| D::number(row, statement.first_column()))?;
+    u64::try_from(number).map_err(StoreError::corrupt)
+}
+
+/// Decodes the ids of all rows.
+fn ids<D: Driver>(rows: &[D::Row], statement: &Statement) -> Result<Vec<SessionId>, StoreError> {
+    rows.iter().filter_map(|row| D::id(row, statement).transpose()).collect()
 }
 
 /// Returns the address of a server: the path of its socket, or host and port.

@@ -7,7 +7,8 @@ use sqlx::error::{DatabaseError, ErrorKind};
 use sqlx::{AssertSqlSafe, Database, Pool, SqlSafeStr, SqlStr, Transaction};
 use uuid::Uuid;
 
-use super::dialect::{Driver, Parameter};
+use super::dialect::Driver;
+use super::statement::Parameter;
 use super::{Dialect, SqlFailure};
 use crate::error::StoreError;
 use crate::record::{Record, Version};
@@ -116,11 +117,11 @@ pub(super) fn version_parameter(version: Version) -> Result<Parameter<'static>, 
     i64::try_from(version.get()).map(Parameter::Number).map_err(StoreError::unsupported)
 }
 
-/// Checks whether a write took effect.
-pub(super) fn has_written<D: Dialect>(result: &D::QueryResult, expected: Expected) -> bool {
+/// Returns the function that reads the number of records that a write without a tag wrote.
+pub(super) fn rows_written<D: Dialect>(expected: Expected) -> fn(&D::QueryResult) -> u64 {
     match expected {
-        Expected::Absent => D::has_inserted(result),
-        Expected::Version(_) | Expected::VersionKeepingTimes(_) => D::rows_affected(result) == 1,
+        Expected::Absent => D::rows_inserted,
+        Expected::Version(_) | Expected::VersionKeepingTimes(_) => D::rows_affected,
     }
 }
 
@@ -165,11 +166,11 @@ impl<D: Driver> Transactional for D {
     }
 
     async fn write(transaction: &mut Transaction<'_, D>, write: &SqlWrite) -> Result<bool, sqlx::Error> {
-        let parameters: Vec<_> = write.parameters.iter().map(SqlParameter::as_parameter).collect();
-        let arguments = D::arguments(&parameters).map_err(sqlx::Error::Encode)?;
+        let parameters = write.parameters.iter().map(SqlParameter::as_parameter);
+        let arguments = D::arguments(parameters).map_err(sqlx::Error::Encode)?;
         let sql = AssertSqlSafe(Arc::clone(&write.sql)).into_sql_str();
-        let result = D::execute(transaction, sql, arguments).await?;
-        Ok(has_written::<D>(&result, write.expected))
+        let result = D::execute(transaction, sql, Some(arguments)).await?;
+        Ok(rows_written::<D>(write.expected)(&result) == 1)
     }
 
     fn transaction_failure(error: &sqlx::Error) -> TransactionFailure {
@@ -180,7 +181,13 @@ impl<D: Driver> Transactional for D {
         match error.as_database_error().map(D::failure) {
             Some(SqlFailure::RolledBack) => TransactionFailure::RolledBack,
             Some(SqlFailure::TooLarge | SqlFailure::Other) => TransactionFailure::Refused,
-            Some(SqlFailure::Unavailable | SqlFailure::Connection | SqlFailure::ReadOnly | SqlFailure::Statement)
+            Some(
+                SqlFailure::Unavailable
+                | SqlFailure::Connection
+                | SqlFailure::ReadOnly
+                | SqlFailure::Statement
+                | SqlFailure::Parameters,
+            )
             | None => TransactionFailure::Failed,
         }
     }
@@ -196,8 +203,7 @@ impl<D: Driver> Transactional for D {
     }
 
     async fn check(transaction: &mut Transaction<'_, D>) -> Result<(), sqlx::Error> {
-        let arguments = D::arguments(&[]).map_err(sqlx::Error::Encode)?;
-        D::execute(transaction, SqlStr::from_static("SELECT 1"), arguments).await.map(drop)
+        D::execute(transaction, SqlStr::from_static("SELECT 1"), None).await.map(drop)
     }
 
     fn is_conflict(error: &dyn DatabaseError) -> bool {
