@@ -87,8 +87,13 @@ pub async fn no_acknowledged_write_is_lost_in_restarts(
     let reconnected = restarted.elapsed();
     stop.store(true, Ordering::SeqCst);
 
-    let stored =
-        async |cookie: &str| node.sessions.find_by_token(&token(cookie)).await.unwrap().expect("the session is there");
+    // The session may be on another node of a Cluster, which takes the restarted one for down for a moment.
+    let stored = async |cookie: &str| loop {
+        match node.sessions.find_by_token(&token(cookie)).await {
+            Ok(found) => break found.expect("the session is there"),
+            Err(error) => assert!(restarted.elapsed() < MAX_WAIT, "the store does not reconnect: {error:?}"),
+        }
+    };
     let (mut requests, mut acknowledged, mut lost) = (0, 0, 0);
     let mut keys = Vec::new();
     while let Some(report) = clients.join_next().await {
