@@ -101,6 +101,7 @@ async fn lists_cost_two_round_trips_at_most() {
     assert_eq!(summaries.iter().flatten().count(), 50);
     assert_eq!(proxy.round_trips() - before, 1, "summaries");
     let before = proxy.round_trips();
-    assert!(store.list(None, 100).await.unwrap().records.len() >= 100);
+    // The server counts the key of the owner's index, too, if its scan meets it.
+    assert!(store.list(None, 101).await.unwrap().records.len() >= 100);
     assert_eq!(proxy.round_trips() - before, 2, "a page");
 }
