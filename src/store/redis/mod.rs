@@ -397,14 +397,12 @@ impl Store for RedisStore {
     }
 
     async fn ids_of(&self, owner: &str, realm: Option<&str>) -> Result<Vec<SessionId>, StoreError> {
-        let mut ids = self.indexed_ids(owner).await?;
+        let ids = self.indexed_ids(owner).await?;
         let owner = owner_bytes(owner, realm);
-        let mut heads = self.heads(&ids, owner.len()).await?.into_iter();
-        let mut is_owned =
-            || heads.next().filter(|head| !head.is_empty()).map_or(Ok(false), |head| has_owner(&head, &owner));
+        let heads = self.heads(&ids, owner.len()).await?;
         let mut owned = Vec::with_capacity(ids.len());
-        for id in ids.drain(..) {
-            if is_owned()? {
+        for (id, head) in ids.into_iter().zip(&heads) {
+            if !head.is_empty() && has_owner(head, &owner)? {
                 owned.push(id);
             }
         }

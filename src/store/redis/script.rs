@@ -27,7 +27,7 @@ script!(SET, "set.lua", "functions.lua", "set_listed.lua");
 script!(TOUCH, "functions.lua", "touch.lua");
 script!(DELETE, "functions.lua", "delete.lua");
 script!(INDEX, "functions.lua", "index.lua");
-script!(DELETE_OWNED, "functions.lua", "delete_owned.lua");
+script!(DELETE_OWNED, "delete_owned.lua");
 
 impl Script {
     /// Returns the command that runs the cached script on these keys.

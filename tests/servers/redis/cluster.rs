@@ -1,13 +1,11 @@
 //! Tests of `RedisStore` on a Cluster of three masters, which they start.
 
-use std::time::Duration;
-
 use sessile::RedisStore;
 use sessile::store::{Expected, Outcome, Record, Store, Touch, Version};
-use sessile::testing::conformance::{Fixture, Task, check};
+use sessile::testing::conformance::check;
 
 use super::index::{an_index_outlives_its_longest_session, assert_index_outlives, lasting};
-use super::{ask_owner, key, number};
+use super::{Direct, ask_owner, key, number};
 use crate::servers::{self, Server};
 use crate::{damage, faults, nodes};
 
@@ -22,34 +20,11 @@ impl Cluster {
     }
 }
 
-impl Fixture for Cluster {
-    type Store = RedisStore;
-
-    async fn open(&self) -> RedisStore {
-        self.connect().await.with_deadline(Duration::from_secs(20))
-    }
-
-    async fn another(&self, _store: &RedisStore) -> RedisStore {
-        self.open().await
-    }
-
-    fn spawn(&self, task: Task) {
-        tokio::spawn(task);
-    }
-
-    async fn advance(&self, by: Duration) {
-        tokio::time::sleep(by).await;
-    }
-
-    fn sweeps(&self) -> bool {
-        false
-    }
-}
-
 /// The store passes the conformance suite on a Cluster.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_keeps_every_rule_of_the_contract() {
-    let report = check(&Cluster(servers::cluster())).await;
+    let cluster = Cluster(servers::cluster());
+    let report = check(&Direct(|| cluster.connect())).await;
     eprintln!("{report}");
     report.assert();
 }

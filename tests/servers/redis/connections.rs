@@ -50,7 +50,7 @@ async fn the_first_write_on_a_closed_idle_connection_succeeds() {
 
 /// In a Cluster, the first write to each node succeeds after the node has closed an idle connection.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_writes_on_closed_idle_connections_of_a_cluster_succeed() {
+async fn first_writes_on_idle_cluster_connections_succeed() {
     let cluster = Cluster(servers::cluster());
     let store = cluster.connect().await;
     for write in Write::ALL {

@@ -28,6 +28,26 @@ async fn an_owner_index_lists_live_sessions_and_expires_with_them() {
     assert_eq!(store.owned_by("a").await.unwrap().len(), 19);
 }
 
+/// A key in an owner's index that holds no record stops no end: all sessions end in one step.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_key_in_an_index_stops_no_end() {
+    let server = Server::redis();
+    let store = RedisStore::connect(&server.url()).await.unwrap();
+    let records = [1, 2, 3, 4].map(|number| damage::record(number, Some("a")));
+    for record in &records {
+        assert_eq!(store.set(record, Expected::Absent).await.unwrap(), Outcome::Written);
+    }
+    let foreign = [key("sessile:", &records[1]), key("sessile:", &records[2])];
+    servers::ask(server.port(), &format!("SET {} text", foreign[0]));
+    servers::ask(server.port(), &format!("DEL {}", foreign[1]));
+    servers::ask(server.port(), &format!("RPUSH {} text", foreign[1]));
+    let ended = store.delete_owned_by("a", None, None).await.unwrap();
+    assert_eq!(ended, [*records[0].id(), *records[3].id()]);
+    for foreign in foreign {
+        assert_eq!(servers::ask(server.port(), &format!("EXISTS {foreign}")), ":1\r\n");
+    }
+}
+
 /// An owner's index and its entries outlive the sessions, whichever write gave a session its longest life.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_index_outlives_its_longest_session() {

@@ -56,6 +56,37 @@ impl Fixture for Stores {
     }
 }
 
+/// Stores without a proxy, which this function connects.
+struct Direct<F>(F);
+
+impl<F, C> Fixture for Direct<F>
+where
+    F: Fn() -> C + Send + Sync,
+    C: Future<Output = RedisStore> + Send,
+{
+    type Store = RedisStore;
+
+    async fn open(&self) -> RedisStore {
+        (self.0)().await.with_deadline(Duration::from_secs(20))
+    }
+
+    async fn another(&self, _store: &RedisStore) -> RedisStore {
+        self.open().await
+    }
+
+    fn spawn(&self, task: Task) {
+        tokio::spawn(task);
+    }
+
+    async fn advance(&self, by: Duration) {
+        tokio::time::sleep(by).await;
+    }
+
+    fn sweeps(&self) -> bool {
+        false
+    }
+}
+
 /// The store passes the conformance suite on one server.
 #[tokio::test(flavor = "multi_thread")]
 async fn it_keeps_every_rule_of_the_contract() {

@@ -8,8 +8,9 @@ use std::time::Duration;
 use redis::{Client, Commands, Connection};
 use sessile::RedisStore;
 use sessile::store::{Expected, Outcome, Record, Store, StoreError, StoreErrorKind, Touch, Version};
-use sessile::testing::conformance::{Fixture, Task, check};
+use sessile::testing::conformance::check;
 
+use super::Direct;
 use super::cluster::Cluster;
 use super::index::lasting;
 use super::sentinel::SentinelGroup;
@@ -45,41 +46,18 @@ impl Restricted {
     }
 }
 
-impl Fixture for Restricted {
-    type Store = RedisStore;
-
-    async fn open(&self) -> RedisStore {
-        self.connect().await.with_deadline(Duration::from_secs(20))
-    }
-
-    async fn another(&self, _store: &RedisStore) -> RedisStore {
-        self.open().await
-    }
-
-    fn spawn(&self, task: Task) {
-        tokio::spawn(task);
-    }
-
-    async fn advance(&self, by: Duration) {
-        tokio::time::sleep(by).await;
-    }
-
-    fn sweeps(&self) -> bool {
-        false
-    }
-}
-
 /// A user with the permissions of the guide can do all that the contract demands.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restricted_user_keeps_every_rule_of_the_contract() {
-    let report = check(&Restricted::start()).await;
+    let restricted = Restricted::start();
+    let report = check(&Direct(|| restricted.connect())).await;
     eprintln!("{report}");
     report.assert();
 }
 
 /// In a Cluster and through sentinels, the user needs the permissions that the guide adds.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restricted_user_of_a_cluster_or_a_sentinel_can_do_everything() {
+async fn restricted_users_of_clusters_and_sentinels_lack_nothing() {
     let added = |after: &str| {
         let line = GUIDE.lines().find(|line| line.contains(after)).expect("the guide has more permissions");
         line.split(after).nth(1).unwrap().split('`').next().unwrap().to_owned()

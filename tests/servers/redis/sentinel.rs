@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use sessile::RedisStore;
 use sessile::store::{Expected, Outcome, Store, StoreErrorKind};
-use sessile::testing::conformance::{Fixture, Task, check};
+use sessile::testing::conformance::check;
 
-use super::wait_for;
+use super::{Direct, wait_for};
 use crate::servers::{self, Server};
 use crate::{damage, nodes};
 
@@ -38,34 +38,11 @@ impl SentinelGroup {
     }
 }
 
-impl Fixture for SentinelGroup {
-    type Store = RedisStore;
-
-    async fn open(&self) -> RedisStore {
-        self.connect().await.with_deadline(Duration::from_secs(20))
-    }
-
-    async fn another(&self, _store: &RedisStore) -> RedisStore {
-        self.open().await
-    }
-
-    fn spawn(&self, task: Task) {
-        tokio::spawn(task);
-    }
-
-    async fn advance(&self, by: Duration) {
-        tokio::time::sleep(by).await;
-    }
-
-    fn sweeps(&self) -> bool {
-        false
-    }
-}
-
 /// The store passes the conformance suite under Sentinel.
 #[tokio::test(flavor = "multi_thread")]
 async fn under_sentinel_it_keeps_every_rule_of_the_contract() {
-    let report = check(&SentinelGroup::start().await).await;
+    let group = SentinelGroup::start().await;
+    let report = check(&Direct(|| group.connect())).await;
     eprintln!("{report}");
     report.assert();
 }
