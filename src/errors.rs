@@ -24,7 +24,7 @@ use crate::error::{Error, ErrorKind, error_response};
 /// its [`ErrorKind`] as an extension, also without this layer; other responses pass unchanged.
 ///
 /// [`new`](ErrorLayer::new) answers clients that prefer JSON with `application/problem+json` (RFC 9457), and others with plain text.
-/// [`from_fn`](ErrorLayer::from_fn) lets the application choose the response, for example a page of its own:
+/// [`from_fn`](ErrorLayer::from_fn) lets the application choose the response, for example its own page:
 ///
 /// ```
 /// use axum::Router;

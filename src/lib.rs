@@ -117,6 +117,7 @@ pub mod service;
 mod session;
 mod sessions;
 pub mod store;
+mod stored_session;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod token;
@@ -133,7 +134,7 @@ pub use self::session::{Field, Session, SessionHandle, csrf, flash, key, passive
 pub use self::session::{OpenTransaction, SessionWrite};
 #[cfg(feature = "axum")]
 pub use self::session::{RecentlySignedIn, SignedIn};
-pub use self::sessions::{SessionPage, Sessions, StoredSession};
+pub use self::sessions::{SessionPage, Sessions};
 pub use self::store::memory::MemoryStore;
 #[cfg(feature = "mysql")]
 pub use self::store::mysql::MySqlStore;
@@ -145,6 +146,7 @@ pub use self::store::redis::RedisStore;
 pub use self::store::sealed::SealedStore;
 #[cfg(feature = "sqlite")]
 pub use self::store::sqlite::SqliteStore;
+pub use self::stored_session::StoredSession;
 pub use self::token::{SessionId, Token};
 pub use self::transient::Transient;
 /// An instant, of the crate `time`.

@@ -108,13 +108,19 @@ impl RequestState {
         }
     }
 
-    /// Returns a copy that has the same values and no changes.
+    /// Returns a copy over `source` that shows the same values and owner, and has no changes.
+    pub(crate) fn copy_over(&self, source: SessionSource) -> Self {
+        let mut copy = Self::new(source);
+        copy.view = self.view.clone();
+        copy.owner = self.owner.clone();
+        copy.authenticated_at = self.authenticated_at;
+        copy
+    }
+
+    /// Returns a copy that has the same values and no changes, for a transaction.
     #[cfg(feature = "_sql")]
     pub(super) fn fork(&self) -> Self {
-        let mut fork = Self::new(self.source.clone());
-        fork.view = self.view.clone();
-        fork.owner = self.owner.clone();
-        fork.authenticated_at = self.authenticated_at;
+        let mut fork = self.copy_over(self.source.clone());
         fork.own_lifetime = self.own_lifetime.clone();
         fork.reads = self.reads.clone();
         fork

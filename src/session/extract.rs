@@ -232,7 +232,7 @@ impl<S: Sync, const SECONDS: u64, M: 'static> OptionalFromRequestParts<S> for Re
 }
 
 /// Returns `None` for a session without an owner, but an error if the client may hold a newer token.
-fn or_nobody<T>(user: Result<T, Error>) -> Result<Option<T>, Error> {
+pub(crate) fn or_nobody<T>(user: Result<T, Error>) -> Result<Option<T>, Error> {
     match user {
         Err(error) if error.kind() == ErrorKind::NotSignedIn => Ok(None),
         user => user.map(Some),
@@ -248,14 +248,19 @@ pub(crate) fn handle<M: 'static>(parts: &Parts) -> Result<&SessionHandle<M>, Err
             "add .layer(SessionLayer::new(store){with_marker}) after the routes and after every layer that uses the \
              session; a layer added later runs earlier"
         );
-        log_missing_layer(marker, &advice);
-        Error::new(ErrorKind::MissingLayer).with_context(advice).into_logged()
+        missing_layer(&format!("a session, but no SessionLayer<{marker}>"), advice)
     })
 }
 
+/// Logs that a handler uses `subject`, a thing whose layer is missing, and returns the error.
+pub(crate) fn missing_layer(subject: &str, advice: String) -> Error {
+    log_missing_layer(subject, &advice);
+    Error::new(ErrorKind::MissingLayer).with_context(advice).into_logged()
+}
+
 #[cfg(feature = "tracing")]
-fn log_missing_layer(marker: &str, advice: &str) {
-    tracing::error!("a handler or layer uses a session, but no SessionLayer<{marker}> is around it: {advice}");
+fn log_missing_layer(subject: &str, advice: &str) {
+    tracing::error!("a handler or layer uses {subject} is around it: {advice}");
 }
 
 #[cfg(not(feature = "tracing"))]

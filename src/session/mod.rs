@@ -23,6 +23,8 @@ use time::OffsetDateTime;
 
 #[cfg(feature = "axum")]
 pub use self::extract::{RecentlySignedIn, SignedIn};
+#[cfg(feature = "axum")]
+pub(crate) use self::extract::{missing_layer, or_nobody};
 pub use self::handle::SessionHandle;
 pub use self::key::Field;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
@@ -34,7 +36,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::EndReason;
 use crate::lifetime::Lifetime;
 use crate::record::{NOTES_KEY, decode, encode};
-use crate::request::{RequestSession, RequestState};
+use crate::request::RequestSession;
 use crate::token::SessionId;
 
 /// Maximum number of runs of one closure: one that changes its own session would never end.
@@ -592,10 +594,7 @@ impl<M> Session<M> {
             }
             other => other.clone(),
         };
-        let mut detached = RequestState::new(source);
-        detached.view = state.view.clone();
-        detached.owner = state.owner.clone();
-        detached.authenticated_at = state.authenticated_at;
+        let mut detached = state.copy_over(source);
         detached.failed = state.failed;
         drop(state);
         let detached = RequestSession::detached(Arc::clone(self.request.shared_config()), detached);

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use super::{Stamp, Users};
 use crate::error::{Error, ErrorKind};
 use crate::event::EndReason;
-use crate::session::{Field, Session, SessionHandle};
+use crate::session::{Field, Session, SessionHandle, missing_layer, or_nobody};
 
 /// The stamps under which a session stays signed in, oldest first: more than one while its user changes the password.
 const STAMPS: Field<Vec<Accepted>> = Field::new("sessile.stamps");
@@ -263,7 +263,7 @@ impl<S: Sync, U: Users, M: 'static> FromRequestParts<S> for CurrentUser<U, M> {
 
 /// The signed-in user.
 ///
-/// Rejects with 401 if there is none, with 503 if the store or the application's database fails, and with 409 if the client's
+/// Rejects with 401 if the client is a visitor, with 503 if the store or the application's database fails, and with 409 if the client's
 /// token was just retired. `Option<User<_>>` is `None` for a visitor. For a layer with a marker, use [`CurrentUser`].
 ///
 /// ```
@@ -298,15 +298,8 @@ impl<S: Sync, U: Users> FromRequestParts<S> for User<U> {
 impl<S: Sync, U: Users> OptionalFromRequestParts<S> for User<U> {
     type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Error> {
-        let current = current::<U, ()>(parts)?;
-        match current.load().await? {
-            Some(user) => Ok(Some(Self(user))),
-            None => match current.not_signed_in().await? {
-                error if error.kind() == ErrorKind::NotSignedIn => Ok(None),
-                error => Err(error),
-            },
-        }
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, Error> {
+        or_nobody(<Self as FromRequestParts<S>>::from_request_parts(parts, state).await)
     }
 }
 
@@ -324,15 +317,6 @@ pub(super) fn current<U: Users, M: 'static>(parts: &Parts) -> Result<CurrentUser
             "add .layer(UserLayer::new(…)) for {users} after the routes and guards, and the session layer after it; a layer added \
              later runs earlier"
         );
-        log_missing_layer(&advice);
-        Error::new(ErrorKind::MissingLayer).with_context(advice).into_logged()
+        missing_layer("the signed-in user, but no UserLayer", advice)
     })
 }
-
-#[cfg(feature = "tracing")]
-fn log_missing_layer(advice: &str) {
-    tracing::error!("a handler or layer uses the signed-in user, but no UserLayer is around it: {advice}");
-}
-
-#[cfg(not(feature = "tracing"))]
-fn log_missing_layer(_: &str) {}

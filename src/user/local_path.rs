@@ -65,7 +65,7 @@ impl Next {
     ///
     /// # Panics
     ///
-    /// If there is none and `path` is no path of this site.
+    /// If the query has no path, and `path` does not lead to this site.
     #[must_use]
     pub fn next_or(self, path: &str) -> LocalPath {
         self.next.unwrap_or_else(|| LocalPath::new(path).expect("a path of this site"))

@@ -96,7 +96,7 @@ pub trait Users: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// If the database fails. The client is told 503, and stays signed in.
+    /// If the database fails. The client gets 503 and stays signed in.
     fn find(&self, id: &Self::Id) -> impl Future<Output = Result<Option<Self::User>, Self::Error>> + Send;
 
     /// Returns the id of a user.
