@@ -60,6 +60,8 @@ pub(crate) struct Config {
     pub(crate) transport: Transport,
     pub(crate) plain_http: Arc<PlainHttpDetector>,
     pub(crate) cookie_path: Arc<CookiePathDetector>,
+    /// The layer whose owners act as another in the sessions of this one.
+    pub(crate) actors: Option<Arc<Self>>,
 }
 
 impl Config {
@@ -91,6 +93,7 @@ impl Config {
             transport: Transport::default(),
             plain_http: Arc::default(),
             cookie_path: Arc::default(),
+            actors: None,
         }
     }
 

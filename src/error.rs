@@ -61,6 +61,8 @@ pub enum ErrorKind {
     ReauthenticationRequired,
     /// The user lacks the permission for a route. 403.
     PermissionDenied,
+    /// Another owner [acts](crate::acting) as the session's owner, and this is for the owner in person. 403.
+    ActingAsAnother,
     /// The CSRF token is missing or belongs to another session. 403.
     CsrfRefused,
     /// A page of another origin has made the request. 403.
@@ -179,7 +181,9 @@ impl ErrorKind {
             Self::InvalidBody => StatusCode::BAD_REQUEST,
             Self::InvalidForm => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NotSignedIn | Self::ReauthenticationRequired => StatusCode::UNAUTHORIZED,
-            Self::PermissionDenied | Self::CsrfRefused | Self::CrossOrigin => StatusCode::FORBIDDEN,
+            Self::PermissionDenied | Self::ActingAsAnother | Self::CsrfRefused | Self::CrossOrigin => {
+                StatusCode::FORBIDDEN
+            }
             Self::Serialize
             | Self::TypeMismatch
             | Self::ResponseSent
@@ -209,6 +213,7 @@ impl ErrorKind {
             Self::NotSignedIn => "not_signed_in",
             Self::ReauthenticationRequired => "reauthentication_required",
             Self::PermissionDenied => "permission_denied",
+            Self::ActingAsAnother => "acting_as_another",
             Self::CsrfRefused => "csrf_refused",
             Self::CrossOrigin => "cross_origin",
             Self::UnsupportedMediaType => "unsupported_media_type",
@@ -244,6 +249,7 @@ impl fmt::Display for ErrorKind {
             Self::NotSignedIn => "the session is not signed in",
             Self::ReauthenticationRequired => "the last authentication was too long ago",
             Self::PermissionDenied => "the user lacks the permission",
+            Self::ActingAsAnother => "not while acting as another owner",
             Self::CsrfRefused => "the request has no CSRF token of its session",
             Self::CrossOrigin => "a page of another origin has made the request",
             Self::UnsupportedMediaType => "the body is not application/x-www-form-urlencoded",

@@ -16,6 +16,9 @@ pub struct Event<'a> {
     pub realm: &'a str,
     /// The session, if the store has it.
     pub session: Option<SessionId>,
+    /// The owner who [acts](crate::acting) as the session's owner, if the kind is [`Created`](EventKind::Created) or
+    /// [`SignedIn`](EventKind::SignedIn).
+    pub actor: Option<&'a str>,
     /// Why the session ended, if the kind is [`Ended`](EventKind::Ended) or [`AfterEnd`](EventKind::AfterEnd).
     pub reason: Option<EndReason>,
     /// The realm of the record, if the kind is [`OtherRealm`](EventKind::OtherRealm).
@@ -44,10 +47,12 @@ pub enum EndReason {
     UserGone,
     /// The credentials of its user have changed since the sign-in ([`Users::stamp`](crate::user::Users::stamp)).
     CredentialsChanged,
+    /// The session of its [actor](crate::acting) has ended, or the actor may no longer act as its owner.
+    ActorGone,
 }
 
 impl EndReason {
-    const CODES: [Self; 8] = [
+    const CODES: [Self; 9] = [
         Self::SignedOut,
         Self::Replaced,
         Self::Revoked,
@@ -56,6 +61,7 @@ impl EndReason {
         Self::Ambiguous,
         Self::UserGone,
         Self::CredentialsChanged,
+        Self::ActorGone,
     ];
 
     /// Returns the number that stands for the reason in a record.
@@ -175,6 +181,10 @@ impl Events {
         self.send(&self.event(kind, session.into()));
     }
 
+    pub(crate) fn raise_by(&self, kind: EventKind, session: SessionId, actor: Option<&str>) {
+        self.send(&Event { actor, ..self.event(kind, Some(session)) });
+    }
+
     pub(crate) fn raise_end(&self, session: SessionId, reason: EndReason) {
         self.send(&Event { reason: Some(reason), ..self.event(EventKind::Ended, Some(session)) });
     }
@@ -193,7 +203,7 @@ impl Events {
     }
 
     fn event(&self, kind: EventKind, session: Option<SessionId>) -> Event<'_> {
-        Event { kind, realm: &self.realm, session, reason: None, other_realm: None, error: None }
+        Event { kind, realm: &self.realm, session, actor: None, reason: None, other_realm: None, error: None }
     }
 
     fn send(&self, event: &Event<'_>) {
@@ -215,11 +225,11 @@ fn log(event: &Event<'_>) {
     let session = event.session.map(tracing::field::display);
     let reason = event.reason.map(tracing::field::debug);
     let error = event.error.map(|error| error as &dyn std::error::Error);
-    let (realm, other_realm) = (event.realm, event.other_realm);
+    let (realm, other_realm, actor) = (event.realm, event.other_realm, event.actor);
     if event.kind.is_warning() {
-        tracing::warn!(realm, session, reason, other_realm, error, "session event: {:?}", event.kind);
+        tracing::warn!(realm, session, actor, reason, other_realm, error, "session event: {:?}", event.kind);
     } else {
-        tracing::debug!(realm, session, reason, other_realm, error, "session event: {:?}", event.kind);
+        tracing::debug!(realm, session, actor, reason, other_realm, error, "session event: {:?}", event.kind);
     }
 }
 

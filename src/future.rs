@@ -32,8 +32,8 @@ pin_project! {
         Inner { #[pin] inner: F, session: OpenSession, waited: bool },
         /// It has answered, and the session is being committed.
         Finish { finish: Finish, response: Option<Response<B>>, session: OpenSession },
-        /// Two layers use one cookie or header.
-        Misconfigured { cookie: Box<str> },
+        /// The layers do not fit together.
+        Misconfigured { advice: Box<str> },
         Done,
     }
 }
@@ -45,8 +45,9 @@ impl<F, B> ResponseFuture<F, B> {
         Self { state: ResponseState::Inner { inner, session: OpenSession(session), waited: false } }
     }
 
-    pub(crate) fn misconfigured(cookie: &str) -> Self {
-        Self { state: ResponseState::Misconfigured { cookie: cookie.into() } }
+    /// Answers with 500, and logs the advice.
+    pub(crate) fn misconfigured(advice: impl Into<Box<str>>) -> Self {
+        Self { state: ResponseState::Misconfigured { advice: advice.into() } }
     }
 }
 
@@ -101,8 +102,8 @@ where
                     state.set(ResponseState::Done);
                     return Poll::Ready(Ok(response));
                 }
-                ResponseStateProjection::Misconfigured { cookie } => {
-                    log_misconfiguration(cookie);
+                ResponseStateProjection::Misconfigured { advice } => {
+                    log_misconfiguration(advice);
                     state.set(ResponseState::Done);
                     return Poll::Ready(Ok(empty_response(StatusCode::INTERNAL_SERVER_ERROR)));
                 }
@@ -177,11 +178,8 @@ fn clear_site_data(headers: &mut HeaderMap, data: &[SiteData], starts_another: b
 }
 
 #[cfg(feature = "tracing")]
-fn log_misconfiguration(name: &str) {
-    tracing::error!(
-        name,
-        "two session layers, one inside the other, use the same cookie or header: give one of them another name (with_name)"
-    );
+fn log_misconfiguration(advice: &str) {
+    tracing::error!("{advice}");
 }
 
 #[cfg(not(feature = "tracing"))]

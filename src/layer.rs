@@ -106,6 +106,10 @@ impl<M> SessionLayer<M> {
         Sessions::from_config(Arc::clone(&self.config))
     }
 
+    pub(crate) const fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
     /// Returns the name of the cookie, with its prefix.
     #[must_use]
     pub fn cookie_name(&self) -> &str {

@@ -60,6 +60,7 @@
     feature = "axum",
     doc = "- [`user`]: the application's user, guarded routes, redirects to the sign-in page. [`errors`]: own error pages."
 )]
+//! - [`acting`]: support staff who act as a user, without the user's password.
 //! - [`csrf`]: tokens against forged requests. [`flash`]: messages for the next page.
 //! - [`store`]: the storage contract.
 #![cfg_attr(
@@ -89,6 +90,7 @@
 // Badges name only features that are for users.
 #![cfg_attr(docsrs, doc(auto_cfg(hide(feature = "_keys", feature = "_network", feature = "_sql"))))]
 
+pub mod acting;
 mod backoff;
 mod caching;
 mod clock;

@@ -45,7 +45,10 @@ where
         let candidates = self.config.transport.candidates(request.headers());
         let outer = innermost(request.extensions());
         if let Some(name) = outer.as_ref().and_then(|outer| outer.shared_name(&self.config.transport)) {
-            return ResponseFuture::misconfigured(name);
+            return ResponseFuture::misconfigured(format!(
+                "two session layers, one inside the other, use the same cookie or header, {name}: give one of them another name \
+                 (with_name)"
+            ));
         }
         let scheme = self.config.plain_http.check(request.uri(), request.headers());
         let is_outside = self.config.cookie_path.is_outside(self.config.transport.cookie.path(), request.uri().path());
@@ -81,7 +84,8 @@ fn innermost(extensions: &Extensions) -> Option<Arc<RequestSession>> {
     }
 }
 
-fn insert<M: 'static>(extensions: &mut Extensions, session: &Arc<RequestSession>) {
+/// Makes `session` the session of a request.
+pub(crate) fn insert<M: 'static>(extensions: &mut Extensions, session: &Arc<RequestSession>) {
     let handle = SessionHandle::<M>::new(Arc::clone(session));
     if std::any::TypeId::of::<M>() != std::any::TypeId::of::<()>() {
         extensions.insert(Innermost(Arc::clone(session)));

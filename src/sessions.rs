@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::clock::Timestamp;
-use crate::commit::{SessionSource, end_by_id, find, live_sessions, owned_by};
+use crate::commit::{SessionSource, end_by_id, find, has_live_actor, live_sessions, owned_by};
 use crate::config::{Config, ConfigError, check_realm};
 use crate::error::{Error, ErrorKind};
 use crate::event::{EndReason, EventKind};
@@ -187,7 +187,7 @@ impl Sessions {
     ///
     /// [`Unavailable`](ErrorKind::Unavailable) if the store fails or has no index of owners.
     pub async fn owned_by(&self, owner: &str) -> Result<Vec<StoredSession>, Error> {
-        Ok(owned_by(&self.config, owner).await?.into_iter().map(|found| self.stored(found)).collect())
+        self.usable(owned_by(&self.config, owner).await?).await
     }
 
     /// Returns the ids of an owner's sessions in this realm, in ascending order, that is, oldest first.
@@ -246,7 +246,7 @@ impl Sessions {
     pub async fn list(&self, after: Option<&Cursor>, limit: usize) -> Result<SessionPage, Error> {
         let page = self.config.store.list(after, limit).await?;
         let found = live_sessions(&self.config, page.records);
-        Ok(SessionPage { sessions: found.into_iter().map(|found| self.stored(found)).collect(), next: page.next })
+        Ok(SessionPage { sessions: self.usable(found).await?, next: page.next })
     }
 
     /// Returns the number of live records in the store, for a metric.
@@ -343,6 +343,17 @@ impl Sessions {
                 self.config.events.raise_failure(EventKind::StoreFailed, None, &error);
             }
         }
+    }
+
+    /// Leaves out the sessions whose actor's own session has ended.
+    async fn usable(&self, found: Vec<LoadedRecord>) -> Result<Vec<StoredSession>, Error> {
+        let mut sessions = Vec::with_capacity(found.len());
+        for found in found {
+            if has_live_actor(&self.config, &found).await? {
+                sessions.push(self.stored(found));
+            }
+        }
+        Ok(sessions)
     }
 
     /// Creates a session, signed in to an owner since a time.

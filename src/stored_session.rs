@@ -23,7 +23,7 @@ use crate::token::SessionId;
 
 /// A stored session, read outside a request. It holds no token.
 ///
-/// It serializes as a map of its times, owner, notes and values, so that an operator can print it as JSON.
+/// It serializes as a map of its times, owner, actor if there is one, notes and values, so that an operator can print it as JSON.
 #[derive(Clone)]
 pub struct StoredSession {
     found: LoadedRecord,
@@ -47,6 +47,12 @@ impl StoredSession {
     #[must_use]
     pub fn owner(&self) -> Option<&str> {
         self.found.record.owner()
+    }
+
+    /// Returns the owner who [acts](crate::acting) as the owner.
+    #[must_use]
+    pub fn actor(&self) -> Option<&str> {
+        self.found.header.actor.as_ref().map(|actor| &*actor.owner)
     }
 
     /// Returns when the session was created.
@@ -120,9 +126,12 @@ impl StoredSession {
 impl Serialize for StoredSession {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let text = |at: OffsetDateTime| at.format(&Rfc3339).map_err(S::Error::custom);
-        let mut map = serializer.serialize_map(Some(8))?;
+        let mut map = serializer.serialize_map(Some(8 + usize::from(self.actor().is_some())))?;
         map.serialize_entry("id", &self.id())?;
         map.serialize_entry("owner", &self.owner())?;
+        if let Some(actor) = self.actor() {
+            map.serialize_entry("actor", actor)?;
+        }
         map.serialize_entry("created_at", &text(self.created_at())?)?;
         map.serialize_entry("last_seen", &text(self.last_seen())?)?;
         map.serialize_entry("expires_at", &text(self.expires_at())?)?;

@@ -15,7 +15,7 @@ use crate::config::Limits;
 use crate::error::Error;
 use crate::event::EndReason;
 use crate::lifetime::Lifetime;
-use crate::record::{Frame, Version, decode, encode};
+use crate::record::{Actor, Frame, Version, decode, encode};
 use crate::store::Expected;
 
 /// Changes of one request that are committed together.
@@ -43,6 +43,8 @@ pub(crate) struct SignIn {
     pub(crate) after: usize,
     /// The owner authenticated again. If the session has ended, no other one starts.
     pub(crate) again: bool,
+    /// The owner who acts as this one, who has then not authenticated.
+    pub(crate) actor: Option<Arc<Actor>>,
 }
 
 /// The two halves of a refresh, the periodic rotation.

@@ -51,7 +51,8 @@ pub(super) fn draft(
     let mut header = Header::new(*verifier, now);
     let owner = changes.sign_in.as_ref().map(|sign_in| {
         header.epoch = 1;
-        header.authenticated_at = Some(sign_in.at);
+        header.authenticated_at = sign_in.actor.is_none().then_some(sign_in.at);
+        header.actor.clone_from(&sign_in.actor);
         sign_in.owner.clone()
     });
     header.lifetime = changes.lifetime.as_deref().copied();

@@ -26,9 +26,20 @@ pub(crate) enum Found {
 /// Returns the session of an id, if it is live.
 pub(crate) async fn find(config: &Config, id: &SessionId) -> Result<Option<LoadedRecord>, Error> {
     match find_timed(config, id).await? {
-        Found::Live(loaded, _) => Ok(Some(loaded)),
+        Found::Live(loaded, _) => {
+            // Boxed, since it is rare and every look-up would carry this future.
+            let is_usable = config.actors.is_none() || Box::pin(has_live_actor(config, &loaded)).await?;
+            Ok(is_usable.then_some(loaded))
+        }
         Found::Ended(..) | Found::Idle(..) | Found::Absent | Found::NotLive | Found::Unreadable => Ok(None),
     }
+}
+
+/// Checks that the session of a record's actor is live, for a layer in whose sessions owners act as another.
+pub(crate) async fn has_live_actor(config: &Config, loaded: &LoadedRecord) -> Result<bool, Error> {
+    let Some(actors) = &config.actors else { return Ok(true) };
+    let Some(actor) = &loaded.header.actor else { return Ok(false) };
+    Ok(matches!(find_timed(actors, &actor.session).await?, Found::Live(own, _) if actor.owns(&own)))
 }
 
 /// Looks up an id in the store.

@@ -13,7 +13,7 @@ mod view;
 
 pub(crate) use self::changes::{Change, ChangeSet, ReadState, Refresh, SignIn, Take, Update};
 pub(crate) use self::end::{SessionEnd, end_by_id, end_replayed};
-pub(crate) use self::find::{Found, find, find_timed};
+pub(crate) use self::find::{Found, find, find_timed, has_live_actor};
 #[cfg(feature = "_sql")]
 pub(crate) use self::in_transaction::{commit_alone, ends_a_session, roll_back};
 pub(crate) use self::owner_limit::{end_surplus, live_sessions, owned_by};

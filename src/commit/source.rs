@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::record::LoadedRecord;
+use crate::record::{Actor, LoadedRecord};
 use crate::token::SessionId;
 
 /// The session that the changes of a request start from.
@@ -29,6 +29,15 @@ impl SessionSource {
             Self::New | Self::Retired(_) | Self::Ended(_) | Self::Promised(_) => None,
         }
     }
+
+    /// Returns the owner who acts as the session's owner.
+    pub(crate) fn actor(&self) -> Option<&Arc<Actor>> {
+        match self {
+            Self::Loaded(loaded) => loaded.header.actor.as_ref(),
+            Self::Promised(promised) => promised.actor.as_ref(),
+            Self::New | Self::Retired(_) | Self::Ended(_) => None,
+        }
+    }
 }
 
 /// Identifies a session that another request has yet to store.
@@ -37,6 +46,7 @@ pub(crate) struct PromisedSession {
     pub(crate) id: SessionId,
     pub(crate) epoch: u64,
     pub(crate) owner: Option<Arc<str>>,
+    pub(crate) actor: Option<Arc<Actor>>,
 }
 
 impl PromisedSession {
@@ -49,6 +59,7 @@ impl PromisedSession {
 impl From<&LoadedRecord> for PromisedSession {
     fn from(loaded: &LoadedRecord) -> Self {
         let owner = loaded.record.owner_shared().cloned();
-        Self { id: *loaded.record.id(), epoch: loaded.header.epoch, owner }
+        let actor = loaded.header.actor.clone();
+        Self { id: *loaded.record.id(), epoch: loaded.header.epoch, owner, actor }
     }
 }

@@ -1,7 +1,9 @@
 //! The part of a state before the data: times, secrets, and the ids of the last commits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::actor::Actor;
 use super::newer_format;
 use super::secrets::Secrets;
 use super::version::{CommitIds, Version};
@@ -17,6 +19,8 @@ use crate::token::Verifier;
 pub(crate) struct Header {
     /// The session has ended: the record is a mark, which says so for a minute.
     pub(crate) ended: Option<EndReason>,
+    /// The owner who acts as the session's owner.
+    pub(crate) actor: Option<Arc<Actor>>,
     /// Grows when the session changes hands.
     pub(crate) epoch: u64,
     /// Start of the absolute timeout.
@@ -46,12 +50,14 @@ impl Header {
     const LIFETIME: u8 = 4;
     const CSRF: u8 = 8;
     const UNCONFIRMED: u8 = 16;
-    const ALL: u8 = Self::ENDED | Self::AUTHENTICATED | Self::LIFETIME | Self::CSRF | Self::UNCONFIRMED;
+    const ACTOR: u8 = 32;
+    const ALL: u8 = Self::ENDED | Self::AUTHENTICATED | Self::LIFETIME | Self::CSRF | Self::UNCONFIRMED | Self::ACTOR;
 
     /// Creates the header of a session that starts now.
     pub(crate) fn new(current: Verifier, now: Timestamp) -> Self {
         Self {
             ended: None,
+            actor: None,
             epoch: 0,
             started_at: now,
             authenticated_at: None,
@@ -81,10 +87,14 @@ impl Header {
             (self.lifetime.is_some(), Self::LIFETIME),
             (self.secrets.csrf.is_some(), Self::CSRF),
             (self.unconfirmed_until.is_some(), Self::UNCONFIRMED),
+            (self.actor.is_some(), Self::ACTOR),
         ];
         out.byte(flags.into_iter().filter_map(|(is_set, flag)| is_set.then_some(flag)).sum());
         if let Some(reason) = self.ended {
             out.byte(reason.code());
+        }
+        if let Some(actor) = &self.actor {
+            actor.write(&mut out);
         }
         out.varint(self.epoch);
         out.timestamp(self.started_at);
@@ -127,6 +137,7 @@ impl Header {
             return Err(StoreError::corrupt("unknown flags"));
         }
         self.ended = if flags & Self::ENDED != 0 { Some(read_end_reason(&mut input)?) } else { None };
+        self.actor = if flags & Self::ACTOR != 0 { Some(Arc::new(Actor::read(&mut input)?)) } else { None };
         self.epoch = input.varint()?;
         self.started_at = input.timestamp()?;
         self.margin = Duration::from_millis(input.varint()?);

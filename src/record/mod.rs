@@ -1,5 +1,6 @@
 //! The record that a store keeps of a session, and its encoding.
 
+mod actor;
 mod data;
 mod entries;
 mod header;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
+pub(crate) use self::actor::Actor;
 #[cfg(test)]
 pub(crate) use self::data::SCANNED;
 pub(crate) use self::data::{Data, Frame, Gap, Value, filled};

@@ -9,6 +9,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
+use super::actor::Actor;
 use super::secrets::{PendingSecret, RetiredBy, RetiredSecret, Secrets};
 use super::version::CommitIds;
 use super::wire::{Reader, Writer};
@@ -57,9 +58,15 @@ fn commits() -> impl Strategy<Value = CommitIds> {
     })
 }
 
+fn actor() -> impl Strategy<Value = Arc<Actor>> {
+    (any::<String>(), any::<u128>(), any::<u64>()).prop_map(|(owner, session, epoch)| {
+        Arc::new(Actor { owner: owner.into(), session: uuid::Uuid::from_u128(session).into(), epoch })
+    })
+}
+
 prop_compose! {
     fn header()(
-        ended in option::of((1..=6u8).prop_map(|code| EndReason::from_code(code).expect("a code"))),
+        ended in option::of((1..=9u8).prop_map(|code| EndReason::from_code(code).expect("a code"))),
         epoch in 0..=i64::MAX.unsigned_abs(),
         started_at in timestamp(),
         margin in (0..u64::MAX).prop_map(Duration::from_millis),
@@ -69,9 +76,10 @@ prop_compose! {
         signed_in in any::<u64>().prop_map(Version::new),
         secrets in secrets(),
         commits in commits(),
+        actor in option::of(actor()),
     ) -> Header {
         Header {
-            ended, epoch, started_at, margin, authenticated_at, unconfirmed_until, lifetime, rotated, signed_in, secrets, commits,
+            ended, actor, epoch, started_at, margin, authenticated_at, unconfirmed_until, lifetime, rotated, signed_in, secrets, commits,
         }
     }
 }

@@ -212,11 +212,12 @@ impl Drop for CommitGuard<'_> {
 
 fn raise_events(config: &Config, commit: &PendingCommit, is_issued: bool, id: SessionId) {
     let changes = &commit.changes;
+    let actor = changes.sign_in.as_ref().and_then(|sign_in| sign_in.actor.as_ref()).map(|actor| &*actor.owner);
     if matches!(commit.source, SessionSource::New) {
-        config.events.raise(EventKind::Created, id);
+        config.events.raise_by(EventKind::Created, id, actor);
     }
     if changes.sign_in.is_some() {
-        config.events.raise(EventKind::SignedIn, id);
+        config.events.raise_by(EventKind::SignedIn, id, actor);
     }
     if is_issued && (changes.rotate || changes.sign_in.is_some()) && commit.source.loaded().is_some() {
         config.events.raise(EventKind::Rotated, id);

@@ -1,5 +1,6 @@
 //! The session of one request: loaded at most once, changed in memory, committed with the response.
 
+mod acting;
 mod guard;
 #[cfg(feature = "_sql")]
 mod in_transaction;
@@ -38,6 +39,8 @@ pub(crate) struct RequestSession {
     scheme: RequestScheme,
     /// The request is outside the path of the cookie.
     is_outside_path: bool,
+    /// The method of the request is safe.
+    is_safe: bool,
     /// The session of the layer around this request's layer, if there is one.
     outer: Option<Arc<RequestSession>>,
     /// Detached from its request: it outlives the response, and can change no token.
@@ -98,6 +101,7 @@ impl RequestSession {
             candidates,
             scheme,
             is_outside_path: false,
+            is_safe: false,
             outer,
             is_detached: false,
             is_passive: AtomicBool::new(false),
@@ -111,6 +115,11 @@ impl RequestSession {
     /// Sets whether the request is outside the path of the cookie.
     pub(crate) fn with_is_outside_path(self, is_outside_path: bool) -> Self {
         Self { is_outside_path, ..self }
+    }
+
+    /// Sets whether the method of the request is safe.
+    pub(crate) fn with_is_safe(self, is_safe: bool) -> Self {
+        Self { is_safe, ..self }
     }
 
     /// Creates a session without a request.
@@ -146,6 +155,9 @@ impl RequestSession {
 
     pub(crate) fn set_passive(&self, is_passive: bool) {
         self.is_passive.store(is_passive, Ordering::Relaxed);
+        if let Some(own) = self.actors_own() {
+            own.set_passive(is_passive);
+        }
     }
 
     /// Checks whether the request is no use of its session.
@@ -203,6 +215,9 @@ impl RequestSession {
         let mut state = Box::new(RequestState::new(source));
         (state.rivals, state.idle) = (rivals, idle);
         state.may_have_more = self.candidates.has_too_many();
+        if self.is_acting() {
+            self.check_actor(&mut state).await?;
+        }
         self.state.get_or_init(|| Mutex::new(state));
         if self.candidates.is_forged() {
             self.config.events.raise(EventKind::Forged, None);
@@ -318,6 +333,7 @@ impl RequestSession {
         self.check_is_no_fork()?;
         let failures = self.state().failures;
         let _turn = self.turn.take().await;
+        self.check_actor_of_detached().await?;
         // During the wait the response may have been sent, or a commit failed that dropped these changes.
         let mut guard = {
             let mut state = self.state_if_open()?;
@@ -466,6 +482,7 @@ impl RequestSession {
     pub(crate) async fn note_use(&self) -> Result<bool, Error> {
         self.check_is_no_fork()?;
         let _turn = self.turn.take().await;
+        self.check_actor_of_detached().await?;
         self.note_use_in_turn().await
     }
 

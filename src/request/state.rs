@@ -10,7 +10,7 @@ use crate::config::Limits;
 use crate::error::{Error, ErrorKind};
 use crate::event::EndReason;
 use crate::lifetime::Lifetime;
-use crate::record::{CommitId, Frame, LoadedRecord, TokenStatus};
+use crate::record::{Actor, CommitId, Frame, LoadedRecord, TokenStatus};
 use crate::token::{SessionId, Token};
 
 /// Per-request session state, shared between the request's tasks.
@@ -59,6 +59,8 @@ pub(crate) struct RequestState {
     pub(super) idle: Vec<LoadedRecord>,
     /// The client sent more tokens than were tried, so that a sign-out may miss a session.
     pub(super) may_have_more: bool,
+    /// The client's session, in which its actor acted as another, was not live any more.
+    pub(super) is_lapsed: bool,
     reads: ReadSet,
 }
 
@@ -104,6 +106,7 @@ impl RequestState {
             rivals: Vec::new(),
             idle: Vec::new(),
             may_have_more: false,
+            is_lapsed: false,
             reads: ReadSet::default(),
         }
     }
@@ -206,11 +209,27 @@ impl RequestState {
         self.owner = Some(Arc::clone(&owner));
         self.authenticated_at = Some(now);
         self.changes.rotate = false;
-        self.changes.sign_in = Some(SignIn { owner, at: now, after: self.changes.values.len(), again: false });
+        let after = self.changes.values.len();
+        self.changes.sign_in = Some(SignIn { owner, at: now, after, again: false, actor: None });
         self.revision += 1;
         if let Some(lifetime) = own_lifetime {
             self.set_lifetime(*lifetime);
         }
+    }
+
+    /// Signs in an owner as whom another one acts.
+    pub(super) fn sign_in_as(&mut self, owner: &str, actor: Actor, lifetime: Lifetime, now: Timestamp) {
+        self.sign_in(owner, now);
+        self.authenticated_at = None;
+        if let Some(sign_in) = &mut self.changes.sign_in {
+            sign_in.actor = Some(Arc::new(actor));
+        }
+        self.set_lifetime(lifetime);
+    }
+
+    /// Returns the owner who acts as the session's owner.
+    pub(crate) fn actor(&self) -> Option<&Arc<Actor>> {
+        self.changes.sign_in.as_ref().and_then(|sign_in| sign_in.actor.as_ref()).or(self.source.actor())
     }
 
     /// Sets the lifetime of the session.
@@ -268,7 +287,8 @@ impl RequestState {
         self.revision = ended.revision + 1;
         self.generation = ended.generation + 1;
         self.signs_out = ended.signs_out;
-        self.failed = ended.failed;
+        // The session in which an owner acts as another has no successor: the next request has the actor's own.
+        self.failed = ended.failed.or(ended.actor().map(|_| ErrorKind::Ended));
         self.failures = ended.failures;
         self.dropped = ended.dropped;
         self.ends = ended.ends;

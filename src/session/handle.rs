@@ -37,7 +37,7 @@ impl<M> SessionHandle<M> {
     /// [`Unavailable`](crate::ErrorKind::Unavailable) if the store fails.
     pub async fn load(&self) -> Result<Session<M>, Error> {
         self.request.load().await?;
-        Ok(Session::new(Arc::clone(&self.request)))
+        Ok(Session::new(Arc::clone(self.request.in_use())))
     }
 
     /// Sets whether this request is passive: no use of its session, so that it does not delay the idle timeout. Default: `false`.

@@ -354,7 +354,21 @@ impl<M> Session<M> {
         self.request.state().owner.clone()
     }
 
-    /// Returns when the owner signed in.
+    /// Returns the owner who [acts](crate::acting) as the owner of this session.
+    #[must_use]
+    pub fn actor(&self) -> Option<Arc<str>> {
+        self.request.state().actor().map(|actor| Arc::clone(&actor.owner))
+    }
+
+    /// Returns the own session of the owner who [acts](crate::acting) as the owner of this one.
+    ///
+    /// It is for what concerns the actor alone, such as a message after this session ends.
+    #[must_use]
+    pub fn actor_session(&self) -> Option<Self> {
+        self.request.actors_own().filter(|own| own.is_loaded()).map(|own| Self::new(Arc::clone(own)))
+    }
+
+    /// Returns when the owner signed in. `None` if another owner [acts](crate::acting) as this one.
     #[must_use]
     pub fn authenticated_at(&self) -> Option<OffsetDateTime> {
         self.request.state().authenticated_at.map(Into::into)
@@ -391,9 +405,11 @@ impl<M> Session<M> {
     ///
     /// # Errors
     ///
-    /// [`ResponseSent`](ErrorKind::ResponseSent), [`Detached`](ErrorKind::Detached), and
-    /// [`Superseded`](ErrorKind::Superseded) if the client presented a token that a refresh has replaced.
+    /// [`ResponseSent`](ErrorKind::ResponseSent), [`Detached`](ErrorKind::Detached),
+    /// [`ActingAsAnother`](ErrorKind::ActingAsAnother), and [`Superseded`](ErrorKind::Superseded) if the client presented a token
+    /// that a refresh has replaced.
     pub fn sign_in(&self, owner: &str) -> Result<(), Error> {
+        self.request.check_is_not_acting()?;
         let now = self.request.config().clock.now();
         let mut state = self.request.state_for_rotation()?;
         if !matches!(state.source, SessionSource::Retired(_) | SessionSource::Ended(_)) {
@@ -414,6 +430,7 @@ impl<M> Session<M> {
     ///
     /// [`NotSignedIn`](ErrorKind::NotSignedIn) if the session has no owner, and those of [`sign_in`](Session::sign_in).
     pub fn reauthenticate(&self) -> Result<(), Error> {
+        self.request.check_is_not_acting()?;
         let now = self.request.config().clock.now();
         let mut state = self.request.state_for_rotation()?;
         state.check_writable()?;
@@ -437,11 +454,13 @@ impl<M> Session<M> {
     ///
     /// [`ReauthenticationRequired`](ErrorKind::ReauthenticationRequired) if it was longer ago, and
     /// [`NotSignedIn`](ErrorKind::NotSignedIn) if the session has no owner. Both are a 401.
+    /// [`ActingAsAnother`](ErrorKind::ActingAsAnother), a 403, if another owner acts as this one.
     pub fn require_recent(&self, age: Duration) -> Result<(), Error> {
         let now = self.request.config().clock.now();
         let state = self.request.state();
         match (&state.owner, state.authenticated_at) {
             (Some(_), Some(at)) if now.since(at) <= age => Ok(()),
+            (Some(_), _) if state.actor().is_some() => Err(Error::new(ErrorKind::ActingAsAnother)),
             (Some(_), _) => Err(Error::new(ErrorKind::ReauthenticationRequired)),
             (None, _) => Err(state.not_signed_in()),
         }
@@ -520,10 +539,11 @@ impl<M> Session<M> {
     ///
     /// # Errors
     ///
-    /// [`InvalidLifetime`](ErrorKind::InvalidLifetime), and [`ResponseSent`](ErrorKind::ResponseSent) and
-    /// [`Superseded`](ErrorKind::Superseded) as for [`insert`](Session::insert).
+    /// [`InvalidLifetime`](ErrorKind::InvalidLifetime), [`ActingAsAnother`](ErrorKind::ActingAsAnother), and
+    /// [`ResponseSent`](ErrorKind::ResponseSent) and [`Superseded`](ErrorKind::Superseded) as for [`insert`](Session::insert).
     pub fn set_lifetime(&self, lifetime: Lifetime) -> Result<(), Error> {
         lifetime.check().map_err(|error| Error::with_source(ErrorKind::InvalidLifetime, error))?;
+        self.request.check_is_not_acting()?;
         self.request.state_for_write()?.set_lifetime(lifetime);
         Ok(())
     }
@@ -586,11 +606,13 @@ impl<M> Session<M> {
             SessionSource::Loaded(loaded) if !state.changes.is_empty() || state.interrupted.is_some() => {
                 let epoch = loaded.header.epoch + u64::from(signs_in && loaded.record.owner().is_none());
                 let id = *loaded.record.id();
-                SessionSource::Promised(PromisedSession { id, epoch, owner: state.owner.clone() })
+                let (owner, actor) = (state.owner.clone(), state.actor().cloned());
+                SessionSource::Promised(PromisedSession { id, epoch, owner, actor })
             }
             SessionSource::New if !state.changes.is_empty() => {
                 let id = *state.new_id.get_or_insert_with(|| SessionId::generate(now));
-                SessionSource::Promised(PromisedSession { id, epoch: u64::from(signs_in), owner: state.owner.clone() })
+                let (owner, actor) = (state.owner.clone(), state.actor().cloned());
+                SessionSource::Promised(PromisedSession { id, epoch: u64::from(signs_in), owner, actor })
             }
             other => other.clone(),
         };

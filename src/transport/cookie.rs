@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::sync::Arc;
 
 use http::header::{COOKIE, HeaderMap, HeaderValue};
 use memchr::memchr;
@@ -62,7 +63,7 @@ impl CookieOptions {
         if self.http_prefix && (insecure || !self.http_only) {
             return refused("the Http prefix requires Secure and HttpOnly: user agents reject the cookie without them");
         }
-        let mut template = self.render();
+        let mut template = self.clone().render();
         if let Some(keys) = self.keys {
             template.cipher = Some(keys.build(&template.name)?);
         }
@@ -118,7 +119,7 @@ impl CookieOptions {
         }
     }
 
-    fn render(&self) -> CookieTemplate {
+    fn render(self) -> CookieTemplate {
         let name = format!("{}{}", self.prefix(), self.name);
         let mut cookie = Cookie::build((name.clone(), ""))
             .path(self.path.clone().into_owned())
@@ -133,7 +134,7 @@ impl CookieOptions {
         let attributes = cookie.to_string()[name.len() + 1..].to_owned();
         cookie.make_removal();
         let removal = header_value(cookie.to_string());
-        CookieTemplate { name, path: self.path.clone(), attributes, removal, cipher: None }
+        CookieTemplate { name, options: Arc::new(self), attributes, removal, cipher: None }
     }
 }
 
@@ -145,7 +146,7 @@ fn refused<T>(reason: impl Into<Box<str>>) -> Result<T, ConfigError> {
 #[derive(Clone, Debug)]
 pub(crate) struct CookieTemplate {
     name: String,
-    path: Cow<'static, str>,
+    options: Arc<CookieOptions>,
     /// All attributes but `Max-Age`, each after a semicolon.
     attributes: String,
     removal: HeaderValue,
@@ -159,11 +160,17 @@ impl CookieTemplate {
     }
 
     pub(crate) fn path(&self) -> &str {
-        &self.path
+        &self.options.path
     }
 
     pub(crate) fn is_secure(&self) -> bool {
-        self.attributes.contains("; Secure")
+        self.options.secure
+    }
+
+    /// Builds the same cookie with `suffix` after its name.
+    pub(crate) fn with_suffix(&self, suffix: &str) -> Result<Self, ConfigError> {
+        let options = CookieOptions::clone(&self.options);
+        CookieOptions { name: format!("{}{suffix}", options.name).into(), ..options }.build()
     }
 
     /// Returns the `Set-Cookie` value for a token. `max_age` is in seconds; `None` until the browser is closed.

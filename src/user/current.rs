@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::{Stamp, Users};
+use crate::acting::Acting;
 use crate::error::{Error, ErrorKind};
 use crate::event::EndReason;
 use crate::session::{Field, Session, SessionHandle, missing_layer, or_nobody};
@@ -27,6 +28,7 @@ const MAX_STAMPS: usize = 8;
 /// [`UserLayer`](super::UserLayer) puts it into the extensions. Clones share the user.
 pub struct CurrentUser<U: Users, M = ()> {
     session: SessionHandle<M>,
+    acting: Option<Acting<M>>,
     shared: Arc<Shared<U>>,
 }
 
@@ -41,6 +43,8 @@ struct Shared<U: Users> {
 struct Found<U: Users> {
     owner: Arc<str>,
     user: U::User,
+    /// The user who acts as this one.
+    actor: Option<U::User>,
 }
 
 /// A stamp that a session accepts.
@@ -52,8 +56,8 @@ struct Accepted {
 }
 
 impl<U: Users, M> CurrentUser<U, M> {
-    pub(super) fn new(users: Arc<U>, session: SessionHandle<M>, uri: Uri) -> Self {
-        Self { session, shared: Arc::new(Shared { users, uri, found: Mutex::new(None) }) }
+    pub(super) fn new(users: Arc<U>, session: SessionHandle<M>, acting: Option<Acting<M>>, uri: Uri) -> Self {
+        Self { session, acting, shared: Arc::new(Shared { users, uri, found: Mutex::new(None) }) }
     }
 
     /// Returns the address of the request, before nested routers remove a prefix from it.
@@ -76,16 +80,32 @@ impl<U: Users, M> CurrentUser<U, M> {
     ///
     /// [`Unavailable`](ErrorKind::Unavailable) if the store or the application's database fails; the user stays signed in.
     pub async fn load(&self) -> Result<Option<U::User>, Error> {
+        Ok(self.load_with_actor().await?.map(|(user, _)| user))
+    }
+
+    /// Returns the user who [acts](crate::acting) as the signed-in one; `None` if the user is here in person.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load).
+    pub async fn load_actor(&self) -> Result<Option<U::User>, Error> {
+        Ok(self.load_with_actor().await?.and_then(|(_, actor)| actor))
+    }
+
+    async fn load_with_actor(&self) -> Result<Option<(U::User, Option<U::User>)>, Error> {
         let session = self.session().await?;
         // Held while the user is looked up, so that concurrent calls ask once.
         let mut found = self.shared.found.lock().await;
         let Some(owner) = session.owner() else { return Ok(None) };
         if let Some(known) = found.as_ref().filter(|known| known.owner == owner) {
-            return Ok(Some(known.user.clone()));
+            return Ok(Some((known.user.clone(), known.actor.clone())));
         }
-        let user = self.find(&session, &owner).await?;
-        *found = user.clone().map(|user| Found { owner, user });
-        Ok(user)
+        let users = match session.actor_session() {
+            None => self.find(&session, &owner).await?.map(|user| (user, None)),
+            Some(own) => self.find_with_actor(&session, &owner, &own).await?,
+        };
+        *found = users.clone().map(|(user, actor)| Found { owner, user, actor });
+        Ok(users)
     }
 
     /// Returns the session.
@@ -118,6 +138,28 @@ impl<U: Users, M> CurrentUser<U, M> {
         session.insert(STAMPS, [Accepted::new(U::stamp(user), session)].as_slice())
     }
 
+    /// Begins to [act](crate::acting) as another user, from the client's next request on.
+    ///
+    /// [`sign_out`](Session::sign_out) in one of those ends it.
+    ///
+    /// # Errors
+    ///
+    /// [`NotSignedIn`](ErrorKind::NotSignedIn) for a visitor, [`PermissionDenied`](ErrorKind::PermissionDenied) if the signed-in user
+    /// [may not act](Users::may_act_as) as that user, [`MissingLayer`](ErrorKind::MissingLayer) if no
+    /// [`ActingLayer`](crate::acting::ActingLayer) is around the `UserLayer`, and those of [`Acting::begin`].
+    pub async fn act_as(&self, user: &U::User) -> Result<(), Error> {
+        let Some(actor) = self.load().await? else { return Err(self.not_signed_in().await?) };
+        if !U::may_act_as(&actor, user) {
+            return Err(Error::new(ErrorKind::PermissionDenied));
+        }
+        let acting = self.acting.as_ref().ok_or_else(|| {
+            let advice = "add .layer(ActingLayer::new(&sessions)?) after the UserLayer, and the session layer after it";
+            missing_layer("acting as another, but no ActingLayer", advice.to_owned())
+        })?;
+        let session = acting.begin(&U::id(user).to_string()).await?;
+        session.insert(STAMPS, [Accepted::new(U::stamp(user), &session)].as_slice())
+    }
+
     /// Keeps this session signed in beyond a change of its user's credentials: call it with the changed user **before** the
     /// application's database has the change.
     ///
@@ -141,7 +183,8 @@ impl<U: Users, M> CurrentUser<U, M> {
     ///
     /// # Errors
     ///
-    /// [`NotSignedIn`](ErrorKind::NotSignedIn) if another user, or none, is signed in, and those of [`Session::commit`].
+    /// [`NotSignedIn`](ErrorKind::NotSignedIn) if another user, or none, is signed in,
+    /// [`ActingAsAnother`](ErrorKind::ActingAsAnother) if another acts as the user, and those of [`Session::commit`].
     pub async fn accept_credentials_of(&self, changed: &U::User) -> Result<(), Error> {
         let session = self.session().await?;
         self.accept_credentials_on(&session, changed)?;
@@ -153,11 +196,13 @@ impl<U: Users, M> CurrentUser<U, M> {
     ///
     /// # Errors
     ///
-    /// [`NotSignedIn`](ErrorKind::NotSignedIn) if another user, or none, is signed in, and those of [`Session::update`].
+    /// [`NotSignedIn`](ErrorKind::NotSignedIn) if another user, or none, is signed in,
+    /// [`ActingAsAnother`](ErrorKind::ActingAsAnother) if another acts as the user, and those of [`Session::update`].
     pub fn accept_credentials_on(&self, session: &Session<M>, changed: &U::User) -> Result<(), Error> {
         if session.owner().as_deref() != Some(&*U::id(changed).to_string()) {
             return Err(Error::new(ErrorKind::NotSignedIn));
         }
+        session.request().check_is_not_acting()?;
         let accepted = Accepted::new(U::stamp(changed), session);
         session.update(STAMPS, move |stamps| {
             stamps.retain(|known| !known.stamp.matches(&accepted.stamp));
@@ -172,6 +217,28 @@ impl<U: Users, M> CurrentUser<U, M> {
     /// Returns the error for a visitor.
     pub(super) async fn not_signed_in(&self) -> Result<Error, Error> {
         Ok(self.session().await?.request().state().not_signed_in())
+    }
+
+    /// Looks up a user as whom another acts, and the other one.
+    async fn find_with_actor(
+        &self,
+        session: &Session<M>,
+        owner: &str,
+        own: &Session<M>,
+    ) -> Result<Option<(U::User, Option<U::User>)>, Error> {
+        let actor = match own.owner() {
+            Some(owner) => self.find(own, &owner).await?,
+            None => None,
+        };
+        let user = self.find(session, owner).await?;
+        match (user, actor) {
+            (Some(user), Some(actor)) if U::may_act_as(&actor, &user) => Ok(Some((user, Some(actor)))),
+            (None, _) => Ok(None),
+            (Some(_), _) => {
+                session.end_by_layer(EndReason::ActorGone)?;
+                Ok(None)
+            }
+        }
     }
 
     async fn find(&self, session: &Session<M>, owner: &str) -> Result<Option<U::User>, Error> {
@@ -242,7 +309,7 @@ fn forget_outdated(stamp: &Stamp, accepted: &mut Vec<Accepted>, now: i64) {
 
 impl<U: Users, M> Clone for CurrentUser<U, M> {
     fn clone(&self) -> Self {
-        Self { session: self.session.clone(), shared: Arc::clone(&self.shared) }
+        Self { session: self.session.clone(), acting: self.acting.clone(), shared: Arc::clone(&self.shared) }
     }
 }
 

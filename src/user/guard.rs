@@ -32,6 +32,7 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// | a visitor | 303 to the [sign-in page](Self::with_sign_in_page), or 401 | 401 |
 /// | authenticated [too long ago](Self::with_recent) | 303 to the [confirmation page](Self::with_confirm_page), or 401 | 401 |
 /// | without the [permission](Self::with_permission) | 403 | 403 |
+/// | an actor, [unless the user is here in person](Self::without_actor) | 403 | 403 |
 ///
 /// Both pages get the path as `next` ([`Next`](super::Next) reads it). A request with another method is not repeated after the
 /// sign-in. If the store or the application's database fails, all get 503.
@@ -46,6 +47,7 @@ struct Rules<U: Users> {
     recent: Option<Duration>,
     confirm: Option<LocalPath>,
     permissions: Vec<Permission<U>>,
+    refuses_actors: bool,
 }
 
 type Permission<U> = Arc<dyn Fn(<U as Users>::User) -> Boxed<bool> + Send + Sync>;
@@ -53,7 +55,8 @@ type Permission<U> = Arc<dyn Fn(<U as Users>::User) -> Boxed<bool> + Send + Sync
 impl<U: Users> UserGuard<U> {
     /// Creates a guard that lets every signed-in user pass.
     pub fn new() -> Self {
-        let rules = Rules { sign_in: None, recent: None, confirm: None, permissions: Vec::new() };
+        let rules =
+            Rules { sign_in: None, recent: None, confirm: None, permissions: Vec::new(), refuses_actors: false };
         Self { rules: Arc::new(rules), marker: PhantomData }
     }
 }
@@ -84,6 +87,11 @@ impl<U: Users, M> UserGuard<U, M> {
         self.with(|rules| rules.permissions.push(permission))
     }
 
+    /// Refuses requests in which another user [acts](crate::acting) as the signed-in one. Default: they pass.
+    pub fn without_actor(self) -> Self {
+        self.with(|rules| rules.refuses_actors = true)
+    }
+
     /// Sets the marker of the session layer.
     pub fn with_marker<N>(self) -> UserGuard<U, N> {
         UserGuard { rules: self.rules, marker: PhantomData }
@@ -104,6 +112,9 @@ impl<U: Users> Rules<U> {
             let error = current.not_signed_in().await?;
             return Ok(Some(refuse(head, current.uri(), error, self.sign_in.as_ref())));
         };
+        if self.refuses_actors && current.load_actor().await?.is_some() {
+            return Err(Error::new(ErrorKind::ActingAsAnother));
+        }
         if let Some(age) = self.recent
             && let Err(error) = current.session().await?.require_recent(age)
         {
@@ -138,6 +149,7 @@ impl<U: Users> Clone for Rules<U> {
             recent: self.recent,
             confirm: self.confirm.clone(),
             permissions: self.permissions.clone(),
+            refuses_actors: self.refuses_actors,
         }
     }
 }
@@ -169,6 +181,7 @@ impl<U: Users, M> fmt::Debug for UserGuard<U, M> {
             .field("recent", &self.rules.recent)
             .field("confirm", &self.rules.confirm)
             .field("permissions", &self.rules.permissions.len())
+            .field("refuses_actors", &self.rules.refuses_actors)
             .finish()
     }
 }

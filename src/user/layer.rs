@@ -14,7 +14,7 @@ use crate::session::SessionHandle;
 
 /// A layer that gives the signed-in user to the routes inside it.
 ///
-/// Add it inside the [`SessionLayer`](crate::SessionLayer). A request whose user is not asked for costs nothing.
+/// Add it inside the [`SessionLayer`](crate::SessionLayer), and inside the [`ActingLayer`](crate::acting::ActingLayer) if there is one. A request whose user is not asked for costs nothing.
 #[must_use]
 pub struct UserLayer<U, M = ()> {
     users: Arc<U>,
@@ -79,7 +79,9 @@ where
     fn call(&mut self, mut request: Request<B>) -> S::Future {
         // Without a session layer, the extractors report it.
         if let Some(handle) = request.extensions().get::<SessionHandle<M>>() {
-            let current = CurrentUser::<U, M>::new(Arc::clone(&self.users), handle.clone(), request.uri().clone());
+            let acting = request.extensions().get().cloned();
+            let (users, uri) = (Arc::clone(&self.users), request.uri().clone());
+            let current = CurrentUser::<U, M>::new(users, handle.clone(), acting, uri);
             request.extensions_mut().insert(current);
         }
         self.inner.call(request)

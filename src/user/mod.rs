@@ -102,6 +102,14 @@ pub trait Users: Send + Sync + 'static {
     /// Returns the id of a user.
     fn id(user: &Self::User) -> Self::Id;
 
+    /// Checks whether `actor` may [act](crate::acting) as `user`, at the beginning and for each request of an acting session.
+    ///
+    /// The provided method refuses it.
+    fn may_act_as(actor: &Self::User, user: &Self::User) -> bool {
+        let _ = (actor, user);
+        false
+    }
+
     /// Returns the stamp of the user's credentials: once it has changed, the sessions from before are signed out.
     ///
     /// The provided method returns the same stamp for every user.

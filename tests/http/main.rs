@@ -7,6 +7,8 @@ mod accounts;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acting;
+mod acting_users;
 mod application_cookies;
 mod caching;
 mod clear_site_data;

@@ -1,0 +1,226 @@
+//! Users of the application who act as another: permission, credentials, and guards.
+
+use crate::support;
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Path;
+use axum::routing::{any, get, post};
+use http::StatusCode;
+use sessile::acting::ActingLayer;
+use sessile::event::EndReason;
+use sessile::user::{CurrentUser, Stamp, User, UserGuard, UserLayer, Users};
+use sessile::{Error, ErrorKind, MemoryStore, Session, SessionLayer};
+use support::client::{Client, EventLog};
+
+#[derive(Clone, Debug, PartialEq)]
+struct Account {
+    id: u64,
+    password: u64,
+    is_admin: bool,
+}
+
+/// The accounts of an application, which count their look-ups.
+#[derive(Clone, Default)]
+struct Accounts {
+    rows: Arc<Mutex<BTreeMap<u64, Account>>>,
+    finds: Arc<Mutex<usize>>,
+}
+
+impl Users for Accounts {
+    type Id = u64;
+    type User = Account;
+    type Error = Infallible;
+
+    async fn find(&self, id: &u64) -> Result<Option<Account>, Infallible> {
+        *self.finds.lock().unwrap() += 1;
+        Ok(self.rows.lock().unwrap().get(id).cloned())
+    }
+
+    fn id(account: &Account) -> u64 {
+        account.id
+    }
+
+    fn may_act_as(actor: &Account, user: &Account) -> bool {
+        actor.is_admin && !user.is_admin
+    }
+
+    fn stamp(account: &Account) -> Stamp {
+        Stamp::from_version(account.password)
+    }
+}
+
+impl Accounts {
+    fn set(&self, id: u64, password: u64, is_admin: bool) {
+        self.rows.lock().unwrap().insert(id, Account { id, password, is_admin });
+    }
+
+    fn get(&self, id: u64) -> Account {
+        self.rows.lock().unwrap()[&id].clone()
+    }
+}
+
+type Current = CurrentUser<Accounts>;
+
+const ADMIN: u64 = 1;
+const MEMBER: u64 = 2;
+
+struct Site {
+    accounts: Accounts,
+    events: EventLog,
+    app: Router,
+}
+
+impl Site {
+    fn new() -> Self {
+        async fn act_as(user: Current, Path(id): Path<u64>) -> Result<(), Error> {
+            user.act_as(&user.users().get(id)).await
+        }
+        async fn who(user: Current) -> Result<String, Error> {
+            let names = (user.load().await?.map(|user| user.id), user.load_actor().await?.map(|actor| actor.id));
+            Ok(format!("{names:?}"))
+        }
+        async fn change_password(user: Current, session: Session) -> Result<(), Error> {
+            let account = user.load().await?.expect("a user");
+            let changed = Account { password: 99, ..account };
+            assert_eq!(user.accept_credentials_on(&session, &changed).unwrap_err().kind(), ErrorKind::ActingAsAnother);
+            user.accept_credentials_of(&changed).await
+        }
+        let (accounts, events) = (Accounts::default(), EventLog::default());
+        accounts.set(ADMIN, 10, true);
+        accounts.set(MEMBER, 20, false);
+        accounts.set(3, 30, true);
+        let guard = UserGuard::<Accounts>::new;
+        let layer =
+            SessionLayer::builder(MemoryStore::new()).with_event_hook(events.hook()).build().expect("valid settings");
+        let app = Router::new()
+            .route(
+                "/sign-in/{id}",
+                post(async |user: Current, Path(id): Path<u64>| user.sign_in(&user.users().get(id)).await),
+            )
+            .route("/act-as/{id}", post(act_as))
+            .route("/sign-out", post(async |session: Session| session.sign_out()))
+            .route("/who", get(who))
+            .route("/change-password", post(change_password))
+            .route("/order", post(async |User(_): User<Accounts>, session: Session| session.insert("order", "tea")))
+            .route("/guarded", any(async || "guarded").layer(guard()))
+            .route("/in-person", any(async || "in person").layer(guard().without_actor()))
+            .route("/recent", any(async || "recent").layer(guard().with_recent(Duration::from_secs(60))))
+            .route("/admin", any(async || "admin").layer(guard().with_permission(async |user: Account| user.is_admin)))
+            .layer(UserLayer::new(accounts.clone()))
+            .layer(ActingLayer::new(&layer).unwrap())
+            .layer(layer);
+        Self { accounts, events, app }
+    }
+
+    async fn signed_in(&self, id: u64) -> Client {
+        let mut client = Client::new(&self.app);
+        assert_eq!(client.post(&format!("/sign-in/{id}")).await.status, StatusCode::OK);
+        client
+    }
+
+    /// Returns a client in which the administrator acts as the member.
+    async fn acting(&self) -> Client {
+        let mut client = self.signed_in(ADMIN).await;
+        assert_eq!(client.post("/act-as/2").await.status, StatusCode::OK);
+        assert_eq!(who(&mut client).await, "(Some(2), Some(1))");
+        client
+    }
+}
+
+async fn who(client: &mut Client) -> String {
+    client.get("/who").await.text().to_owned()
+}
+
+/// Only who may act as a user does; both are looked up once per request.
+#[tokio::test]
+async fn acting_needs_the_applications_permission() {
+    let site = Site::new();
+    for (actor, user, status) in [(ADMIN, 3, 403), (MEMBER, ADMIN, 403), (MEMBER, MEMBER, 403), (ADMIN, MEMBER, 200)] {
+        let mut client = site.signed_in(actor).await;
+        let reply = client.post(&format!("/act-as/{user}")).await;
+        assert_eq!(reply.status, status, "{actor} as {user}");
+        assert_eq!(reply.set_cookies().len(), usize::from(status == 200));
+    }
+    assert_eq!(Client::new(&site.app).post("/act-as/2").await.status, StatusCode::UNAUTHORIZED);
+    let mut client = site.acting().await;
+    *site.accounts.finds.lock().unwrap() = 0;
+    who(&mut client).await;
+    assert_eq!(*site.accounts.finds.lock().unwrap(), 2);
+    // From one user to another takes a return to the actor's own session.
+    assert_eq!(client.post("/act-as/3").await.status, StatusCode::FORBIDDEN);
+    client.post("/sign-out").await;
+    assert_eq!(who(&mut client).await, "(Some(1), None)");
+}
+
+/// A change of either account ends the acting session at the next request: it is 401, and nothing is done as the actor.
+#[tokio::test]
+async fn a_change_of_either_account_ends_the_acting_session() {
+    for (change, reason, own) in [
+        ("role", EndReason::ActorGone, "(Some(1), None)"),
+        ("actor's password", EndReason::ActorGone, "(None, None)"),
+        ("actor gone", EndReason::ActorGone, "(None, None)"),
+        ("user's password", EndReason::CredentialsChanged, "(Some(1), None)"),
+        ("user gone", EndReason::UserGone, "(Some(1), None)"),
+        ("user promoted", EndReason::ActorGone, "(Some(1), None)"),
+    ] {
+        let site = Site::new();
+        let mut client = site.acting().await;
+        let mut kept = client.clone();
+        match change {
+            "role" => site.accounts.set(ADMIN, 10, false),
+            "actor's password" => site.accounts.set(ADMIN, 11, true),
+            "actor gone" => drop(site.accounts.rows.lock().unwrap().remove(&ADMIN)),
+            "user's password" => site.accounts.set(MEMBER, 21, false),
+            "user gone" => drop(site.accounts.rows.lock().unwrap().remove(&MEMBER)),
+            _ => site.accounts.set(MEMBER, 20, true),
+        }
+        assert_eq!(client.post("/order").await.status, StatusCode::UNAUTHORIZED, "{change}");
+        assert!(site.events.ends().iter().any(|(_, ended)| *ended == reason), "{change}: {:?}", site.events.ends());
+        assert_eq!(who(&mut client).await, own, "{change}");
+        // It does not come back with the account as it was.
+        site.accounts.set(ADMIN, 10, true);
+        site.accounts.set(MEMBER, 20, false);
+        assert_ne!(who(&mut kept).await, "(Some(2), Some(1))", "{change}");
+    }
+}
+
+/// The password of another is not changed, recent authentication is not faked, and a guard can ask for the user in person.
+#[tokio::test]
+async fn guards_know_who_is_here_in_person() {
+    let site = Site::new();
+    let mut client = site.acting().await;
+    assert_eq!(client.post("/change-password").await.status, StatusCode::FORBIDDEN);
+    for (path, acting, in_person) in
+        [("/guarded", 200, 200), ("/in-person", 403, 200), ("/recent", 403, 200), ("/admin", 403, 403)]
+    {
+        assert_eq!(client.get(path).await.status, acting, "{path}");
+        assert_eq!(site.signed_in(MEMBER).await.get(path).await.status, in_person, "{path}");
+    }
+    assert_eq!(who(&mut client).await, "(Some(2), Some(1))");
+}
+
+/// A user layer outside the acting layer is reported rather than serving the actor's own account.
+#[tokio::test]
+async fn a_user_layer_outside_the_acting_layer_is_a_500() {
+    let site = Site::new();
+    let client = site.acting().await;
+    let layer = SessionLayer::new(MemoryStore::new());
+    let app = Router::new()
+        .route("/who", get(async |User(user): User<Accounts>| user.id.to_string()))
+        .route("/act-as", post(async |user: Current| user.act_as(&user.users().get(MEMBER)).await))
+        .route("/sign-in", post(async |user: Current| user.sign_in(&user.users().get(ADMIN)).await))
+        .layer(ActingLayer::new(&layer).unwrap())
+        .layer(UserLayer::new(site.accounts.clone()))
+        .layer(layer);
+    let mut other = Client::new(&app);
+    other.post("/sign-in").await;
+    assert_eq!(other.get("/who").await.text(), "1");
+    assert_eq!(other.post("/act-as").await.status, StatusCode::INTERNAL_SERVER_ERROR);
+    other.jar.put("__Host-id-acting", &client.jar.value("__Host-id-acting").unwrap());
+    assert_eq!(other.get("/who").await.status, StatusCode::INTERNAL_SERVER_ERROR);
+}
