@@ -1,4 +1,5 @@
-//! Sign-in with name and password, a typed user in handlers, a guarded route, and a change of the password.
+//! Sign-in with name and password, a typed user in handlers, a guarded route, a change of the password, and an administrator who acts
+//! as a user.
 //!
 //! ```sh
 //! cargo run --example login
@@ -11,10 +12,12 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
+use sessile::acting::ActingLayer;
 use sessile::user::{CurrentUser, Stamp, User, UserGuard, UserLayer, Users};
 use sessile::{Error, ErrorKind, Lifetime, MemoryStore, Session, SessionLayer};
 
@@ -61,6 +64,10 @@ impl Users for Accounts {
 
     fn id(account: &Account) -> u64 {
         account.id
+    }
+
+    fn may_act_as(actor: &Account, user: &Account) -> bool {
+        actor.admin && !user.admin
     }
 
     /// After a change of the password, the sessions from before are signed out.
@@ -115,6 +122,15 @@ async fn me(User(account): User<Accounts>) -> Json<Account> {
     Json(account)
 }
 
+/// Lets an administrator see the site as another account does, until `/sign-out`.
+async fn act_as(user: CurrentUser<Accounts>, Path(id): Path<u64>) -> Result<StatusCode, Error> {
+    let account = user.users().rows().get(&id).cloned();
+    match account {
+        Some(account) => user.act_as(&account).await.map(|()| StatusCode::NO_CONTENT),
+        None => Ok(StatusCode::NOT_FOUND),
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let account = |id, name: &str| {
@@ -123,6 +139,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let accounts = Accounts(Arc::new(Mutex::new(HashMap::from([account(1, "ada"), account(2, "grace")]))));
     let admins = UserGuard::<Accounts>::new().with_permission(async |account: Account| account.admin);
+    let sessions = SessionLayer::new(MemoryStore::new());
     let app = Router::new()
         .route("/admin", get(async || "the back room\n"))
         .route_layer(admins)
@@ -130,8 +147,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route("/sign-out", post(sign_out))
         .route("/password", post(change_password))
         .route("/me", get(me))
+        .route("/act-as/{id}", post(act_as))
         .layer(UserLayer::new(accounts))
-        .layer(SessionLayer::new(MemoryStore::new()));
+        .layer(ActingLayer::new(&sessions)?)
+        .layer(sessions);
 
     let port: u16 = std::env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;

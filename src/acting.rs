@@ -1,7 +1,7 @@
 //! Acting as another owner: support staff see the application as a user does, often called impersonation.
 //!
 //! An administrator begins an acting session, whose owner is the user and whose actor is the administrator (RFC 8693 §4.1). It is a
-//! session of its own, under its own cookie and [realm](crate::SessionLayerBuilder::with_realm). The administrator's session and
+//! separate session, with a separate cookie and [realm](crate::SessionLayerBuilder::with_realm). The administrator's session and
 //! cookie stay as they are, so that the end of the acting session is a return to them.
 //!
 //! [`ActingLayer`] goes inside the session layer. While the client has the cookie of an acting session, that is the session of the
@@ -95,7 +95,8 @@ const SUFFIX: &str = "-acting";
 
 /// A layer for acting as another owner. The [module](self) says what holds.
 ///
-/// Add it inside the [`SessionLayer`] from which it was made, and around the layers and routes that use sessions.
+/// Add it inside the [`SessionLayer`] from which it was made, inside a layer that migrates sessions, and around the layers and routes
+/// that use sessions.
 #[must_use]
 pub struct ActingLayer<M = ()> {
     config: Arc<Config>,

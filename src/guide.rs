@@ -6,7 +6,7 @@
 //!
 //! - [`getting_started`]: from `cargo new` to sign-in and sign-out
 //! - [`recipes`]: sign-in pages, roles, uploads, jobs, several applications
-//! - [`accounts`]: devices, limits, step-up, forms, token headers, keys
+//! - [`accounts`]: devices, limits, step-up, acting as a user, forms, token headers, keys
 //! - [`sockets`]: WebSockets, event streams, uploads, server-side rendering in parts
 //! - [`testing`]: testing an application that uses sessions
 //!

@@ -43,7 +43,7 @@ pub(crate) struct SignIn {
     pub(crate) after: usize,
     /// The owner authenticated again. If the session has ended, no other one starts.
     pub(crate) again: bool,
-    /// The owner who acts as this one, who has then not authenticated.
+    /// The owner who acts as this one. This one has not authenticated then.
     pub(crate) actor: Option<Arc<Actor>>,
 }
 

@@ -67,7 +67,7 @@ impl RequestSession {
 
     /// Returns the session that the request uses: this one, or the actor's own after the end of this one.
     ///
-    /// An unsafe request (RFC 9110 §9.2.1) does not go on with the actor's own: what it was to change was the other owner's.
+    /// An unsafe request (RFC 9110 §9.2.1) does not go on with the actor's own: it was to change something of the other owner.
     pub(crate) fn in_use(self: &Arc<Self>) -> &Arc<Self> {
         self.actors_own().filter(|_| self.is_safe && self.state().is_lapsed).unwrap_or(self)
     }

@@ -39,6 +39,14 @@ async fn login_checks_users_and_roles() {
     let remembered = grace.post_json("/sign-in", &credentials("grace", true)).await;
     assert_eq!((remembered, grace.get("/admin").await), (204, ok("the back room\n")));
 
+    // An administrator acts as a user, who keeps the password.
+    assert_eq!((ada.post("/act-as/2", "").await.0, grace.post("/act-as/3", "").await.0), (403, 404));
+    assert_eq!(grace.post("/act-as/1", "").await.0, 204);
+    assert_eq!(grace.get_json("/me").await["name"], "ada");
+    assert_eq!((grace.get("/admin").await.0, grace.post("/password", "a new one").await.0), (403, 403));
+    assert_eq!(grace.post("/sign-out", "").await.0, 204);
+    assert_eq!(grace.get("/admin").await, ok("the back room\n"));
+
     // "Remember me" ends with the next sign-in without it.
     for (remember, max_age) in [(true, Some(90 * 24 * 60 * 60)), (false, None)] {
         let response = ada.request_json("/sign-in", &credentials("ada", remember)).await;
