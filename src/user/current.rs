@@ -12,9 +12,11 @@ use tokio::sync::Mutex;
 
 use super::{Stamp, Users};
 use crate::acting::Acting;
+use crate::commit::{end_by_id, owned_by};
 use crate::error::{Error, ErrorKind};
 use crate::event::EndReason;
 use crate::session::{Field, Session, SessionHandle, missing_layer, or_nobody};
+use crate::token::SessionId;
 
 /// The stamps under which a session stays signed in, oldest first: more than one while its user changes the password.
 const STAMPS: Field<Vec<Accepted>> = Field::new("sessile.stamps");
@@ -212,6 +214,33 @@ impl<U: Users, M> CurrentUser<U, M> {
             }
             stamps.push(accepted);
         })
+    }
+
+    /// Ends the user's other sessions, for [`CredentialsChanged`](EndReason::CredentialsChanged); returns their ids.
+    ///
+    /// Call it once the application's database has the change of the credentials. The stamp signs them out at their next request
+    /// anyway; after this call they are in no list of the user's sessions any more, and their clients learn the
+    /// [reason](Session::end_reason). Sessions of other realms are left to the stamp.
+    ///
+    /// # Errors
+    ///
+    /// [`NotSignedIn`](ErrorKind::NotSignedIn) if no user is signed in, [`ActingAsAnother`](ErrorKind::ActingAsAnother) if another acts as
+    /// the user, and [`Unavailable`](ErrorKind::Unavailable) if the store fails or has no index of owners; some may have been ended by
+    /// then.
+    pub async fn end_others(&self) -> Result<Vec<SessionId>, Error> {
+        let session = self.session().await?;
+        let owner = session.owner().ok_or_else(|| Error::new(ErrorKind::NotSignedIn))?;
+        session.request().check_is_not_acting()?;
+        let config = session.request().config();
+        let mut ended = Vec::new();
+        for other in owned_by(config, &owner).await? {
+            let (id, reason) = (*other.record.id(), EndReason::CredentialsChanged);
+            if session.id() != Some(id) && end_by_id(config, &id, Some(&owner), reason).await? {
+                config.events.raise_end(id, reason);
+                ended.push(id);
+            }
+        }
+        Ok(ended)
     }
 
     /// Returns the error for a visitor.

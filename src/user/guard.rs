@@ -134,7 +134,7 @@ fn refuse(head: &Parts, uri: &Uri, error: Error, page: Option<&LocalPath>) -> Re
     let is_page = matches!(head.method, Method::GET | Method::HEAD) && !prefers_json(&head.headers);
     let can_help = error.status() == StatusCode::UNAUTHORIZED;
     let Some(page) = page.filter(|_| is_page && can_help) else { return error.into_response() };
-    let address = page.with_next(LocalPath::of(uri).as_ref());
+    let address = LocalPath::of(uri).map_or_else(|| page.to_string(), |next| page.with_next(&next));
     let mut response = Response::default();
     *response.status_mut() = StatusCode::SEE_OTHER;
     let address = HeaderValue::try_from(address).expect("the path and its encoded query are visible ASCII");

@@ -25,6 +25,16 @@ impl LocalPath {
         is_valid.then(|| Self(path.into()))
     }
 
+    /// Creates a path that the application knows.
+    ///
+    /// # Panics
+    ///
+    /// If it may lead to another site.
+    #[must_use]
+    pub fn from_static(path: &'static str) -> Self {
+        Self::new(path).expect("a path of this site")
+    }
+
     /// Returns the path of a request, with its query.
     pub(super) fn of(uri: &Uri) -> Option<Self> {
         Self::new(uri.path_and_query()?.as_str())
@@ -36,9 +46,16 @@ impl LocalPath {
         &self.0
     }
 
-    /// Returns the address of a page that comes back to `next` afterwards.
-    pub(super) fn with_next(&self, next: Option<&Self>) -> String {
-        let Some(next) = next else { return self.0.to_string() };
+    /// Returns the address of a page that leads to `next` afterwards: this path, with `next` added to its query.
+    ///
+    /// ```
+    /// use sessile::user::LocalPath;
+    ///
+    /// let next = LocalPath::from_static("/orders?page=2");
+    /// assert_eq!(LocalPath::from_static("/sign-up").with_next(&next), "/sign-up?next=%2Forders%3Fpage%3D2");
+    /// ```
+    #[must_use]
+    pub fn with_next(&self, next: &Self) -> String {
         let separator = if self.0.contains('?') { '&' } else { '?' };
         let next: String = form_urlencoded::byte_serialize(next.0.as_bytes()).collect();
         format!("{}{separator}next={next}", self.0)
@@ -170,7 +187,7 @@ mod tests {
     fn next_is_encoded_and_read_back() {
         let next = LocalPath::new("/orders?page=2&sort=a%26b").expect("a path");
         for (page, expected) in [("/sign-in", "/sign-in?next="), ("/sign-in?lang=de", "/sign-in?lang=de&next=")] {
-            let address = LocalPath::new(page).expect("a path").with_next(Some(&next));
+            let address = LocalPath::new(page).expect("a path").with_next(&next);
             assert!(address.starts_with(expected), "{address}");
             let query: Next = serde_urlencoded::from_str(address.split_once('?').expect("a query").1).expect("a query");
             assert_eq!(query.next.as_ref(), Some(&next));

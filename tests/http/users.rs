@@ -443,3 +443,38 @@ async fn a_missing_user_layer_is_a_500() {
         assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR, "{path}");
     }
 }
+
+/// After a change of the credentials, the user's other sessions end at once and learn why; other users' and this one go on.
+#[tokio::test]
+async fn other_sessions_learn_of_changed_credentials() {
+    let (accounts, events) = (Accounts::default(), EventLog::default());
+    accounts.set(1, 10);
+    accounts.set(2, 20);
+    let layer = SessionLayer::builder(MemoryStore::new()).with_event_hook(events.hook()).build().unwrap();
+    let sessions = layer.sessions();
+    let sign_in = async |user: Current, Path(id): Path<u64>| user.sign_in(&user.users().get(id)).await;
+    let app = Router::new()
+        .route("/sign-in/{id}", post(sign_in))
+        .route("/end-others", post(async |user: Current| Ok::<_, Error>(user.end_others().await?.len().to_string())))
+        .route("/why", get(async |session: Session| format!("{:?} {:?}", session.owner(), session.end_reason())))
+        .layer(UserLayer::new(accounts))
+        .layer(layer);
+    let mut clients = Vec::new();
+    for id in [2, 2, 2, 1] {
+        let mut client = Client::new(&app);
+        client.post(&format!("/sign-in/{id}")).await;
+        clients.push(client);
+    }
+    assert_eq!(clients[0].post("/end-others").await.text(), "2");
+    let mut told = Vec::new();
+    for client in &mut clients {
+        told.push(client.get("/why").await.text().to_owned());
+    }
+    let ended = "None Some(CredentialsChanged)";
+    assert_eq!(told, ["Some(\"2\") None", ended, ended, "Some(\"1\") None"]);
+    assert_eq!(sessions.owned_by("2").await.unwrap().len(), 1);
+    assert_eq!(events.ends().iter().filter(|(_, reason)| *reason == EndReason::CredentialsChanged).count(), 2);
+
+    assert_eq!(clients[0].post("/end-others").await.text(), "0");
+    assert_eq!(Client::new(&app).post("/end-others").await.status, StatusCode::UNAUTHORIZED);
+}

@@ -1,9 +1,9 @@
 //! Checking a name and a password.
 
+use crate::accounts::Account;
 use crate::failure::Failure;
 use crate::site::App;
 use crate::throttle;
-use crate::users::User;
 
 /// Reason for refusing a password.
 pub enum Refusal {
@@ -21,17 +21,17 @@ impl Refusal {
     }
 }
 
-/// Returns the user with this name and password.
-pub async fn authenticate(app: &App, name: &str, password: &str) -> Result<Result<User, Refusal>, Failure> {
+/// Returns the account with this name and password.
+pub async fn authenticate(app: &App, name: &str, password: &str) -> Result<Result<Account, Refusal>, Failure> {
     if !app.throttle.allows(name) {
         return Ok(Err(Refusal::TooManyAttempts));
     }
-    let (user, hash) = app.users.by_name(name).await?.unzip();
+    let (account, hash) = app.accounts.by_name(name).await?.unzip();
     // Neither the message nor the response time tells whether the name or the password was wrong.
     let matches = app.passwords.check(password, hash).await?;
-    let Some(user) = user.filter(|_| matches) else { return Ok(Err(Refusal::NoMatch)) };
+    let Some(account) = account.filter(|_| matches) else { return Ok(Err(Refusal::NoMatch)) };
     app.throttle.reset(name);
-    Ok(Ok(user))
+    Ok(Ok(account))
 }
 
 #[cfg(test)]
@@ -44,9 +44,9 @@ mod tests {
     use sqlx::sqlite::SqlitePoolOptions;
 
     use super::*;
+    use crate::accounts::Accounts;
     use crate::passwords::Passwords;
     use crate::throttle::Throttle;
-    use crate::users::Users;
 
     /// An attacker cannot learn names from response times: every answer takes one comparison with the same parameters.
     ///
@@ -55,7 +55,7 @@ mod tests {
     async fn an_unknown_name_costs_as_much_as_a_known_one() {
         let app = app().await;
         let hash = app.passwords.hash("kettle of fish").await.ok().expect("a hash");
-        app.users.add("ada", &hash).await.expect("a table").expect("a new name");
+        app.accounts.add("ada", &hash).await.expect("a table").expect("a new name");
 
         let mut effort = Vec::new();
         for (name, password, accepted) in [
@@ -82,10 +82,8 @@ mod tests {
     async fn app() -> App {
         // One connection, since each connection to `:memory:` opens a separate database.
         let pool = SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.expect("a database");
-        let users = Users::new(pool);
-        users.migrate().await.expect("a table");
         App {
-            users,
+            accounts: Accounts::open(pool).await.expect("a table"),
             passwords: Passwords::new().expect("a hash"),
             throttle: Throttle::default(),
             sessions: Sessions::new(MemoryStore::new()),

@@ -6,16 +6,18 @@ use axum::response::{IntoResponse, Redirect, Response};
 use maud::html;
 use serde::Deserialize;
 use sessile::flash::FlashLevel;
+use sessile::user::User;
 
-use crate::confirm::Confirmed;
+use crate::accounts::Accounts;
 use crate::failure::Failure;
 use crate::form::{FormPage, new_password_field};
 use crate::passwords;
 use crate::site::App;
+use crate::visitor::Visitor;
 
 /// `GET /password`
-pub async fn show(Confirmed(member): Confirmed) -> Result<Response, Failure> {
-    member.visitor.ask(form(), None).await
+pub async fn show(visitor: Visitor) -> Result<Response, Failure> {
+    visitor.ask(form(), None).await
 }
 
 #[derive(Deserialize)]
@@ -25,30 +27,28 @@ pub struct Change {
 
 /// `POST /password`
 pub async fn submit(
-    Confirmed(member): Confirmed,
+    User(account): User<Accounts>,
+    visitor: Visitor,
     State(app): State<App>,
     Form(sent): Form<Change>,
 ) -> Result<Response, Failure> {
-    let session = member.session();
-    if let Err(wrong) = passwords::check_new(&sent.password, &member.user.name) {
-        return member.visitor.ask(form(), Some(wrong)).await;
+    if let Err(wrong) = passwords::check_new(&sent.password, &account.name) {
+        return visitor.ask(form(), Some(wrong)).await;
     }
     let hash = app.passwords.hash(&sent.password).await?;
-    app.users.set_password(&member.user, &hash).await?;
+    // Before the hash is stored, so that no request in between signs this browser out.
+    visitor.current.accept_credentials_of(&app.accounts.with_password(account.clone(), &hash)).await?;
+    app.accounts.set_password(&account, &hash).await?;
 
-    // Signs out every other device, where an attacker with the old password may be (OWASP ASVS 5.0 V7.4.3), and issues
-    // a new token for this browser.
-    session.rotate()?;
-    let ended = match session.id() {
-        Some(id) => app.sessions.end_others_of(&member.user.owner(), &id).await?.len(),
-        None => 0,
-    };
-    let done = match ended {
+    // Issues a new token for this browser, and signs out every other device, where an attacker with the old password may be
+    // (OWASP ASVS 5.0 V7.4.3). A session that this misses is signed out at its next request, by its stamp.
+    visitor.session.rotate()?;
+    let done = match visitor.current.end_others().await?.len() {
         0 => "Your password is changed.".to_owned(),
         1 => "Your password is changed, and 1 other device is signed out.".to_owned(),
         more => format!("Your password is changed, and {more} other devices are signed out."),
     };
-    session.flash(FlashLevel::Success, done)?;
+    visitor.session.flash(FlashLevel::Success, done)?;
     Ok(Redirect::to("/devices").into_response())
 }
 

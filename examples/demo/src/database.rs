@@ -1,4 +1,4 @@
-//! The database: the users table and the session store.
+//! The database: the users and the session store.
 
 use std::error::Error;
 use std::str::FromStr;
@@ -10,16 +10,20 @@ use sessile::{Lifetime, SessionLayer, SqliteStore};
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 
+use crate::accounts::Accounts;
 use crate::settings::Settings;
-use crate::users::Users;
 
 /// Opens the database, creates missing tables, and builds the session layer.
-pub async fn open(settings: &Settings) -> Result<(Users, SessionLayer), Box<dyn Error>> {
+pub async fn open(settings: &Settings) -> Result<(Accounts, SessionLayer), Box<dyn Error>> {
     let (url, lifetime) = (&settings.database_url, settings.lifetime);
     let users_url = if url.starts_with("sqlite:") { url } else { &settings.users_url };
     let pool = open_sqlite(users_url).await?;
-    let users = Users::new(pool.clone());
-    users.migrate().await?;
+    let accounts = Accounts::open(pool.clone()).await?;
+    if let Some(name) = &settings.admin
+        && !accounts.promote(name).await?
+    {
+        return Err(format!("ADMIN={name}: no user has this name; start without ADMIN and sign up first").into());
+    }
 
     // An application needs only one of these.
     let layer = match url.split(':').next().unwrap_or_default() {
@@ -44,7 +48,7 @@ pub async fn open(settings: &Settings) -> Result<(Users, SessionLayer), Box<dyn 
         "redis" | "rediss" | "valkey" | "valkeys" => layer_over(sessile::RedisStore::connect(url).await?, lifetime)?,
         other => return Err(no_store(other).into()),
     };
-    Ok((users, layer))
+    Ok((accounts, layer))
 }
 
 /// Returns the error for a `DATABASE_URL` whose store is not built in.

@@ -7,13 +7,13 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use sessile::csrf::CsrfToken;
 use sessile::flash::FlashLevel;
-use sessile::{SessionId, StoredSession};
+use sessile::{SessionId, SignedIn, StoredSession};
 
 use crate::failure::Failure;
 use crate::form::csrf_field;
 use crate::moment;
 use crate::site::App;
-use crate::visitor::Member;
+use crate::visitor::Visitor;
 
 /// Note on each session: the browser and system at sign-in.
 pub const DEVICE: &str = "device";
@@ -21,12 +21,12 @@ pub const DEVICE: &str = "device";
 const NAME: &str = "name";
 
 /// `GET /devices`
-pub async fn show(member: Member, State(app): State<App>) -> Result<Response, Failure> {
-    let mut devices = app.sessions.owned_by(&member.user.owner()).await?;
-    let this = member.session().id();
+pub async fn show(user: SignedIn, visitor: Visitor, State(app): State<App>) -> Result<Response, Failure> {
+    let mut devices = app.sessions.owned_by(user.owner()).await?;
+    let this = user.id();
     // This device first, then the most recently used.
     devices.sort_by_key(|device| (Some(device.id()) != this, std::cmp::Reverse(device.last_seen())));
-    let token = member.session().csrf_token().await?;
+    let token = user.csrf_token().await?;
     let content = html! {
         section .narrow {
             h1 { "Your devices" }
@@ -44,7 +44,7 @@ pub async fn show(member: Member, State(app): State<App>) -> Result<Response, Fa
             }
         }
     };
-    member.visitor.page("Your devices", content).await
+    visitor.page("Your devices", content).await
 }
 
 fn card(device: &StoredSession, is_this: bool, token: &CsrfToken) -> Markup {
@@ -83,36 +83,36 @@ pub struct Naming {
 }
 
 /// `POST /devices/name`: names the device of the request, which is the one that the user surely knows.
-pub async fn name(member: Member, Form(sent): Form<Naming>) -> Result<Redirect, Failure> {
-    member.session().note(NAME, sent.device.trim())?;
-    member.session().flash(FlashLevel::Success, "The name is saved.")?;
+pub async fn name(user: SignedIn, Form(sent): Form<Naming>) -> Result<Redirect, Failure> {
+    user.note(NAME, sent.device.trim())?;
+    user.flash(FlashLevel::Success, "The name is saved.")?;
     Ok(Redirect::to("/devices"))
 }
 
 /// `POST /devices/{id}/end`
-pub async fn end(member: Member, State(app): State<App>, Path(id): Path<String>) -> Result<Response, Failure> {
+pub async fn end(user: SignedIn, State(app): State<App>, Path(id): Path<String>) -> Result<Response, Failure> {
     let id: SessionId = id.parse().map_err(|_| Failure::NotFound)?;
-    if member.session().id() == Some(id) {
-        member.session().sign_out()?;
+    if user.id() == Some(id) {
+        user.sign_out()?;
         return Ok(Redirect::to("/signed-out").into_response());
     }
     // Ids are not secret, so the call ends the session only if it belongs to this user.
-    if app.sessions.end_if_owned_by(&id, &member.user.owner()).await? {
-        member.session().flash(FlashLevel::Success, "The device is signed out.")?;
+    if app.sessions.end_if_owned_by(&id, user.owner()).await? {
+        user.flash(FlashLevel::Success, "The device is signed out.")?;
     } else {
-        member.session().flash(FlashLevel::Info, "That device was signed out already.")?;
+        user.flash(FlashLevel::Info, "That device was signed out already.")?;
     }
     Ok(Redirect::to("/devices").into_response())
 }
 
 /// `POST /devices/end-others`
-pub async fn end_others(member: Member, State(app): State<App>) -> Result<Redirect, Failure> {
-    let (owner, this) = (member.user.owner(), member.session().id());
+pub async fn end_others(user: SignedIn, State(app): State<App>) -> Result<Redirect, Failure> {
+    let (owner, this) = (user.owner(), user.id());
     // One by one, so that each knows for a minute why it ended, and its pages can say so. After a password was stolen,
     // `end_others_of` ends all in one step.
-    for device in app.sessions.owned_by(&owner).await?.iter().filter(|device| Some(device.id()) != this) {
-        app.sessions.end_if_owned_by(&device.id(), &owner).await?;
+    for device in app.sessions.owned_by(owner).await?.iter().filter(|device| Some(device.id()) != this) {
+        app.sessions.end_if_owned_by(&device.id(), owner).await?;
     }
-    member.session().flash(FlashLevel::Success, "All other devices are signed out.")?;
+    user.flash(FlashLevel::Success, "All other devices are signed out.")?;
     Ok(Redirect::to("/devices"))
 }

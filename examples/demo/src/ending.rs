@@ -8,9 +8,10 @@ use maud::{Markup, html};
 use serde::Serialize;
 use sessile::csrf::{CsrfToken, SameOrigin};
 use sessile::event::EndReason;
-use sessile::{OffsetDateTime, Session, SignedIn};
+use sessile::user::{LocalPath, User};
+use sessile::{OffsetDateTime, Session};
 
-use crate::destination::Destination;
+use crate::accounts::Accounts;
 use crate::failure::Failure;
 use crate::form::csrf_field;
 use crate::moment;
@@ -33,13 +34,13 @@ pub struct TimeLeft {
 
 /// `GET /session`, routed under a `PassiveLayer`: a page that is open and asks must not keep its user signed in.
 ///
-/// While another request replaces the token of the session, `Option<SignedIn>` rejects, and the script asks again later.
-pub async fn show(session: Session, user: Option<SignedIn>, State(app): State<App>) -> Json<TimeLeft> {
-    let end = user.as_ref().and_then(|user| user.expires_at());
+/// While another request replaces the token of the session, `Option<User>` rejects, and the script asks again later.
+pub async fn show(session: Session, user: Option<User<Accounts>>, State(app): State<App>) -> Json<TimeLeft> {
+    let end = user.as_ref().and_then(|_| session.expires_at());
     let left = end.map(|end| Duration::try_from(end - OffsetDateTime::now_utc()).unwrap_or_default());
     let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     Json(TimeLeft {
-        session: user.and_then(|user| user.id()).map(|id| id.to_string()),
+        session: user.and_then(|_| session.id()).map(|id| id.to_string()),
         left: left.map(milliseconds),
         warn_in: left.map(|left| milliseconds(left.saturating_sub(app.warn_before))),
         is_final: end.is_some() && end == session.absolute_expiry(),
@@ -59,14 +60,16 @@ pub fn reason(reason: EndReason) -> &'static str {
         EndReason::Replaced => "Another user has signed in with this browser.",
         EndReason::Revoked => "You were signed out on another device.",
         EndReason::OwnerLimit => "You have signed in on too many devices, and the first of them was signed out.",
+        EndReason::CredentialsChanged => "Your password was changed.",
         _ => "For your safety, please sign in again.",
     }
 }
 
 /// Returns the dialogs of a member's page, which the script opens.
-pub fn dialogs(warn_before: Duration, here: Destination, token: &CsrfToken) -> Markup {
+pub fn dialogs(warn_before: Duration, here: &LocalPath, token: &CsrfToken) -> Markup {
     let soon = format!("Your session ends within {}", moment::span(warn_before));
-    let to = here.name();
+    let [confirm, sign_in] =
+        ["/confirm", "/sign-in?ended=true"].map(|page| LocalPath::from_static(page).with_next(here));
     let sign_out = html! {
         form method="post" action="/sign-out" {
             (csrf_field(token))
@@ -81,11 +84,11 @@ pub fn dialogs(warn_before: Duration, here: Destination, token: &CsrfToken) -> M
             (sign_out)
         }))
         (dialog("final", &soon, spent, &html! {
-            a .button href={ "/confirm?to=" (to) } { "Sign in again" }
+            a .button href=(confirm) { "Sign in again" }
             (sign_out)
         }))
         (dialog("ended", "Your session has ended", "Please sign in again to go on.", &html! {
-            a .button href={ "/sign-in?ended=true&to=" (to) } { "Sign in" }
+            a .button href=(sign_in) { "Sign in" }
         }))
     }
 }

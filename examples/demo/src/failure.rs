@@ -9,9 +9,10 @@ use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde::Serialize;
 use sessile::ErrorKind;
+use sessile::user::LocalPath;
 
-use crate::destination::Destination;
 use crate::layout;
+use crate::visitor::page_of;
 
 pub enum Failure {
     /// An operation of the session failed.
@@ -65,13 +66,16 @@ pub fn of_session(kind: ErrorKind, head: &Parts) -> Response {
     if is_script(&head.headers) {
         return Json(Problem { kind: kind.name() }).into_response();
     }
-    let here = Destination::from_path(head.uri.path());
-    let to = here.name();
-    let again = html! { a .button href=(here.path()) { "Open the page again" } };
+    let here = page_of(head);
+    let by_way_of = |page| Redirect::to(&LocalPath::from_static(page).with_next(&here)).into_response();
+    let again = html! { a .button href=(here) { "Open the page again" } };
     match kind {
-        ErrorKind::NotSignedIn => Redirect::to(&format!("/sign-in?to={to}")).into_response(),
-        ErrorKind::Ended => Redirect::to(&format!("/sign-in?ended=true&to={to}")).into_response(),
-        ErrorKind::ReauthenticationRequired => Redirect::to(&format!("/confirm?to={to}")).into_response(),
+        ErrorKind::NotSignedIn => by_way_of("/sign-in"),
+        ErrorKind::Ended => by_way_of("/sign-in?ended=true"),
+        ErrorKind::ReauthenticationRequired => by_way_of("/confirm"),
+        ErrorKind::PermissionDenied => {
+            error_page("This page is for administrators", "You are signed in, but not as an administrator.", &to_teas())
+        }
         ErrorKind::CsrfRefused => {
             let text = "Your session has ended or changed since this page was opened, so nothing was done.";
             error_page("This form is out of date", text, &again)

@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 use sessile::csrf::CsrfToken;
+use sessile::user::LocalPath;
 
-use crate::destination::Destination;
 use crate::passwords;
 
 /// Page with one form.
@@ -44,8 +44,8 @@ pub fn csrf_field(token: &CsrfToken) -> Markup {
 }
 
 /// Returns the hidden field with the page to redirect to afterwards.
-pub fn destination_field(to: Destination) -> Markup {
-    html! { input type="hidden" name="to" value=(to.name()); }
+pub fn next_field(next: &LocalPath) -> Markup {
+    html! { input type="hidden" name="next" value=(next); }
 }
 
 pub fn name_field(value: &str) -> Markup {

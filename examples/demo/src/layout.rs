@@ -5,12 +5,12 @@ use sessile::SessionId;
 use sessile::csrf::CsrfToken;
 use sessile::flash::Flash;
 
+use crate::accounts::Account;
 use crate::form::csrf_field;
-use crate::users::User;
 
 /// Content of the frame that depends on the visitor.
 pub struct Frame<'a> {
-    pub user: Option<&'a User>,
+    pub account: Option<&'a Account>,
     pub in_cart: u32,
     pub flashes: Vec<Flash>,
     pub csrf_token: Option<CsrfToken>,
@@ -101,9 +101,10 @@ fn navigation(title: &str, frame: &Frame<'_>) -> Markup {
                 span #in-cart .badge { (frame.in_cart) }
                 span .unseen { " packets" }
             }
-            @if frame.user.is_some() {
+            @if let Some(account) = frame.account {
                 a href="/devices" aria-current=[current("Your devices")] { "Devices" }
                 a href="/password" aria-current=[current("Change your password")] { "Password" }
+                @if account.is_admin { a href="/admin" aria-current=[current("Users")] { "Users" } }
             }
         }
     }
@@ -112,10 +113,10 @@ fn navigation(title: &str, frame: &Frame<'_>) -> Markup {
 /// Returns the user's name with the sign-out button, or the links to sign in and sign up.
 fn account(frame: &Frame<'_>) -> Markup {
     html! {
-        @if let (Some(user), Some(token)) = (frame.user, &frame.csrf_token) {
+        @if let (Some(account), Some(token)) = (frame.account, &frame.csrf_token) {
             form .account method="post" action="/sign-out" {
                 (csrf_field(token))
-                span .who { span .unseen { "Signed in as " } (user.name) }
+                span .who { span .unseen { "Signed in as " } (account.name) }
                 button .quiet type="submit" { "Sign out" }
             }
         } @else {

@@ -13,12 +13,15 @@
 //! 2. [`site`]: every route and layer.
 //! 3. [`shop`]: a cart in the session of a visitor who has not signed in.
 //! 4. [`sign_in`] and [`sign_up`]: the visitor becomes a member and keeps the cart.
-//! 5. [`visitor`]: extractors for visitors and members.
+//! 5. [`accounts`] and [`visitor`]: the signed-in user, and the client of a request.
 //! 6. [`devices`]: a list of the user's sessions, each with a button to end it.
 //! 7. [`confirm`] and [`change_password`]: asking for the password again before a sensitive action.
-//! 8. [`ending`]: a warning before a session ends, and the reason afterwards.
-//! 9. [`failure`]: pages for errors.
+//! 8. [`admin`]: a page for users with a role.
+//! 9. [`ending`]: a warning before a session ends, and the reason afterwards.
+//! 10. [`failure`]: pages for errors.
 
+mod accounts;
+mod admin;
 mod assets;
 mod authenticate;
 mod cart;
@@ -26,7 +29,6 @@ mod catalog;
 mod change_password;
 mod confirm;
 mod database;
-mod destination;
 mod devices;
 mod ending;
 mod failure;
@@ -42,7 +44,6 @@ mod sign_up;
 mod site;
 mod throttle;
 mod user_agent;
-mod users;
 mod visitor;
 
 use std::error::Error;
@@ -74,12 +75,12 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), Box<dyn Error>> {
     let settings = Settings::from_env()?;
 
-    let (users, layer) = database::open(&settings).await?;
+    let (accounts, layer) = database::open(&settings).await?;
     // Deletes expired sessions once a minute.
     tokio::spawn(layer.sessions().sweep_every(Duration::from_secs(60)));
 
     let app = App {
-        users,
+        accounts,
         passwords: Passwords::new()?,
         throttle: Throttle::default(),
         sessions: layer.sessions(),

@@ -20,6 +20,8 @@ pub struct Settings {
     /// `IDLE_TIMEOUT` and `ABSOLUTE_TIMEOUT`, in seconds: lifetime of a session that is not remembered. Default: an hour and
     /// a day.
     pub lifetime: Lifetime,
+    /// `ADMIN`: name of a user who becomes an administrator, and stays one. Default: none.
+    pub admin: Option<String>,
     /// `WARN_BEFORE`, in seconds: time before the end of a session at which an open page warns. Default: 60.
     pub warn_before: Duration,
 }
@@ -37,6 +39,7 @@ impl Settings {
             users_url: read("USERS_URL", "sqlite:demo.db".to_owned())?,
             confirm_within: seconds("CONFIRM_WITHIN", Duration::from_secs(300))?,
             lifetime: default.with_idle_timeout(idle).with_absolute_timeout(absolute),
+            admin: env::var("ADMIN").ok(),
             warn_before: seconds("WARN_BEFORE", Duration::from_secs(60))?,
         })
     }

@@ -8,21 +8,23 @@ use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 use sessile::csrf::{CsrfToken, SameOrigin};
 use sessile::flash::FlashLevel;
-use sessile::{ErrorKind, Field, SessionId};
+use sessile::user::User;
+use sessile::{ErrorKind, Field, Session, SessionId};
 
+use crate::accounts::Accounts;
 use crate::cart::Cart;
 use crate::catalog::{self, TEAS, Tea, price};
 use crate::failure::{Failure, is_script};
 use crate::form::csrf_field;
 use crate::layout::{cup, notice};
-use crate::visitor::{Member, Visitor};
+use crate::visitor::Visitor;
 
 /// Key of the session, with the type of its value.
 pub const CART: Field<Cart> = Field::new("cart");
 
 /// Shows the teas. A visitor who only looks gets no cookie, and no session is stored.
 pub async fn teas(visitor: Visitor) -> Result<Response, Failure> {
-    let member = visitor.user.as_ref().and_then(|_| visitor.session.id());
+    let member = visitor.account.as_ref().and_then(|_| visitor.session.id());
     let content = html! {
         div .title {
             div {
@@ -109,13 +111,13 @@ pub async fn cart(visitor: Visitor) -> Result<Response, Failure> {
                     @for (tea, packets) in cart.lines() { li { (line(tea, packets, &token)) } }
                 }
                 p .total { span { "Total" } strong { (price(cart.cents())) } }
-                @if visitor.user.is_some() {
+                @if visitor.account.is_some() {
                     form method="post" action="/cart/order" {
                         (csrf_field(&token))
                         button type="submit" { "Order" }
                     }
                 } @else {
-                    p { a .button href="/sign-in?to=cart" { "Sign in to order" } }
+                    p { a .button href="/sign-in?next=%2Fcart" { "Sign in to order" } }
                     p .note { "Your cart comes along." }
                 }
             }
@@ -159,10 +161,10 @@ pub async fn less(visitor: Visitor, Path(code): Path<String>) -> Result<Redirect
 }
 
 /// Orders the cart. If the user clicks twice, only one request takes the cart, so the order is placed once.
-pub async fn order(member: Member) -> Result<Redirect, Failure> {
-    let Some(cart) = member.session().take_now(CART).await? else { return Ok(Redirect::to("/cart")) };
+pub async fn order(User(account): User<Accounts>, session: Session) -> Result<Redirect, Failure> {
+    let Some(cart) = session.take_now(CART).await? else { return Ok(Redirect::to("/cart")) };
     // A real shop stores the order here.
-    let thanks = format!("Thank you, {}. {} packets are on their way.", member.user.name, cart.count());
-    member.session().flash(FlashLevel::Success, thanks)?;
+    let thanks = format!("Thank you, {}. {} packets are on their way.", account.name, cart.count());
+    session.flash(FlashLevel::Success, thanks)?;
     Ok(Redirect::to("/"))
 }

@@ -10,19 +10,19 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use sessile::csrf::SameOrigin;
 use sessile::flash::FlashLevel;
+use sessile::user::{LocalPath, Next};
 use sessile::{Lifetime, Session};
 
+use crate::accounts::Account;
 use crate::authenticate::authenticate;
-use crate::destination::{Destination, To};
 use crate::devices::DEVICE;
 use crate::failure::Failure;
-use crate::form::{FormPage, destination_field, name_field, password_field};
+use crate::form::{FormPage, name_field, next_field, password_field};
 use crate::layout::notice;
 use crate::moment::span;
 use crate::site::App;
 use crate::user_agent;
-use crate::users::User;
-use crate::visitor::{Member, Visitor};
+use crate::visitor::Visitor;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -36,15 +36,36 @@ const REMEMBERED: Lifetime = Lifetime::new()
     .with_max_age(Duration::from_secs(90 * DAY.as_secs()))
     .with_refresh_interval(DAY);
 
+/// Query `?next=%2Fdevices`, with `&ended=true` if the session of the page before has ended.
+#[derive(Deserialize)]
+pub struct PageQuery {
+    #[serde(flatten)]
+    next: Next,
+    #[serde(default)]
+    ended: bool,
+}
+
 /// `GET /sign-in`
-pub async fn show(visitor: Visitor, Query(To { to, ended }): Query<To>) -> Result<Response, Failure> {
+pub async fn show(visitor: Visitor, Query(PageQuery { next, ended }): Query<PageQuery>) -> Result<Response, Failure> {
+    let next = next.next_or("/");
     // The frame of the page says why a session ended, if that is known.
     let ended = ended && visitor.session.end_reason().is_none();
     let lead = html! {
         @if ended { p .flash .warning { "Your session has ended." } }
-        @if let Some(purpose) = to.purpose() { p { (purpose) } }
+        @if let Some(purpose) = purpose(&next) { p { (purpose) } }
     };
-    visitor.ask_unless_signed_in(FormPage { lead, ..form(&visitor, to, "") }, to, None).await
+    visitor.ask_unless_signed_in(FormPage { lead, ..form(&visitor, &next, "") }, &next, None).await
+}
+
+/// Returns why a page asks to sign in.
+fn purpose(next: &LocalPath) -> Option<&'static str> {
+    match next.as_str().split('?').next()? {
+        "/admin" => Some("Please sign in as an administrator."),
+        "/cart" => Some("Please sign in to order."),
+        "/devices" => Some("Please sign in to see your devices."),
+        "/password" => Some("Please sign in to change your password."),
+        _ => None,
+    }
 }
 
 /// Form of the sign-in page and of the sign-up page.
@@ -54,10 +75,16 @@ pub struct Credentials {
     pub password: String,
     /// Browsers leave out a checkbox that is not ticked.
     remember: Option<String>,
-    #[serde(default)]
-    pub to: Destination,
+    #[serde(flatten)]
+    next: Next,
     #[serde(default)]
     pub csrf_token: String,
+}
+
+impl Credentials {
+    pub fn next(&self) -> LocalPath {
+        self.next.clone().next_or("/")
+    }
 }
 
 /// Message for a form whose session ended or changed while the form was open.
@@ -71,38 +98,40 @@ pub async fn submit(
     headers: HeaderMap,
     Form(sent): Form<Credentials>,
 ) -> Result<Response, Failure> {
-    let form = form(&visitor, sent.to, sent.name.trim());
+    let next = sent.next();
+    let form = form(&visitor, &next, sent.name.trim());
     if !visitor.session.verify_csrf(&sent.csrf_token) {
-        return visitor.ask_unless_signed_in(form, sent.to, Some(OUT_OF_DATE)).await;
+        return visitor.ask_unless_signed_in(form, &next, Some(OUT_OF_DATE)).await;
     }
     match authenticate(&app, sent.name.trim(), &sent.password).await? {
-        Ok(user) => begin(&visitor.session, &user, &headers, &sent, "Welcome back"),
+        Ok(account) => begin(&visitor, &account, &headers, &sent, "Welcome back").await,
         Err(refusal) => visitor.ask(form, Some(refusal.message("Name and password do not match."))).await,
     }
 }
 
 /// Signs the user in. The session keeps the cart, and the browser gets a new token, so that a token planted by an
 /// attacker opens nothing (session fixation).
-pub fn begin(
-    session: &Session,
-    user: &User,
+pub async fn begin(
+    visitor: &Visitor,
+    account: &Account,
     headers: &HeaderMap,
     sent: &Credentials,
     greeting: &str,
 ) -> Result<Response, Failure> {
-    session.sign_in(&user.owner())?;
+    let session = &visitor.session;
+    visitor.current.sign_in(account).await?;
     session.note(DEVICE, &user_agent::describe(headers))?;
     if sent.remember.is_some() {
         session.set_lifetime(REMEMBERED)?;
     }
-    session.flash(FlashLevel::Success, format!("{greeting}, {}.", user.name))?;
-    Ok(Redirect::to(sent.to.path()).into_response())
+    session.flash(FlashLevel::Success, format!("{greeting}, {}.", account.name))?;
+    Ok(Redirect::to(sent.next().as_str()).into_response())
 }
 
 /// `POST /sign-out`
-pub async fn out(member: Member) -> Result<Redirect, Failure> {
+pub async fn out(session: Session) -> Result<Redirect, Failure> {
     // Ends the session with all its data, and removes the cookie.
-    member.session().sign_out()?;
+    session.sign_out()?;
     Ok(Redirect::to("/signed-out"))
 }
 
@@ -113,14 +142,16 @@ pub async fn done(visitor: Visitor) -> Result<Response, Failure> {
     visitor.page("Signed out", content).await
 }
 
-fn form(visitor: &Visitor, to: Destination, name: &str) -> FormPage<'static> {
+fn form(visitor: &Visitor, next: &LocalPath, name: &str) -> FormPage<'static> {
     FormPage {
         title: "Sign in",
         lead: html! {},
         action: "/sign-in",
-        fields: html! { (destination_field(to)) (name_field(name)) (password_field()) (remember_box(visitor)) },
+        fields: html! { (next_field(next)) (name_field(name)) (password_field()) (remember_box(visitor)) },
         button: "Sign in",
-        instead: html! { p .note { "New here? " a href={ "/sign-up?to=" (to.name()) } { "Sign up" } "." } },
+        instead: html! {
+            p .note { "New here? " a href=(LocalPath::from_static("/sign-up").with_next(next)) { "Sign up" } "." }
+        },
     }
 }
 

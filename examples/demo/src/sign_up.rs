@@ -6,10 +6,10 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use maud::html;
 use sessile::csrf::SameOrigin;
+use sessile::user::{LocalPath, Next};
 
-use crate::destination::{Destination, To};
 use crate::failure::Failure;
-use crate::form::{FormPage, destination_field, name_field, new_password_field};
+use crate::form::{FormPage, name_field, new_password_field, next_field};
 use crate::passwords;
 use crate::sign_in::{Credentials, OUT_OF_DATE, begin, remember_box};
 use crate::site::App;
@@ -18,8 +18,9 @@ use crate::visitor::Visitor;
 const MAX_NAME_LENGTH: usize = 32;
 
 /// `GET /sign-up`
-pub async fn show(visitor: Visitor, Query(To { to, .. }): Query<To>) -> Result<Response, Failure> {
-    visitor.ask_unless_signed_in(form(&visitor, to, ""), to, None).await
+pub async fn show(visitor: Visitor, Query(query): Query<Next>) -> Result<Response, Failure> {
+    let next = query.next_or("/");
+    visitor.ask_unless_signed_in(form(&visitor, &next, ""), &next, None).await
 }
 
 /// `POST /sign-up`
@@ -30,21 +31,21 @@ pub async fn submit(
     headers: HeaderMap,
     Form(sent): Form<Credentials>,
 ) -> Result<Response, Failure> {
-    let name = sent.name.trim();
-    let form = form(&visitor, sent.to, name);
+    let (name, next) = (sent.name.trim(), sent.next());
+    let form = form(&visitor, &next, name);
     if !visitor.session.verify_csrf(&sent.csrf_token) {
-        return visitor.ask_unless_signed_in(form, sent.to, Some(OUT_OF_DATE)).await;
+        return visitor.ask_unless_signed_in(form, &next, Some(OUT_OF_DATE)).await;
     }
-    let user = match check_name(name).and_then(|()| passwords::check_new(&sent.password, name)) {
+    let account = match check_name(name).and_then(|()| passwords::check_new(&sent.password, name)) {
         Ok(()) => {
             let hash = app.passwords.hash(&sent.password).await?;
             // A sign-up form with free choice of names cannot hide which names are taken.
-            app.users.add(name, &hash).await?.ok_or("This name is taken. Please choose another.")
+            app.accounts.add(name, &hash).await?.ok_or("This name is taken. Please choose another.")
         }
         Err(wrong) => Err(wrong),
     };
-    match user {
-        Ok(user) => begin(&visitor.session, &user, &headers, &sent, "Welcome"),
+    match account {
+        Ok(account) => begin(&visitor, &account, &headers, &sent, "Welcome").await,
         Err(wrong) => visitor.ask(form, Some(wrong)).await,
     }
 }
@@ -56,17 +57,17 @@ fn check_name(name: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn form(visitor: &Visitor, to: Destination, name: &str) -> FormPage<'static> {
+fn form(visitor: &Visitor, next: &LocalPath, name: &str) -> FormPage<'static> {
     FormPage {
         title: "Sign up",
         lead: html! {},
         action: "/sign-up",
         fields: html! {
-            (destination_field(to)) (name_field(name)) (new_password_field("Password")) (remember_box(visitor))
+            (next_field(next)) (name_field(name)) (new_password_field("Password")) (remember_box(visitor))
         },
         button: "Sign up",
         instead: html! {
-            p .note { "You have an account? " a href={ "/sign-in?to=" (to.name()) } { "Sign in" } "." }
+            p .note { "You have an account? " a href=(LocalPath::from_static("/sign-in").with_next(next)) { "Sign in" } "." }
         },
     }
 }

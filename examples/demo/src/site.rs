@@ -8,18 +8,19 @@ use axum::routing::{get, post};
 use sessile::csrf::CsrfLayer;
 use sessile::errors::ErrorLayer;
 use sessile::passive::PassiveLayer;
+use sessile::user::{LocalPath, UserGuard, UserLayer};
 use sessile::{SessionLayer, Sessions};
 
+use crate::accounts::{Account, Accounts};
 use crate::failure::Failure;
 use crate::passwords::Passwords;
 use crate::throttle::Throttle;
-use crate::users::Users;
-use crate::{assets, change_password, confirm, devices, ending, failure, headers, shop, sign_in, sign_up};
+use crate::{admin, assets, change_password, confirm, devices, ending, failure, headers, shop, sign_in, sign_up};
 
 /// State of the handlers.
 #[derive(Clone)]
 pub struct App {
-    pub users: Users,
+    pub accounts: Accounts,
     pub passwords: Passwords,
     pub throttle: Throttle,
     /// Access to all sessions, for the list of devices.
@@ -31,20 +32,28 @@ pub struct App {
 }
 
 pub fn router(app: App, sessions: SessionLayer) -> Router {
+    let guard = UserGuard::<Accounts>::new().with_sign_in_page(LocalPath::from_static("/sign-in"));
+    let recent = UserGuard::<Accounts>::new()
+        .with_recent(app.confirm_within)
+        .with_confirm_page(LocalPath::from_static("/confirm"));
+    let admins = UserGuard::<Accounts>::new().with_permission(async |account: Account| account.is_admin);
     let pages = Router::new()
-        .route("/", get(shop::teas))
-        .route("/cart", get(shop::cart))
-        .route("/cart/{tea}/more", post(shop::more))
-        .route("/cart/{tea}/less", post(shop::less))
+        .route("/admin", get(admin::show).layer(admins))
+        .route("/password", get(change_password::show).post(change_password::submit).layer(recent))
         .route("/cart/order", post(shop::order))
         .route("/sign-out", post(sign_in::out))
-        .route("/signed-out", get(sign_in::done))
         .route("/devices", get(devices::show))
         .route("/devices/{id}/end", post(devices::end))
         .route("/devices/name", post(devices::name))
         .route("/devices/end-others", post(devices::end_others))
         .route("/confirm", get(confirm::show).post(confirm::submit))
-        .route("/password", get(change_password::show).post(change_password::submit))
+        // Lets only signed-in users pass, on the routes above.
+        .route_layer(guard)
+        .route("/", get(shop::teas))
+        .route("/cart", get(shop::cart))
+        .route("/cart/{tea}/more", post(shop::more))
+        .route("/cart/{tea}/less", post(shop::less))
+        .route("/signed-out", get(sign_in::done))
         // Refuses a form without the CSRF token of its session, on the routes above.
         .layer(CsrfLayer::new())
         // These answer a form without its CSRF token by a fresh form.
@@ -57,6 +66,7 @@ pub fn router(app: App, sessions: SessionLayer) -> Router {
         .fallback(async || Failure::NotFound)
         // A layer that is added later runs earlier.
         .layer(map_response(headers::keep_nowhere))
+        .layer(UserLayer::new(app.accounts.clone()))
         .layer(sessions)
         .layer(map_response(failure::page))
         .layer(ErrorLayer::from_fn(failure::of_session));

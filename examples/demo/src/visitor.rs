@@ -1,30 +1,32 @@
-//! Extractors for the client of a request.
+//! The client of a request, and its page.
 
 use std::time::Duration;
 
-use axum::extract::FromRequestParts;
-use axum::http::StatusCode;
+use axum::extract::{FromRequestParts, Query};
+use axum::http::header::REFERER;
 use axum::http::request::Parts;
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::Markup;
+use sessile::Session;
 use sessile::flash::FlashLevel;
-use sessile::{ErrorKind, Session, SignedIn};
+use sessile::user::{LocalPath, Next};
 
-use crate::destination::Destination;
+use crate::accounts::{Account, Current};
 use crate::ending;
 use crate::failure::Failure;
 use crate::form::FormPage;
 use crate::layout;
 use crate::shop::CART;
 use crate::site::App;
-use crate::users::User;
 
 /// Client of a request, signed in or not.
 pub struct Visitor {
     pub session: Session,
-    pub user: Option<User>,
+    pub current: Current,
+    pub account: Option<Account>,
     /// Page of the request.
-    here: Destination,
+    here: LocalPath,
     /// Time before the end of the session at which the page warns.
     warn_before: Duration,
 }
@@ -33,12 +35,11 @@ impl FromRequestParts<App> for Visitor {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
-        let session = Session::from_request_parts(parts, app).await?;
-        let user = match session.owner() {
-            Some(owner) => app.users.by_owner(&owner).await?,
-            None => None,
-        };
-        Ok(Self { session, user, here: Destination::from_path(parts.uri.path()), warn_before: app.warn_before })
+        let current = Current::from_request_parts(parts, app).await?;
+        // Asks the database once per request, also if a guard or an extractor has asked.
+        let account = current.load().await?;
+        let session = current.session().await?;
+        Ok(Self { session, current, account, here: page_of(parts), warn_before: app.warn_before })
     }
 }
 
@@ -59,53 +60,40 @@ impl Visitor {
     pub async fn ask_unless_signed_in(
         &self,
         form: FormPage<'_>,
-        to: Destination,
+        next: &LocalPath,
         wrong: Option<&str>,
     ) -> Result<Response, Failure> {
-        let Some(user) = &self.user else { return self.ask(form, wrong).await };
-        self.session.flash(FlashLevel::Info, format!("You are signed in as {}.", user.name))?;
-        Ok(Redirect::to(to.path()).into_response())
+        let Some(account) = &self.account else { return self.ask(form, wrong).await };
+        self.session.flash(FlashLevel::Info, format!("You are signed in as {}.", account.name))?;
+        Ok(Redirect::to(next.as_str()).into_response())
     }
 
     async fn page_with(&self, status: StatusCode, title: &str, content: Markup) -> Result<Response, Failure> {
         // Only the frame of a member has forms. For other visitors, a token would create a session.
-        let csrf_token = match self.user {
+        let csrf_token = match self.account {
             Some(_) => Some(self.session.csrf_token().await?),
             None => None,
         };
         let frame = layout::Frame {
-            user: self.user.as_ref(),
+            account: self.account.as_ref(),
             in_cart: self.session.get(CART)?.unwrap_or_default().count(),
             flashes: self.session.take_flashes().await?,
-            session: self.user.as_ref().and_then(|_| self.session.id()),
+            session: self.account.as_ref().and_then(|_| self.session.id()),
             ended: self.session.end_reason().map(ending::reason),
-            dialogs: csrf_token.as_ref().map(|token| ending::dialogs(self.warn_before, self.here, token)),
+            dialogs: csrf_token.as_ref().map(|token| ending::dialogs(self.warn_before, &self.here, token)),
             csrf_token,
         };
         Ok((status, layout::page(title, &frame, &content)).into_response())
     }
 }
 
-/// Client that is signed in; others are redirected to the sign-in page.
-pub struct Member {
-    pub visitor: Visitor,
-    pub user: User,
-}
-
-impl Member {
-    pub fn session(&self) -> &Session {
-        &self.visitor.session
-    }
-}
-
-impl FromRequestParts<App> for Member {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
-        <SignedIn>::from_request_parts(parts, app).await?;
-        let visitor = Visitor::from_request_parts(parts, app).await?;
-        // A session without a user is one of another users table.
-        let user = visitor.user.clone().ok_or(Failure::Refused(ErrorKind::NotSignedIn))?;
-        Ok(Self { visitor, user })
-    }
+/// Returns the page of a request: that of a `GET`, and for a form the page that it is on, by the `Referer`.
+///
+/// A page that leads on to another, such as the one that asks for the password again, counts as that other.
+pub fn page_of(head: &Parts) -> LocalPath {
+    let form_page = || head.headers.get(REFERER)?.to_str().ok()?.parse().ok();
+    let page: Uri = if head.method.is_safe() { Some(head.uri.clone()) } else { form_page() }.unwrap_or_default();
+    let leads_to = Query::<Next>::try_from_uri(&page).ok().and_then(|Query(query)| query.next);
+    let path = page.path_and_query().and_then(|path| LocalPath::new(path.as_str()));
+    leads_to.or(path).unwrap_or_else(|| LocalPath::from_static("/"))
 }

@@ -15,7 +15,7 @@ const CHECK_SCRIPT: &str = include_str!("accessibility.js");
 /// A name of maximum length without a space, so that no line can break in it.
 const NAME: &str = "Wilhelmina-Philippina-Antoinette";
 
-/// A WCAG 2.2 AA script checks 26 page states at 360 and 1280 pixels, light and dark, and finds no problem.
+/// A WCAG 2.2 AA script checks 28 page states at 360 and 1280 pixels, light and dark, and finds no problem.
 #[tokio::test]
 async fn every_page_is_accessible_at_each_width_and_color_scheme() {
     let (mut demo, driver) = (Demo::start(), Driver::start());
@@ -93,6 +93,13 @@ async fn every_page_is_accessible_at_each_width_and_color_scheme() {
     browser.press("Confirm").await;
     browser.until_says("This is not your password.").await;
     checks.check("confirm-refused").await;
+    browser.open(&demo, "/admin").await;
+    browser.until_says("This page is for administrators").await;
+    checks.check("not-administrator").await;
+    demo.restart_with(&[("ADMIN", NAME)]);
+    browser.open(&demo, "/admin").await;
+    browser.until_says("Administrator").await;
+    checks.check("admin").await;
     browser.sign_out().await;
     browser.until_at("/signed-out").await;
     checks.check("signed-out").await;
@@ -105,7 +112,7 @@ async fn every_page_is_accessible_at_each_width_and_color_scheme() {
     browser.press("Sign in").await;
     browser.until_says("This page was open for too long").await;
     checks.check("sign-in-outdated").await;
-    browser.open(&demo, "/sign-in?ended=true&to=devices").await;
+    browser.open(&demo, "/sign-in?ended=true&next=/devices").await;
     browser.until_says("Your session has ended.").await;
     checks.check("sign-in-ended").await;
     browser.sign_in(&demo, NAME).await;

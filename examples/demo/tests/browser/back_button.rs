@@ -16,10 +16,10 @@ async fn back_button_after_sign_out_shows_no_private_page() {
     browser.until_at("/signed-out").await;
 
     browser.back().await;
-    browser.until_at("/sign-in?to=password").await;
+    browser.until_at("/sign-in?next=%2Fpassword").await;
     assert!(!browser.text().await.contains("ada"));
     browser.back().await;
-    browser.until_at("/sign-in?to=devices").await;
+    browser.until_at("/sign-in?next=%2Fdevices").await;
     assert!(!browser.text().await.contains("ada"));
     browser.close().await;
 }

@@ -56,7 +56,12 @@ impl Demo {
 
     /// Deletes all sessions, as a sweep does after they have expired.
     pub async fn delete_sessions(&self) {
-        sqlx::query("DELETE FROM sessile_sessions").execute(&mut self.database().await).await.unwrap();
+        self.change("DELETE FROM sessile_sessions").await;
+    }
+
+    /// Changes the demo's database beside the demo.
+    pub async fn change(&self, statement: &'static str) {
+        sqlx::query(statement).execute(&mut self.database().await).await.unwrap();
     }
 
     /// Returns the last use of the only session, in milliseconds since 1970.
@@ -80,7 +85,7 @@ impl Demo {
         let log = std::fs::File::options().create(true).append(true).open(self.directory.path().join("log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_sessile-demo"));
         command.current_dir(self.directory.path()).env("PORT", self.port.to_string());
-        command.env_remove("DATABASE_URL").env_remove("USERS_URL");
+        command.env_remove("DATABASE_URL").env_remove("USERS_URL").env_remove("ADMIN");
         command.envs(self.database_url.iter().map(|url| ("DATABASE_URL", url)));
         command.envs(environment.iter().copied()).stderr(log);
         let port_of = |line: &str| line.strip_prefix("listening on http://localhost:")?.parse().ok();

@@ -72,7 +72,7 @@ async fn sign_in_page_says_why_it_asks() {
     for (path, purpose) in [
         ("/devices", "Please sign in to see your devices."),
         ("/password", "Please sign in to change your password."),
-        ("/sign-in?to=cart", "Please sign in to order."),
+        ("/sign-in?next=/cart", "Please sign in to order."),
     ] {
         browser.open(&demo, "/").await;
         browser.sign_out().await;
@@ -82,7 +82,7 @@ async fn sign_in_page_says_why_it_asks() {
         browser.fill("name", "ada").await;
         browser.fill("password", super::PASSWORD).await;
         browser.press("Sign in").await;
-        browser.until_at(if path == "/sign-in?to=cart" { "/cart" } else { path }).await;
+        browser.until_at(if path == "/sign-in?next=/cart" { "/cart" } else { path }).await;
     }
     browser.close().await;
 }

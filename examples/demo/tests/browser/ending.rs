@@ -142,7 +142,7 @@ async fn page_says_when_the_session_is_over() {
         } else {
             browser.run("document.querySelector('#ended a').click()").await;
         }
-        browser.until_at("/sign-in?ended=true&to=devices").await;
+        browser.until_at("/sign-in?ended=true&next=%2Fdevices").await;
         browser.until_says("Your session has ended.").await;
         browser.fill("name", "ada").await;
         browser.fill("password", PASSWORD).await;
@@ -165,7 +165,7 @@ async fn warning_before_the_absolute_end_asks_to_sign_in() {
     assert!(!browser.text().await.contains("Stay signed in"));
 
     browser.follow("Sign in again").await;
-    browser.until_at("/confirm?to=shop").await;
+    browser.until_at("/confirm?next=%2F").await;
     // The dialog is not in the way.
     browser.run("await check()").await;
     browser.until_dialog(None).await;

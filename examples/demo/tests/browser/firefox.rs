@@ -16,10 +16,10 @@ use super::demo::Demo;
 /// Time limit of every wait, long enough for a machine under load.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A cart survives the sign-up; a second browser is listed, signs in and is signed out, which its open page says.
+/// A cart survives the sign-up; a second browser signs in, is signed out twice, which its open page says, and administers.
 #[tokio::test]
 async fn main_flow_works_in_firefox() {
-    let demo = Demo::start();
+    let mut demo = Demo::start();
     let mut laptop = Firefox::start().await;
     laptop.open(&demo.url("/")).await;
     laptop.press("//button[@aria-label='Add Assam to the cart']").await;
@@ -34,13 +34,14 @@ async fn main_flow_works_in_firefox() {
     laptop.until_says("€6.40 each").await;
 
     let mut phone = Firefox::start().await;
-    phone.open(&demo.url("/devices")).await;
+    phone.open(&demo.url("/devices?view=all")).await;
     phone.until_says("Please sign in to see your devices.").await;
     phone.fill("name", "ada").await;
     phone.fill("password", PASSWORD).await;
     phone.press("//main//button").await;
     phone.until_says("Welcome back, ada.").await;
     phone.until_says("Firefox on Linux").await;
+    phone.until("location.pathname + location.search === '/devices?view=all'").await;
 
     laptop.open(&demo.url("/devices")).await;
     laptop.press("//button[normalize-space()='Sign out all other devices']").await;
@@ -48,7 +49,27 @@ async fn main_flow_works_in_firefox() {
     phone.run("check()").await;
     phone.until_says("You were signed out on another device.").await;
     phone.press("//dialog//a[normalize-space()='Sign in']").await;
-    phone.until_says("Keep me signed in").await;
+    phone.fill("name", "ada").await;
+    phone.fill("password", PASSWORD).await;
+    phone.press("//main//button").await;
+    phone.until("location.pathname + location.search === '/devices?view=all'").await;
+
+    phone.open(&demo.url("/admin")).await;
+    phone.until_says("This page is for administrators").await;
+    demo.restart_with(&[("ADMIN", "ada"), ("CONFIRM_WITHIN", "0")]);
+    phone.open(&demo.url("/admin")).await;
+    phone.until_says("Administrator").await;
+    laptop.open(&demo.url("/password")).await;
+    laptop.until_says("Confirm that it is you").await;
+    demo.restart();
+    laptop.fill("password", PASSWORD).await;
+    laptop.press("//main//button").await;
+    laptop.until_says("Change your password").await;
+    laptop.fill("password", "seven spoons of sugar").await;
+    laptop.press("//main//button").await;
+    laptop.until_says("Your password is changed, and 1 other device is signed out.").await;
+    phone.run("check()").await;
+    phone.until_says("Your password was changed.").await;
 
     laptop.press("//form[@action='/sign-out']//button").await;
     laptop.until_says("You are signed out").await;

@@ -83,10 +83,12 @@ async fn sign_in_redirects_to_pages_of_this_site_only() {
     let browser = Browser::start(&driver).await;
     browser.sign_up(&demo, "ada").await;
     for (asked, target) in [
-        ("/devices", "/devices"),
-        ("/sign-in?to=cart", "/cart"),
-        ("/sign-in?to=https://example.org/", "/"),
-        ("/sign-in?to=//example.org", "/"),
+        ("/devices?view=all&of=a%26b", "/devices?view=all&of=a%26b"),
+        ("/sign-in?next=/cart", "/cart"),
+        ("/sign-in?next=https://example.org/", "/"),
+        ("/sign-in?next=//example.org", "/"),
+        ("/sign-in?next=%2F%5Cexample.org", "/"),
+        ("/sign-in?next=javascript:alert(1)", "/"),
     ] {
         browser.open(&demo, "/").await;
         browser.sign_out().await;
@@ -102,6 +104,39 @@ async fn sign_in_redirects_to_pages_of_this_site_only() {
         browser.open(&demo, "/").await;
         assert!(!browser.text().await.contains("Welcome"));
     }
+    browser.close().await;
+}
+
+/// A request that is not a page's is refused without a sign-in; the sign-in leads to its page, and does not repeat it.
+#[tokio::test]
+async fn sign_in_repeats_no_order() {
+    let (demo, driver) = (Demo::start(), Driver::start());
+    let browser = Browser::start(&driver).await;
+    browser.sign_up(&demo, "ada").await;
+    browser.sign_out().await;
+    browser.until_at("/signed-out").await;
+    browser.open(&demo, "/").await;
+    browser.press_named("Add Assam to the cart").await;
+    browser.until_says("Assam is in your cart.").await;
+    browser.open(&demo, "/cart?from=mail").await;
+    browser.run("document.querySelector('form[action=\"/cart/assam/more\"]').action = '/cart/order'").await;
+    browser.press_named("One Assam more").await;
+    browser.until_says("Please sign in to order.").await;
+    browser.until_at("/sign-in?next=%2Fcart%3Ffrom%3Dmail").await;
+    // A form that was changed leads to this site all the same.
+    browser.run("document.querySelector('[name=next]').value = 'https://example.org/cart'").await;
+    browser.fill("name", "ada").await;
+    browser.fill("password", "not the password").await;
+    browser.press("Sign in").await;
+    browser.until_says("Name and password do not match.").await;
+    assert_eq!(browser.run("return document.querySelector('[name=next]').value").await, "/");
+    browser.open(&demo, "/sign-in?next=%2Fcart%3Ffrom%3Dmail").await;
+    browser.fill("name", "ada").await;
+    browser.fill("password", PASSWORD).await;
+    browser.press("Sign in").await;
+    browser.until_at("/cart?from=mail").await;
+    browser.until_says("Welcome back, ada.").await;
+    assert_eq!(browser.in_cart().await, 1);
     browser.close().await;
 }
 

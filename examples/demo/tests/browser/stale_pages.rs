@@ -41,7 +41,7 @@ async fn page_says_that_another_device_signed_it_out() {
         phone.until_says(ELSEWHERE).await;
         assert!(!phone.text().await.contains("is in your cart"));
         phone.run(ADD_WITHOUT_SCRIPT).await;
-        phone.until_at("/sign-in?ended=true&to=shop").await;
+        phone.until_at("/sign-in?ended=true&next=%2F").await;
         for path in ["/sign-in", "/", "/cart", "/devices"] {
             phone.open(&demo, path).await;
             phone.until_says(&format!("Your session has ended. {ELSEWHERE}")).await;
@@ -60,12 +60,12 @@ async fn page_says_that_another_device_signed_it_out() {
 async fn each_form_says_that_another_device_signed_it_out() {
     let (demo, driver) = (Demo::start(), Driver::start());
     let [laptop, phone] = laptop_and_phone(&demo, &driver).await;
-    for (path, form, to) in [
-        ("/cart", "/more", "cart"),
-        ("/cart", "/order", "cart"),
-        ("/devices", "/devices/end-others", "devices"),
-        ("/devices", "/devices/name", "devices"),
-        ("/password", "/password", "password"),
+    for (path, form, next) in [
+        ("/cart", "/more", "/cart"),
+        ("/cart", "/order", "/cart"),
+        ("/devices", "/devices/end-others", "/devices"),
+        ("/devices", "/devices/name", "/devices"),
+        ("/password", "/password", "/password"),
     ] {
         phone.open(&demo, "/").await;
         phone.press_named("Add Assam to the cart").await;
@@ -76,7 +76,7 @@ async fn each_form_says_that_another_device_signed_it_out() {
         laptop.until_says("The device is signed out.").await;
         phone.run(&format!("document.querySelector('main form[action$=\"{form}\"]').submit()")).await;
         phone.until("location.pathname === '/sign-in'").await;
-        phone.until(&format!("document.querySelector('[name=to]')?.value === '{to}'")).await;
+        phone.until(&format!("document.querySelector('[name=next]')?.value === '{next}'")).await;
         phone.until_says(&format!("Your session has ended. {ELSEWHERE}")).await;
         phone.sign_in(&demo, "ada").await;
     }
@@ -95,7 +95,7 @@ async fn page_of_a_forgotten_session_says_that_it_ended() {
     browser.until_dialog(Some("ended")).await;
     assert!(!browser.text().await.contains("is in your cart"));
     browser.run(ADD_WITHOUT_SCRIPT).await;
-    browser.until_at("/sign-in?ended=true&to=shop").await;
+    browser.until_at("/sign-in?ended=true&next=%2F").await;
     browser.until_says("Your session has ended.").await;
     browser.open(&demo, "/").await;
     assert_eq!(browser.in_cart().await, 0);
@@ -130,9 +130,9 @@ async fn outdated_form_says_how_to_go_on() {
     browser.sign_up(&demo, "ada").await;
     for (path, form, to) in [
         ("/cart", "/less", "/cart"),
-        ("/devices", "/devices/name", "/sign-in?to=devices"),
-        ("/password", "/password", "/sign-in?to=password"),
-        ("/confirm", "/confirm", "/"),
+        ("/devices", "/devices/name", "/sign-in?next=%2Fdevices"),
+        ("/password", "/password", "/sign-in?next=%2Fpassword"),
+        ("/confirm?next=/cart", "/confirm", "/cart"),
     ] {
         browser.open(&demo, "/").await;
         browser.press_named("Add Assam to the cart").await;
@@ -154,9 +154,10 @@ async fn outdated_form_says_how_to_go_on() {
 async fn old_sign_in_and_sign_up_forms_become_fresh_ones() {
     let (demo, driver) = (Demo::start(), Driver::start());
     let browser = Browser::start(&driver).await;
-    for (path, button, greeting) in
-        [("/sign-up?to=devices", "Sign up", "Welcome, ada."), ("/sign-in?to=devices", "Sign in", "Welcome back, ada.")]
-    {
+    for (path, button, greeting) in [
+        ("/sign-up?next=/devices", "Sign up", "Welcome, ada."),
+        ("/sign-in?next=/devices", "Sign in", "Welcome back, ada."),
+    ] {
         browser.open(&demo, path).await;
         browser.fill("name", "ada").await;
         browser.fill("password", PASSWORD).await;
@@ -180,7 +181,7 @@ async fn old_sign_in_and_sign_up_forms_become_fresh_ones() {
 async fn sign_in_form_of_a_second_tab_says_who_is_signed_in() {
     let (demo, driver) = (Demo::start(), Driver::start());
     let browser = Browser::start(&driver).await;
-    for path in ["/sign-in?to=cart", "/sign-up?to=cart"] {
+    for path in ["/sign-in?next=/cart", "/sign-up?next=/cart"] {
         browser.open(&demo, path).await;
         let user = if path.starts_with("/sign-in") { "ada" } else { "eve" };
         let [first, _] = browser.open_tab().await;
