@@ -44,8 +44,7 @@ impl RequestSession {
         let (actor, lifetime) = {
             let own = own.state_for_write()?;
             let stored = own.source.loaded().and_then(|loaded| Some((Actor::new(loaded)?, loaded)));
-            let (actor, loaded) =
-                stored.filter(|_| own.changes.sign_in.is_none()).ok_or_else(|| own.not_signed_in())?;
+            let (actor, loaded) = stored.ok_or_else(|| own.not_signed_in())?;
             (actor, self.lifetime_within(loaded, now))
         };
         let mut state = self.state_for_write()?;
