@@ -24,9 +24,11 @@ impl Browser {
         let of = |url: &str| Url::parse(url).unwrap().authority().to_owned();
         let (from, to) = (of(from), of(to));
         self.cookies.retain(|(host, _), _| *host != to);
-        let copies: Vec<_> = self.cookies.iter().filter(|((host, _), _)| *host == from).collect();
-        let copies = copies.into_iter().map(|((_, name), value)| ((to.clone(), name.clone()), value.clone())).collect();
-        self.cookies.append(&mut BTreeMap::from_iter::<Vec<_>>(copies));
+        for ((host, name), value) in self.cookies.clone() {
+            if host == from {
+                self.cookies.insert((to.clone(), name), value);
+            }
+        }
     }
 
     /// Sends a request with the host's cookies, and stores the response's. Follows no redirect.

@@ -2,7 +2,7 @@
 
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
-use sessile::MemoryStore;
+use sessile::{MemoryStore, Sessions};
 
 use crate::browser::Browser;
 use crate::issuer::{EVENT, Issuer, now, sign_by, signed_part, with};
@@ -51,12 +51,34 @@ async fn a_logout_by_sub_ends_earlier_sessions() {
     assert_eq!([node.account(&mut grace).await, node.account(&mut later).await], [OK; 2]);
     let mut again = issuer.sign_in(&node, json!({})).await;
     assert_eq!(node.account(&mut again).await, OK);
+    // The code was issued before a logout, and is redeemed after it.
+    let mut browser = Browser::new();
+    let back = issuer.begin(&node, &mut browser, json!({ "sub": "edsger", "iat": now() + 100 })).await;
+    assert_eq!(node.log_out(&issuer.logout_token(&json!({ "sub": "edsger" }))).await, OK);
+    assert_eq!(browser.open(&back).await.0, StatusCode::FORBIDDEN);
     // An older logout that is late replaces no record of a newer one.
     assert_eq!(node.log_out(&issuer.logout_token(&json!({ "sub": "ada", "iat": now() + 10 }))).await, OK);
     assert_eq!(node.log_out(&issuer.logout_token(&before)).await, OK);
     let mut browser = Browser::new();
     let back = issuer.begin(&node, &mut browser, json!({})).await;
     assert_eq!(browser.open(&back).await.0, StatusCode::FORBIDDEN);
+}
+
+/// A session that has lost the name of the provider's session ends with every logout of its user.
+#[tokio::test]
+async fn a_session_without_its_origin_ends() {
+    let issuer = Issuer::start().await;
+    let store = MemoryStore::new();
+    let node = Node::start(&issuer.url, store.clone()).await;
+    let mut browser = issuer.sign_in(&node, json!({ "sid": "a" })).await;
+    let sessions = Sessions::new(store);
+    let stored = sessions.owned_by("provider:ada").await.unwrap();
+    let session = sessions.open_for_write(&stored[0].id()).await.unwrap().unwrap();
+    session.clear().unwrap();
+    session.commit().await.unwrap();
+    assert_eq!(node.account(&mut browser).await, OK);
+    assert_eq!(node.log_out(&issuer.logout_token(&json!({ "sid": "b", "sub": "ada" }))).await, OK);
+    assert_eq!(node.account(&mut browser).await, SIGNED_OUT);
 }
 
 /// A token that is forged, altered, repeated or of another purpose is answered 400 and ends nothing.

@@ -8,5 +8,6 @@ mod issuer;
 mod logout_tokens;
 mod node;
 mod real_provider;
+mod sign_ins;
 mod steps;
 mod store_failures;

@@ -52,6 +52,11 @@ impl<S: Store> Steps<S> {
         stop
     }
 
+    /// Stops no further call.
+    pub fn pass(&self) {
+        self.plan.lock().unwrap().stop = None;
+    }
+
     /// Makes calls from now on fail, numbered from 1.
     pub fn fail(&self, calls: Range<usize>) {
         let mut plan = self.plan.lock().unwrap();
