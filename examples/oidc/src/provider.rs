@@ -1,9 +1,16 @@
 //! Requests to the provider.
 
 use std::error::Error;
+use std::io;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+use axum::body::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use openidconnect::core::{
     CoreAuthDisplay, CoreAuthPrompt, CoreErrorResponseType, CoreGenderClaim, CoreJsonWebKey, CoreJsonWebKeySet,
     CoreJweContentEncryptionAlgorithm, CoreJwsSigningAlgorithm, CoreResponseType, CoreRevocableToken,
@@ -11,11 +18,11 @@ use openidconnect::core::{
 };
 use openidconnect::url::Url;
 use openidconnect::{
-    AdditionalClaims, AsyncHttpClient, AuthenticationFlow, AuthorizationCode, Client, ClientId, ClientSecret,
-    CsrfToken, EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse,
-    IdTokenClaims, IdTokenFields, IdTokenVerifier, IssuerUrl, JsonWebKey, JsonWebKeyId, JsonWebKeySetUrl,
-    LogoutRequest, Nonce, PkceCodeChallenge, PkceCodeVerifier, PostLogoutRedirectUrl, ProviderMetadataWithLogout,
-    RedirectUrl, StandardErrorResponse, StandardTokenResponse, TokenResponse,
+    AdditionalClaims, AsyncHttpClient, AuthenticationFlow, AuthorizationCode, ClientId, ClientSecret, CsrfToken,
+    EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse, IdTokenClaims,
+    IdTokenFields, IdTokenVerifier, IssuerUrl, JsonWebKey, JsonWebKeyId, JsonWebKeySetUrl, LogoutRequest, Nonce,
+    PkceCodeChallenge, PkceCodeVerifier, PostLogoutRedirectUrl, ProviderMetadataWithLogout, RedirectUrl,
+    StandardErrorResponse, StandardTokenResponse, TokenResponse,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -32,6 +39,8 @@ pub(crate) const ALGORITHMS: [CoreJwsSigningAlgorithm; 4] = [
 ];
 /// Time limit of a request to the provider.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Most bytes of the provider's answer.
+const MAX_ANSWER: usize = 1 << 20;
 /// Age at which the provider's keys are fetched again, so that a withdrawn key is forgotten.
 const MAX_KEY_AGE: Duration = Duration::from_secs(60 * 60);
 /// Least age at which they are fetched for an unknown key, so that forged tokens cannot cause a request each.
@@ -66,7 +75,7 @@ type Fields = IdTokenFields<
     CoreJwsSigningAlgorithm,
 >;
 
-type OidcClient = Client<
+type OidcClient = openidconnect::Client<
     Sid,
     CoreAuthDisplay,
     CoreGenderClaim,
@@ -111,10 +120,7 @@ impl Provider {
     ///
     /// A malformed URL in the settings, or a provider that does not answer.
     pub async fn discover(settings: Settings) -> Result<Self, Box<dyn Error + Send + Sync>> {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        // A redirect could lead to any host.
-        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(TIMEOUT);
-        let http = Http(http.build()?);
+        let http = Http::new()?;
         let issuer = IssuerUrl::new(settings.issuer)?;
         let client_id = ClientId::new(settings.client_id);
         let metadata = ProviderMetadataWithLogout::discover_async(issuer.clone(), &http).await?;
@@ -130,7 +136,7 @@ impl Provider {
         };
         let keys = Keys { set: metadata.jwks().clone(), fetched_at: Instant::now() };
         let keys_url = metadata.jwks_uri().clone();
-        let client = Client::from_provider_metadata(
+        let client = openidconnect::Client::from_provider_metadata(
             metadata,
             client_id.clone(),
             Some(ClientSecret::new(settings.client_secret)),
@@ -196,22 +202,31 @@ fn provider_failed(error: impl Error) -> Failure {
     Failure::Provider(error.to_string())
 }
 
-/// The client library's connection to the provider, over the version of reqwest that this application has.
+/// The client library's connection to the provider. It follows no redirect, which could lead to any host.
 #[derive(Debug)]
-struct Http(reqwest::Client);
+struct Http(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+
+impl Http {
+    fn new() -> Result<Self, rustls::Error> {
+        let tls =
+            HttpsConnectorBuilder::new().with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())?;
+        // Providers on the network have `https` URLs; those of the tests have not.
+        Ok(Self(Client::builder(TokioExecutor::new()).build(tls.https_or_http().enable_http1().build())))
+    }
+
+    async fn send(&self, request: HttpRequest) -> io::Result<HttpResponse> {
+        let response = self.0.request(request.map(Full::from)).await.map_err(io::Error::other)?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(io::Error::other)?;
+        Ok(HttpResponse::from_parts(head, body.to_bytes().to_vec()))
+    }
+}
 
 impl<'c> AsyncHttpClient<'c> for Http {
-    type Error = reqwest::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, reqwest::Error>> + Send + 'c>>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<HttpResponse>> + Send + 'c>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(async {
-            let response = self.0.execute(request.try_into()?).await?;
-            let (status, headers) = (response.status(), response.headers().clone());
-            let mut answer = HttpResponse::new(response.bytes().await?.to_vec());
-            *answer.status_mut() = status;
-            *answer.headers_mut() = headers;
-            Ok(answer)
-        })
+        Box::pin(async { tokio::time::timeout(TIMEOUT, self.send(request)).await? })
     }
 }

@@ -14,7 +14,7 @@ use crate::{App, now};
 
 /// Marker of the layer for the sign-in that is in progress.
 ///
-/// It has a session and a cookie of its own, which end soon. In a session that a logout has just ended, nothing can be stored for a
+/// Its session and its cookie end soon. In a session that a logout has just ended, nothing can be stored for a
 /// minute, and the user may sign in again at once.
 #[derive(Debug)]
 pub(crate) struct SigningIn;
