@@ -30,7 +30,7 @@ async fn a_sign_in_is_finished_once_by_its_browser() {
     assert_eq!(browser.open(&format!("{back}&iss={}", issuer.url)).await.0, StatusCode::OK);
 }
 
-/// An ID token that is not for this sign-in signs nobody in.
+/// An ID token that is not for this sign-in is refused.
 #[tokio::test]
 async fn invalid_id_tokens_are_refused() {
     let issuer = Issuer::start().await;
