@@ -7,6 +7,7 @@
 //! - [`getting_started`]: from `cargo new` to sign-in and sign-out
 //! - [`recipes`]: sign-in pages, roles, uploads, jobs, several applications
 //! - [`accounts`]: devices, limits, step-up, acting as a user, forms, token headers, keys
+//! - [`oidc`]: sign-in with OpenID Connect, and logout from the provider
 //! - [`sockets`]: WebSockets, event streams, uploads, server-side rendering in parts
 //! - [`testing`]: testing an application that uses sessions
 //!
@@ -73,6 +74,7 @@ macro_rules! page {
 
 page!(getting_started, "getting-started");
 page!(recipes, "recipes", features = ["testing"]);
+page!(oidc, "oidc");
 page!(sockets, "sockets");
 page!(lifecycle, "lifecycle");
 page!(concurrency, "concurrency");

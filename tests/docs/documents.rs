@@ -127,7 +127,7 @@ fn missing(command: &str) -> Option<String> {
             }
         }
     }
-    if after("-p").is_some_and(|package| package != "sessile-demo") {
+    if after("-p").is_some_and(|package| !["sessile-demo", "sessile-oidc"].contains(&package)) {
         return Some(command.to_owned());
     }
     let script = after("bash").filter(|script| script.contains('/'));

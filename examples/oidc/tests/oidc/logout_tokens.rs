@@ -1,0 +1,200 @@
+//! Logout tokens that end sessions, and those that are refused.
+
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use sessile::{MemoryStore, Sessions};
+
+use crate::browser::Browser;
+use crate::issuer::{EVENT, Issuer, now, sign_by, signed_part, with};
+use crate::node::Node;
+
+const OK: StatusCode = StatusCode::OK;
+const REFUSED: StatusCode = StatusCode::BAD_REQUEST;
+const SIGNED_OUT: StatusCode = StatusCode::UNAUTHORIZED;
+
+async fn start() -> (Issuer, Node) {
+    let issuer = Issuer::start().await;
+    let node = Node::start(&issuer.url, MemoryStore::new()).await;
+    (issuer, node)
+}
+
+/// A logout by `sid`, with or without `sub`, ends each session of that `sid` and no other.
+#[tokio::test]
+async fn a_logout_by_sid_ends_its_sessions() {
+    let (issuer, node) = start().await;
+    for (sid, changes) in [("a", json!({ "sid": "a" })), ("b", json!({ "sid": "b", "sub": "ada" }))] {
+        let mut first = issuer.sign_in(&node, json!({ "sid": sid })).await;
+        let mut second = issuer.sign_in(&node, json!({ "sid": sid })).await;
+        let mut other = issuer.sign_in(&node, json!({ "sid": "other" })).await;
+        let mut unnamed = issuer.sign_in(&node, json!({ "sid": null, "iat": now() - 1000, "sub": "grace" })).await;
+        assert_eq!(node.log_out(&issuer.logout_token(&changes)).await, OK);
+        assert_eq!([node.account(&mut first).await, node.account(&mut second).await], [SIGNED_OUT; 2], "{sid}");
+        assert_eq!([node.account(&mut other).await, node.account(&mut unnamed).await], [OK; 2], "{sid}");
+    }
+    let mut later = issuer.sign_in(&node, json!({ "sid": "c" })).await;
+    assert_eq!(node.account(&mut later).await, OK, "another session of the provider can sign in");
+}
+
+/// A logout by `sub` ends the user's sessions that began before it, whatever their `sid`.
+#[tokio::test]
+async fn a_logout_by_sub_ends_earlier_sessions() {
+    let (issuer, node) = start().await;
+    let signed_in = |sub: &str, sid: Option<&str>| json!({ "sub": sub, "sid": sid, "iat": now() - 100 });
+    let mut named = issuer.sign_in(&node, signed_in("ada", Some("a"))).await;
+    let mut unnamed = issuer.sign_in(&node, signed_in("ada", None)).await;
+    let mut grace = issuer.sign_in(&node, signed_in("grace", Some("g"))).await;
+    let mut later = issuer.sign_in(&node, json!({ "sid": "a" })).await;
+
+    let before = json!({ "sub": "ada", "iat": now() - 50 });
+    assert_eq!(node.log_out(&issuer.logout_token(&before)).await, OK);
+    assert_eq!([node.account(&mut named).await, node.account(&mut unnamed).await], [SIGNED_OUT; 2]);
+    assert_eq!([node.account(&mut grace).await, node.account(&mut later).await], [OK; 2]);
+    let mut again = issuer.sign_in(&node, json!({})).await;
+    assert_eq!(node.account(&mut again).await, OK);
+    // The code was issued before a logout, and is redeemed after it.
+    let mut browser = Browser::new();
+    let back = issuer.begin(&node, &mut browser, json!({ "sub": "edsger", "iat": now() + 100 })).await;
+    assert_eq!(node.log_out(&issuer.logout_token(&json!({ "sub": "edsger" }))).await, OK);
+    assert_eq!(browser.open(&back).await.0, StatusCode::FORBIDDEN);
+    // An older logout that is late replaces no record of a newer one.
+    assert_eq!(node.log_out(&issuer.logout_token(&json!({ "sub": "ada", "iat": now() + 10 }))).await, OK);
+    assert_eq!(node.log_out(&issuer.logout_token(&before)).await, OK);
+    let mut browser = Browser::new();
+    let back = issuer.begin(&node, &mut browser, json!({})).await;
+    assert_eq!(browser.open(&back).await.0, StatusCode::FORBIDDEN);
+}
+
+/// A session that has lost the name of the provider's session ends with every logout of its user.
+#[tokio::test]
+async fn a_session_without_its_origin_ends() {
+    let issuer = Issuer::start().await;
+    let store = MemoryStore::new();
+    let node = Node::start(&issuer.url, store.clone()).await;
+    let mut browser = issuer.sign_in(&node, json!({ "sid": "a" })).await;
+    let sessions = Sessions::new(store);
+    let stored = sessions.owned_by("provider:ada").await.unwrap();
+    let session = sessions.open_for_write(&stored[0].id()).await.unwrap().unwrap();
+    session.clear().unwrap();
+    session.commit().await.unwrap();
+    assert_eq!(node.account(&mut browser).await, OK);
+    assert_eq!(node.log_out(&issuer.logout_token(&json!({ "sid": "b", "sub": "ada" }))).await, OK);
+    assert_eq!(node.account(&mut browser).await, SIGNED_OUT);
+}
+
+/// A token that is forged, altered, repeated or of another purpose is answered 400 and ends nothing.
+#[tokio::test]
+async fn invalid_logout_tokens_are_refused() {
+    let (issuer, node) = start().await;
+    let mut browser = issuer.sign_in(&node, json!({ "sid": "a" })).await;
+    let header = issuer.logout_header();
+    let claims = || with(&issuer.logout_claims(), &json!({ "sid": "a" }));
+    let by_header = |changes: Value| issuer.sign(&with(&header, &changes), &claims());
+    let by_claims = |changes: Value| issuer.sign(&header, &with(&claims(), &changes));
+    let null_nonce = || {
+        let mut claims = claims();
+        claims["nonce"] = Value::Null;
+        claims
+    };
+    let valid = issuer.sign(&header, &claims());
+    let [head, _, signature] = valid.split('.').collect::<Vec<_>>().try_into().unwrap();
+    let [_, other_claims, _] =
+        by_claims(json!({ "sid": "b" })).split('.').map(str::to_owned).collect::<Vec<_>>().try_into().unwrap();
+    let unsigned = signed_part(&json!({ "alg": "none" }), &claims());
+
+    let refused = [
+        ("another key under the same id", sign_by(99, &header, &claims())),
+        ("another key under an unknown id", sign_by(99, &with(&header, &json!({ "kid": "99" })), &claims())),
+        ("another key without an id", sign_by(99, &with(&header, &json!({ "kid": null })), &claims())),
+        ("other claims under the signature", format!("{head}.{other_claims}.{signature}")),
+        ("no algorithm", format!("{unsigned}.")),
+        ("no algorithm, with a signature", format!("{unsigned}.{signature}")),
+        ("the public key as a shared secret", issuer.sign_by_public_key(&claims())),
+        ("another algorithm", by_header(json!({ "alg": "RS256" }))),
+        ("the type of an access token", by_header(json!({ "typ": "at+jwt" }))),
+        ("a critical header", by_header(json!({ "crit": ["exp"] }))),
+        ("another issuer", by_claims(json!({ "iss": "http://127.0.0.1:1" }))),
+        ("no issuer", by_claims(json!({ "iss": null }))),
+        ("another audience", by_claims(json!({ "aud": "bank" }))),
+        ("one more audience", by_claims(json!({ "aud": ["shop", "bank"] }))),
+        ("no audience", by_claims(json!({ "aud": null }))),
+        ("a nonce", by_claims(json!({ "nonce": "n" }))),
+        ("a nonce that is null", issuer.sign(&header, &null_nonce())),
+        ("no events", by_claims(json!({ "events": null }))),
+        ("other events", by_claims(json!({ "events": { "urn:other": {} } }))),
+        ("an event that is no object", by_claims(json!({ "events": { EVENT: true } }))),
+        ("the past", by_claims(json!({ "iat": now() - 1000, "exp": now() - 500 }))),
+        ("no expiry", by_claims(json!({ "exp": null }))),
+        ("the future", by_claims(json!({ "iat": now() + 1000, "exp": now() + 2000 }))),
+        ("no time", by_claims(json!({ "iat": null }))),
+        ("no id", by_claims(json!({ "jti": null }))),
+        ("neither sub nor sid", by_claims(json!({ "sid": null }))),
+        ("a sid that is a number", by_claims(json!({ "sid": 1 }))),
+        ("an ID token", issuer.sign(&header, &with(&claims(), &json!({ "events": null, "nonce": "n", "sub": "ada" })))),
+        ("two parts", format!("{head}.{signature}")),
+        ("five parts, as an encrypted token has", format!("{valid}.a.b")),
+        ("no token", String::new()),
+    ];
+    for (case, token) in refused {
+        assert_eq!(node.log_out(&token).await, REFUSED, "{case}");
+    }
+    assert_eq!(node.log_out_form(&[]).await, REFUSED, "no parameter");
+    let twice = [("logout_token", valid.as_str()), ("logout_token", &valid)];
+    assert_eq!(node.log_out_form(&twice).await, REFUSED, "the parameter twice");
+    let url = format!("{}/logout/back-channel", node.url);
+    let not_a_form = Client::new().post(&url).body(format!("logout_token={valid}")).send().await.unwrap();
+    assert_eq!(not_a_form.status(), REFUSED, "a body that is not a form");
+    assert_eq!(node.account(&mut browser).await, OK);
+
+    assert_eq!(node.log_out_form(&[("other", "1"), ("logout_token", &valid)]).await, OK);
+    assert_eq!(node.account(&mut browser).await, SIGNED_OUT);
+    assert_eq!(node.log_out(&valid).await, REFUSED, "a repetition");
+}
+
+/// A new key of the provider is fetched once it signs; forged key ids cause few requests.
+#[tokio::test]
+async fn new_keys_are_fetched_at_a_bounded_rate() {
+    let (issuer, node) = start().await;
+    let mut browser = issuer.sign_in(&node, json!({ "sid": "a" })).await;
+    issuer.rotate_key();
+    // The keys are then older than the least age.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    issuer.serve_keys(false);
+    let token = issuer.logout_token(&json!({ "sid": "a" }));
+    assert_eq!(node.log_out(&token).await, StatusCode::BAD_GATEWAY, "the provider may send it again");
+    assert_eq!(node.account(&mut browser).await, OK);
+    issuer.serve_keys(true);
+    assert_eq!(node.log_out(&token).await, OK);
+    assert_eq!(node.account(&mut browser).await, SIGNED_OUT);
+
+    let started = std::time::Instant::now();
+    let before = issuer.key_fetches();
+    for n in 0..50 {
+        let header = with(&issuer.logout_header(), &json!({ "kid": format!("forged-{n}") }));
+        assert_eq!(node.log_out(&issuer.sign(&header, &issuer.logout_claims())).await, REFUSED);
+    }
+    let fetches = issuer.key_fetches() - before;
+    assert!(fetches as u64 <= started.elapsed().as_secs() + 1, "{fetches} fetches");
+}
+
+/// The front channel ends the session that it names, without a cookie, in a frame of the provider alone.
+#[tokio::test]
+async fn the_front_channel_ends_the_named_session() {
+    let (issuer, node) = start().await;
+    let mut browser = issuer.sign_in(&node, json!({ "sid": "a" })).await;
+    let mut other = issuer.sign_in(&node, json!({ "sid": "b" })).await;
+    let front = async |query: &str| {
+        let url = format!("{}/logout/front-channel?{query}", node.url);
+        Browser::new().send(Method::GET, &url, &[]).await
+    };
+    for query in [format!("iss={}", issuer.url), "sid=a".to_owned(), "iss=http://127.0.0.1:1&sid=a".to_owned()] {
+        assert_eq!(front(&query).await.status(), REFUSED, "{query}");
+    }
+    assert_eq!(front(&format!("iss={}&sid=unknown", issuer.url)).await.status(), OK);
+    assert_eq!(node.account(&mut browser).await, OK);
+
+    let response = front(&format!("iss={}&sid=a", issuer.url)).await;
+    assert_eq!(response.status(), OK);
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    assert_eq!(response.headers()["content-security-policy"], format!("frame-ancestors {}", issuer.url));
+    assert_eq!([node.account(&mut browser).await, node.account(&mut other).await], [SIGNED_OUT, OK]);
+}
