@@ -15,7 +15,7 @@ use crate::config::Limits;
 use crate::error::Error;
 use crate::event::EndReason;
 use crate::lifetime::Lifetime;
-use crate::record::{Frame, Version, decode, encode};
+use crate::record::{Data, Frame, Version, decode, encode};
 use crate::store::Expected;
 
 /// Changes of one request that are committed together.
@@ -43,6 +43,30 @@ pub(crate) struct SignIn {
     pub(crate) after: usize,
     /// The owner authenticated again. If the session has ended, no other one starts.
     pub(crate) again: bool,
+    /// Decides whether it takes effect on a session that others have changed; otherwise another session starts.
+    pub(crate) fits: Option<Fits>,
+}
+
+/// A check of a session's values.
+#[derive(Clone)]
+pub(crate) struct Fits(Arc<dyn Fn(&Data) -> bool + Send + Sync>);
+
+impl Fits {
+    #[cfg(feature = "axum")]
+    pub(crate) fn new(check: impl Fn(&Data) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(check))
+    }
+
+    /// Runs the check, if there is one.
+    pub(crate) fn check(fits: Option<&Self>, data: &Data) -> bool {
+        fits.is_none_or(|fits| (fits.0)(data))
+    }
+}
+
+impl fmt::Debug for Fits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fits")
+    }
 }
 
 /// The two halves of a refresh, the periodic rotation.
@@ -90,6 +114,11 @@ impl ChangeSet {
     /// It ends the session's own lifetime, and another session starts if this one has ended.
     pub(crate) fn begins_anew(&self) -> bool {
         self.sign_in.as_ref().is_some_and(|sign_in| !sign_in.again)
+    }
+
+    /// Checks for an end because of the user's credentials: it is about one sign-in, and not about a later one.
+    pub(crate) fn ends_a_sign_in(&self) -> bool {
+        matches!(self.end, Some(EndReason::CredentialsChanged | EndReason::UserGone))
     }
 
     /// Checks whether the stored times stay: a passive request changes neither the owner nor the lifetime.

@@ -31,11 +31,11 @@ pub use self::key::Field;
 pub use self::transaction::{OpenTransaction, SessionWrite};
 
 use self::key::{InsertKey, Key, KeyName};
-use crate::commit::{Change, PromisedSession, SessionSource, Take, Update};
+use crate::commit::{Change, Fits, PromisedSession, SessionSource, Take, Update};
 use crate::error::{Error, ErrorKind};
 use crate::event::EndReason;
 use crate::lifetime::Lifetime;
-use crate::record::{NOTES_KEY, decode, encode};
+use crate::record::{NOTES_KEY, decode, encode, is_beside_values};
 use crate::request::RequestSession;
 use crate::token::SessionId;
 
@@ -168,7 +168,8 @@ impl<M> Session<M> {
         Ok(true)
     }
 
-    /// Removes all values. The session keeps its id, its owner, its token and its [notes](Session::note).
+    /// Removes all values. The session keeps its id, its owner, its token, its [notes](Session::note), and the
+    /// [stamps](crate::user::Stamp) of its user's credentials.
     ///
     /// # Errors
     ///
@@ -196,7 +197,7 @@ impl<M> Session<M> {
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
         let mut keys = self.request.state().view.keys();
-        keys.retain(|key| key != NOTES_KEY);
+        keys.retain(|key| !is_beside_values(key));
         keys
     }
 
@@ -394,12 +395,17 @@ impl<M> Session<M> {
     /// [`ResponseSent`](ErrorKind::ResponseSent), [`Detached`](ErrorKind::Detached), and
     /// [`Superseded`](ErrorKind::Superseded) if the client presented a token that a refresh has replaced.
     pub fn sign_in(&self, owner: &str) -> Result<(), Error> {
+        self.sign_in_if_it_fits(owner, None)
+    }
+
+    /// Signs in on this session, or on another one if a change of this one that is not loaded yet does not fit.
+    pub(crate) fn sign_in_if_it_fits(&self, owner: &str, fits: Option<Fits>) -> Result<(), Error> {
         let now = self.request.config().clock.now();
         let mut state = self.request.state_for_rotation()?;
         if !matches!(state.source, SessionSource::Retired(_) | SessionSource::Ended(_)) {
             state.check_writable()?;
         }
-        state.sign_in(owner, now);
+        state.sign_in_if_it_fits(owner, now, fits);
         Ok(())
     }
 

@@ -71,6 +71,7 @@ mod guard;
 mod layer;
 mod local_path;
 mod stamp;
+mod stamps;
 
 use std::error::Error as StdError;
 use std::fmt::Display;
