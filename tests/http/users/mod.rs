@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+mod guards;
+mod next;
 mod races;
+mod stamps;
 
 use crate::support;
 
