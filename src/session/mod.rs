@@ -64,6 +64,8 @@ pub(crate) const NOTES: Field<Notes> = Field::new(NOTES_KEY);
 ///
 /// A new session is stored, and its cookie sent, when something is written to it. A visitor without writes gets no cookie.
 ///
+/// Keys that begin with `sessile.` are the crate's own. Let no client choose a key: a value under one of them can sign its user out.
+///
 /// The type `M` tells the sessions of several layers apart: those of a layer
 /// [`with_marker::<Admin>`](crate::SessionLayer::with_marker) are `Session<Admin>`.
 ///

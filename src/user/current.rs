@@ -87,6 +87,9 @@ impl<U: Users, M> CurrentUser<U, M> {
 
     /// Signs a user in: call it after the client has authenticated. [`Session::sign_in`] says what happens.
     ///
+    /// Pass the user with the credentials that were verified: if they change meanwhile, this session is over at its next request. It
+    /// shares no session with a sign-in that was verified by other credentials; another one starts.
+    ///
     /// # Errors
     ///
     /// Those of [`Session::sign_in`], and of [`session`](Self::session).
@@ -116,8 +119,10 @@ impl<U: Users, M> CurrentUser<U, M> {
     /// application's database has the change.
     ///
     /// It commits. Until a request sees the new credentials, the session is signed in with the old and with the new ones, so nothing
-    /// that runs beside the change signs it out. All other sessions of the user are signed out at their next request. If the change
-    /// fails, the session forgets the new credentials after a minute.
+    /// that runs beside the change signs it out, not even another change. All other sessions of the user are signed out at their next
+    /// request. If the change is not stored within a minute, it has failed, and the session forgets the new credentials.
+    ///
+    /// [`Users::find`] has to see a change once it is stored: a read from a replica that is behind signs the session out.
     ///
     /// ```
     /// use sessile::Error;
