@@ -2,8 +2,8 @@
 
 use sessile::{Error, Session};
 
-async fn count(session: &Session) -> Result<u64, Error> {
-    session.update_now("visits", |n| { *n += 1; *n }).await
+fn add(session: &Session, item: u64) -> Result<(), Error> {
+    session.update("cart", move |cart| cart.push(item))
 }
 
 fn main() {}

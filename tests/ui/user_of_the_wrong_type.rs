@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use sessile::user::{User, UserGuard, UserLayer, Users};
+use sessile::user::{User, UserLayer, Users};
 
 #[derive(Clone)]
 struct Account {
@@ -25,12 +25,7 @@ impl Users for Accounts {
     }
 }
 
-async fn home(User(account): User<Account>) -> String {
-    account.id.to_string()
-}
-
 fn main() {
     let _ = UserLayer::new(Account { id: 1 });
-    let _ = UserGuard::<Account>::new();
-    let _: axum::Router = axum::Router::new().route("/", axum::routing::get(home));
+    let _: Option<User<Account>> = None;
 }
