@@ -277,8 +277,11 @@ impl Sessions {
     ///
     /// Their clients learn no [reason](crate::Session::end_reason).
     ///
+    /// A session that was signed in before the call begins is ended, and one that is signed in after it has returned stays. A sign-in
+    /// that is committed while it runs may be missed. A sign-in on a session that has ended begins another one, with another id.
+    ///
     /// The stores of this crate do it in one step, so that a dropped future ends all or none; in a Redis Cluster, session by
-    /// session, the newest first. It may miss a sign-in that is committed while it runs.
+    /// session, the newest first.
     ///
     /// # Errors
     ///

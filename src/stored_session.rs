@@ -14,7 +14,7 @@ use crate::error::Error;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::lifetime::Lifetime;
-use crate::record::{LoadedRecord, NOTES_KEY, decode, decode_entries};
+use crate::record::{LoadedRecord, decode, decode_entries, is_beside_values};
 use crate::session::NOTES;
 #[cfg(doc)]
 use crate::session::Session;
@@ -115,11 +115,11 @@ impl StoredSession {
         self.values().map(|(key, _)| key.to_owned()).collect()
     }
 
-    /// Returns the keys and the encoded values, without the notes.
+    /// Returns the keys and the encoded values, without those of the crate itself.
     fn values(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let data = &self.found.data;
         let values = data.frames().map(|frame| (frame.text(), data.bytes(frame.value)));
-        values.filter(|(key, _)| *key != NOTES_KEY)
+        values.filter(|(key, _)| !is_beside_values(key))
     }
 }
 

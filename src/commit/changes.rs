@@ -15,7 +15,7 @@ use crate::config::Limits;
 use crate::error::Error;
 use crate::event::EndReason;
 use crate::lifetime::Lifetime;
-use crate::record::{Actor, Frame, Version, decode, encode};
+use crate::record::{Actor, Data, Frame, Version, decode, encode};
 use crate::store::Expected;
 
 /// Changes of one request that are committed together.
@@ -45,6 +45,30 @@ pub(crate) struct SignIn {
     pub(crate) again: bool,
     /// The owner who acts as this one. This one has not authenticated then.
     pub(crate) actor: Option<Arc<Actor>>,
+    /// Decides whether it takes effect on a session that others have changed; otherwise another session starts.
+    pub(crate) precondition: Option<Precondition>,
+}
+
+/// A condition on the values of a session.
+#[derive(Clone)]
+pub(crate) struct Precondition(Arc<dyn Fn(&Data) -> bool + Send + Sync>);
+
+impl Precondition {
+    #[cfg(feature = "axum")]
+    pub(crate) fn new(check: impl Fn(&Data) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(check))
+    }
+
+    /// Checks the condition, if there is one.
+    pub(crate) fn holds(condition: Option<&Self>, data: &Data) -> bool {
+        condition.is_none_or(|condition| (condition.0)(data))
+    }
+}
+
+impl fmt::Debug for Precondition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Precondition")
+    }
 }
 
 /// The two halves of a refresh, the periodic rotation.
@@ -92,6 +116,11 @@ impl ChangeSet {
     /// It ends the session's own lifetime, and another session starts if this one has ended.
     pub(crate) fn begins_anew(&self) -> bool {
         self.sign_in.as_ref().is_some_and(|sign_in| !sign_in.again)
+    }
+
+    /// Checks for an end because of the user's credentials: it is about one sign-in, and not about a later one.
+    pub(crate) fn ends_a_sign_in(&self) -> bool {
+        matches!(self.end, Some(EndReason::CredentialsChanged | EndReason::UserGone))
     }
 
     /// Checks whether the stored times stay: a passive request changes neither the owner nor the lifetime.

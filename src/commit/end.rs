@@ -77,6 +77,10 @@ impl SessionEnd {
                     }
                     return Ok(true);
                 }
+                // Signed in again meanwhile, by a user whose credentials have not been checked: the next request does that.
+                Err(error) if error.kind() == ErrorKind::Superseded && mark.changes.ends_a_sign_in() => {
+                    return Ok(false);
+                }
                 // A session that is promised may still be stored.
                 Err(error) if error.kind() == ErrorKind::Ended && !mark.is_promised() => return Ok(false),
                 Err(error) => error,

@@ -11,7 +11,7 @@ mod source;
 mod update;
 mod view;
 
-pub(crate) use self::changes::{Change, ChangeSet, ReadState, Refresh, SignIn, Take, Update};
+pub(crate) use self::changes::{Change, ChangeSet, Precondition, ReadState, Refresh, SignIn, Take, Update};
 pub(crate) use self::end::{SessionEnd, end_by_id, end_replayed};
 pub(crate) use self::find::{Found, find, find_timed, has_live_actor};
 #[cfg(feature = "_sql")]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Change, Committed, PendingCommit, ReadState, View, apply};
+use super::{Change, Committed, PendingCommit, Precondition, ReadState, View, apply};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, StoreError};
@@ -162,8 +162,16 @@ impl<'a> CompareAndSwap<'a> {
         let now = self.config.clock.now();
         let version = base.record.version().next(self.commit.id);
         let owner = base.record.owner_shared();
+        let is_newer = base.record.version() != loaded.record.version();
         match &changes.sign_in {
             Some(sign_in) if owner.is_some_and(|present| *present != sign_in.owner) => return Ok(None),
+            Some(sign_in) if is_newer && !Precondition::holds(sign_in.precondition.as_ref(), &base.data) => {
+                return Ok(None);
+            }
+            // The session was signed in again meanwhile: the end is about the sign-in before.
+            None if changes.ends_a_sign_in() && base.header.signed_in.is_newer_than(loaded.record.version()) => {
+                return Err(Error::new(ErrorKind::Superseded));
+            }
             None if base.header.epoch != loaded.header.epoch => {
                 self.raise_for_handler(EventKind::Superseded);
                 return Err(Error::new(ErrorKind::Superseded));
@@ -192,10 +200,9 @@ impl<'a> CompareAndSwap<'a> {
             return Ok(Some(self.mark(base, header, version, now)));
         }
         self.check_reads(base)?;
-        let is_loaded_version = base.record.version() == loaded.record.version();
         let applied;
         let view = match &self.commit.result {
-            Some(view) if is_loaded_version => view,
+            Some(view) if !is_newer => view,
             _ => {
                 applied = apply(&changes.values, View::new(base.data.clone()), self.config)?;
                 &applied

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::config::Limits;
 use crate::error::{Error, ErrorKind};
-use crate::record::{Data, Frame, Gap, NOTES_KEY, Sink, Value, filled};
+use crate::record::{Data, Frame, Gap, NOTES_KEY, STAMPS_KEY, Sink, Value, filled};
 
 /// Most edits before they are merged into the data, so that a look-up does not scan a long list.
 const MAX_EDITS: usize = 64;
@@ -72,14 +72,16 @@ impl View {
         Self::new(Data::empty())
     }
 
-    /// Returns the view without any value: only the notes stay.
+    /// Returns the view without any value: only the notes and the stamps stay.
     pub(crate) fn cleared(&self) -> Self {
         // A removed value counts as written by this request.
         let mut cleared = Self { origin: Origin::Own, ..Self::empty() };
-        if let Some(notes) = self.get(NOTES_KEY) {
-            let frame = Frame::new(NOTES_KEY, notes.as_bytes());
-            let length = frame.as_bytes().len();
-            cleared.set(Place::Base(0..0), Replacement::Put(frame), length);
+        for key in [NOTES_KEY, STAMPS_KEY] {
+            if let Some(kept) = self.get(key) {
+                let frame = Frame::new(key, kept.as_bytes());
+                let length = cleared.length + frame.as_bytes().len();
+                cleared.set(cleared.place(key), Replacement::Put(frame), length);
+            }
         }
         cleared
     }

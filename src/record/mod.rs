@@ -44,6 +44,13 @@ use crate::token::SessionId;
 
 /// Key of the notes, which stand beside the values of a session.
 pub(crate) const NOTES_KEY: &str = "sessile.notes";
+/// Key of the credential stamps, which stand beside the values of a session.
+pub(crate) const STAMPS_KEY: &str = "sessile.stamps";
+
+/// Checks whether a key stands beside the values: neither listed nor cleared with them.
+pub(crate) fn is_beside_values(key: &str) -> bool {
+    key == NOTES_KEY || key == STAMPS_KEY
+}
 
 /// A stored session: fields that a store may index, and an opaque encoded state.
 ///

@@ -308,12 +308,6 @@ impl RequestSession {
         if self.is_closed.load(Ordering::SeqCst) { Err(Error::new(ErrorKind::ResponseSent)) } else { Ok(state) }
     }
 
-    /// Checks whether the head of the response was sent.
-    #[cfg(feature = "axum")]
-    pub(crate) fn is_closed(&self) -> bool {
-        self.is_closed.load(Ordering::SeqCst)
-    }
-
     /// Refuses writes from now on.
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::SeqCst);

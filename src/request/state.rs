@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::ResponseUpdate;
 use super::reads::ReadSet;
 use crate::clock::Timestamp;
-use crate::commit::{Change, ChangeSet, PendingCommit, SessionEnd, SessionSource, SignIn, View};
+use crate::commit::{Change, ChangeSet, PendingCommit, Precondition, SessionEnd, SessionSource, SignIn, View};
 use crate::config::Limits;
 use crate::error::{Error, ErrorKind};
 use crate::event::EndReason;
@@ -193,10 +193,17 @@ impl RequestState {
     }
 
     pub(crate) fn sign_in(&mut self, owner: &str, now: Timestamp) {
+        self.sign_in_if(owner, now, None);
+    }
+
+    /// Signs in on the session only if it fits; otherwise on another one.
+    pub(crate) fn sign_in_if(&mut self, owner: &str, now: Timestamp, precondition: Option<Precondition>) {
         let own_lifetime = self.own_lifetime.take();
         let is_another = self.owner.as_deref().is_some_and(|present| present != owner);
         match &self.source {
-            SessionSource::Retired(loaded) if loaded.may_join(owner, now) => {
+            SessionSource::Retired(loaded)
+                if loaded.may_join(owner, now) && Precondition::holds(precondition.as_ref(), &loaded.data) =>
+            {
                 // The form was sent twice: this request joins the session of the first.
                 self.source = SessionSource::Loaded(loaded.clone());
                 (self.view, self.owner, self.authenticated_at) = values_of(&self.source);
@@ -210,7 +217,7 @@ impl RequestState {
         self.authenticated_at = Some(now);
         self.changes.rotate = false;
         let after = self.changes.values.len();
-        self.changes.sign_in = Some(SignIn { owner, at: now, after, again: false, actor: None });
+        self.changes.sign_in = Some(SignIn { owner, at: now, after, again: false, actor: None, precondition });
         self.revision += 1;
         if let Some(lifetime) = own_lifetime {
             self.set_lifetime(*lifetime);

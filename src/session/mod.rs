@@ -31,11 +31,11 @@ pub use self::key::Field;
 pub use self::transaction::{OpenTransaction, SessionWrite};
 
 use self::key::{InsertKey, Key, KeyName};
-use crate::commit::{Change, PromisedSession, SessionSource, Take, Update};
+use crate::commit::{Change, Precondition, PromisedSession, SessionSource, Take, Update};
 use crate::error::{Error, ErrorKind};
 use crate::event::EndReason;
 use crate::lifetime::Lifetime;
-use crate::record::{NOTES_KEY, decode, encode};
+use crate::record::{NOTES_KEY, decode, encode, is_beside_values};
 use crate::request::RequestSession;
 use crate::token::SessionId;
 
@@ -63,6 +63,8 @@ pub(crate) const NOTES: Field<Notes> = Field::new(NOTES_KEY);
 /// and of two [`insert`](Session::insert)s of one key the later stays. No change that was answered with success is lost.
 ///
 /// A new session is stored, and its cookie sent, when something is written to it. A visitor without writes gets no cookie.
+///
+/// Keys that begin with `sessile.` are the crate's own. Let no client choose a key: a value under one of them can sign its user out.
 ///
 /// The type `M` tells the sessions of several layers apart: those of a layer
 /// [`with_marker::<Admin>`](crate::SessionLayer::with_marker) are `Session<Admin>`.
@@ -168,7 +170,8 @@ impl<M> Session<M> {
         Ok(true)
     }
 
-    /// Removes all values. The session keeps its id, its owner, its token and its [notes](Session::note).
+    /// Removes all values. The session keeps its id, its owner, its token, its [notes](Session::note), and the
+    /// [stamps](crate::user::Stamp) of its user's credentials.
     ///
     /// # Errors
     ///
@@ -196,7 +199,7 @@ impl<M> Session<M> {
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
         let mut keys = self.request.state().view.keys();
-        keys.retain(|key| key != NOTES_KEY);
+        keys.retain(|key| !is_beside_values(key));
         keys
     }
 
@@ -409,13 +412,18 @@ impl<M> Session<M> {
     /// [`ActingAsAnother`](ErrorKind::ActingAsAnother), and [`Superseded`](ErrorKind::Superseded) if the client presented a token
     /// that a refresh has replaced.
     pub fn sign_in(&self, owner: &str) -> Result<(), Error> {
+        self.sign_in_if(owner, None)
+    }
+
+    /// Signs in on this session, or on another one if a change of this one that is not loaded yet violates the condition.
+    pub(crate) fn sign_in_if(&self, owner: &str, precondition: Option<Precondition>) -> Result<(), Error> {
         self.request.check_is_not_acting()?;
         let now = self.request.config().clock.now();
         let mut state = self.request.state_for_rotation()?;
         if !matches!(state.source, SessionSource::Retired(_) | SessionSource::Ended(_)) {
             state.check_writable()?;
         }
-        state.sign_in(owner, now);
+        state.sign_in_if(owner, now, precondition);
         Ok(())
     }
 

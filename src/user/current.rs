@@ -2,28 +2,23 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::Uri;
 use http::request::Parts;
-use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use super::{Stamp, Users};
+use super::Users;
+use super::stamps::{Accepted, Stamps};
 use crate::acting::Acting;
-use crate::commit::{end_by_id, owned_by};
+use crate::commit::{Precondition, end_by_id, owned_by};
 use crate::error::{Error, ErrorKind};
 use crate::event::EndReason;
-use crate::session::{Field, Session, SessionHandle, missing_layer, or_nobody};
+use crate::session::{Session, SessionHandle, missing_layer, or_nobody};
 use crate::token::SessionId;
 
-/// The stamps under which a session stays signed in, oldest first: more than one while its user changes the password.
-const STAMPS: Field<Vec<Accepted>> = Field::new("sessile.stamps");
-/// Time within which the application stores a change of credentials that a session has accepted. After that it has failed.
-const CHANGE_DEADLINE: Duration = Duration::from_secs(60);
-/// Most stamps of a session. Changes of the password that failed leave one behind each.
-const MAX_STAMPS: usize = 8;
+/// Most look-ups that find other credentials each time.
+const MAX_LOOK_UPS: usize = 8;
 
 /// The user of a request, not loaded yet, for middleware, and for signing in and out.
 ///
@@ -47,14 +42,6 @@ struct Found<U: Users> {
     user: U::User,
     /// The user who acts as this one.
     actor: Option<U::User>,
-}
-
-/// A stamp that a session accepts.
-#[derive(Clone, Serialize, Deserialize)]
-struct Accepted {
-    stamp: Stamp,
-    /// In milliseconds since the Unix epoch.
-    at: i64,
 }
 
 impl<U: Users, M> CurrentUser<U, M> {
@@ -121,6 +108,9 @@ impl<U: Users, M> CurrentUser<U, M> {
 
     /// Signs a user in: call it after the client has authenticated. [`Session::sign_in`] says what happens.
     ///
+    /// Pass the user with the credentials that were verified: if they change meanwhile, this session is over at its next request. It
+    /// shares no session with a sign-in that was verified by other credentials; another one starts.
+    ///
     /// # Errors
     ///
     /// Those of [`Session::sign_in`], and of [`session`](Self::session).
@@ -136,8 +126,14 @@ impl<U: Users, M> CurrentUser<U, M> {
     ///
     /// Those of [`Session::sign_in`].
     pub fn sign_in_on(&self, session: &Session<M>, user: &U::User) -> Result<(), Error> {
-        session.sign_in(&U::id(user).to_string())?;
-        session.insert(STAMPS, [Accepted::new(U::stamp(user), session)].as_slice())
+        // Under a token that was just retired, the request sees no stamps: a session that it joins must have this one.
+        let known = Stamps::seen_by(session)?;
+        let before = known.first().cloned();
+        let accepted = Accepted::new(U::stamp(user), now(session));
+        let stamp = U::stamp(user);
+        let precondition = Precondition::new(move |data| known.fit(&stamp, data));
+        session.sign_in_if(&U::id(user).to_string(), Some(precondition))?;
+        session.update(Stamps::KEY, move |stamps| stamps.sign_in(before.as_ref(), accepted))
     }
 
     /// Begins to [act](crate::acting) as another user, from the client's next request on.
@@ -159,15 +155,18 @@ impl<U: Users, M> CurrentUser<U, M> {
             missing_layer("acting as another, but no ActingLayer", advice.to_owned())
         })?;
         let session = acting.begin(&U::id(user).to_string()).await?;
-        session.insert(STAMPS, [Accepted::new(U::stamp(user), &session)].as_slice())
+        let accepted = Accepted::new(U::stamp(user), now(&session));
+        session.update(Stamps::KEY, move |stamps| stamps.sign_in(None, accepted))
     }
 
     /// Keeps this session signed in beyond a change of its user's credentials: call it with the changed user **before** the
     /// application's database has the change.
     ///
     /// It commits. Until a request sees the new credentials, the session is signed in with the old and with the new ones, so nothing
-    /// that runs beside the change signs it out. All other sessions of the user are signed out at their next request. If the change
-    /// fails, the session forgets the new credentials after a minute.
+    /// that runs beside the change signs it out, not even another change. All other sessions of the user are signed out at their next
+    /// request. If the change is not stored within a minute, it has failed, and the session forgets the new credentials.
+    ///
+    /// [`Users::find`] has to see a change once it is stored: a read from a replica that is behind signs the session out.
     ///
     /// ```
     /// use sessile::Error;
@@ -205,15 +204,8 @@ impl<U: Users, M> CurrentUser<U, M> {
             return Err(Error::new(ErrorKind::NotSignedIn));
         }
         session.request().check_is_not_acting()?;
-        let accepted = Accepted::new(U::stamp(changed), session);
-        session.update(STAMPS, move |stamps| {
-            stamps.retain(|known| !known.stamp.matches(&accepted.stamp));
-            if stamps.len() >= MAX_STAMPS {
-                // The first one is that of the sign-in.
-                stamps.remove(1);
-            }
-            stamps.push(accepted);
-        })
+        let accepted = Accepted::new(U::stamp(changed), now(session));
+        session.update(Stamps::KEY, move |stamps| stamps.accept(accepted))
     }
 
     /// Ends the user's other sessions, for [`CredentialsChanged`](EndReason::CredentialsChanged); returns their ids.
@@ -270,40 +262,39 @@ impl<U: Users, M> CurrentUser<U, M> {
         }
     }
 
+    /// Looks the owner up, and signs the session out if the user is gone or has other credentials than the session accepts.
+    ///
+    /// A session accepts new credentials before they are stored, and forgets the old ones after the new ones were seen. So it has the
+    /// wrong ones for certain if it was read between two look-ups that found the same.
     async fn find(&self, session: &Session<M>, owner: &str) -> Result<Option<U::User>, Error> {
-        let user = match owner.parse::<U::Id>().ok() {
-            Some(id) => {
-                let found = self.users().find(&id).await;
-                found.map_err(|error| Error::with_source(ErrorKind::Unavailable, error))?
+        let mut last = None;
+        for _ in 0..MAX_LOOK_UPS {
+            let now = now(session);
+            let (seen, stored) = (Stamps::seen_by(session)?, Stamps::stored(session));
+            let Some(user) = self.look_up(owner).await? else {
+                session.end_by_layer(EndReason::UserGone)?;
+                return Ok(None);
+            };
+            let stamp = U::stamp(&user);
+            if let Some(outdated) = seen.outdated(&stamp, now).or_else(|| stored.outdated(&stamp, now)) {
+                if !outdated.is_empty() {
+                    write(session, move |stamps| stamps.forget(&outdated, &stamp))?;
+                }
+                return Ok(Some(user));
             }
-            None => None,
-        };
-        let Some(user) = user else {
-            session.end_by_layer(EndReason::UserGone)?;
-            return Ok(None);
-        };
-        let stamp = U::stamp(&user);
-        let mut accepted = accepted_by(session)?;
-        if place_of(&stamp, &accepted).is_none() {
-            // The session accepts new credentials before they are stored: a record read after the user shows it.
-            session.request().refetch().await?;
-            accepted = accepted_by(session)?;
+            if last.as_ref() == Some(&stamp) || !is_read_again(session).await? {
+                session.end_by_layer(EndReason::CredentialsChanged)?;
+                return Ok(None);
+            }
+            last = Some(stamp);
         }
-        if place_of(&stamp, &accepted).is_none() {
-            session.end_by_layer(EndReason::CredentialsChanged)?;
-            return Ok(None);
-        }
-        let now = now(session);
-        if is_outdated(&stamp, &accepted, now) && !session.request().is_closed() {
-            session.update(STAMPS, move |accepted| forget_outdated(&stamp, accepted, now))?;
-        }
-        Ok(Some(user))
+        Err(Error::new(ErrorKind::Unavailable).with_context("each look-up of the user found another stamp"))
     }
-}
 
-impl Accepted {
-    fn new<M>(stamp: Stamp, session: &Session<M>) -> Self {
-        Self { stamp, at: now(session) }
+    async fn look_up(&self, owner: &str) -> Result<Option<U::User>, Error> {
+        let Ok(id) = owner.parse::<U::Id>() else { return Ok(None) };
+        let found = self.users().find(&id).await;
+        found.map_err(|error| Error::with_source(ErrorKind::Unavailable, error))
     }
 }
 
@@ -312,28 +303,20 @@ fn now<M>(session: &Session<M>) -> i64 {
     session.request().config().clock.now().milliseconds()
 }
 
-fn accepted_by<M>(session: &Session<M>) -> Result<Vec<Accepted>, Error> {
-    Ok(session.get(STAMPS)?.unwrap_or_default())
+/// Reads the session again; returns whether it is still there.
+async fn is_read_again<M>(session: &Session<M>) -> Result<bool, Error> {
+    match session.request().refetch().await {
+        Err(error) if error.kind() == ErrorKind::Ended => Ok(false),
+        read => read.map(|()| true),
+    }
 }
 
-fn place_of(stamp: &Stamp, accepted: &[Accepted]) -> Option<usize> {
-    accepted.iter().position(|known| known.stamp.matches(stamp))
-}
-
-/// Checks whether a session accepts credentials that are not those of the user any more, or never came to be.
-fn is_outdated(stamp: &Stamp, accepted: &[Accepted], now: i64) -> bool {
-    let mut rest = accepted.to_vec();
-    forget_outdated(stamp, &mut rest, now);
-    rest.len() < accepted.len()
-}
-
-/// Forgets the credentials before the user's own, and those after it whose change has failed.
-fn forget_outdated(stamp: &Stamp, accepted: &mut Vec<Accepted>, now: i64) {
-    let Some(place) = place_of(stamp, accepted) else { return };
-    accepted.drain(..place);
-    let deadline = i64::try_from(CHANGE_DEADLINE.as_millis()).unwrap_or(i64::MAX);
-    let mut is_first = true;
-    accepted.retain(|known| std::mem::take(&mut is_first) || now.saturating_sub(known.at) < deadline);
+/// Changes the stamps with the response. After its head was sent, a later request does it.
+fn write<M>(session: &Session<M>, change: impl FnOnce(&mut Stamps) + Clone + Send + 'static) -> Result<(), Error> {
+    match session.update(Stamps::KEY, change) {
+        Err(error) if error.kind() == ErrorKind::ResponseSent => Ok(()),
+        written => written,
+    }
 }
 
 impl<U: Users, M> Clone for CurrentUser<U, M> {

@@ -34,8 +34,11 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// | without the [permission](Self::with_permission) | 403 | 403 |
 /// | an actor, [unless the user is here in person](Self::without_actor) | 403 | 403 |
 ///
-/// Both pages get the path as `next` ([`Next`](super::Next) reads it). A request with another method is not repeated after the
-/// sign-in. If the store or the application's database fails, all get 503.
+/// Both pages get the path as `next` ([`Next`](super::Next) reads it). Leave them outside the guard: inside it, they are a 401. A request
+/// with another method is not repeated after the sign-in. If the store or the application's database fails, all get 503.
+///
+/// To close a whole router, call `route_layer` with the guard after its routes; those added later are open. `layer` also covers the
+/// fallback, so that a visitor does not learn which paths exist. A CORS preflight has no cookie: add a CORS layer outside of the guard.
 #[must_use]
 pub struct UserGuard<U: Users, M = ()> {
     rules: Arc<Rules<U>>,
@@ -133,7 +136,9 @@ impl<U: Users> Rules<U> {
 fn refuse(head: &Parts, uri: &Uri, error: Error, page: Option<&LocalPath>) -> Response {
     let is_page = matches!(head.method, Method::GET | Method::HEAD) && !prefers_json(&head.headers);
     let can_help = error.status() == StatusCode::UNAUTHORIZED;
-    let Some(page) = page.filter(|_| is_page && can_help) else { return error.into_response() };
+    // A page that is itself behind the guard would redirect to itself without end.
+    let page = page.filter(|page| is_page && can_help && !page.is_path_of(uri));
+    let Some(page) = page else { return error.into_response() };
     let address = LocalPath::of(uri).map_or_else(|| page.to_string(), |next| page.with_next(&next));
     let mut response = Response::default();
     *response.status_mut() = StatusCode::SEE_OTHER;

@@ -8,8 +8,11 @@ use serde::{Deserialize, Deserializer};
 /// A path of this site, with its query: safe to redirect to, whatever the client has sent.
 ///
 /// A redirect to an address from the request may lead to another site (CWE-601, OWASP "Unvalidated Redirects"). A path starts
-/// with one slash that no slash and no backslash follows, and has visible ASCII characters alone; and the same holds for its
-/// percent-decoded form. So schemes, hosts, control characters and encoded forms of them are refused.
+/// with one slash that no slash and no backslash follows, has visible ASCII characters alone, and no segment `.` or `..`; and the same
+/// holds for its percent-decoded form. So schemes, hosts, control characters and encoded forms of them are refused, also those that
+/// appear after a proxy or a script has resolved the path, as in `/.//evil.test`.
+///
+/// It may be any page of this site, also one that the sign-in did not come from: no `GET` request should have an effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalPath(Box<str>);
 
@@ -21,7 +24,11 @@ impl LocalPath {
     #[must_use]
     pub fn new(path: &str) -> Option<Self> {
         let is_visible = path.bytes().all(|byte| byte.is_ascii_graphic());
-        let is_valid = is_visible && path.len() <= Self::MAX_LENGTH && is_local(path) && is_local(&decoded(path));
+        let is_valid = is_visible
+            && path.len() <= Self::MAX_LENGTH
+            && is_local(path)
+            && is_local(&decoded(path))
+            && is_resolved(&decoded(without_query(path)));
         is_valid.then(|| Self(path.into()))
     }
 
@@ -44,6 +51,11 @@ impl LocalPath {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Checks whether it is the path of a request, whatever their queries.
+    pub(super) fn is_path_of(&self, uri: &Uri) -> bool {
+        without_query(&self.0) == uri.path()
     }
 
     /// Returns the address of a page that leads to `next` afterwards: this path, with `next` added to its query.
@@ -99,6 +111,15 @@ fn is_local(path: &str) -> bool {
     rest.is_some_and(|rest| !rest.starts_with(['/', '\\'])) && !path.chars().any(char::is_control)
 }
 
+/// Checks that no segment of a path stands for its own or its parent folder.
+fn is_resolved(path: &str) -> bool {
+    path.split(['/', '\\']).all(|segment| segment != "." && segment != "..")
+}
+
+fn without_query(path: &str) -> &str {
+    path.split(['?', '#']).next().unwrap_or_default()
+}
+
 /// Decodes percent-encoded ASCII characters, as often as they were encoded.
 fn decoded(path: &str) -> String {
     let mut bytes = path.as_bytes().to_vec();
@@ -134,6 +155,11 @@ mod tests {
             "/a//b",
             "/?next=https%3A%2F%2Fa.test",
             "/a:b@c",
+            "/a;b=c",
+            "/.well-known/change-password",
+            "/a../..b/...",
+            "/a?b=../..&c=/./",
+            "/a#/../b",
         ] {
             assert_eq!(LocalPath::new(path).expect(path).as_str(), path);
         }
@@ -176,6 +202,21 @@ mod tests {
             "#//evil.test",
             "http:evil.test",
             "/%00",
+            "/.//evil.test",
+            "/..//evil.test",
+            "/./\\evil.test",
+            "/a/..//evil.test",
+            "/a\\..\\\\evil.test",
+            "/%2e//evil.test",
+            "/%2E%2e//evil.test",
+            "/.%252e//evil.test",
+            "/a%2F..%2F%2Fevil.test",
+            "/a%3F/../..//evil.test",
+            "/a%23/../..//evil.test",
+            "/..",
+            "/.",
+            "/a/.",
+            "/a/..?b",
         ] {
             assert_eq!(LocalPath::new(path), None, "{path:?}");
         }

@@ -71,6 +71,7 @@ mod guard;
 mod layer;
 mod local_path;
 mod stamp;
+mod stamps;
 
 use std::error::Error as StdError;
 use std::fmt::Display;
@@ -84,6 +85,11 @@ pub use self::local_path::{LocalPath, Next};
 pub use self::stamp::Stamp;
 
 /// The users of an application, by the owner of a session.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not look users up",
+    label = "not a `Users`",
+    note = "name the type that implements `Users`, such as `Accounts`, and not the type of one user"
+)]
 pub trait Users: Send + Sync + 'static {
     /// The id of a user. Its text is the owner of the user's sessions.
     type Id: Display + FromStr + Send + Sync;

@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq;
 /// The state of a user's credentials, kept in each session from the sign-in on.
 ///
 /// Another stamp, compared in constant time, means that the password or another credential has changed since.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Eq, Serialize, Deserialize)]
 pub struct Stamp(String);
 
 impl Stamp {
@@ -38,8 +38,11 @@ impl Stamp {
         URL_SAFE_NO_PAD.encode_slice(keyed(&key, &inner), &mut text).expect("32 bytes are 43 characters");
         Self(String::from_utf8_lossy(&text).into_owned())
     }
+}
 
-    pub(super) fn matches(&self, other: &Self) -> bool {
+/// Takes constant time, apart from the length.
+impl PartialEq for Stamp {
+    fn eq(&self, other: &Self) -> bool {
         self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
     }
 }
@@ -59,13 +62,13 @@ mod tests {
     fn a_stamp_depends_on_key_and_hash() {
         let hash = b"$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA";
         let stamp = Stamp::from_password_hash(b"a key of 16 byte", hash);
-        assert!(stamp.matches(&Stamp::from_password_hash(b"a key of 16 byte", hash)));
+        assert!(stamp == Stamp::from_password_hash(b"a key of 16 byte", hash));
         for other in [
             Stamp::from_password_hash(b"another key, too", hash),
             Stamp::from_password_hash(b"a key of 16 byte", b"$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$b3RoZXI"),
             Stamp::from_version(0),
         ] {
-            assert!(!stamp.matches(&other));
+            assert!(stamp != other);
         }
         assert_eq!(stamp.0.len(), 43);
         assert_eq!(format!("{stamp:?}"), "Stamp(…)");

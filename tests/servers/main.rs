@@ -43,6 +43,7 @@ mod failover;
 mod idle_connections;
 mod listing;
 mod mysql;
+mod password_changes;
 mod pgbouncer;
 mod polling_on_servers;
 mod postgres;

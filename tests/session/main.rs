@@ -18,6 +18,7 @@ mod commit_margin;
 mod damaged_records;
 mod detached;
 mod detached_use;
+mod end_races;
 mod ended_tokens;
 mod ending;
 mod events;

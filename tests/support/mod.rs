@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 pub mod client;
+pub mod orders;
 pub mod race;
 pub mod site;
 pub mod store;
+pub mod users;

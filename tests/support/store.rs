@@ -232,8 +232,10 @@ struct Script {
     calls: [usize; 6],
     planned: Vec<(Op, usize, Act)>,
     always: [Option<Fault>; 6],
-    /// The number of polls for which each call is pending, before it is applied and again after.
-    pending: usize,
+    /// The number of polls for which each call is pending before it is applied.
+    pending_before: usize,
+    /// The number of polls for which each call is pending after it is applied.
+    pending_after: usize,
     /// The failures per 1,000 calls of `set` and `get`, and the state of the random generator.
     chance: Option<(u64, u64)>,
     late: Vec<(Record, Expected)>,
@@ -249,7 +251,8 @@ enum Act {
 /// The script for one call.
 struct Plan {
     acts: Vec<Act>,
-    pending: usize,
+    pending_before: usize,
+    pending_after: usize,
 }
 
 impl<S> FaultyStore<S> {
@@ -273,7 +276,7 @@ impl<S> FaultyStore<S> {
         script.planned.clear();
         script.always = [None; 6];
         script.chance = None;
-        script.pending = 0;
+        (script.pending_before, script.pending_after) = (0, 0);
     }
 
     /// Makes the `nth` call of this operation from now on wait at the gate before it is applied.
@@ -292,7 +295,13 @@ impl<S> FaultyStore<S> {
 
     /// Makes each call pending for that many polls before it is applied, and again after.
     pub fn pend(&self, times: usize) {
-        self.script().pending = times;
+        let mut script = self.script();
+        (script.pending_before, script.pending_after) = (times, times);
+    }
+
+    /// Makes each call pending once before it is applied, so that tests can run another task there.
+    pub fn pend_before(&self) {
+        self.script().pending_before = 1;
     }
 
     /// Makes this many of 1,000 `get` and `set` calls fail; half of the failed `set` calls are applied.
@@ -325,7 +334,7 @@ impl<S> FaultyStore<S> {
             let after = op == Op::Set && random(state).is_multiple_of(2);
             acts.push(Act::Fail(if after { Fault::After } else { Fault::Before }));
         }
-        Plan { acts, pending: script.pending }
+        Plan { acts, pending_before: script.pending_before, pending_after: script.pending_after }
     }
 
     fn script(&self) -> MutexGuard<'_, Script> {
@@ -335,7 +344,7 @@ impl<S> FaultyStore<S> {
 
 impl Plan {
     async fn before(&self) -> Result<(), StoreError> {
-        pend(self.pending).await;
+        pend(self.pending_before).await;
         for act in &self.acts {
             match act {
                 Act::HoldBefore(gate) => gate.wait().await,
@@ -347,7 +356,7 @@ impl Plan {
     }
 
     async fn after<T>(&self, done: Result<T, StoreError>) -> Result<T, StoreError> {
-        pend(self.pending).await;
+        pend(self.pending_after).await;
         for act in &self.acts {
             match act {
                 Act::HoldAfter(gate) => gate.wait().await,

@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+mod guards;
+mod next;
+mod races;
+mod stamps;
+
 use crate::support;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -16,73 +19,11 @@ use http::header::ACCEPT;
 use http::{Method, Request, StatusCode};
 use sessile::event::{EndReason, EventKind};
 use sessile::testing::ManualClock;
-use sessile::user::{CurrentUser, LocalPath, Stamp, User, UserGuard, UserLayer, Users};
+use sessile::user::{LocalPath, User, UserGuard, UserLayer};
 use sessile::{Error, MemoryStore, Session, SessionLayer};
 use support::client::{Client, EventLog, Reply, send};
 use support::store::Gate;
-
-#[derive(Clone, Debug, PartialEq)]
-struct Account {
-    id: u64,
-    password: u64,
-    is_admin: bool,
-}
-
-#[derive(Debug)]
-struct Down;
-
-impl std::fmt::Display for Down {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the database is down")
-    }
-}
-
-impl std::error::Error for Down {}
-
-/// The accounts of an application, which count their look-ups and can fail.
-#[derive(Clone, Default)]
-struct Accounts {
-    rows: Arc<Mutex<BTreeMap<u64, Account>>>,
-    finds: Arc<Mutex<usize>>,
-    is_down: Arc<Mutex<bool>>,
-    /// Held before each look-up.
-    gate: Arc<Mutex<Option<Gate>>>,
-}
-
-impl Users for Accounts {
-    type Id = u64;
-    type User = Account;
-    type Error = Down;
-
-    async fn find(&self, id: &u64) -> Result<Option<Account>, Down> {
-        *self.finds.lock().unwrap() += 1;
-        let gate = self.gate.lock().unwrap().take();
-        if let Some(gate) = gate {
-            gate.wait().await;
-        }
-        if *self.is_down.lock().unwrap() { Err(Down) } else { Ok(self.rows.lock().unwrap().get(id).cloned()) }
-    }
-
-    fn id(account: &Account) -> u64 {
-        account.id
-    }
-
-    fn stamp(account: &Account) -> Stamp {
-        Stamp::from_version(account.password)
-    }
-}
-
-impl Accounts {
-    fn set(&self, id: u64, password: u64) {
-        self.rows.lock().unwrap().insert(id, Account { id, password, is_admin: id == 1 });
-    }
-
-    fn get(&self, id: u64) -> Account {
-        self.rows.lock().unwrap()[&id].clone()
-    }
-}
-
-type Current = CurrentUser<Accounts>;
+use support::users::{Account, Accounts, Current};
 
 struct Site {
     accounts: Accounts,

@@ -1,0 +1,79 @@
+//! Values that a handler writes or removes under the key of the credential stamps.
+
+use std::collections::BTreeMap;
+
+use axum::Router;
+use axum::routing::post;
+use http::StatusCode;
+use serde_json::{Value, json};
+use sessile::{Error, MemoryStore, Session, SessionLayer};
+
+use crate::support::client::{Client, session_of};
+use crate::support::users::{Site, USER};
+
+const KEY: &str = "sessile.stamps";
+
+/// Returns a client that is signed in, and whose request to `/write` runs this handler.
+async fn client_with(write: impl Fn(&Session) -> Result<(), Error> + Clone + Send + Sync + 'static) -> (Site, Client) {
+    let layer = SessionLayer::new(MemoryStore::new());
+    let mut site = Site::new(layer.clone(), 10);
+    let write = post(async move |session: Session| write(&session));
+    site.app = Router::new().route("/own", write).layer(layer).fallback_service(site.app);
+    let mut client = Client::new(&site.app);
+    assert_eq!(client.post("/sign-in/10").await.status, StatusCode::OK);
+    (site, client)
+}
+
+/// Removing all values keeps the user signed in, and the stamps still end the session when the password changes.
+#[tokio::test]
+async fn clearing_a_session_keeps_its_stamps() {
+    let (site, mut client) = client_with(|session| {
+        session.insert("theme", "dark")?;
+        session.clear()?;
+        assert!(session.keys().is_empty());
+        Ok(())
+    })
+    .await;
+    assert_eq!(client.post("/own").await.status, StatusCode::OK);
+    assert!(site.is_signed_in(&client.token().unwrap()).await);
+    site.accounts.set(USER, 11);
+    assert!(!site.is_signed_in(&client.token().unwrap()).await);
+}
+
+/// A session without stamps, or with other values in their place, is signed out; the next sign-in replaces them.
+#[tokio::test]
+async fn a_session_without_stamps_is_signed_out() {
+    let remove: fn(&Session) -> Result<(), Error> = |session| session.remove(KEY).map(drop);
+    for write in [
+        remove,
+        |session| session.insert(KEY, &7),
+        |session| session.insert(KEY, "sessile"),
+        |session| session.insert(KEY, &json!([])),
+        |session| session.insert(KEY, &json!([{ "stamp": "11", "at": 0 }])),
+        |session| session.insert(KEY, &json!([{ "stamp": 10, "at": "now" }])),
+        |session| session.insert(KEY, &json!([["10", 0], { "stamp": "10" }])),
+    ] {
+        for signs_in_first in [false, true] {
+            let (site, mut client) = client_with(write).await;
+            assert_eq!(client.post("/own").await.status, StatusCode::OK);
+            if !signs_in_first {
+                assert!(!site.is_signed_in(&client.token().unwrap()).await);
+            }
+            assert_eq!(client.post("/sign-in/10").await.status, StatusCode::OK);
+            assert!(site.is_signed_in(&client.token().unwrap()).await);
+        }
+    }
+}
+
+/// The stamps are not among the values that a handler, or an operator, lists.
+#[tokio::test]
+async fn the_stamps_are_not_listed() {
+    let layer = SessionLayer::new(MemoryStore::new());
+    let site = Site::new(layer.clone(), 10);
+    let token = site.begin("/sign-in/10", None).await;
+    assert_eq!(site.send("/visit", Some(&token)).await.status, StatusCode::OK);
+    let stored = layer.sessions().find_by_id(&session_of(&token)).await.unwrap().unwrap();
+    assert_eq!(stored.keys(), ["visited"]);
+    assert_eq!(stored.to::<BTreeMap<String, Value>>().unwrap().len(), 1);
+    assert!(!serde_json::to_string(&stored).unwrap().contains("stamp"));
+}

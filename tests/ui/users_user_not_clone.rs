@@ -1,0 +1,27 @@
+//! A user that cannot be cloned, although handlers of one request get clones.
+
+use std::convert::Infallible;
+
+use sessile::user::{Users};
+
+struct Account {
+    id: u64,
+}
+
+struct Accounts;
+
+impl Users for Accounts {
+    type Id = u64;
+    type User = Account;
+    type Error = Infallible;
+
+    async fn find(&self, id: &u64) -> Result<Option<Account>, Infallible> {
+        Ok(Some(Account { id: *id }))
+    }
+
+    fn id(account: &Account) -> u64 {
+        account.id
+    }
+}
+
+fn main() {}
