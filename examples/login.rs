@@ -66,12 +66,12 @@ impl Users for Accounts {
         account.id
     }
 
-    fn may_act_as(actor: &Account, user: &Account) -> bool {
+    fn may_act_as(&self, actor: &Account, user: &Account) -> bool {
         actor.admin && !user.admin
     }
 
     /// After a change of the password, the sessions from before are signed out.
-    fn stamp(account: &Account) -> Stamp {
+    fn stamp(&self, account: &Account) -> Stamp {
         let (password, salt) = &account.password;
         Stamp::from_password_hash(b"a secret of this site", format!("{salt}{password}").as_bytes())
     }

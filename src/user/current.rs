@@ -129,8 +129,8 @@ impl<U: Users, M> CurrentUser<U, M> {
         // Under a token that was just retired, the request sees no stamps: a session that it joins must have this one.
         let known = Stamps::seen_by(session)?;
         let before = known.first().cloned();
-        let accepted = Accepted::new(U::stamp(user), now(session));
-        let stamp = U::stamp(user);
+        let accepted = Accepted::new(self.users().stamp(user), now(session));
+        let stamp = self.users().stamp(user);
         let precondition = Precondition::new(move |data| known.fit(&stamp, data));
         session.sign_in_if(&U::id(user).to_string(), Some(precondition))?;
         session.update(Stamps::KEY, move |stamps| stamps.sign_in(before.as_ref(), accepted))
@@ -147,7 +147,7 @@ impl<U: Users, M> CurrentUser<U, M> {
     /// [`ActingLayer`](crate::acting::ActingLayer) is around the `UserLayer`, and those of [`Acting::begin`].
     pub async fn act_as(&self, user: &U::User) -> Result<(), Error> {
         let Some(actor) = self.load().await? else { return Err(self.not_signed_in().await?) };
-        if !U::may_act_as(&actor, user) {
+        if !self.users().may_act_as(&actor, user) {
             return Err(Error::new(ErrorKind::PermissionDenied));
         }
         let acting = self.acting.as_ref().ok_or_else(|| {
@@ -155,7 +155,7 @@ impl<U: Users, M> CurrentUser<U, M> {
             missing_layer("acting as another, but no ActingLayer", advice.to_owned())
         })?;
         let session = acting.begin(&U::id(user).to_string()).await?;
-        let accepted = Accepted::new(U::stamp(user), now(&session));
+        let accepted = Accepted::new(self.users().stamp(user), now(&session));
         session.update(Stamps::KEY, move |stamps| stamps.sign_in(None, accepted))
     }
 
@@ -204,7 +204,7 @@ impl<U: Users, M> CurrentUser<U, M> {
             return Err(Error::new(ErrorKind::NotSignedIn));
         }
         session.request().check_is_not_acting()?;
-        let accepted = Accepted::new(U::stamp(changed), now(session));
+        let accepted = Accepted::new(self.users().stamp(changed), now(session));
         session.update(Stamps::KEY, move |stamps| stamps.accept(accepted))
     }
 
@@ -253,7 +253,7 @@ impl<U: Users, M> CurrentUser<U, M> {
         };
         let user = self.find(session, owner).await?;
         match (user, actor) {
-            (Some(user), Some(actor)) if U::may_act_as(&actor, &user) => Ok(Some((user, Some(actor)))),
+            (Some(user), Some(actor)) if self.users().may_act_as(&actor, &user) => Ok(Some((user, Some(actor)))),
             (None, _) => Ok(None),
             (Some(_), _) => {
                 session.end_by_layer(EndReason::ActorGone)?;
@@ -275,7 +275,7 @@ impl<U: Users, M> CurrentUser<U, M> {
                 session.end_by_layer(EndReason::UserGone)?;
                 return Ok(None);
             };
-            let stamp = U::stamp(&user);
+            let stamp = self.users().stamp(&user);
             if let Some(outdated) = seen.outdated(&stamp, now).or_else(|| stored.outdated(&stamp, now)) {
                 if !outdated.is_empty() {
                     write(session, move |stamps| stamps.forget(&outdated, &stamp))?;

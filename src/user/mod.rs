@@ -38,7 +38,7 @@
 //!         account.id
 //!     }
 //!
-//!     fn stamp(account: &Account) -> Stamp {
+//!     fn stamp(&self, account: &Account) -> Stamp {
 //!         Stamp::from_password_hash(b"a secret of this site", account.password_hash.as_bytes())
 //!     }
 //! }
@@ -111,7 +111,7 @@ pub trait Users: Send + Sync + 'static {
     /// Checks whether `actor` may [act](crate::acting) as `user`, at the beginning and for each request of an acting session.
     ///
     /// The provided method refuses it.
-    fn may_act_as(actor: &Self::User, user: &Self::User) -> bool {
+    fn may_act_as(&self, actor: &Self::User, user: &Self::User) -> bool {
         let _ = (actor, user);
         false
     }
@@ -119,7 +119,7 @@ pub trait Users: Send + Sync + 'static {
     /// Returns the stamp of the user's credentials: once it has changed, the sessions from before are signed out.
     ///
     /// The provided method returns the same stamp for every user.
-    fn stamp(user: &Self::User) -> Stamp {
+    fn stamp(&self, user: &Self::User) -> Stamp {
         let _ = user;
         Stamp::from_version(0)
     }

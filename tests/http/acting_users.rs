@@ -45,11 +45,11 @@ impl Users for Accounts {
         account.id
     }
 
-    fn may_act_as(actor: &Account, user: &Account) -> bool {
+    fn may_act_as(&self, actor: &Account, user: &Account) -> bool {
         actor.is_admin && !user.is_admin
     }
 
-    fn stamp(account: &Account) -> Stamp {
+    fn stamp(&self, account: &Account) -> Stamp {
         Stamp::from_version(account.password)
     }
 }

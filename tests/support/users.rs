@@ -65,7 +65,7 @@ impl Users for Accounts {
         account.id
     }
 
-    fn stamp(account: &Account) -> Stamp {
+    fn stamp(&self, account: &Account) -> Stamp {
         Stamp::from_version(account.password)
     }
 }

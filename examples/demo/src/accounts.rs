@@ -51,7 +51,7 @@ impl Users for Accounts {
         account.id
     }
 
-    fn stamp(account: &Account) -> Stamp {
+    fn stamp(&self, account: &Account) -> Stamp {
         account.stamp.clone()
     }
 }
