@@ -205,6 +205,13 @@ impl<U: Users, M> CurrentUser<U, M> {
     }
 }
 
+/// Returns the entry of a session that was signed in with these credentials.
+#[cfg(feature = "migrate")]
+pub(crate) fn signed_in_with(stamp: Stamp) -> (&'static str, impl Serialize) {
+    // The first stamp stays, however old it is.
+    (STAMPS.name(), [Accepted { stamp, at: 0 }])
+}
+
 impl Accepted {
     fn new<M>(stamp: Stamp, session: &Session<M>) -> Self {
         Self { stamp, at: now(session) }

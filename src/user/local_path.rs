@@ -36,8 +36,18 @@ impl LocalPath {
         &self.0
     }
 
-    /// Returns the address of a page that comes back to `next` afterwards.
-    pub(super) fn with_next(&self, next: Option<&Self>) -> String {
+    /// Returns the address of a page that comes back to `next` afterwards: [`Next`] reads it there.
+    ///
+    /// ```
+    /// use sessile::user::LocalPath;
+    ///
+    /// let page = LocalPath::new("/sign-in").expect("a path");
+    /// let next = LocalPath::new("/orders?page=2").expect("a path");
+    /// assert_eq!(page.with_next(Some(&next)), "/sign-in?next=%2Forders%3Fpage%3D2");
+    /// assert_eq!(page.with_next(None), "/sign-in");
+    /// ```
+    #[must_use]
+    pub fn with_next(&self, next: Option<&Self>) -> String {
         let Some(next) = next else { return self.0.to_string() };
         let separator = if self.0.contains('?') { '&' } else { '?' };
         let next: String = form_urlencoded::byte_serialize(next.0.as_bytes()).collect();

@@ -77,6 +77,8 @@ use std::fmt::Display;
 use std::future::Future;
 use std::str::FromStr;
 
+#[cfg(feature = "migrate")]
+pub(crate) use self::current::signed_in_with;
 pub use self::current::{CurrentUser, User};
 pub use self::guard::{GuardService, UserGuard};
 pub use self::layer::{UserLayer, UserService};
