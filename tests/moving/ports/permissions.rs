@@ -4,7 +4,7 @@
 //! cargo run --manifest-path tests/moving/Cargo.toml --example permissions
 //! ```
 //!
-//! Listens on 127.0.0.1:3000. The users are `ada` and `grace`, both with the password `correct horse`; the restricted page is for `grace`.
+//! Listens on 127.0.0.1:3000. The users are `ada` and `grace`, both with the password `correct horse`; `/restricted` is for `grace`.
 
 mod accounts;
 
