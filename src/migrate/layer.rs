@@ -68,7 +68,7 @@ impl<M> MigrationLayer<M> {
         Ok(self.with(|settings| settings.cipher = Some(CookieCipher::Signed(vec![key]))))
     }
 
-    /// Sets the key that encrypted the old cookie, like [`with_signed_cookie`](Self::with_signed_cookie).
+    /// Sets the key that encrypted the old cookie, also 64 bytes.
     ///
     /// # Errors
     ///
