@@ -20,7 +20,7 @@
 //! - [`security`]: requirements of the standards, attacks, the application's part
 //!
 //! Moving from other crates: [`from_tower_sessions`], [`from_axum_session`], [`from_actix_session`],
-//! [`from_async_session`], [`from_cookies`].
+//! [`from_async_session`], [`from_cookies`]; from their authentication crates: [`from_axum_login`], [`from_axum_session_auth`].
 //!
 //! The mechanisms:
 //!
@@ -60,6 +60,8 @@ macro_rules! page {
         #[doc = "[from-tower-sessions]: crate::guide::from_tower_sessions"]
         #[doc = "[from-axum-session]: crate::guide::from_axum_session"]
         #[doc = "[from-actix-session]: crate::guide::from_actix_session"]
+        #[doc = "[from-axum-login]: crate::guide::from_axum_login"]
+        #[doc = "[from-axum-session-auth]: crate::guide::from_axum_session_auth"]
         #[doc = "[measurements]: crate::guide#in-the-repository"]
         #[doc = "[memory-store]: crate::guide#in-the-repository"]
         #[doc = "[parallel-writers]: crate::guide#in-the-repository"]
@@ -91,5 +93,7 @@ page!(design, "design");
 page!(from_tower_sessions, "from-tower-sessions");
 page!(from_axum_session, "from-axum-session");
 page!(from_actix_session, "from-actix-session");
+page!(from_axum_login, "from-axum-login", features = ["migrate"]);
+page!(from_axum_session_auth, "from-axum-session-auth");
 page!(from_async_session, "from-async-session");
 page!(from_cookies, "from-cookies");

@@ -4,6 +4,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+#[cfg(any(feature = "signed", feature = "private"))]
+use tower_cookies::Key;
 use tower_cookies::cookie::Cookie;
 use tower_layer::Layer;
 
@@ -11,6 +13,10 @@ use super::moving::{ErasedLegacy, Settings};
 use super::service::MigrationService;
 use super::{LegacySession, LegacySessions};
 use crate::error::Error;
+#[cfg(any(feature = "signed", feature = "private"))]
+use crate::error::{ConfigError, ConfigErrorKind};
+#[cfg(any(feature = "signed", feature = "private"))]
+use crate::transport::CookieCipher;
 
 /// A layer that takes over the sessions of another crate.
 ///
@@ -27,7 +33,7 @@ impl MigrationLayer {
     pub fn new(legacy: impl LegacySessions) -> Self {
         let legacy: Arc<dyn ErasedLegacy> = Arc::new(legacy);
         let cookie = Cookie::build(("id", "")).path("/").build();
-        let settings = Settings { legacy, cookie, convert: Arc::new(|_| Ok(())) };
+        let settings = Settings { legacy, cookie, cipher: None, convert: Arc::new(|_| Ok(())) };
         Self { settings: Arc::new(settings), marker: PhantomData }
     }
 }
@@ -46,6 +52,31 @@ impl<M> MigrationLayer<M> {
     /// Sets the `Domain` with which the old cookie is removed. Default: no domain.
     pub fn with_domain(self, domain: impl Into<String>) -> Self {
         self.with(|settings| settings.cookie.set_domain(domain.into()))
+    }
+
+    /// Sets the key that signed the old cookie: 64 bytes, such as those of `Key::master` of the crate `cookie`.
+    ///
+    /// Applications on tower-sessions and axum-login have set it with their `with_signed`. A cookie with another signature counts as
+    /// unknown.
+    ///
+    /// # Errors
+    ///
+    /// A key of fewer than 64 bytes.
+    #[cfg(feature = "signed")]
+    pub fn with_signed_cookie(self, key: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
+        let key = old_key(key.as_ref())?;
+        Ok(self.with(|settings| settings.cipher = Some(CookieCipher::Signed(vec![key]))))
+    }
+
+    /// Sets the key that encrypted the old cookie, also 64 bytes.
+    ///
+    /// # Errors
+    ///
+    /// A key of fewer than 64 bytes.
+    #[cfg(feature = "private")]
+    pub fn with_private_cookie(self, key: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
+        let key = old_key(key.as_ref())?;
+        Ok(self.with(|settings| settings.cipher = Some(CookieCipher::Private(vec![key]))))
     }
 
     /// Sets a function that converts each old session. Default: all values are kept and the new session has no owner.
@@ -69,6 +100,15 @@ impl<M> MigrationLayer<M> {
         set(&mut settings);
         Self { settings: Arc::new(settings), marker: PhantomData }
     }
+}
+
+/// Returns the key of another crate.
+#[cfg(any(feature = "signed", feature = "private"))]
+fn old_key(key: &[u8]) -> Result<Key, ConfigError> {
+    Key::try_from(key).map_err(|error| {
+        let reason = "the key of the old cookie is shorter than 64 bytes: take those of `Key::master`";
+        ConfigError::new(ConfigErrorKind::Key, reason).with_source(error)
+    })
 }
 
 impl<S, M> Layer<S> for MigrationLayer<M> {

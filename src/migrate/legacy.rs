@@ -10,6 +10,9 @@ use time::OffsetDateTime;
 
 use crate::error::Error;
 use crate::record::{Frame, decode, encode};
+use crate::session::flash::{FLASHES, Flash, FlashLevel};
+#[cfg(feature = "axum")]
+use crate::user::{Stamp, signed_in_with};
 
 /// A session of another crate: values under string keys, with an expiry.
 ///
@@ -105,6 +108,31 @@ impl LegacySession {
     /// [`OffsetDateTime::UNIX_EPOCH`]: the user must then authenticate again.
     pub fn sign_in(&mut self, owner: &str, authenticated_at: OffsetDateTime) {
         self.owner = Some((owner.to_owned(), authenticated_at));
+    }
+
+    /// Sets the credentials with which the owner had signed in, for a [`UserLayer`](crate::user::UserLayer).
+    ///
+    /// Once the user's own stamp is another, the session is signed out. Without a stamp, the `UserLayer` signs it out at its first
+    /// request, since the credentials may have changed.
+    ///
+    /// # Errors
+    ///
+    /// [`Serialize`](crate::ErrorKind::Serialize) if the stamp cannot be serialized.
+    #[cfg(feature = "axum")]
+    pub fn set_stamp(&mut self, stamp: Stamp) -> Result<(), Error> {
+        let (key, value) = signed_in_with(stamp);
+        self.insert(key, &value)
+    }
+
+    /// Adds a message for the next page that [takes](crate::Session::take_flashes) it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`insert`](Self::insert).
+    pub fn flash(&mut self, level: FlashLevel, message: impl Into<String>) -> Result<(), Error> {
+        let mut flashes = self.get::<Vec<Flash>>(FLASHES.name())?.unwrap_or_default();
+        flashes.push(Flash { level, message: message.into() });
+        self.insert(FLASHES.name(), &flashes)
     }
 
     pub(super) fn owner(&self) -> Option<(&str, OffsetDateTime)> {

@@ -18,6 +18,7 @@ use crate::request::RequestSession;
 use crate::sessions::Sessions;
 use crate::token::{Secret, SessionId, Token};
 use crate::transient::Transient;
+use crate::transport::CookieCipher;
 
 /// Minimum lifetime of the note that a session was moved.
 const MIN_NOTE_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -30,6 +31,8 @@ pub(super) struct Settings {
     pub(super) legacy: Arc<dyn ErasedLegacy>,
     /// The old cookie, with the scope that its removal needs.
     pub(super) cookie: Cookie<'static>,
+    /// Verifies or decrypts the old cookie.
+    pub(super) cipher: Option<CookieCipher>,
     pub(super) convert: Arc<Convert>,
 }
 
@@ -50,14 +53,18 @@ impl<L: LegacySessions> ErasedLegacy for L {
 }
 
 impl Settings {
-    /// Returns the value of the old cookie. If two differ, neither is used: one may have been planted.
+    /// Returns the value of the old cookie, decoded. If two differ, neither is used: one may have been planted.
     pub(super) fn old_cookie(&self, headers: &HeaderMap) -> Option<String> {
         let headers = headers.get_all(COOKIE).iter().filter_map(|header| header.to_str().ok());
         let cookies = headers.flat_map(Cookie::split_parse).filter_map(Result::ok);
         let mut values = cookies.filter(|cookie| cookie.name() == self.cookie.name());
         let first = values.next()?;
         let only = values.all(|other| other.value() == first.value());
-        only.then(|| first.value().to_owned())
+        match &self.cipher {
+            _ if !only => None,
+            None => Some(first.value().to_owned()),
+            Some(cipher) => Some(cipher.decode(self.cookie.name(), first.value().as_bytes())?.value),
+        }
     }
 
     /// Returns the `Set-Cookie` header that removes the old cookie.

@@ -8,7 +8,7 @@ use super::{Field, Session};
 use crate::error::Error;
 
 /// Key of the messages that were not shown yet.
-const FLASHES: Field<Vec<Flash>> = Field::new("sessile.flash");
+pub(crate) const FLASHES: Field<Vec<Flash>> = Field::new("sessile.flash");
 
 /// A message for the user, from a request whose own response cannot show it, such as a redirect.
 ///

@@ -9,6 +9,8 @@ use http::HeaderMap;
 use http::header::SET_COOKIE;
 
 pub(crate) use self::candidates::Candidates;
+#[cfg(feature = "migrate")]
+pub(crate) use self::cipher::CookieCipher;
 #[cfg(any(feature = "signed", feature = "private"))]
 pub(crate) use self::cipher::CookieKeys;
 pub(crate) use self::cookie::{CookieOptions, CookieTemplate};

@@ -139,7 +139,7 @@ fn refuse(head: &Parts, uri: &Uri, error: Error, page: Option<&LocalPath>) -> Re
     // A page that is itself behind the guard would redirect to itself without end.
     let page = page.filter(|page| is_page && can_help && !page.is_path_of(uri));
     let Some(page) = page else { return error.into_response() };
-    let address = LocalPath::of(uri).map_or_else(|| page.to_string(), |next| page.with_next(&next));
+    let address = page.with_next(LocalPath::of(uri).as_ref());
     let mut response = Response::default();
     *response.status_mut() = StatusCode::SEE_OTHER;
     let address = HeaderValue::try_from(address).expect("the path and its encoded query are visible ASCII");

@@ -58,16 +58,19 @@ impl LocalPath {
         without_query(&self.0) == uri.path()
     }
 
-    /// Returns the address of a page that leads to `next` afterwards: this path, with `next` added to its query.
+    /// Returns the address of a page that leads to `next` afterwards: this path, with `next` in its query for [`Next`] to read.
     ///
     /// ```
     /// use sessile::user::LocalPath;
     ///
+    /// let page = LocalPath::from_static("/sign-in");
     /// let next = LocalPath::from_static("/orders?page=2");
-    /// assert_eq!(LocalPath::from_static("/sign-up").with_next(&next), "/sign-up?next=%2Forders%3Fpage%3D2");
+    /// assert_eq!(page.with_next(Some(&next)), "/sign-in?next=%2Forders%3Fpage%3D2");
+    /// assert_eq!(page.with_next(None), "/sign-in");
     /// ```
     #[must_use]
-    pub fn with_next(&self, next: &Self) -> String {
+    pub fn with_next(&self, next: Option<&Self>) -> String {
+        let Some(next) = next else { return self.0.to_string() };
         let separator = if self.0.contains('?') { '&' } else { '?' };
         let next: String = form_urlencoded::byte_serialize(next.0.as_bytes()).collect();
         format!("{}{separator}next={next}", self.0)
@@ -228,7 +231,7 @@ mod tests {
     fn next_is_encoded_and_read_back() {
         let next = LocalPath::new("/orders?page=2&sort=a%26b").expect("a path");
         for (page, expected) in [("/sign-in", "/sign-in?next="), ("/sign-in?lang=de", "/sign-in?lang=de&next=")] {
-            let address = LocalPath::new(page).expect("a path").with_next(&next);
+            let address = LocalPath::new(page).expect("a path").with_next(Some(&next));
             assert!(address.starts_with(expected), "{address}");
             let query: Next = serde_urlencoded::from_str(address.split_once('?').expect("a query").1).expect("a query");
             assert_eq!(query.next.as_ref(), Some(&next));

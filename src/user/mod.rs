@@ -83,6 +83,8 @@ pub use self::guard::{GuardService, UserGuard};
 pub use self::layer::{UserLayer, UserService};
 pub use self::local_path::{LocalPath, Next};
 pub use self::stamp::Stamp;
+#[cfg(feature = "migrate")]
+pub(crate) use self::stamps::signed_in_with;
 
 /// The users of an application, by the owner of a session.
 #[diagnostic::on_unimplemented(

@@ -35,6 +35,13 @@ impl Accepted {
     }
 }
 
+/// Returns the entry of a session that was signed in with these credentials.
+#[cfg(feature = "migrate")]
+pub(crate) fn signed_in_with(stamp: Stamp) -> (&'static str, impl Serialize) {
+    // The first stamp stays, however old it is.
+    (STAMPS_KEY, Stamps(vec![Accepted::new(stamp, 0)]))
+}
+
 impl Stamps {
     pub(super) const KEY: Field<Self> = Field::new(STAMPS_KEY);
 

@@ -5,7 +5,16 @@ use std::fs;
 use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    for guide in ["from-actix-session", "from-async-session", "from-axum-session", "from-cookies", "from-tower-sessions"] {
+    let guides = [
+        "from-actix-session",
+        "from-async-session",
+        "from-axum-login",
+        "from-axum-session",
+        "from-axum-session-auth",
+        "from-cookies",
+        "from-tower-sessions",
+    ];
+    for guide in guides {
         let file = format!("../../docs/{guide}.md");
         println!("cargo::rerun-if-changed={file}");
         let document = fs::read_to_string(&file)?;

@@ -5,6 +5,7 @@
 use crate::support;
 
 use std::collections::{BTreeSet, HashMap};
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -14,13 +15,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::FutureExt;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use sessile::config::SiteData;
+use sessile::config::{ConfigErrorKind, SiteData};
 use sessile::event::EventKind;
+use sessile::flash::FlashLevel;
 use sessile::migrate::tower_sessions::decode;
 use sessile::migrate::{LegacySession, LegacySessions, MigrationLayer};
 use sessile::store::{Expected, Outcome, Record};
 use sessile::store::{Store, StoreError, Touch};
 use sessile::testing::ManualClock;
+use sessile::user::{Stamp, User, UserLayer, Users};
 use sessile::{Error, MemoryStore, Session, SessionId, SessionLayer};
 use sessile::{SessionLayerBuilder, SignedIn, Token};
 use support::client::{COOKIE_NAME, Client, EventLog, request, request_with_cookies, send, session_of};
@@ -199,6 +202,91 @@ async fn an_old_session_continues_as_a_new_session() {
     assert_eq!(stored.get::<Value>("profile").unwrap(), Some(json!({ "name": "Ada", "admin": false })));
     assert_eq!(stored.authenticated_at(), Some(OffsetDateTime::UNIX_EPOCH));
     assert!(stored.expires_at() > OffsetDateTime::now_utc());
+}
+
+/// A signed and an encrypted old cookie, as the crate `cookie` writes them, open the old session; forged ones open nothing.
+#[tokio::test]
+async fn signed_and_private_old_cookies_are_read() {
+    const SIGNED: &str = "5maWZ2P0ApHXHR7/pIT3ugBLjLbqmL3QcQYkApB1GKk=AAECAwQFBgcICQoLDA0ODw";
+    const PRIVATE: &str = "hnQCv1luDL3UGZVW0h9HIB3DJqfwU28vRn0LwVmgn0mbBy++z/hcdMh/XZMWuwqNZLc=";
+    let key: Vec<u8> = (0..64).collect();
+    for cookie in [SIGNED, PRIVATE] {
+        let old = OldTable::with(OLD, &old_data());
+        let with_key = |key: &[u8]| match cookie {
+            SIGNED => migration(&old).with_signed_cookie(key),
+            _ => migration(&old).with_private_cookie(key),
+        };
+        let app = |key: &[u8]| routes().layer(with_key(key).unwrap()).layer(SessionLayer::new(MemoryStore::new()));
+        assert_eq!(with_key(&key[..63]).expect_err("a short key").kind(), ConfigErrorKind::Key);
+        let forged = cookie.replacen(['A', 'h'], "B", 1);
+        for (key, cookie) in [(&*key, OLD), (&*key, &*forged), (&[7; 64], cookie)] {
+            let reply = Client::with_cookie(&app(key), "id", cookie).get("/account").await;
+            assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "{cookie}");
+            reply.assert_no_cookie();
+        }
+        assert!(old.has(OLD));
+        let mut client = Client::with_cookie(&app(&key), "id", cookie);
+        assert_eq!(client.get("/account").await.text(), "user:42");
+        assert_eq!((client.jar.value("id"), old.has(OLD)), (None, false));
+    }
+}
+
+/// The stamp of the old credentials keeps the user signed in until the user has other ones; without a stamp nothing does.
+#[tokio::test]
+async fn the_stamp_of_an_old_session_is_compared() {
+    /// The stamp of every user.
+    struct Version(u64);
+
+    impl Users for Version {
+        type Id = String;
+        type User = Stamp;
+        type Error = Infallible;
+
+        async fn find(&self, _: &String) -> Result<Option<Stamp>, Infallible> {
+            Ok(Some(Stamp::from_version(self.0)))
+        }
+
+        fn id(_: &Stamp) -> String {
+            "user:42".into()
+        }
+
+        fn stamp(&self, user: &Stamp) -> Stamp {
+            user.clone()
+        }
+    }
+
+    for (old_stamp, stamp, is_signed_in) in [(Some(1), 1, true), (Some(1), 2, false), (None, 1, false)] {
+        let old = OldTable::with(OLD, &old_data());
+        let migration = migration(&old).with_conversion(move |old| {
+            old.sign_in("user:42", OffsetDateTime::UNIX_EPOCH);
+            old_stamp.map_or(Ok(()), |version| old.set_stamp(Stamp::from_version(version)))
+        });
+        let users = UserLayer::new(Version(stamp));
+        let app = Router::new().route("/", get(async |_: User<Version>| "hello")).layer(users);
+        let app = app.layer(migration).layer(SessionLayer::new(MemoryStore::new()));
+        let mut client = client_with_the_old_cookie(&app);
+        for _ in 0..2 {
+            assert_eq!(client.get("/").await.status == StatusCode::OK, is_signed_in, "{old_stamp:?}, {stamp}");
+        }
+    }
+}
+
+/// Messages of the old session are shown once, in order.
+#[tokio::test]
+async fn messages_of_the_old_session_are_shown() {
+    let old = OldTable::with(OLD, &old_data());
+    let migration = migration(&old).with_conversion(|old| {
+        old.flash(FlashLevel::Error, "first")?;
+        old.flash(FlashLevel::Success, "second")
+    });
+    let page = get(async |session: Session| {
+        let flashes = session.take_flashes().await?;
+        Ok::<_, Error>(flashes.iter().map(|flash| format!("{}: {flash}\n", flash.level)).collect::<String>())
+    });
+    let app = Router::new().route("/", page).layer(migration).layer(SessionLayer::new(MemoryStore::new()));
+    let mut client = client_with_the_old_cookie(&app);
+    assert_eq!(client.get("/").await.text(), "error: first\nsuccess: second\n");
+    assert_eq!(client.get("/").await.text(), "");
 }
 
 /// The request that moves a session can also end it or sign it in.

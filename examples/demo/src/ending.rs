@@ -69,7 +69,7 @@ pub fn reason(reason: EndReason) -> &'static str {
 pub fn dialogs(warn_before: Duration, here: &LocalPath, token: &CsrfToken) -> Markup {
     let soon = format!("Your session ends within {}", moment::span(warn_before));
     let [confirm, sign_in] =
-        ["/confirm", "/sign-in?ended=true"].map(|page| LocalPath::from_static(page).with_next(here));
+        ["/confirm", "/sign-in?ended=true"].map(|page| LocalPath::from_static(page).with_next(Some(here)));
     let sign_out = html! {
         form method="post" action="/sign-out" {
             (csrf_field(token))

@@ -67,7 +67,7 @@ pub fn of_session(kind: ErrorKind, head: &Parts) -> Response {
         return Json(Problem { kind: kind.name() }).into_response();
     }
     let here = page_of(head);
-    let by_way_of = |page| Redirect::to(&LocalPath::from_static(page).with_next(&here)).into_response();
+    let by_way_of = |page| Redirect::to(&LocalPath::from_static(page).with_next(Some(&here))).into_response();
     let again = html! { a .button href=(here) { "Open the page again" } };
     match kind {
         ErrorKind::NotSignedIn => by_way_of("/sign-in"),

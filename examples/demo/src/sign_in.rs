@@ -150,7 +150,7 @@ fn form(visitor: &Visitor, next: &LocalPath, name: &str) -> FormPage<'static> {
         fields: html! { (next_field(next)) (name_field(name)) (password_field()) (remember_box(visitor)) },
         button: "Sign in",
         instead: html! {
-            p .note { "New here? " a href=(LocalPath::from_static("/sign-up").with_next(next)) { "Sign up" } "." }
+            p .note { "New here? " a href=(LocalPath::from_static("/sign-up").with_next(Some(next))) { "Sign up" } "." }
         },
     }
 }

@@ -67,7 +67,7 @@ fn form(visitor: &Visitor, next: &LocalPath, name: &str) -> FormPage<'static> {
         },
         button: "Sign up",
         instead: html! {
-            p .note { "You have an account? " a href=(LocalPath::from_static("/sign-in").with_next(next)) { "Sign in" } "." }
+            p .note { "You have an account? " a href=(LocalPath::from_static("/sign-in").with_next(Some(next))) { "Sign in" } "." }
         },
     }
 }

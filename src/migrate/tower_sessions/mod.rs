@@ -1,7 +1,7 @@
 //! Readers for the records and stores of tower-sessions.
 //!
-//! The cookie of tower-sessions is the key of the record. For a signed or encrypted cookie, write a
-//! [`LegacySessions`](super::LegacySessions) of your own that extracts the key and passes it to a reader of this module.
+//! The cookie of tower-sessions is the key of the record. [`MigrationLayer`](super::MigrationLayer) has settings for a signed and for an
+//! encrypted cookie.
 
 #[cfg(feature = "redis")]
 mod redis;

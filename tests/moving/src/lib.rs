@@ -1,8 +1,16 @@
-//! Sessions written by tower-sessions, with its own layer and stores on real servers, are taken over.
+//! Sessions written by tower-sessions, with its own layer and stores on real servers, are taken over; so are those of axum-login,
+//! whose examples are ported in `ports`.
 
 #![cfg(test)]
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+#![allow(clippy::duplicate_mod, reason = "each port has the accounts in a module")]
 
+mod axum_login_sessions;
+mod ported_examples;
+
+#[path = "../../support/client.rs"]
+#[allow(dead_code, reason = "the file is shared with other tests")]
+mod client;
 #[path = "../../support/servers.rs"]
 mod servers;
 
@@ -83,10 +91,7 @@ async fn send(app: &Router, path: &str, cookie: &str) -> (StatusCode, Vec<String
 /// Signs in to the old application and continues in the new one.
 async fn assert_taken_over(old_store: impl SessionStore + Clone, legacy: impl LegacySessions) {
     let old_layer = SessionManagerLayer::new(old_store).with_expiry(Expiry::OnInactivity(Duration::days(1)));
-    let old_app = Router::new()
-        .route("/", get(write))
-        .route("/balance", get(balance))
-        .layer(old_layer);
+    let old_app = Router::new().route("/", get(write)).route("/balance", get(balance)).layer(old_layer);
     let (status, cookies, _) = send(&old_app, "/", "").await;
     assert_eq!(status, StatusCode::OK);
     let old_cookie = cookies.into_iter().next().expect("the old application sets its cookie");
