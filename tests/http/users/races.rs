@@ -212,3 +212,27 @@ async fn requests_that_sign_out_beside_each_other() {
     })
     .await;
 }
+
+/// A change beside a sign-in of the same session by the old password: the session goes on, and no other is signed in.
+#[tokio::test]
+async fn a_change_beside_a_sign_in_of_its_session() {
+    let orders = every_order(async |order| {
+        let world = World::new();
+        let here = world.site.begin("/sign-in/10", None).await;
+        let requests = [("/change/11", Some(&*here)), ("/sign-in/10", Some(&*here))];
+        let answers = world.run(order, &requests, Vec::new()).await;
+        let signed_in = answers[1].1.as_ref();
+        // Under a token that the sign-in has retired, nothing changes.
+        assert!([StatusCode::OK, StatusCode::CONFLICT].contains(&answers[0].0), "{order:?}");
+        let token = match signed_in {
+            Some(token) if session_of(token) != session_of(&here) => {
+                assert!(!world.site.is_signed_in(token).await, "{order:?}");
+                &here
+            }
+            Some(token) => token,
+            None => &here,
+        };
+        assert!(world.site.is_signed_in(token).await, "{order:?}");
+    });
+    assert!(orders.await > 50);
+}
