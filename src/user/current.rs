@@ -140,16 +140,16 @@ impl<U: Users, M> CurrentUser<U, M> {
         session.insert(STAMPS, [Accepted::new(U::stamp(user), session)].as_slice())
     }
 
-    /// Begins to [act](crate::acting) as another user, from the client's next request on.
+    /// Begins to [act](crate::acting) as another user, from the client's next request on, and returns the acting session.
     ///
-    /// [`sign_out`](Session::sign_out) in one of those ends it.
+    /// [`sign_out`](Session::sign_out) in one of those requests ends it.
     ///
     /// # Errors
     ///
     /// [`NotSignedIn`](ErrorKind::NotSignedIn) for a visitor, [`PermissionDenied`](ErrorKind::PermissionDenied) if the signed-in user
     /// [may not act](Users::may_act_as) as that user, [`MissingLayer`](ErrorKind::MissingLayer) if no
     /// [`ActingLayer`](crate::acting::ActingLayer) is around the `UserLayer`, and those of [`Acting::begin`].
-    pub async fn act_as(&self, user: &U::User) -> Result<(), Error> {
+    pub async fn act_as(&self, user: &U::User) -> Result<Session<M>, Error> {
         let Some(actor) = self.load().await? else { return Err(self.not_signed_in().await?) };
         if !U::may_act_as(&actor, user) {
             return Err(Error::new(ErrorKind::PermissionDenied));
@@ -159,7 +159,8 @@ impl<U: Users, M> CurrentUser<U, M> {
             missing_layer("acting as another, but no ActingLayer", advice.to_owned())
         })?;
         let session = acting.begin(&U::id(user).to_string()).await?;
-        session.insert(STAMPS, [Accepted::new(U::stamp(user), &session)].as_slice())
+        session.insert(STAMPS, [Accepted::new(U::stamp(user), &session)].as_slice())?;
+        Ok(session)
     }
 
     /// Keeps this session signed in beyond a change of its user's credentials: call it with the changed user **before** the
