@@ -16,7 +16,7 @@
 //! 5. [`accounts`] and [`visitor`]: the signed-in user, and the client of a request.
 //! 6. [`devices`]: a list of the user's sessions, each with a button to end it.
 //! 7. [`confirm`] and [`change_password`]: asking for the password again before a sensitive action.
-//! 8. [`admin`]: a page for users with a role, who can act as another user.
+//! 8. [`admin`]: a page for users with a role, and acting as another user.
 //! 9. [`ending`]: a warning before a session ends, and the reason afterwards.
 //! 10. [`failure`]: pages for errors.
 

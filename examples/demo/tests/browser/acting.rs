@@ -115,7 +115,7 @@ async fn member_ends_the_session_of_an_administrator() {
     admin.close().await;
 }
 
-/// After the administrator has signed this browser out from another, the page is over, and no name is left.
+/// After the administrator has signed this browser out from another, the page is over, and its cookie removed.
 #[tokio::test]
 async fn acting_ends_with_the_session_of_the_administrator() {
     let (mut demo, driver) = (Demo::start(), Driver::start());
@@ -131,9 +131,9 @@ async fn acting_ends_with_the_session_of_the_administrator() {
     admin.until_dialog(Some("ended")).await;
     admin.open(&demo, "/").await;
     admin.until_says("Your session has ended.").await;
-    let text = admin.text().await;
-    assert!(!text.contains("ada") && !text.contains("eve"), "{text}");
-    assert_eq!(admin.cookies(&demo).await, [] as [serde_json::Value; 0]);
+    assert!(!admin.text().await.contains("acts as"));
+    // The administrator's own cookie stays for a minute, for the reason.
+    assert!(admin.cookies(&demo).await.iter().all(|cookie| cookie["name"] == "__Host-id"));
     other.close().await;
     admin.close().await;
 }
