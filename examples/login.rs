@@ -126,7 +126,7 @@ async fn me(User(account): User<Accounts>) -> Json<Account> {
 async fn act_as(user: CurrentUser<Accounts>, Path(id): Path<u64>) -> Result<StatusCode, Error> {
     let account = user.users().rows().get(&id).cloned();
     match account {
-        Some(account) => user.act_as(&account).await.map(|()| StatusCode::NO_CONTENT),
+        Some(account) => user.act_as(&account).await.map(|_| StatusCode::NO_CONTENT),
         None => Ok(StatusCode::NOT_FOUND),
     }
 }

@@ -136,16 +136,16 @@ impl<U: Users, M> CurrentUser<U, M> {
         session.update(Stamps::KEY, move |stamps| stamps.sign_in(before.as_ref(), accepted))
     }
 
-    /// Begins to [act](crate::acting) as another user, from the client's next request on.
+    /// Begins to [act](crate::acting) as another user, from the client's next request on, and returns the acting session.
     ///
-    /// [`sign_out`](Session::sign_out) in one of those ends it.
+    /// [`sign_out`](Session::sign_out) in one of those requests ends it.
     ///
     /// # Errors
     ///
     /// [`NotSignedIn`](ErrorKind::NotSignedIn) for a visitor, [`PermissionDenied`](ErrorKind::PermissionDenied) if the signed-in user
     /// [may not act](Users::may_act_as) as that user, [`MissingLayer`](ErrorKind::MissingLayer) if no
     /// [`ActingLayer`](crate::acting::ActingLayer) is around the `UserLayer`, and those of [`Acting::begin`].
-    pub async fn act_as(&self, user: &U::User) -> Result<(), Error> {
+    pub async fn act_as(&self, user: &U::User) -> Result<Session<M>, Error> {
         let Some(actor) = self.load().await? else { return Err(self.not_signed_in().await?) };
         if !self.users().may_act_as(&actor, user) {
             return Err(Error::new(ErrorKind::PermissionDenied));
@@ -156,7 +156,8 @@ impl<U: Users, M> CurrentUser<U, M> {
         })?;
         let session = acting.begin(&U::id(user).to_string()).await?;
         let accepted = Accepted::new(self.users().stamp(user), now(&session));
-        session.update(Stamps::KEY, move |stamps| stamps.sign_in(None, accepted))
+        session.update(Stamps::KEY, move |stamps| stamps.sign_in(None, accepted))?;
+        Ok(session)
     }
 
     /// Keeps this session signed in beyond a change of its user's credentials: call it with the changed user **before** the

@@ -12,6 +12,7 @@ use http::header::{CACHE_CONTROL, COOKIE};
 use http::{Method, StatusCode};
 use sessile::acting::{Acting, ActingLayer};
 use sessile::config::{ConfigErrorKind, SiteData, TokenHeader};
+use sessile::csrf::CsrfLayer;
 use sessile::event::{EndReason, Event, EventKind};
 use sessile::flash::FlashLevel;
 use sessile::passive::PassiveLayer;
@@ -113,6 +114,8 @@ fn routes() -> Router {
         .route("/forbidden/sign-in", post(async |user: SignedIn| user.sign_in("bob")))
         .route("/forbidden/act-as", post(async |acting: Acting| acting.begin("carl").await.map(drop)))
         .route("/left", get(async |session: Session| format!("{:?}", session.expires_in().map(|left| left.as_secs()))))
+        .route("/signed-in", post(async |user: SignedIn| user.insert("order", "tea")))
+        .route("/guarded", post(async |session: Session| session.insert("order", "tea")).layer(CsrfLayer::new()))
         .route("/poll", get(async |_: Session| "polled").layer(PassiveLayer::new()))
 }
 
@@ -235,6 +238,27 @@ async fn the_owner_can_end_an_acting_session() {
     assert_eq!(site.layer.sessions().end_all_of_in_every_realm("bob").await.unwrap().len(), 1);
     assert_eq!(client.clone().post("/order").await.status, StatusCode::CONFLICT);
     assert_eq!(who(&mut client).await, "ada by -");
+}
+
+/// An extractor that needs an owner and a check of CSRF tokens answer as a write does: 409, and no advice to sign in.
+#[tokio::test]
+async fn each_form_of_an_ended_acting_session_is_a_409() {
+    for path in ["/order", "/signed-in", "/guarded"] {
+        for by_owner in [false, true] {
+            let site = Site::new();
+            let mut client = site.acting().await;
+            let token = client.get("/csrf").await.text().to_owned();
+            let (sessions, owner) =
+                if by_owner { (site.acting.sessions(), "bob") } else { (site.layer.sessions(), "ada") };
+            for session in sessions.owned_by(owner).await.unwrap() {
+                assert!(sessions.end(&session.id()).await.unwrap());
+            }
+            let mut form = request(Method::POST, path);
+            form.headers_mut().insert("x-csrf-token", token.parse().unwrap());
+            let reply = client.send(form).await;
+            assert_eq!(reply.status, StatusCode::CONFLICT, "{path}, by the owner: {by_owner}");
+        }
+    }
 }
 
 /// A new token of the actor leaves the acting session as it is, and so does a request that still has the old one.

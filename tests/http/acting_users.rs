@@ -78,7 +78,7 @@ struct Site {
 impl Site {
     fn new() -> Self {
         async fn act_as(user: Current, Path(id): Path<u64>) -> Result<(), Error> {
-            user.act_as(&user.users().get(id)).await
+            user.act_as(&user.users().get(id)).await.map(drop)
         }
         async fn who(user: Current) -> Result<String, Error> {
             let names = (user.load().await?.map(|user| user.id), user.load_actor().await?.map(|actor| actor.id));
@@ -212,7 +212,7 @@ async fn a_user_layer_outside_the_acting_layer_is_a_500() {
     let layer = SessionLayer::new(MemoryStore::new());
     let app = Router::new()
         .route("/who", get(async |User(user): User<Accounts>| user.id.to_string()))
-        .route("/act-as", post(async |user: Current| user.act_as(&user.users().get(MEMBER)).await))
+        .route("/act-as", post(async |user: Current| user.act_as(&user.users().get(MEMBER)).await.map(drop)))
         .route("/sign-in", post(async |user: Current| user.sign_in(&user.users().get(ADMIN)).await))
         .layer(ActingLayer::new(&layer).unwrap())
         .layer(UserLayer::new(site.accounts.clone()))

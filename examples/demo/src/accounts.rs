@@ -51,6 +51,10 @@ impl Users for Accounts {
         account.id
     }
 
+    fn may_act_as(&self, actor: &Account, user: &Account) -> bool {
+        actor.is_admin && !user.is_admin
+    }
+
     fn stamp(&self, account: &Account) -> Stamp {
         account.stamp.clone()
     }

@@ -87,6 +87,7 @@ mod tests {
             passwords: Passwords::new().expect("a hash"),
             throttle: Throttle::default(),
             sessions: Sessions::new(MemoryStore::new()),
+            acting_sessions: Sessions::new(MemoryStore::new()),
             confirm_within: Duration::ZERO,
             warn_before: Duration::ZERO,
         }

@@ -43,7 +43,8 @@ pub async fn submit(
     // Issues a new token for this browser, and signs out every other device, where an attacker with the old password may be
     // (OWASP ASVS 5.0 V7.4.3). A session that this misses is signed out at its next request, by its stamp.
     visitor.session.rotate()?;
-    let done = match visitor.current.end_others().await?.len() {
+    let visits = app.acting_sessions.end_all_of(&account.id.to_string()).await?;
+    let done = match visitor.current.end_others().await?.len() + visits.len() {
         0 => "Your password is changed.".to_owned(),
         1 => "Your password is changed, and 1 other device is signed out.".to_owned(),
         more => format!("Your password is changed, and {more} other devices are signed out."),

@@ -7,11 +7,13 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use sessile::csrf::CsrfToken;
 use sessile::flash::FlashLevel;
+use sessile::user::Users;
 use sessile::{SessionId, SignedIn, StoredSession};
 
 use crate::failure::Failure;
 use crate::form::csrf_field;
 use crate::moment;
+use crate::sign_in;
 use crate::site::App;
 use crate::visitor::Visitor;
 
@@ -23,19 +25,30 @@ const NAME: &str = "name";
 /// `GET /devices`
 pub async fn show(user: SignedIn, visitor: Visitor, State(app): State<App>) -> Result<Response, Failure> {
     let mut devices = app.sessions.owned_by(user.owner()).await?;
+    devices.extend(app.acting_sessions.owned_by(user.owner()).await?);
     let this = user.id();
     // This device first, then the most recently used.
     devices.sort_by_key(|device| (Some(device.id()) != this, std::cmp::Reverse(device.last_seen())));
+    let mut actors = Vec::new();
+    for device in &devices {
+        actors.push(actor_of(device, &app).await?);
+    }
+    let name = visitor.account.as_ref().map_or("", |account| account.name.as_str());
     let token = user.csrf_token().await?;
     let content = html! {
         section .narrow {
             h1 { "Your devices" }
-            p { "You are signed in here. If you do not know one of these, sign it out and "
-                a href="/password" { "change your password" } "." }
-            ul .devices {
-                @for device in &devices { li .card { (card(device, Some(device.id()) == this, &token)) } }
+            @if visitor.actor.is_none() {
+                p { "You are signed in here. If you do not know one of these, sign it out and "
+                    a href="/password" { "change your password" } "." }
             }
-            (name_form(&token))
+            ul .devices {
+                @for (device, actor) in devices.iter().zip(&actors) {
+                    @let visit = actor.as_ref().map(|actor| format!("{actor} acts as {name}"));
+                    li .card { (card(device, visit, Some(device.id()) == this, &token)) }
+                }
+            }
+            @if visitor.actor.is_none() { (name_form(&token)) }
             @if devices.len() > 1 {
                 form method="post" action="/devices/end-others" {
                     (csrf_field(&token))
@@ -47,10 +60,17 @@ pub async fn show(user: SignedIn, visitor: Visitor, State(app): State<App>) -> R
     visitor.page("Your devices", content).await
 }
 
-fn card(device: &StoredSession, is_this: bool, token: &CsrfToken) -> Markup {
+/// Returns the name of the administrator who acts as the user in this session.
+async fn actor_of(device: &StoredSession, app: &App) -> Result<Option<String>, Failure> {
+    let Some(Ok(actor)) = device.actor().map(str::parse) else { return Ok(None) };
+    Ok(app.accounts.find(&actor).await?.map(|actor| actor.name))
+}
+
+/// Returns a device, or the `visit` of an administrator.
+fn card(device: &StoredSession, visit: Option<String>, is_this: bool, token: &CsrfToken) -> Markup {
     let mut notes = device.notes().unwrap_or_default();
     let kind = notes.remove(DEVICE).unwrap_or_else(|| "Unknown device".to_owned());
-    let given = notes.remove(NAME).filter(|name| !name.is_empty());
+    let given = visit.or(notes.remove(NAME)).filter(|name| !name.is_empty());
     let name = given.as_ref().unwrap_or(&kind);
     html! {
         div .what {
@@ -90,14 +110,20 @@ pub async fn name(user: SignedIn, Form(sent): Form<Naming>) -> Result<Redirect, 
 }
 
 /// `POST /devices/{id}/end`
-pub async fn end(user: SignedIn, State(app): State<App>, Path(id): Path<String>) -> Result<Response, Failure> {
+pub async fn end(
+    user: SignedIn,
+    visitor: Visitor,
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Response, Failure> {
     let id: SessionId = id.parse().map_err(|_| Failure::NotFound)?;
     if user.id() == Some(id) {
-        user.sign_out()?;
-        return Ok(Redirect::to("/signed-out").into_response());
+        return Ok(sign_in::out(visitor).await?.into_response());
     }
     // Ids are not secret, so the call ends the session only if it belongs to this user.
-    if app.sessions.end_if_owned_by(&id, user.owner()).await? {
+    let is_ended = app.sessions.end_if_owned_by(&id, user.owner()).await?
+        || app.acting_sessions.end_if_owned_by(&id, user.owner()).await?;
+    if is_ended {
         user.flash(FlashLevel::Success, "The device is signed out.")?;
     } else {
         user.flash(FlashLevel::Info, "That device was signed out already.")?;
@@ -112,6 +138,9 @@ pub async fn end_others(user: SignedIn, State(app): State<App>) -> Result<Redire
     // `end_others_of` ends all in one step.
     for device in app.sessions.owned_by(owner).await?.iter().filter(|device| Some(device.id()) != this) {
         app.sessions.end_if_owned_by(&device.id(), owner).await?;
+    }
+    if let Some(this) = this {
+        app.acting_sessions.end_others_of(owner, &this).await?;
     }
     user.flash(FlashLevel::Success, "All other devices are signed out.")?;
     Ok(Redirect::to("/devices"))

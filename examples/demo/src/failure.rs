@@ -76,6 +76,10 @@ pub fn of_session(kind: ErrorKind, head: &Parts) -> Response {
         ErrorKind::PermissionDenied => {
             error_page("This page is for administrators", "You are signed in, but not as an administrator.", &to_teas())
         }
+        ErrorKind::ActingAsAnother => {
+            let text = "You act as another user, and only that user can do this.";
+            error_page("This is not possible while acting", text, &to_teas())
+        }
         ErrorKind::CsrfRefused => {
             let text = "Your session has ended or changed since this page was opened, so nothing was done.";
             error_page("This form is out of date", text, &again)

@@ -11,6 +11,8 @@ use crate::form::csrf_field;
 /// Content of the frame that depends on the visitor.
 pub struct Frame<'a> {
     pub account: Option<&'a Account>,
+    /// Administrator who acts as the user.
+    pub actor: Option<&'a Account>,
     pub in_cart: u32,
     pub flashes: Vec<Flash>,
     pub csrf_token: Option<CsrfToken>,
@@ -36,6 +38,7 @@ pub fn page(title: &str, frame: &Frame<'_>, content: &Markup) -> Markup {
                         (navigation(title, frame))
                     }
                 }
+                (acting_banner(frame))
                 main #content {
                     // The script adds its messages here; screen readers announce them.
                     div #messages role="status" aria-live="polite" {
@@ -103,7 +106,9 @@ fn navigation(title: &str, frame: &Frame<'_>) -> Markup {
             }
             @if let Some(account) = frame.account {
                 a href="/devices" aria-current=[current("Your devices")] { "Devices" }
-                a href="/password" aria-current=[current("Change your password")] { "Password" }
+                @if frame.actor.is_none() {
+                    a href="/password" aria-current=[current("Change your password")] { "Password" }
+                }
                 @if account.is_admin { a href="/admin" aria-current=[current("Users")] { "Users" } }
             }
         }
@@ -123,6 +128,21 @@ fn account(frame: &Frame<'_>) -> Markup {
             nav .account aria-label="Account" {
                 a href="/sign-in" { "Sign in" }
                 a href="/sign-up" { "Sign up" }
+            }
+        }
+    }
+}
+
+/// Returns the line that names an administrator and the user as whom the administrator acts.
+fn acting_banner(frame: &Frame<'_>) -> Markup {
+    html! {
+        @if let (Some(actor), Some(account), Some(token)) = (frame.actor, frame.account, &frame.csrf_token) {
+            section .acting aria-label="Acting as a user" {
+                form .bar method="post" action="/sign-out" {
+                    (csrf_field(token))
+                    p { strong { (actor.name) } " acts as " strong { (account.name) } }
+                    button .quiet type="submit" { "Stop acting" }
+                }
             }
         }
     }

@@ -16,7 +16,7 @@
 //! 5. [`accounts`] and [`visitor`]: the signed-in user, and the client of a request.
 //! 6. [`devices`]: a list of the user's sessions, each with a button to end it.
 //! 7. [`confirm`] and [`change_password`]: asking for the password again before a sensitive action.
-//! 8. [`admin`]: a page for users with a role.
+//! 8. [`admin`]: a page for users with a role, and acting as another user.
 //! 9. [`ending`]: a warning before a session ends, and the reason afterwards.
 //! 10. [`failure`]: pages for errors.
 
@@ -51,6 +51,7 @@ use std::iter::successors;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use sessile::acting::ActingLayer;
 use tokio::net::TcpListener;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
@@ -79,11 +80,13 @@ async fn run() -> Result<(), Box<dyn Error>> {
     // Deletes expired sessions once a minute.
     tokio::spawn(layer.sessions().sweep_every(Duration::from_secs(60)));
 
+    let acting = ActingLayer::new(&layer)?;
     let app = App {
         accounts,
         passwords: Passwords::new()?,
         throttle: Throttle::default(),
         sessions: layer.sessions(),
+        acting_sessions: acting.sessions(),
         confirm_within: settings.confirm_within,
         warn_before: settings.warn_before,
     };
@@ -92,7 +95,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await.map_err(taken)?;
     // `localhost` rather than 127.0.0.1: browsers accept a `Secure` cookie from `http://localhost`.
     println!("listening on http://localhost:{}", listener.local_addr()?.port());
-    axum::serve(listener, site::router(app, layer)).await?;
+    axum::serve(listener, site::router(app, acting, layer)).await?;
     Ok(())
 }
 

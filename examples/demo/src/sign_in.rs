@@ -8,10 +8,10 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
+use sessile::Lifetime;
 use sessile::csrf::SameOrigin;
 use sessile::flash::FlashLevel;
 use sessile::user::{LocalPath, Next};
-use sessile::{Lifetime, Session};
 
 use crate::accounts::Account;
 use crate::authenticate::authenticate;
@@ -48,6 +48,11 @@ pub struct PageQuery {
 /// `GET /sign-in`
 pub async fn show(visitor: Visitor, Query(PageQuery { next, ended }): Query<PageQuery>) -> Result<Response, Failure> {
     let next = next.next_or("/");
+    if ended && visitor.account.is_some() {
+        // A form of a session that has ended, in a browser that has another one.
+        let text = "The page before was of a session that has ended, so nothing was done.";
+        visitor.session.flash(FlashLevel::Warning, text)?;
+    }
     // The frame of the page says why a session ended, if that is known.
     let ended = ended && visitor.session.end_reason().is_none();
     let lead = html! {
@@ -129,10 +134,15 @@ pub async fn begin(
 }
 
 /// `POST /sign-out`
-pub async fn out(session: Session) -> Result<Redirect, Failure> {
+pub async fn out(visitor: Visitor) -> Result<Redirect, Failure> {
     // Ends the session with all its data, and removes the cookie.
-    session.sign_out()?;
-    Ok(Redirect::to("/signed-out"))
+    visitor.session.sign_out()?;
+    let (Some(own), Some(user)) = (visitor.session.actor_session(), visitor.acts_as()) else {
+        return Ok(Redirect::to("/signed-out"));
+    };
+    // The administrator is still signed in. The session that has ended holds no message any more.
+    own.flash(FlashLevel::Success, format!("You no longer act as {user}."))?;
+    Ok(Redirect::to("/admin"))
 }
 
 /// `GET /signed-out`: confirms the sign-out (OWASP ASVS 5.0 V7.4.4).

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware::map_response;
 use axum::routing::{get, post};
+use sessile::acting::ActingLayer;
 use sessile::csrf::CsrfLayer;
 use sessile::errors::ErrorLayer;
 use sessile::passive::PassiveLayer;
@@ -25,20 +26,24 @@ pub struct App {
     pub throttle: Throttle,
     /// Access to all sessions, for the list of devices.
     pub sessions: Sessions,
+    /// Sessions in which an administrator acts as a user.
+    pub acting_sessions: Sessions,
     /// Maximum age of the last password entry before a sensitive action.
     pub confirm_within: Duration,
     /// Time before the end of a session at which its pages warn.
     pub warn_before: Duration,
 }
 
-pub fn router(app: App, sessions: SessionLayer) -> Router {
+pub fn router(app: App, acting: ActingLayer, sessions: SessionLayer) -> Router {
     let guard = UserGuard::<Accounts>::new().with_sign_in_page(LocalPath::from_static("/sign-in"));
     let recent = UserGuard::<Accounts>::new()
         .with_recent(app.confirm_within)
         .with_confirm_page(LocalPath::from_static("/confirm"));
     let admins = UserGuard::<Accounts>::new().with_permission(async |account: Account| account.is_admin);
+    let in_person = UserGuard::<Accounts>::new().without_actor();
     let pages = Router::new()
-        .route("/admin", get(admin::show).layer(admins))
+        .route("/admin", get(admin::show).layer(admins.clone()))
+        .route("/admin/act-as/{id}", post(admin::act_as).layer(admins))
         .route("/password", get(change_password::show).post(change_password::submit).layer(recent))
         .route("/cart/order", post(shop::order))
         .route("/sign-out", post(sign_in::out))
@@ -46,7 +51,7 @@ pub fn router(app: App, sessions: SessionLayer) -> Router {
         .route("/devices/{id}/end", post(devices::end))
         .route("/devices/name", post(devices::name))
         .route("/devices/end-others", post(devices::end_others))
-        .route("/confirm", get(confirm::show).post(confirm::submit))
+        .route("/confirm", get(confirm::show).post(confirm::submit).layer(in_person))
         // Lets only signed-in users pass, on the routes above.
         .route_layer(guard)
         .route("/", get(shop::teas))
@@ -67,6 +72,7 @@ pub fn router(app: App, sessions: SessionLayer) -> Router {
         // A layer that is added later runs earlier.
         .layer(map_response(headers::keep_nowhere))
         .layer(UserLayer::new(app.accounts.clone()))
+        .layer(acting)
         .layer(sessions)
         .layer(map_response(failure::page))
         .layer(ErrorLayer::from_fn(failure::of_session));

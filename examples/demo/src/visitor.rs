@@ -25,6 +25,8 @@ pub struct Visitor {
     pub session: Session,
     pub current: Current,
     pub account: Option<Account>,
+    /// Administrator who acts as the user.
+    pub actor: Option<Account>,
     /// Page of the request.
     here: LocalPath,
     /// Time before the end of the session at which the page warns.
@@ -38,8 +40,9 @@ impl FromRequestParts<App> for Visitor {
         let current = Current::from_request_parts(parts, app).await?;
         // Asks the database once per request, also if a guard or an extractor has asked.
         let account = current.load().await?;
+        let actor = current.load_actor().await?;
         let session = current.session().await?;
-        Ok(Self { session, current, account, here: page_of(parts), warn_before: app.warn_before })
+        Ok(Self { session, current, account, actor, here: page_of(parts), warn_before: app.warn_before })
     }
 }
 
@@ -68,6 +71,11 @@ impl Visitor {
         Ok(Redirect::to(next.as_str()).into_response())
     }
 
+    /// Returns the name of the user as whom an administrator acts.
+    pub fn acts_as(&self) -> Option<&str> {
+        self.account.as_ref().filter(|_| self.actor.is_some()).map(|account| account.name.as_str())
+    }
+
     async fn page_with(&self, status: StatusCode, title: &str, content: Markup) -> Result<Response, Failure> {
         // Only the frame of a member has forms. For other visitors, a token would create a session.
         let csrf_token = match self.account {
@@ -76,11 +84,14 @@ impl Visitor {
         };
         let frame = layout::Frame {
             account: self.account.as_ref(),
+            actor: self.actor.as_ref(),
             in_cart: self.session.get(CART)?.unwrap_or_default().count(),
             flashes: self.session.take_flashes().await?,
             session: self.account.as_ref().and_then(|_| self.session.id()),
             ended: self.session.end_reason().map(ending::reason),
-            dialogs: csrf_token.as_ref().map(|token| ending::dialogs(self.warn_before, &self.here, token)),
+            dialogs: csrf_token
+                .as_ref()
+                .map(|token| ending::dialogs(self.warn_before, &self.here, self.acts_as(), token)),
             csrf_token,
         };
         Ok((status, layout::page(title, &frame, &content)).into_response())

@@ -20,6 +20,8 @@ function show(id) {
 // Shows what the server answers, and returns when to ask again, in milliseconds.
 function apply({ session, left, warn_in: warnIn, is_final: isFinal, ended }) {
   if (session !== ownSession) {
+    // Another user is signed in, or an administrator has begun or stopped to act as a user.
+    if (session) return show("changed"), null;
     if (ended) document.querySelector("#ended-text").textContent = ended;
     show("ended");
     return null;
@@ -66,6 +68,8 @@ if (ownSession) {
   document.querySelector("#stay").addEventListener("click", stay);
   // The Escape key stays signed in where that is possible, and leaves a page whose session is over.
   document.querySelector("#ending").addEventListener("cancel", stay);
-  document.querySelector("#ended").addEventListener("cancel", () => document.querySelector("#ended a").click());
+  for (const id of ["#changed", "#ended"]) {
+    document.querySelector(id).addEventListener("cancel", () => document.querySelector(`${id} a`).click());
+  }
   check();
 }

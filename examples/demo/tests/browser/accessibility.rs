@@ -15,7 +15,7 @@ const CHECK_SCRIPT: &str = include_str!("accessibility.js");
 /// A name of maximum length without a space, so that no line can break in it.
 const NAME: &str = "Wilhelmina-Philippina-Antoinette";
 
-/// A WCAG 2.2 AA script checks 28 page states at 360 and 1280 pixels, light and dark, and finds no problem.
+/// A WCAG 2.2 AA script checks 32 page states at 360 and 1280 pixels, light and dark, and finds no problem.
 #[tokio::test]
 async fn every_page_is_accessible_at_each_width_and_color_scheme() {
     let (mut demo, driver) = (Demo::start(), Driver::start());
@@ -99,7 +99,23 @@ async fn every_page_is_accessible_at_each_width_and_color_scheme() {
     demo.restart_with(&[("ADMIN", NAME)]);
     browser.open(&demo, "/admin").await;
     browser.until_says("Administrator").await;
+    phone.sign_up(&demo, "Bo").await;
+    browser.open(&demo, "/admin").await;
     checks.check("admin").await;
+    browser.press_named("Act as this user, Bo").await;
+    browser.until_says("acts as Bo").await;
+    checks.check("acting").await;
+    browser.open(&demo, "/devices").await;
+    checks.check("acting-devices").await;
+    browser.open(&demo, "/password").await;
+    browser.until_says("This is not possible while acting").await;
+    checks.check("acting-refused").await;
+    browser.open(&demo, "/").await;
+    browser.run("document.querySelector('#changed').showModal()").await;
+    checks.check("changed").await;
+    browser.run("document.querySelector('#changed').close()").await;
+    browser.press("Stop acting").await;
+    browser.until_at("/admin").await;
     browser.sign_out().await;
     browser.until_at("/signed-out").await;
     checks.check("signed-out").await;

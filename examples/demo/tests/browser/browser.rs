@@ -209,10 +209,17 @@ impl Browser {
 
     /// Returns the session cookie with its attributes.
     pub async fn cookie(&self, demo: &Demo) -> Option<Value> {
-        let answer = self.devtools("Network.getCookies", json!({ "urls": [demo.url("/")] })).await;
-        let cookies = answer["cookies"].as_array().unwrap().clone();
+        let cookies = self.cookies(demo).await;
         assert!(cookies.len() <= 1, "{cookies:?}");
         cookies.into_iter().next()
+    }
+
+    /// Returns the cookies of the demo with their attributes, by name.
+    pub async fn cookies(&self, demo: &Demo) -> Vec<Value> {
+        let answer = self.devtools("Network.getCookies", json!({ "urls": [demo.url("/")] })).await;
+        let mut cookies = answer["cookies"].as_array().unwrap().clone();
+        cookies.sort_by_key(|cookie| cookie["name"].to_string());
+        cookies
     }
 
     /// Returns the value of the session cookie.

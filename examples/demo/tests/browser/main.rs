@@ -11,6 +11,7 @@ mod demo;
 mod driver;
 
 mod accessibility;
+mod acting;
 mod admin;
 mod back_button;
 mod cookies;

@@ -114,9 +114,10 @@ async fn page_of_another_user_says_which_user_is_signed_in() {
     browser.until_at("/signed-out").await;
     browser.sign_up(&demo, "eve").await;
     browser.switch_to(&first).await;
-    browser.until_dialog(Some("ended")).await;
+    browser.until_dialog(Some("changed")).await;
     browser.run(ADD_WITHOUT_SCRIPT).await;
     browser.until_at("/").await;
+    browser.until_says("nothing was done.").await;
     browser.until_says("You are signed in as eve.").await;
     assert_eq!(browser.in_cart().await, 0);
     browser.close().await;
