@@ -152,6 +152,7 @@ async fn an_actor_sees_the_application_as_the_owner() {
 }
 
 /// An acting request reads two records, others as many as ever.
+// guarantee: 5
 #[tokio::test]
 async fn acting_costs_one_get_more() {
     let site = Site::new();
@@ -167,6 +168,7 @@ async fn acting_costs_one_get_more() {
 }
 
 /// However the actor's own session ends, the acting one is over at the next request, and nobody acts as the actor by mistake.
+// guarantee: 2
 #[tokio::test]
 async fn an_acting_session_ends_with_the_actors_own() {
     for way in ["end", "end all", "idle", "absolute", "signed out", "another owner", "no cookie", "planted cookie"] {
@@ -308,6 +310,7 @@ async fn a_visitor_cannot_act() {
 }
 
 /// Neither cookie opens anything in the place of the other, and a session without an actor is none.
+// guarantee: 4
 #[tokio::test]
 async fn the_cookies_open_nothing_for_each_other() {
     let site = Site::new();
@@ -328,6 +331,7 @@ async fn the_cookies_open_nothing_for_each_other() {
 }
 
 /// The acting session lives no longer than the actor's own, and each of its uses counts for both.
+// guarantee: 7
 #[tokio::test]
 async fn an_acting_session_lives_within_the_actors_own() {
     let site = Site::with(
@@ -365,6 +369,7 @@ async fn an_acting_session_lives_within_the_actors_own() {
 }
 
 /// If the store fails, nothing ends and nobody is another: 503.
+// guarantee: 6
 #[tokio::test]
 async fn a_failing_store_ends_no_acting_session() {
     let site = Site::new();
