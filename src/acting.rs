@@ -54,9 +54,12 @@
 //!   [`reauthenticate`](crate::Session::reauthenticate), [`require_recent`](crate::Session::require_recent) and
 //!   [`set_lifetime`](crate::Session::set_lifetime) fail with [`ActingAsAnother`](crate::ErrorKind::ActingAsAnother), which is a 403.
 //!   So guard a change of the password with `require_recent`.
-//! - After its end, an unsafe request (RFC 9110 §9.2.1) that still has its cookie is refused with 409, since it was meant for the
-//!   user. A safe one goes on with the actor's own session. Either response removes the cookie. Nothing can be written in the same
-//!   request after [`sign_out`](crate::Session::sign_out): leave a message in the [actor's own](crate::Session::actor_session) session.
+//! - After its end, an unsafe request (RFC 9110 §9.2.1) that has its cookie and uses the session is refused with 409, since it was meant
+//!   for the user; so is a handshake of a WebSocket. A safe request goes on with the actor's own session, and its response removes the
+//!   cookie. From then on a form of the user's page that is still open would be sent as the actor: only a
+//!   [CSRF token](crate::csrf), which belongs to one session, tells them apart. So use tokens wherever there is acting.
+//! - Nothing can be written in the same request after [`sign_out`](crate::Session::sign_out): leave a message in the
+//!   [actor's own](crate::Session::actor_session) session.
 //! - [`Session::actor`](crate::Session::actor), [`StoredSession::actor`](crate::StoredSession::actor) and
 //!   [`Event::actor`](crate::event::Event::actor) name the actor. The user's devices include the acting sessions that
 //!   [`ActingLayer::sessions`] lists; [`end_all_of_in_every_realm`](crate::Sessions::end_all_of_in_every_realm) ends them, too.
@@ -74,6 +77,7 @@ use std::task::{Context, Poll};
 
 #[cfg(feature = "axum")]
 use axum_core::extract::FromRequestParts;
+use http::header::UPGRADE;
 #[cfg(feature = "axum")]
 use http::request::Parts;
 use http::{Request, Response};
@@ -89,6 +93,7 @@ use crate::request::RequestSession;
 use crate::service::insert;
 use crate::session::{Session, SessionHandle};
 use crate::sessions::Sessions;
+use crate::transport::{Candidates, TokenLocation};
 
 /// Ends the cookie's name and the realm of acting sessions.
 const SUFFIX: &str = "-acting";
@@ -96,7 +101,7 @@ const SUFFIX: &str = "-acting";
 /// A layer for acting as another owner. The [module](self) says what holds.
 ///
 /// Add it inside the [`SessionLayer`] from which it was made, inside a layer that migrates sessions, and around the layers and routes
-/// that use sessions.
+/// that use sessions. Keep the prefix `__Host-` of the cookie: without it, a sibling host can plant one, and so block unsafe requests.
 #[must_use]
 pub struct ActingLayer<M = ()> {
     config: Arc<Config>,
@@ -200,15 +205,23 @@ where
         let is_from = |own: &Arc<RequestSession>| {
             self.config.actors.as_ref().is_some_and(|actors| Arc::ptr_eq(actors, own.shared_config()))
         };
-        let Some(own) = own.filter(is_from) else {
+        // A second layer of this kind would find the session of the first.
+        let is_second = request.extensions().get::<Acting<M>>().is_some();
+        let Some(own) = own.filter(|own| !is_second && is_from(own)) else {
             return ResponseFuture::misconfigured(
-                "an ActingLayer is not inside the SessionLayer from which it was made: add that after it; a layer added later runs \
-                 earlier",
+                "an ActingLayer is not inside the SessionLayer from which it was made, or there are two: add the SessionLayer after it; \
+                 a layer added later runs earlier",
             );
         };
-        let candidates = self.config.transport.candidates(request.headers());
+        // The cookies of a request with the token header do not count.
+        let candidates = match own.token_location() {
+            TokenLocation::Cookie => self.config.transport.candidates(request.headers()),
+            TokenLocation::Header => Candidates::default(),
+        };
+        // The messages of a socket can change something, although its handshake is a GET.
+        let is_safe = request.method().is_safe() && !request.headers().contains_key(UPGRADE);
         let session = RequestSession::new(Arc::clone(&self.config), candidates, own.scheme(), Some(Arc::clone(&own)));
-        let session = session.with_is_outside_path(own.is_outside_path()).with_is_safe(request.method().is_safe());
+        let session = session.with_is_outside_path(own.is_outside_path()).with_is_safe(is_safe);
         session.set_passive(own.is_passive());
         let session = Arc::new(session);
         if session.is_acting() {

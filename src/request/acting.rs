@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{CookieUpdate, RequestSession, RequestState};
 use crate::clock::Timestamp;
-use crate::commit::SessionSource;
+use crate::commit::{SessionSource, has_live_actor};
 use crate::error::{Error, ErrorKind};
 use crate::event::EndReason;
 use crate::lifetime::Lifetime;
@@ -35,11 +35,12 @@ impl RequestSession {
     /// Begins to act as `owner` in this session, which does not exist yet.
     pub(crate) async fn act_as(&self, owner: &str) -> Result<(), Error> {
         let Some(own) = self.actors_own() else { return Err(Error::new(ErrorKind::MissingLayer)) };
-        if self.is_acting() {
-            return Err(Error::new(ErrorKind::ActingAsAnother));
-        }
         own.load().await?;
         self.load().await?;
+        if self.is_acting() {
+            let kind = if self.state().is_lapsed { ErrorKind::Ended } else { ErrorKind::ActingAsAnother };
+            return Err(Error::new(kind));
+        }
         let now = self.config.clock.now();
         let (actor, lifetime) = {
             let own = own.state_for_write()?;
@@ -66,17 +67,31 @@ impl RequestSession {
 
     /// Returns the session that the request uses: this one, or the actor's own after the end of this one.
     ///
-    /// An unsafe request (RFC 9110 §9.2.1) does not go on with the actor's own: it was to change something of the other owner.
-    pub(crate) fn in_use(self: &Arc<Self>) -> &Arc<Self> {
-        self.actors_own().filter(|_| self.is_safe && self.state().is_lapsed).unwrap_or(self)
+    /// # Errors
+    ///
+    /// [`Ended`](ErrorKind::Ended) for an unsafe request (RFC 9110 §9.2.1) after the end: it was to change something of the other owner.
+    pub(crate) fn in_use(self: &Arc<Self>) -> Result<&Arc<Self>, Error> {
+        match self.actors_own() {
+            Some(own) if self.state().is_lapsed => {
+                if self.is_safe {
+                    Ok(own)
+                } else {
+                    Err(Error::new(ErrorKind::Ended))
+                }
+            }
+            _ => Ok(self),
+        }
     }
 
     /// Checks that a detached session is still live, if its actor acts as another: the store cannot tell by its record alone.
     pub(super) async fn check_actor_of_detached(&self) -> Result<(), Error> {
-        match &self.config.actors {
-            Some(_) if self.is_detached => self.refetch_in_turn().await,
-            _ => Ok(()),
+        if !self.is_detached || self.config.actors.is_none() {
+            return Ok(());
         }
+        let Some(loaded) = self.state().source.loaded().cloned() else { return Ok(()) };
+        // Boxed, since it is rare and every commit would carry this future.
+        let is_live = Box::pin(has_live_actor(&self.config, &loaded)).await?;
+        if is_live { Ok(()) } else { Err(Error::new(ErrorKind::Ended)) }
     }
 
     /// Ends the session that was loaded, unless the same client has the live session of its actor.
@@ -103,11 +118,18 @@ impl RequestSession {
                     _ => {}
                 }
             }
-            state.end(EndReason::ActorGone, true)?;
-            state.failed = Some(ErrorKind::Ended);
+            let source = match &mut state.source {
+                SessionSource::Loaded(loaded) => Some(loaded),
+                _ => None,
+            };
+            for loaded in source.into_iter().chain(&mut state.rivals).chain(&mut state.idle) {
+                loaded.is_from_client &= self.is_safe;
+            }
+            state.end(EndReason::ActorGone, self.is_safe)?;
             state.is_lapsed = true;
-            // Otherwise the cookie would hide the client's own session for good.
-            state.cookie = CookieUpdate::Clear;
+            // The cookie would hide the client's own session for good. But it stays until the client has loaded a page: an unsafe
+            // request that is sent again must not change something of the actor.
+            state.cookie = if self.is_safe { CookieUpdate::Clear } else { CookieUpdate::Keep };
             Ok(())
         })
     }

@@ -60,7 +60,7 @@ pub(crate) struct RequestState {
     /// The client sent more tokens than were tried, so that a sign-out may miss a session.
     pub(super) may_have_more: bool,
     /// The client's session, in which its actor acted as another, was not live any more.
-    pub(crate) is_lapsed: bool,
+    pub(super) is_lapsed: bool,
     reads: ReadSet,
 }
 
@@ -149,12 +149,10 @@ impl RequestState {
 
     /// Returns the error of an operation that needs an owner, for a session without one.
     ///
-    /// Under a retired token the client may well be signed in: it has a newer token by now. So is the actor of an acting session that
-    /// has ended.
+    /// Under a retired token the client may well be signed in: it has a newer token by now.
     pub(crate) fn not_signed_in(&self) -> Error {
         Error::new(match self.source {
             SessionSource::Retired(_) => ErrorKind::Superseded,
-            _ if self.is_lapsed => ErrorKind::Ended,
             _ => ErrorKind::NotSignedIn,
         })
     }

@@ -34,10 +34,11 @@ impl<M> SessionHandle<M> {
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](crate::ErrorKind::Unavailable) if the store fails.
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) if the store fails, and [`Ended`](crate::ErrorKind::Ended) for an unsafe request
+    /// in an [acting](crate::acting) session that has ended.
     pub async fn load(&self) -> Result<Session<M>, Error> {
         self.request.load().await?;
-        Ok(Session::new(Arc::clone(self.request.in_use())))
+        Ok(Session::new(Arc::clone(self.request.in_use()?)))
     }
 
     /// Sets whether this request is passive: no use of its session, so that it does not delay the idle timeout. Default: `false`.

@@ -365,7 +365,8 @@ impl<M> Session<M> {
 
     /// Returns the own session of the owner who [acts](crate::acting) as the owner of this one.
     ///
-    /// It is for what concerns the actor alone, such as a message after this session ends.
+    /// It is for what concerns the actor alone, such as a message after this session ends. `None` also for a
+    /// [detached](Session::detach) session and in a transaction; [`actor`](Session::actor) tells whether another owner acts.
     #[must_use]
     pub fn actor_session(&self) -> Option<Self> {
         self.request.actors_own().filter(|own| own.is_loaded()).map(|own| Self::new(Arc::clone(own)))

@@ -89,9 +89,10 @@ impl<U: Users, M> CurrentUser<U, M> {
         if let Some(known) = found.as_ref().filter(|known| known.owner == owner) {
             return Ok(Some((known.user.clone(), known.actor.clone())));
         }
-        let users = match session.actor_session() {
-            None => self.find(&session, &owner).await?.map(|user| (user, None)),
-            Some(own) => self.find_with_actor(&session, &owner, &own).await?,
+        let users = match (session.actor(), session.actor_session()) {
+            (None, _) => self.find(&session, &owner).await?.map(|user| (user, None)),
+            (Some(_), Some(own)) => self.find_with_actor(&session, &owner, &own).await?,
+            (Some(_), None) => None,
         };
         *found = users.clone().map(|(user, actor)| Found { owner, user, actor });
         Ok(users)

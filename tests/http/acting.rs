@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Path;
 use axum::routing::{get, post};
-use http::header::{CACHE_CONTROL, COOKIE};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, UPGRADE};
 use http::{Method, StatusCode};
 use sessile::acting::{Acting, ActingLayer};
 use sessile::config::{ConfigErrorKind, SiteData, TokenHeader};
@@ -203,8 +203,15 @@ async fn an_acting_session_ends_with_the_actors_own() {
         // An unsafe request was meant for the other owner: it is refused, and changes nothing.
         let reply = poster.post("/order").await;
         assert_eq!(reply.status, StatusCode::CONFLICT, "{way}");
-        assert!(reply.set_cookies().iter().any(|cookie| cookie.name == ACTING && cookie.is_removal()), "{way}");
+        assert_eq!(poster.post("/order").await.status, StatusCode::CONFLICT, "{way}, sent again");
+        assert_eq!(poster.post("/who").await.status, StatusCode::CONFLICT, "{way}, without a write");
+        assert_eq!(poster.post("/act-as/bob").await.status, StatusCode::CONFLICT, "{way}, without a session");
+        let mut socket = request(Method::GET, "/who");
+        socket.headers_mut().insert(UPGRADE, "websocket".parse().unwrap());
+        assert_eq!(poster.send(socket).await.status, StatusCode::CONFLICT, "{way}, a socket");
+        assert!(poster.jar.value(ACTING).is_some(), "{way}");
         assert_eq!(poster.get("/orders").await.text(), "", "{way}");
+        assert_eq!(poster.jar.value(ACTING), None, "{way}");
         // A safe one goes on with the client's own session.
         let mut reader = client.clone();
         assert_eq!(who(&mut reader).await, expected, "{way}");
@@ -481,6 +488,7 @@ async fn misplaced_layers_are_reported() {
         routes().layer(site.layer.clone()).layer(site.acting.clone()),
         routes().layer(site.acting.clone()).layer(other.clone()),
         routes().layer(site.acting.clone()),
+        routes().layer(site.acting.clone()).layer(site.acting.clone()).layer(site.layer.clone()),
     ] {
         assert_eq!(Client::new(&app).get("/static").await.status, StatusCode::INTERNAL_SERVER_ERROR);
     }
@@ -490,6 +498,18 @@ async fn misplaced_layers_are_reported() {
     assert_eq!(ActingLayer::new(&bearer.build().unwrap()).unwrap_err().kind(), ConfigErrorKind::Setting);
     let long = SessionLayer::builder(MemoryStore::new()).with_realm(&"a".repeat(250)).build().unwrap();
     assert_eq!(ActingLayer::new(&long).unwrap_err().kind(), ConfigErrorKind::Setting);
+}
+
+/// A request with the token header ignores the cookies, and its answer depends on none.
+#[tokio::test]
+async fn a_token_header_ignores_the_acting_cookie() {
+    let site = Site::with(|builder| builder.with_token_header(TokenHeader::bearer()), Ok);
+    let mut client = site.acting().await;
+    let own = client.token().unwrap();
+    let mut api = request(Method::GET, "/who");
+    api.headers_mut().insert(AUTHORIZATION, format!("Bearer {own}").parse().unwrap());
+    assert_eq!(client.send(api).await.text(), "ada by -");
+    assert_eq!(who(&mut client).await, "bob by ada");
 }
 
 /// Under signed cookies and a marker, acting works as without.

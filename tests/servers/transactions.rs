@@ -6,6 +6,7 @@ use crate::databases;
 use crate::nodes::Answer;
 use crate::proxy::Proxy;
 use crate::servers::{Directory, Server};
+use crate::support::client::Client;
 use crate::support::site::Site;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
+use sessile::acting::{Acting, ActingLayer};
 use sessile::config::KeyRing;
 use sessile::store::{SqlParameter, Store};
 use sessile::{
@@ -1144,4 +1146,42 @@ async fn the_example_orders_and_signs_up() {
     assert_eq!(ada.post("/order", "").await.0, 409);
     assert_eq!(ada.get_json("/").await, serde_json::json!([]));
     assert_eq!(ada.get_json("/orders").await, serde_json::json!(["tea, milk"]));
+}
+
+/// A detached session in which one owner acts as another commits no transaction after the end of the actor's own session.
+#[tokio::test]
+async fn a_transaction_of_an_actor_ends_with_the_own_session() {
+    let directory = Directory::new("acting");
+    let pool = sqlx::SqlitePool::connect(&format!("sqlite:{}/acting.db?mode=rwc", directory.path().display())).await;
+    let pool = pool.unwrap();
+    let store = SqliteStore::new(pool.clone());
+    store.migrate().await.unwrap();
+    sqlx::query("CREATE TABLE orders (item TEXT)").execute(&pool).await.unwrap();
+    let layer = SessionLayer::new(store);
+    let detached = std::sync::Arc::new(Mutex::new(None));
+    let kept = std::sync::Arc::clone(&detached);
+    let app = axum::Router::new()
+        .route("/sign-in", axum::routing::post(async |session: Session| session.sign_in("ada")))
+        .route("/act-as", axum::routing::post(async |acting: Acting| acting.begin("bob").await.map(drop)))
+        .route(
+            "/socket",
+            axum::routing::post(async move |session: Session| *kept.lock().unwrap() = Some(session.detach())),
+        )
+        .layer(ActingLayer::new(&layer).unwrap())
+        .layer(layer.clone());
+    let mut client = Client::new(&app);
+    for path in ["/sign-in", "/act-as", "/socket"] {
+        assert_eq!(client.post(path).await.status, StatusCode::OK);
+    }
+    let socket: Session = detached.lock().unwrap().take().unwrap();
+    let order = async |item: &'static str| {
+        let mut transaction = pool.begin().await.unwrap();
+        sqlx::query("INSERT INTO orders VALUES (?)").bind(item).execute(&mut *transaction).await.unwrap();
+        socket.commit_with(transaction, |session| session.insert(CART, item)).await
+    };
+    order("tea").await.unwrap();
+    layer.sessions().end_all_of("ada").await.unwrap();
+    assert_eq!(order("more tea").await.unwrap_err().kind(), ErrorKind::Ended);
+    let orders: Vec<String> = sqlx::query_scalar("SELECT item FROM orders").fetch_all(&pool).await.unwrap();
+    assert_eq!(orders, ["tea"]);
 }

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
@@ -25,7 +26,6 @@ use openidconnect::{
     StandardErrorResponse, StandardTokenResponse, TokenResponse,
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
 
 use crate::failure::Failure;
 use crate::logout_token;
@@ -43,8 +43,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_ANSWER: usize = 1 << 20;
 /// Age at which the provider's keys are fetched again, so that a withdrawn key is forgotten.
 const MAX_KEY_AGE: Duration = Duration::from_secs(60 * 60);
-/// Least age at which they are fetched for an unknown key, so that forged tokens cannot cause a request each.
-const MIN_KEY_AGE: Duration = Duration::from_secs(1);
+/// Least time between two requests for unknown keys, so that forged tokens cannot cause a request each.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Settings of this application at the provider.
 #[derive(Clone, Debug)]
@@ -105,6 +105,14 @@ pub struct Provider {
     sign_out_url: String,
     keys_url: JsonWebKeySetUrl,
     keys: Mutex<Keys>,
+    last_fetch: tokio::sync::Mutex<Option<Fetch>>,
+}
+
+/// The last time that the keys were asked for.
+#[derive(Debug)]
+struct Fetch {
+    at: Instant,
+    has_failed: bool,
 }
 
 #[derive(Debug)]
@@ -142,7 +150,16 @@ impl Provider {
             Some(ClientSecret::new(settings.client_secret)),
         )
         .set_redirect_uri(RedirectUrl::new(format!("{}/callback", settings.origin))?);
-        Ok(Self { http, issuer, client_id, client, sign_out_url, keys_url, keys: Mutex::new(keys) })
+        Ok(Self {
+            http,
+            issuer,
+            client_id,
+            client,
+            sign_out_url,
+            keys_url,
+            keys: Mutex::new(keys),
+            last_fetch: tokio::sync::Mutex::default(),
+        })
     }
 
     pub(crate) fn issuer(&self) -> &IssuerUrl {
@@ -186,15 +203,38 @@ impl Provider {
 
     /// Returns the provider's keys. If they are old, or this one is unknown, they are fetched again.
     pub(crate) async fn keys(&self, kid: Option<&JsonWebKeyId>) -> Result<CoreJsonWebKeySet, Failure> {
-        // Held while they are fetched, so that concurrent calls fetch them once.
-        let mut keys = self.keys.lock().await;
-        let is_known = kid.is_none_or(|kid| keys.set.keys().iter().any(|key| key.key_id() == Some(kid)));
-        let age = keys.fetched_at.elapsed();
-        if age >= MAX_KEY_AGE || (!is_known && age >= MIN_KEY_AGE) {
-            let set = CoreJsonWebKeySet::fetch_async(&self.keys_url, &self.http).await.map_err(provider_failed)?;
-            *keys = Keys { set, fetched_at: Instant::now() };
+        if let Some(set) = self.known_keys(kid) {
+            return Ok(set);
         }
-        Ok(keys.set.clone())
+        // Held while they are fetched, so that concurrent calls fetch them once. Calls for known keys do not wait.
+        let mut last = self.last_fetch.lock().await;
+        if let Some(set) = self.known_keys(kid) {
+            return Ok(set);
+        }
+        if let Some(last) = last.as_ref().filter(|last| last.at.elapsed() < MIN_INTERVAL) {
+            // After a failure it is unknown whether this key is the provider's.
+            return if last.has_failed {
+                Err(Failure::Provider("the keys are not known".into()))
+            } else {
+                Ok(self.fetched().set.clone())
+            };
+        }
+        *last = Some(Fetch { at: Instant::now(), has_failed: true });
+        let set = CoreJsonWebKeySet::fetch_async(&self.keys_url, &self.http).await.map_err(provider_failed)?;
+        *last = Some(Fetch { at: Instant::now(), has_failed: false });
+        *self.fetched() = Keys { set: set.clone(), fetched_at: Instant::now() };
+        Ok(set)
+    }
+
+    /// Returns the provider's keys, if they are not old and this one is among them.
+    fn known_keys(&self, kid: Option<&JsonWebKeyId>) -> Option<CoreJsonWebKeySet> {
+        let keys = self.fetched();
+        let is_known = kid.is_none_or(|kid| keys.set.keys().iter().any(|key| key.key_id() == Some(kid)));
+        (is_known && keys.fetched_at.elapsed() < MAX_KEY_AGE).then(|| keys.set.clone())
+    }
+
+    fn fetched(&self) -> MutexGuard<'_, Keys> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

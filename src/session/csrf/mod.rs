@@ -151,15 +151,9 @@ impl<M> Session<M> {
         {
             return Ok(());
         }
-        {
-            let state = self.request().state();
-            if matches!(state.source, SessionSource::Retired(_)) {
-                // The client has a newer cookie, or will have it.
-                return Err(Error::new(ErrorKind::Superseded));
-            }
-            if state.is_lapsed {
-                return Err(Error::new(ErrorKind::Ended));
-            }
+        if matches!(self.request().state().source, SessionSource::Retired(_)) {
+            // The client has a newer cookie, or will have it.
+            return Err(Error::new(ErrorKind::Superseded));
         }
         self.request().config().events.raise(EventKind::CsrfRefused, self.id());
         Err(Error::new(ErrorKind::CsrfRefused))
