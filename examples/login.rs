@@ -105,6 +105,8 @@ async fn sign_in(
 
 /// Changes the password: this session stays signed in, all others of the account are signed out.
 async fn change_password(user: CurrentUser<Accounts>, password: String) -> Result<StatusCode, Error> {
+    // A passer-by at an open browser knows no password.
+    user.session().await?.require_recent(Duration::from_secs(5 * 60))?;
     let Some(mut account) = user.load().await? else { return Ok(ErrorKind::NotSignedIn.status()) };
     account.password = (password, getrandom::u64().expect("the operating system's random generator works"));
     // Before the account is changed, so that no request in between signs this session out.

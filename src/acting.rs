@@ -67,7 +67,7 @@
     feature = "axum",
     doc = "
 With [`Users`](crate::user::Users), call [`CurrentUser::act_as`](crate::user::CurrentUser::act_as) instead: it asks
-[`may_act_as`](crate::user::Users::may_act_as), at the beginning and for each request."
+[`may_act_as`](crate::user::Users::may_act_as), at the beginning and whenever a request looks the user up."
 )]
 
 use std::fmt;

@@ -292,7 +292,8 @@ impl Sessions {
 
     /// Ends all sessions of an owner in every realm; returns their ids.
     ///
-    /// Use it after a password was changed: the owner may be signed in to other layers and services on the same store.
+    /// Use it when an account is closed or was taken over: the owner may be signed in to other layers and services on the same store. It
+    /// also ends the session of the request that calls it.
     ///
     /// # Errors
     ///

@@ -32,10 +32,11 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// | a visitor | 303 to the [sign-in page](Self::with_sign_in_page), or 401 | 401 |
 /// | authenticated [too long ago](Self::with_recent) | 303 to the [confirmation page](Self::with_confirm_page), or 401 | 401 |
 /// | without the [permission](Self::with_permission) | 403 | 403 |
-/// | an actor, [unless the user is here in person](Self::without_actor) | 403 | 403 |
+/// | an [actor](crate::acting), under [`with_recent`](Self::with_recent) or [`without_actor`](Self::without_actor) | 403 | 403 |
 ///
 /// Both pages get the path as `next` ([`Next`](super::Next) reads it). Leave them outside the guard: inside it, they are a 401. A request
-/// with another method is not repeated after the sign-in. If the store or the application's database fails, all get 503.
+/// with another method is not repeated after the sign-in. If the store or [`Users::find`] fails, all get 503. A
+/// permission has no error: one that cannot be read is a `false`, and so a 403.
 ///
 /// To close a whole router, call `route_layer` with the guard after its routes; those added later are open. `layer` also covers the
 /// fallback, so that a visitor does not learn which paths exist. A CORS preflight has no cookie: add a CORS layer outside of the guard.

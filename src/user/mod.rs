@@ -4,6 +4,9 @@
 //! once per request, and the extractor [`User`] gives it to handlers. A user whose credentials have changed, or who is gone, is
 //! signed out. [`UserGuard`] protects routes: it redirects visitors to the sign-in page, and asks the application for permission.
 //!
+//! Sign users in with [`CurrentUser::sign_in`], not with [`Session::sign_in`](crate::Session::sign_in): a session without a stamp of its
+//! user's credentials ends at the next look-up.
+//!
 //! ```
 //! use std::convert::Infallible;
 //!
@@ -110,9 +113,9 @@ pub trait Users: Send + Sync + 'static {
     /// Returns the id of a user.
     fn id(user: &Self::User) -> Self::Id;
 
-    /// Checks whether `actor` may [act](crate::acting) as `user`, at the beginning and for each request of an acting session.
+    /// Checks whether `actor` may [act](crate::acting) as `user`, at the beginning and whenever a request looks the user up.
     ///
-    /// The provided method refuses it.
+    /// It asks no database: load in [`find`](Self::find) what it needs. The provided method refuses.
     fn may_act_as(&self, actor: &Self::User, user: &Self::User) -> bool {
         let _ = (actor, user);
         false
