@@ -91,6 +91,8 @@ use crate::layer::SessionLayer;
 use crate::lifetime::Lifetime;
 use crate::request::RequestSession;
 use crate::service::insert;
+#[cfg(feature = "axum")]
+use crate::session::missing_layer;
 use crate::session::{Session, SessionHandle};
 use crate::sessions::Sessions;
 use crate::transport::{Candidates, TokenLocation};
@@ -284,16 +286,14 @@ impl<S: Sync, M: 'static> FromRequestParts<S> for Acting<M> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        of_request(parts)
+        parts.extensions.get().cloned().ok_or_else(no_acting_layer)
     }
 }
 
-/// Returns the means to begin an acting session in a request.
+/// Returns the error of a handler without an [`ActingLayer`] around it, and logs the advice.
 #[cfg(feature = "axum")]
-fn of_request<M: 'static>(parts: &Parts) -> Result<Acting<M>, Error> {
-    parts.extensions.get().cloned().ok_or_else(|| {
-        let advice = "add .layer(ActingLayer::new(&sessions)?) after the routes, and the session layer after it; a layer added \
-                      later runs earlier";
-        crate::session::missing_layer("acting as another, but no ActingLayer", advice.to_owned())
-    })
+pub(crate) fn no_acting_layer() -> Error {
+    let advice = "add .layer(ActingLayer::new(&sessions)?) after the routes and the UserLayer, and the session layer after it; a layer \
+                  added later runs earlier";
+    missing_layer("acting as another, but no ActingLayer", advice.to_owned())
 }

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 
 use super::Users;
 use super::stamps::{Accepted, Stamps};
-use crate::acting::Acting;
+use crate::acting::{Acting, no_acting_layer};
 use crate::commit::{Precondition, end_by_id, owned_by};
 use crate::error::{Error, ErrorKind};
 use crate::event::EndReason;
@@ -130,8 +130,8 @@ impl<U: Users, M> CurrentUser<U, M> {
         // Under a token that was just retired, the request sees no stamps: a session that it joins must have this one.
         let known = Stamps::seen_by(session)?;
         let before = known.first().cloned();
-        let accepted = Accepted::new(self.users().stamp(user), now(session));
         let stamp = self.users().stamp(user);
+        let accepted = Accepted::new(stamp.clone(), now(session));
         let precondition = Precondition::new(move |data| known.fit(&stamp, data));
         session.sign_in_if(&U::id(user).to_string(), Some(precondition))?;
         session.update(Stamps::KEY, move |stamps| stamps.sign_in(before.as_ref(), accepted))
@@ -151,10 +151,7 @@ impl<U: Users, M> CurrentUser<U, M> {
         if !self.users().may_act_as(&actor, user) {
             return Err(Error::new(ErrorKind::PermissionDenied));
         }
-        let acting = self.acting.as_ref().ok_or_else(|| {
-            let advice = "add .layer(ActingLayer::new(&sessions)?) after the UserLayer, and the session layer after it";
-            missing_layer("acting as another, but no ActingLayer", advice.to_owned())
-        })?;
+        let acting = self.acting.as_ref().ok_or_else(no_acting_layer)?;
         let session = acting.begin(&U::id(user).to_string()).await?;
         let accepted = Accepted::new(self.users().stamp(user), now(&session));
         session.update(Stamps::KEY, move |stamps| stamps.sign_in(None, accepted))?;
