@@ -36,6 +36,15 @@ impl Browser {
         Self::start_with(driver, &[agent]).await
     }
 
+    /// Starts a browser that signs a new user up, and one on a phone that signs the same user in.
+    pub async fn start_two(driver: &Driver, demo: &Demo, name: &str) -> [Self; 2] {
+        let laptop = Self::start(driver).await;
+        laptop.sign_up(demo, name).await;
+        let phone = Self::start_phone(driver).await;
+        phone.sign_in(demo, name).await;
+        [laptop, phone]
+    }
+
     async fn start_with(driver: &Driver, more: &[&str]) -> Self {
         Self::start_in(driver, Directory::new("profile"), more).await
     }

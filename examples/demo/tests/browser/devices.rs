@@ -6,10 +6,7 @@ use super::driver::Driver;
 #[tokio::test]
 async fn device_list_shows_and_ends_another_device() {
     let (demo, driver) = (Demo::start(), Driver::start());
-    let laptop = Browser::start(&driver).await;
-    laptop.sign_up(&demo, "ada").await;
-    let phone = Browser::start_phone(&driver).await;
-    phone.sign_in(&demo, "ada").await;
+    let [laptop, phone] = Browser::start_two(&driver, &demo, "ada").await;
 
     laptop.open(&demo, "/devices").await;
     let names = "return [...document.querySelectorAll('.devices h2')].map((name) => name.innerText)";
@@ -34,10 +31,7 @@ async fn device_list_shows_and_ends_another_device() {
 #[tokio::test]
 async fn ending_devices_affects_only_the_owners_sessions() {
     let (demo, driver) = (Demo::start(), Driver::start());
-    let laptop = Browser::start(&driver).await;
-    laptop.sign_up(&demo, "ada").await;
-    let phone = Browser::start_phone(&driver).await;
-    phone.sign_in(&demo, "ada").await;
+    let [laptop, phone] = Browser::start_two(&driver, &demo, "ada").await;
     let stranger = Browser::start(&driver).await;
     stranger.sign_up(&demo, "eve").await;
 

@@ -82,10 +82,7 @@ async fn confirmation_repeats_no_password_change() {
 #[tokio::test]
 async fn password_change_signs_other_devices_out() {
     let (demo, driver) = (Demo::start(), Driver::start());
-    let laptop = Browser::start(&driver).await;
-    laptop.sign_up(&demo, "ada").await;
-    let phone = Browser::start_phone(&driver).await;
-    phone.sign_in(&demo, "ada").await;
+    let [laptop, phone] = Browser::start_two(&driver, &demo, "ada").await;
 
     laptop.open(&demo, "/password").await;
     let token = laptop.token(&demo).await;
@@ -115,10 +112,7 @@ async fn password_change_signs_other_devices_out() {
 #[tokio::test]
 async fn requests_beside_a_password_change_sign_nobody_out() {
     let (demo, driver) = (Demo::start(), Driver::start());
-    let laptop = Browser::start(&driver).await;
-    laptop.sign_up(&demo, "ada").await;
-    let phone = Browser::start_phone(&driver).await;
-    phone.sign_in(&demo, "ada").await;
+    let [laptop, phone] = Browser::start_two(&driver, &demo, "ada").await;
 
     laptop.open(&demo, "/password").await;
     let change = format!(
@@ -143,10 +137,7 @@ async fn requests_beside_a_password_change_sign_nobody_out() {
 #[tokio::test]
 async fn password_changed_in_the_database_signs_its_user_out() {
     let (demo, driver) = (Demo::start(), Driver::start());
-    let laptop = Browser::start(&driver).await;
-    laptop.sign_up(&demo, "ada").await;
-    let phone = Browser::start_phone(&driver).await;
-    phone.sign_in(&demo, "ada").await;
+    let [laptop, phone] = Browser::start_two(&driver, &demo, "ada").await;
     phone.open(&demo, "/devices").await;
     demo.change("UPDATE users SET password = password || '.'").await;
     laptop.run("await check()").await;
