@@ -16,7 +16,6 @@ use sessile::{
     Error, Lifetime, MemoryStore, MySqlStore, PostgresStore, RedisStore, Session, SessionLayer, Sessions, SqliteStore,
 };
 use sqlx::{Executor, Row};
-use tokio::task::JoinSet;
 
 use self::servers::{Directory, Server, ask};
 use self::support::client::{Visitor, session_of};
@@ -32,19 +31,13 @@ fn account(n: u64) -> (String, serde_json::Value) {
     (format!("user:{n}"), json!({ "name": "Ada Lovelace", "theme": "dark", "cart": cart }))
 }
 
-/// Creates a session for each account.
+/// Creates a session for each account, one after the other: writers that wait for each other make PostgreSQL add pages in advance.
 async fn fill(store: impl Store + Clone) {
-    let mut tasks = JoinSet::new();
-    for part in 0..8 {
-        let sessions = Sessions::new(store.clone());
-        tasks.spawn(async move {
-            for n in (part..SESSIONS).step_by(8) {
-                let (owner, data) = account(n);
-                sessions.create_owned_by(&owner, &data).await.unwrap();
-            }
-        });
+    let sessions = Sessions::new(store);
+    for n in 0..SESSIONS {
+        let (owner, data) = account(n);
+        sessions.create_owned_by(&owner, &data).await.unwrap();
     }
-    tasks.join_all().await;
 }
 
 /// Compares a measurement with its row of the guide, within a quarter: page fill varies between runs.
@@ -137,17 +130,20 @@ async fn sessions_on_postgres() {
 }
 
 /// The MariaDB table has the size that the guide states.
+///
+/// This counts the pages in use. `information_schema.tables` counts reserved ones, which InnoDB takes by 64 for each index: for a table
+/// of this size, the one page that is too many would make a quarter of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_on_mariadb() {
     let server = Server::mariadb_with(&["innodb-flush-log-at-trx-commit=0"]);
     let store = MySqlStore::connect(&server.url()).await.unwrap();
     store.migrate().await.unwrap();
     fill(store.clone()).await;
-    store.pool().execute("ANALYZE TABLE sessile_sessions").await.unwrap();
-    let query = "SELECT CAST(data_length + index_length AS SIGNED) FROM information_schema.tables \
-                 WHERE table_name = 'sessile_sessions'";
+    // The whole table is in the buffer pool, which is larger and has read nothing else.
+    let query = "SELECT CAST(COUNT(*) * @@innodb_page_size AS SIGNED) FROM information_schema.innodb_buffer_page \
+                 WHERE table_name LIKE '%`sessile\\_sessions`' AND page_type = 'INDEX'";
     let bytes: i64 = store.pool().fetch_one(query).await.unwrap().get(0);
-    assert_in_guide("MariaDB, the table and its indexes", bytes.unsigned_abs() / SESSIONS);
+    assert_in_guide("MariaDB, pages in use by the table and its indexes", bytes.unsigned_abs() / SESSIONS);
 }
 
 /// The memory of Redis grows by what the guide states, and by 550 bytes at most.
