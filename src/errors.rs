@@ -191,7 +191,7 @@ fn head_of<B>(request: &Request<B>) -> Box<Parts> {
 }
 
 /// Moves the headers of a response to the page that replaces it; the status, too, unless the page has another than 200.
-fn with_headers_of(response: Response, mut page: Response) -> Response {
+pub(crate) fn with_headers_of(response: Response, mut page: Response) -> Response {
     if page.status() == StatusCode::OK {
         *page.status_mut() = response.status();
     }

@@ -17,9 +17,9 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::current::current;
-use super::{LocalPath, Users};
+use super::{CurrentUser, LocalPath, Users};
 use crate::error::{Error, ErrorKind};
-use crate::errors::prefers_json;
+use crate::errors::{prefers_json, with_headers_of};
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -77,6 +77,9 @@ impl<U: Users, M> UserGuard<U, M> {
     }
 
     /// Sets the page on which users authenticate again. Default: none, and they get 401.
+    ///
+    /// It also serves the routes inside the guard whose handlers demand it: by
+    /// [`RecentlySignedIn`](crate::RecentlySignedIn), or by [`require_recent`](crate::Session::require_recent).
     pub fn with_confirm_page(self, page: LocalPath) -> Self {
         self.with(|rules| rules.confirm = Some(page))
     }
@@ -109,43 +112,43 @@ impl<U: Users, M> UserGuard<U, M> {
 }
 
 impl<U: Users> Rules<U> {
-    /// Returns the response that keeps a request out; `None` if it may pass.
-    async fn refusal<M: 'static>(&self, head: &Parts) -> Result<Option<Response>, Error> {
-        let current = current::<U, M>(head)?;
-        let Some(user) = current.load().await? else {
-            let error = current.not_signed_in().await?;
-            return Ok(Some(refuse(head, current.uri(), error, self.sign_in.as_ref())));
-        };
+    /// Checks whether a request may pass.
+    async fn check<M: 'static>(&self, current: &CurrentUser<U, M>) -> Result<(), Error> {
+        let Some(user) = current.load().await? else { return Err(current.not_signed_in().await?) };
         if self.refuses_actors && current.load_actor().await?.is_some() {
             return Err(Error::new(ErrorKind::ActingAsAnother));
         }
-        if let Some(age) = self.recent
-            && let Err(error) = current.session().await?.require_recent(age)
-        {
-            return Ok(Some(refuse(head, current.uri(), error, self.confirm.as_ref())));
+        if let Some(age) = self.recent {
+            current.session().await?.require_recent(age)?;
         }
         for permission in &self.permissions {
             if !permission(user.clone()).await {
                 return Err(Error::new(ErrorKind::PermissionDenied));
             }
         }
-        Ok(None)
+        Ok(())
+    }
+
+    /// Returns the redirect of the request of a page to the page that can help; `None` if none can.
+    fn redirect(&self, kind: ErrorKind, uri: &Uri) -> Option<Response> {
+        let page = match kind {
+            ErrorKind::NotSignedIn => self.sign_in.as_ref(),
+            ErrorKind::ReauthenticationRequired => self.confirm.as_ref(),
+            _ => None,
+        };
+        // A page that is itself behind the guard would redirect to itself without end.
+        let page = page.filter(|page| !page.is_path_of(uri))?;
+        let mut response = Response::default();
+        *response.status_mut() = StatusCode::SEE_OTHER;
+        let address = HeaderValue::try_from(page.with_next(LocalPath::of(uri).as_ref()));
+        response.headers_mut().insert(LOCATION, address.expect("the path and its encoded query are visible ASCII"));
+        Some(response)
     }
 }
 
-/// Redirects the request of a page to the page that can help; answers others with the error.
-fn refuse(head: &Parts, uri: &Uri, error: Error, page: Option<&LocalPath>) -> Response {
-    let is_page = matches!(head.method, Method::GET | Method::HEAD) && !prefers_json(&head.headers);
-    let can_help = error.status() == StatusCode::UNAUTHORIZED;
-    // A page that is itself behind the guard would redirect to itself without end.
-    let page = page.filter(|page| is_page && can_help && !page.is_path_of(uri));
-    let Some(page) = page else { return error.into_response() };
-    let address = page.with_next(LocalPath::of(uri).as_ref());
-    let mut response = Response::default();
-    *response.status_mut() = StatusCode::SEE_OTHER;
-    let address = HeaderValue::try_from(address).expect("the path and its encoded query are visible ASCII");
-    response.headers_mut().insert(LOCATION, address);
-    response
+/// Checks whether a request is for a page, rather than by a script or with an effect.
+fn is_for_page(head: &Parts) -> bool {
+    matches!(head.method, Method::GET | Method::HEAD) && !prefers_json(&head.headers)
 }
 
 impl<U: Users> Clone for Rules<U> {
@@ -221,10 +224,23 @@ where
         let mut inner = std::mem::replace(&mut self.inner, spare);
         Box::pin(async move {
             let (head, body) = request.into_parts();
-            match rules.refusal::<M>(&head).await {
-                Ok(None) => inner.call(Request::from_parts(head, body)).await.map(IntoResponse::into_response),
-                Ok(Some(response)) => Ok(response),
-                Err(error) => Ok(error.into_response()),
+            let current = match current::<U, M>(&head) {
+                Ok(current) => current,
+                Err(error) => return Ok(error.into_response()),
+            };
+            let is_for_page = is_for_page(&head);
+            let redirect = |kind| is_for_page.then(|| rules.redirect(kind, current.uri())).flatten();
+            if let Err(error) = rules.check(&current).await {
+                return Ok(redirect(error.kind()).unwrap_or_else(|| error.into_response()));
+            }
+            let mut response = inner.call(Request::from_parts(head, body)).await?.into_response();
+            let kind = response.extensions().get::<ErrorKind>().copied();
+            match kind.filter(|kind| *kind == ErrorKind::ReauthenticationRequired).and_then(redirect) {
+                Some(redirect) => {
+                    response.extensions_mut().remove::<ErrorKind>();
+                    Ok(with_headers_of(response, redirect))
+                }
+                None => Ok(response),
             }
         })
     }

@@ -4,8 +4,8 @@
 //! once per request, and the extractor [`User`] gives it to handlers. A user whose credentials have changed, or who is gone, is
 //! signed out. [`UserGuard`] protects routes: it redirects visitors to the sign-in page, and asks the application for permission.
 //!
-//! Sign users in with [`CurrentUser::sign_in`], not with [`Session::sign_in`](crate::Session::sign_in): a session without a stamp of its
-//! user's credentials ends at the next look-up.
+//! Sign users in with [`CurrentUser::sign_in`], not with [`Session::sign_in`](crate::Session::sign_in): if users have a
+//! [stamp](Users::stamp) of their credentials, a session without one ends at the next look-up.
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -123,9 +123,9 @@ pub trait Users: Send + Sync + 'static {
 
     /// Returns the stamp of the user's credentials: once it has changed, the sessions from before are signed out.
     ///
-    /// The provided method returns the same stamp for every user.
+    /// The provided method returns [none](Stamp::none): no change signs a session out.
     fn stamp(&self, user: &Self::User) -> Stamp {
         let _ = user;
-        Stamp::from_version(0)
+        Stamp::none()
     }
 }

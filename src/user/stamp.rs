@@ -15,6 +15,13 @@ use subtle::ConstantTimeEq;
 pub struct Stamp(String);
 
 impl Stamp {
+    /// Returns the stamp of an application that keeps none. It is also that of a session that
+    /// [`Session::sign_in`](crate::Session::sign_in) has signed in.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self(String::new())
+    }
+
     /// Creates a stamp from a number that is another after each change of the credentials, such as the time of the change.
     ///
     /// A number that can be told in advance, such as a count, is the same for two changes of which one failed: prefer
@@ -67,6 +74,7 @@ mod tests {
             Stamp::from_password_hash(b"another key, too", hash),
             Stamp::from_password_hash(b"a key of 16 byte", b"$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$b3RoZXI"),
             Stamp::from_version(0),
+            Stamp::none(),
         ] {
             assert!(stamp != other);
         }

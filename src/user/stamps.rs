@@ -18,7 +18,7 @@ const MAX_STAMPS: usize = 8;
 ///
 /// The first is the user's at the sign-in, or at the last look-up. Each of the others belongs to a change of the credentials that the
 /// session has accepted and no look-up has seen yet.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Stamps(Vec<Accepted>);
 
 /// A stamp that a session accepts.
@@ -120,9 +120,16 @@ impl Stamps {
     }
 }
 
-/// A value that a handler has written under the key is no stamp, and accepts nothing.
+/// The stamps of a session that [`Session::sign_in`] has signed in.
+impl Default for Stamps {
+    fn default() -> Self {
+        Self(vec![Accepted::new(Stamp::none(), 0)])
+    }
+}
+
+/// A value that a handler has written under the key is no stamp.
 impl<'de> Deserialize<'de> for Stamps {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self(Vec::deserialize(deserializer).unwrap_or_default()))
+        Ok(Vec::deserialize(deserializer).map_or_else(|_| Self::default(), Self))
     }
 }

@@ -15,12 +15,13 @@ use axum::body::Body;
 use axum::extract::Path;
 use axum::routing::{any, get, post};
 use axum::{Extension, Router};
-use http::header::ACCEPT;
+use http::header::{ACCEPT, SET_COOKIE};
 use http::{Method, Request, StatusCode};
+use sessile::errors::ErrorLayer;
 use sessile::event::{EndReason, EventKind};
 use sessile::testing::ManualClock;
 use sessile::user::{LocalPath, User, UserGuard, UserLayer};
-use sessile::{Error, MemoryStore, Session, SessionLayer};
+use sessile::{Error, MemoryStore, RecentlySignedIn, Session, SessionLayer};
 use support::client::{Client, EventLog, Reply, send};
 use support::store::Gate;
 use support::users::{Account, Accounts, Current};
@@ -368,6 +369,53 @@ async fn a_guard_asks_for_permission_and_a_recent_sign_in() {
     assert_eq!(ask(&mut user, Method::POST, "/recent", "text/html").await.status, StatusCode::UNAUTHORIZED);
     let to = ask(&mut Client::new(&site.app), Method::GET, "/recent", "text/html").await;
     assert_eq!(to.header("location"), Some("/sign-in?next=%2Frecent"));
+}
+
+/// A guard with a confirmation page also serves handlers inside it that demand a recent sign-in.
+#[tokio::test]
+async fn a_handler_that_demands_a_recent_sign_in() {
+    type Recent = RecentlySignedIn<0>;
+    let clock = ManualClock::new();
+    let layer = SessionLayer::builder(MemoryStore::new().with_clock(&clock)).with_clock(&clock).build().unwrap();
+    let accounts = Accounts::default();
+    accounts.set(2, 20);
+    let guard = UserGuard::<Accounts>::new().with_sign_in_page(LocalPath::from_static("/in"));
+    let with_cookie = async |recent: Result<Recent, Error>| ([(SET_COOKIE, "theme=dark")], recent.map(drop));
+    let app = Router::new()
+        .route("/extractor", any(async |_: Recent| "in"))
+        .route("/method", any(async |session: Session| session.require_recent(Duration::ZERO)))
+        .route("/cookie", any(with_cookie))
+        .route("/confirm", any(async |_: Recent| "in"))
+        .route("/other-error", any(async || StatusCode::UNAUTHORIZED))
+        .route_layer(guard.clone().with_confirm_page(LocalPath::from_static("/confirm")))
+        .route("/without-page", any(async |_: Recent| "in").layer(guard))
+        .route("/sign-in", post(async |user: Current| user.sign_in(&user.users().get(2)).await))
+        .layer(UserLayer::new(accounts))
+        .layer(layer)
+        .layer(ErrorLayer::new());
+    let mut client = Client::new(&app);
+    client.post("/sign-in").await;
+    assert_eq!(client.get("/extractor").await.text(), "in");
+    clock.advance(Duration::from_millis(1));
+    for path in ["/extractor?a=b", "/method", "/cookie"] {
+        for method in [Method::GET, Method::HEAD] {
+            let reply = ask(&mut client, method, path, "text/html").await;
+            let to = format!("/confirm?next={}", path.replace('/', "%2F").replace('?', "%3F").replace('=', "%3D"));
+            assert_eq!((reply.status, reply.header("location")), (StatusCode::SEE_OTHER, Some(&*to)));
+            assert_eq!((reply.text(), reply.header("content-type")), ("", None));
+            assert_eq!(reply.set_cookies().iter().any(|cookie| cookie.name == "theme"), path == "/cookie");
+        }
+    }
+    for (method, path, accept) in [
+        (Method::POST, "/extractor", "text/html"),
+        (Method::GET, "/extractor", "application/json"),
+        (Method::GET, "/confirm", "text/html"),
+        (Method::GET, "/without-page", "text/html"),
+        (Method::GET, "/other-error", "text/html"),
+    ] {
+        let reply = ask(&mut client, method, path, accept).await;
+        assert_eq!((reply.status, reply.header("location")), (StatusCode::UNAUTHORIZED, None), "{path}");
+    }
 }
 
 /// Without the layer, each extractor and guard is a 500, which a log explains.

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use axum::Router;
-use axum::routing::post;
+use axum::routing::{get, post};
 use http::StatusCode;
 use serde_json::{Value, json};
+use sessile::user::{CurrentUser, User, UserLayer, Users};
 use sessile::{Error, MemoryStore, Session, SessionLayer};
 
-use crate::support::client::{Client, session_of};
-use crate::support::users::{Site, USER};
+use crate::support::client::{COOKIE_NAME, Client, session_of};
+use crate::support::users::{Account, Accounts, Down, Site, USER};
 
 const KEY: &str = "sessile.stamps";
 
@@ -62,6 +63,60 @@ async fn a_session_without_stamps_is_signed_out() {
             assert_eq!(client.post("/sign-in/10").await.status, StatusCode::OK);
             assert!(site.is_signed_in(&client.token().unwrap()).await);
         }
+    }
+}
+
+/// The accounts of an application that keeps no stamps.
+#[derive(Clone)]
+struct WithoutStamps(Accounts);
+
+impl Users for WithoutStamps {
+    type Id = u64;
+    type User = Account;
+    type Error = Down;
+
+    async fn find(&self, id: &u64) -> Result<Option<Account>, Down> {
+        self.0.find(id).await
+    }
+
+    fn id(account: &Account) -> u64 {
+        account.id
+    }
+}
+
+/// If users have no stamp, each kind of sign-in stays, also those from before the layer was added; once they have one, all end.
+#[tokio::test]
+async fn users_without_a_stamp_stay_signed_in() {
+    let layer = SessionLayer::new(MemoryStore::new());
+    let accounts = Accounts::default();
+    accounts.set(USER, 10);
+    let by_owner = post(async |session: Session| session.sign_in(&USER.to_string()));
+    let by_user = post(async |user: CurrentUser<WithoutStamps>| user.sign_in(&user.users().0.get(USER)).await);
+    let who = get(async |user: Option<User<WithoutStamps>>| user.map_or(0, |User(user)| user.id).to_string());
+    let app = Router::new()
+        .route("/by-owner", by_owner.clone())
+        .route("/by-user", by_user)
+        .route("/who", who)
+        .layer(UserLayer::new(WithoutStamps(accounts.clone())));
+    let before = Router::new().route("/before", by_owner).fallback_service(app).layer(layer.clone());
+    let mut clients = Vec::new();
+    for path in ["/before", "/by-owner", "/by-user"] {
+        let mut client = Client::new(&before);
+        assert_eq!(client.post(path).await.status, StatusCode::OK);
+        accounts.set(USER, 11);
+        for _ in 0..2 {
+            assert_eq!(client.get("/who").await.text(), USER.to_string(), "{path}");
+        }
+        clients.push(client);
+    }
+    let (_, token) = layer.sessions().create_owned_by(&USER.to_string(), &()).await.unwrap();
+    let mut created = Client::with_cookie(&before, COOKIE_NAME, &token.expose_secret());
+    assert_eq!(created.get("/who").await.text(), USER.to_string());
+    clients.push(created);
+
+    let site = Site::new(layer, 11);
+    for client in clients {
+        assert!(!site.is_signed_in(&client.token().unwrap()).await);
     }
 }
 
