@@ -23,8 +23,11 @@ use super::sql::{Dialect, Running, SWEEP_BATCH_SIZE, SqlFailure, SqlStore, Table
 /// ```
 ///
 /// Its methods are those of [`SqlStore`]. [`connect`](SqlStore::connect) creates a missing file and opens it in WAL mode,
-/// which does not work on a network file system. A URL with `mode=` or `immutable=` switches both off. A database in memory
-/// (`sqlite::memory:`) is lost with the store. A URL without a file name is an error. Open a pool for [`new`](SqlStore::new) in WAL mode and with a busy timeout.
+/// which does not work on a network file system. A URL with `mode=` or `immutable=` switches both off. A URL without a file name is
+/// an error. Open a pool for [`new`](SqlStore::new) in WAL mode and with a busy timeout.
+///
+/// A database in memory (`sqlite::memory:`) is lost with the store. Its pool has one connection: while a transaction of the application
+/// holds it, all sessions wait.
 ///
 /// The writers of one process wait in a queue, so only those of another process can lock the file; the store waits for
 /// them.
