@@ -13,6 +13,8 @@ pub enum Failure {
     SignedOut,
     /// The provider failed or gave an invalid answer: 502.
     Provider(String),
+    /// No known key of the provider fits, and the keys were fetched less than a second ago: 503.
+    KeysUnknown,
     /// The session or its store failed: mostly 503.
     Session(Error),
 }
@@ -33,6 +35,9 @@ impl IntoResponse for Failure {
             Self::Provider(error) => {
                 eprintln!("the provider failed: {error}");
                 (StatusCode::BAD_GATEWAY, "the provider does not answer as expected\n").into_response()
+            }
+            Self::KeysUnknown => {
+                (StatusCode::SERVICE_UNAVAILABLE, "the key is not known yet: try again in a second\n").into_response()
             }
             Self::Session(error) => error.into_response(),
         }

@@ -50,7 +50,8 @@ pub(crate) struct FrontChannel {
 ///
 /// The provider's page loads it in a frame. Browsers do not send the session cookie there, so `sid` names the session. The request
 /// has no other authentication: it is safe if the provider's `sid` cannot be guessed, and the worst that a leaked one does is
-/// to sign its user out. An unknown `sid` leaves no record, since any client could fill the store with them.
+/// to sign its user out. An unknown `sid` leaves no record, since any client could fill the store with them, and a known one leaves
+/// the same record each time.
 pub(crate) async fn front_channel(
     State(app): State<App>,
     Query(request): Query<FrontChannel>,
@@ -58,7 +59,7 @@ pub(crate) async fn front_channel(
     if request.iss != app.provider.issuer().as_str() {
         return Err(Failure::Invalid("iss is another provider"));
     }
-    if app.provider_sessions.owner_of(&request.sid).await?.is_some() {
+    if !app.provider_sessions.owners_of(&request.sid).await?.is_empty() {
         app.provider_sessions.end(&Logout { sub: None, sid: Some(request.sid), at: now() }).await?;
     }
     let frame = format!("frame-ancestors {}", app.provider.issuer().url().origin().ascii_serialization());

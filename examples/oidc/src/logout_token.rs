@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use openidconnect::core::{CoreJsonWebKey, CoreJwsSigningAlgorithm};
-use openidconnect::{JsonWebKey, JsonWebKeyId};
+use openidconnect::JsonWebKey;
+use openidconnect::core::{CoreJsonWebKey, CoreJsonWebKeySet, CoreJwsSigningAlgorithm};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -18,7 +18,7 @@ use crate::provider_sessions::Logout;
 /// Member of `events` that makes a token a logout token.
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 /// Accepted difference between the clocks of the provider and of this node, in seconds.
-const LEEWAY: i64 = 60;
+pub(crate) const LEEWAY: i64 = 60;
 
 /// A logout token that passed all checks but that for its repetition.
 #[derive(Debug)]
@@ -31,11 +31,11 @@ pub(crate) struct LogoutToken {
 
 /// The header of a JWS.
 ///
-/// `alg` is one that this crate knows: `none` and encrypted tokens are errors.
+/// `alg` is one that this crate knows: `none` and encrypted tokens are errors. `kid` is optional, and unnecessary: each of
+/// the provider's few keys is tried.
 #[derive(Deserialize)]
-pub(crate) struct Header {
+struct Header {
     alg: CoreJwsSigningAlgorithm,
-    pub(crate) kid: Option<JsonWebKeyId>,
     typ: Option<String>,
     crit: Option<Value>,
 }
@@ -54,7 +54,7 @@ struct Claims {
 
 pub(crate) async fn verify(provider: &Provider, token: &str) -> Result<LogoutToken, Failure> {
     let [header, payload, signature] = parts(token)?;
-    let header = parse_header(header)?;
+    let header: Header = json(&decode(header)?)?;
     // An attacker chooses the header, so the algorithm is one of a fixed list, and a key accepts only its own.
     if !ALGORITHMS.contains(&header.alg) {
         return Err(Failure::Invalid("the algorithm is not accepted"));
@@ -72,17 +72,12 @@ pub(crate) async fn verify(provider: &Provider, token: &str) -> Result<LogoutTok
     }
     let signed = &token[..token.rfind('.').unwrap_or_default()];
     let signature = decode(signature)?;
-    let keys = provider.keys(header.kid.as_ref()).await?;
     let has_signed = |key: &CoreJsonWebKey| key.verify_signature(&header.alg, signed.as_bytes(), &signature).is_ok();
-    if !keys.keys().iter().any(has_signed) {
+    let check_signature = |keys: &CoreJsonWebKeySet| keys.keys().iter().any(has_signed).then_some(());
+    if provider.check_by_keys(check_signature).await?.is_none() {
         return Err(Failure::Invalid("the signature is not the provider's"));
     }
     check(provider, json(&decode(payload)?)?)
-}
-
-/// Returns the header of a signed token.
-pub(crate) fn header(token: &str) -> Result<Header, Failure> {
-    parse_header(parts(token)?[0])
 }
 
 fn check(provider: &Provider, claims: Map<String, Value>) -> Result<LogoutToken, Failure> {
@@ -123,10 +118,6 @@ fn is_only(audience: &Value, client: &str) -> bool {
 fn parts(token: &str) -> Result<[&str; 3], Failure> {
     let parts: Vec<&str> = token.splitn(4, '.').collect();
     parts.try_into().map_err(|_| Failure::Invalid("the token is not a signed JWT"))
-}
-
-fn parse_header(part: &str) -> Result<Header, Failure> {
-    json(&decode(part)?)
 }
 
 fn decode(part: &str) -> Result<Vec<u8>, Failure> {

@@ -19,16 +19,16 @@ use openidconnect::core::{
 };
 use openidconnect::url::Url;
 use openidconnect::{
-    AdditionalClaims, AsyncHttpClient, AuthenticationFlow, AuthorizationCode, ClientId, ClientSecret, CsrfToken,
-    EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse, IdTokenClaims,
-    IdTokenFields, IdTokenVerifier, IssuerUrl, JsonWebKey, JsonWebKeyId, JsonWebKeySetUrl, LogoutRequest, Nonce,
+    AdditionalClaims, AsyncHttpClient, AuthenticationFlow, AuthorizationCode, ClaimsVerificationError, ClientId,
+    ClientSecret, CsrfToken, EmptyExtraTokenFields, EndpointMaybeSet, EndpointNotSet, EndpointSet, HttpRequest,
+    HttpResponse, IdTokenClaims, IdTokenFields, IdTokenVerifier, IssuerUrl, JsonWebKeySetUrl, LogoutRequest, Nonce,
     PkceCodeChallenge, PkceCodeVerifier, PostLogoutRedirectUrl, ProviderMetadataWithLogout, RedirectUrl,
     StandardErrorResponse, StandardTokenResponse, TokenResponse,
 };
 use serde::{Deserialize, Serialize};
 
+use crate::MAX_SESSION;
 use crate::failure::Failure;
-use crate::logout_token;
 
 /// Accepted signatures of the provider. None has a shared secret as its key.
 pub(crate) const ALGORITHMS: [CoreJwsSigningAlgorithm; 4] = [
@@ -43,7 +43,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_ANSWER: usize = 1 << 20;
 /// Age at which the provider's keys are fetched again, so that a withdrawn key is forgotten.
 const MAX_KEY_AGE: Duration = Duration::from_secs(60 * 60);
-/// Least time between two requests for unknown keys, so that forged tokens cannot cause a request each.
+/// Least time between two fetches of the keys, so that forged tokens cannot cause one each.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Settings of this application at the provider.
@@ -105,14 +105,8 @@ pub struct Provider {
     sign_out_url: String,
     keys_url: JsonWebKeySetUrl,
     keys: Mutex<Keys>,
-    last_fetch: tokio::sync::Mutex<Option<Fetch>>,
-}
-
-/// The last time that the keys were asked for.
-#[derive(Debug)]
-struct Fetch {
-    at: Instant,
-    has_failed: bool,
+    /// Earliest time of the next fetch of the keys.
+    next_fetch: tokio::sync::Mutex<Instant>,
 }
 
 #[derive(Debug)]
@@ -158,7 +152,7 @@ impl Provider {
             sign_out_url,
             keys_url,
             keys: Mutex::new(keys),
-            last_fetch: tokio::sync::Mutex::default(),
+            next_fetch: tokio::sync::Mutex::new(Instant::now()),
         })
     }
 
@@ -180,7 +174,8 @@ impl Provider {
         let flow = AuthenticationFlow::<CoreResponseType>::AuthorizationCode;
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
         let request = self.client.authorize_url(flow, CsrfToken::new_random, Nonce::new_random);
-        let (url, state, nonce) = request.set_pkce_challenge(challenge).url();
+        // With a maximum age, the ID token has an `auth_time` (OpenID Connect Core 1.0 §3.1.2.1).
+        let (url, state, nonce) = request.set_max_age(MAX_SESSION).set_pkce_challenge(challenge).url();
         (url, state, nonce, verifier)
     }
 
@@ -194,43 +189,52 @@ impl Provider {
         let request = self.client.exchange_code(code).map_err(provider_failed)?;
         let answer = request.set_pkce_verifier(verifier).request_async(&self.http).await.map_err(provider_failed)?;
         let token = answer.id_token().ok_or(Failure::Invalid("the provider sent no ID token"))?;
-        let header = logout_token::header(&token.to_string())?;
-        let keys = self.keys(header.kid.as_ref()).await?;
-        // A public client's, since it accepts no signature by the client's secret.
-        let verifier = IdTokenVerifier::new_public_client(self.client_id.clone(), self.issuer.clone(), keys);
-        token.claims(&verifier.set_allowed_algs(ALGORITHMS), nonce).cloned().map_err(provider_failed)
+        let check = |keys: &CoreJsonWebKeySet| {
+            // A public client's, since it accepts no signature by the client's secret.
+            let verifier =
+                IdTokenVerifier::new_public_client(self.client_id.clone(), self.issuer.clone(), keys.clone());
+            match token.claims(&verifier.set_allowed_algs(ALGORITHMS), nonce) {
+                Err(ClaimsVerificationError::SignatureVerification(_)) => None,
+                checked => Some(checked.cloned().map_err(provider_failed)),
+            }
+        };
+        let no_key = || Err(Failure::Provider("the ID token is signed by no key of the provider".into()));
+        self.check_by_keys(check).await?.unwrap_or_else(no_key)
     }
 
-    /// Returns the provider's keys. If they are old, or this one is unknown, they are fetched again.
-    pub(crate) async fn keys(&self, kid: Option<&JsonWebKeyId>) -> Result<CoreJsonWebKeySet, Failure> {
-        if let Some(set) = self.known_keys(kid) {
-            return Ok(set);
+    /// Returns the result of a check by the provider's keys; `None` if no key fits.
+    ///
+    /// If no known key fits, or they are old, they are fetched again, at a bounded rate.
+    pub(crate) async fn check_by_keys<T>(
+        &self,
+        check: impl Fn(&CoreJsonWebKeySet) -> Option<T>,
+    ) -> Result<Option<T>, Failure> {
+        let check_known = || self.known_keys().and_then(|keys| check(&keys));
+        if let Some(checked) = check_known() {
+            return Ok(Some(checked));
         }
-        // Held while they are fetched, so that concurrent calls fetch them once. Calls for known keys do not wait.
-        let mut last = self.last_fetch.lock().await;
-        if let Some(set) = self.known_keys(kid) {
-            return Ok(set);
+        // Held during the fetch, so that concurrent calls share it. A call whose key is known does not wait.
+        let mut next_fetch = self.next_fetch.lock().await;
+        if let Some(checked) = check_known() {
+            return Ok(Some(checked));
         }
-        if let Some(last) = last.as_ref().filter(|last| last.at.elapsed() < MIN_INTERVAL) {
-            // After a failure it is unknown whether this key is the provider's.
-            return if last.has_failed {
-                Err(Failure::Provider("the keys are not known".into()))
-            } else {
-                Ok(self.fetched().set.clone())
-            };
+        // The key may be a new one, so the token is not refused.
+        if Instant::now() < *next_fetch {
+            return Err(Failure::KeysUnknown);
         }
-        *last = Some(Fetch { at: Instant::now(), has_failed: true });
-        let set = CoreJsonWebKeySet::fetch_async(&self.keys_url, &self.http).await.map_err(provider_failed)?;
-        *last = Some(Fetch { at: Instant::now(), has_failed: false });
+        // Also before the fetch: the client may drop this call meanwhile.
+        *next_fetch = Instant::now() + MIN_INTERVAL;
+        let set = CoreJsonWebKeySet::fetch_async(&self.keys_url, &self.http).await;
+        *next_fetch = Instant::now() + MIN_INTERVAL;
+        let set = set.map_err(provider_failed)?;
         *self.fetched() = Keys { set: set.clone(), fetched_at: Instant::now() };
-        Ok(set)
+        Ok(check(&set))
     }
 
-    /// Returns the provider's keys, if they are not old and this one is among them.
-    fn known_keys(&self, kid: Option<&JsonWebKeyId>) -> Option<CoreJsonWebKeySet> {
+    /// Returns the provider's keys, if they are not old.
+    fn known_keys(&self) -> Option<CoreJsonWebKeySet> {
         let keys = self.fetched();
-        let is_known = kid.is_none_or(|kid| keys.set.keys().iter().any(|key| key.key_id() == Some(kid)));
-        (is_known && keys.fetched_at.elapsed() < MAX_KEY_AGE).then(|| keys.set.clone())
+        (keys.fetched_at.elapsed() < MAX_KEY_AGE).then(|| keys.set.clone())
     }
 
     fn fetched(&self) -> MutexGuard<'_, Keys> {

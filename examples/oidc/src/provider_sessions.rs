@@ -1,5 +1,6 @@
 //! From a session of the provider to sessions of this application, in their store.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use openidconnect::IssuerUrl;
@@ -8,19 +9,19 @@ use sessile::config::ConfigError;
 use sessile::store::Store;
 use sessile::{Error, Field, Lifetime, Sessions, Transient};
 
-use crate::MAX_SESSION;
 use crate::sign_in::MAX_SIGN_IN;
+use crate::{MAX_SESSION, now};
 
 /// The provider's session that a session was signed in by.
 ///
 /// A session that has lost it, by `clear` for example, ends with every logout of its user.
 pub(crate) const ORIGIN: Field<Origin> = Field::new("oidc.origin");
-/// Realm of the records of logouts.
-const REALM: &str = "oidc-logouts";
-/// Time that a record of a logout is kept: longer than any sign-in that began before it.
+/// Time that a logout is kept: longer than any sign-in that began before it.
 const LOGOUT_KEPT: Duration = Duration::from_secs(2 * MAX_SIGN_IN.as_secs());
-/// Time that the owner of a provider's session is kept: longer than any session that it signed in.
-const OWNER_KEPT: Duration = Duration::from_secs(MAX_SESSION.as_secs() + 60 * 60);
+/// Age at which the link of a provider's session to an owner is stored again.
+const LINK_RENEWED: Duration = Duration::from_secs(60 * 60);
+/// Time that a link is kept: longer than any session that was signed in while it was young.
+const LINK_KEPT: Duration = Duration::from_secs(MAX_SESSION.as_secs() + 2 * LINK_RENEWED.as_secs());
 
 /// The provider's session behind a session of this application.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -28,7 +29,7 @@ pub(crate) struct Origin {
     pub(crate) sub: String,
     /// Missing if the provider does not name its sessions.
     pub(crate) sid: Option<String>,
-    /// Time of the sign-in, in seconds since the Unix epoch.
+    /// Time before which the provider did not let the user in, in seconds since the Unix epoch.
     pub(crate) since: i64,
 }
 
@@ -51,71 +52,107 @@ impl Logout {
     }
 }
 
+/// The link of a provider's session to an owner that it signed in.
+#[derive(Serialize, Deserialize)]
+struct Link {
+    owner: String,
+}
+
 /// The sessions of the provider that this application knows.
+///
+/// Links and logouts of users are records, each owned by the name of the provider's session or user. Unlike a single value under that
+/// name, they cannot overwrite each other.
 #[derive(Clone)]
 pub(crate) struct ProviderSessions {
     issuer: IssuerUrl,
     sessions: Sessions,
-    /// Records of logouts, each owned by the name of the session or user that it ends. Unlike a single value under that name, they
-    /// cannot overwrite each other.
+    links: Sessions,
     logouts: Sessions,
     values: Transient,
 }
 
 impl ProviderSessions {
     pub(crate) fn new<S: Store + Clone>(issuer: &IssuerUrl, store: S, sessions: Sessions) -> Result<Self, ConfigError> {
-        let lifetime = Lifetime::new().without_idle_timeout().with_absolute_timeout(LOGOUT_KEPT);
-        let logouts = Sessions::new(store.clone()).with_realm(REALM)?.with_lifetime(lifetime)?;
-        Ok(Self { issuer: issuer.clone(), sessions, logouts, values: Transient::new(store) })
+        let records = |realm, kept| {
+            let lifetime = Lifetime::new().without_idle_timeout().with_absolute_timeout(kept);
+            Sessions::new(store.clone()).with_realm(realm)?.with_lifetime(lifetime)
+        };
+        let links = records("oidc-links", LINK_KEPT)?;
+        let logouts = records("oidc-logouts", LOGOUT_KEPT)?;
+        Ok(Self { issuer: issuer.clone(), sessions, links, logouts, values: Transient::new(store) })
     }
 
-    /// Stores the owner of the provider's session; returns the owner. Call it before the session is committed.
+    /// Links the provider's session to its owner; returns the owner. Call it before the session is committed.
     ///
-    /// All sign-ins by one session of the provider store the same owner, so they need no list that each would have to change.
+    /// A provider's session has one owner, but some providers keep it when another user signs in.
     pub(crate) async fn link(&self, origin: &Origin) -> Result<String, Error> {
         let owner = owner(&origin.sub);
         if let Some(sid) = &origin.sid {
-            self.values.set(&self.name("owner", sid), &owner, OWNER_KEPT).await?;
+            let name = self.name("sid", sid);
+            let oldest = now() - LINK_RENEWED.as_secs().cast_signed();
+            let mut is_linked = false;
+            for link in self.links.owned_by(&name).await? {
+                is_linked |= link.created_at().unix_timestamp() > oldest && link.to::<Link>()?.owner == owner;
+            }
+            if !is_linked {
+                self.links.create_owned_by(&name, &Link { owner: owner.clone() }).await?;
+            }
         }
         Ok(owner)
     }
 
     /// Checks whether the provider's session has ended. Call it after the session was committed.
     pub(crate) async fn is_over(&self, origin: &Origin) -> Result<bool, Error> {
-        for name in self.names(Some(&origin.sub), origin.sid.as_deref()) {
-            for logout in self.logouts.owned_by(&name).await? {
-                if logout.to::<Logout>()?.ends(origin) {
-                    return Ok(true);
-                }
+        if let Some(sid) = &origin.sid
+            && self.values.get::<()>(&self.name("over", sid)).await?.is_some()
+        {
+            return Ok(true);
+        }
+        for logout in self.logouts.owned_by(&self.name("sub", &origin.sub)).await? {
+            if logout.to::<Logout>()?.ends(origin) {
+                return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// Ends the sessions that the provider's session signed in; returns their number.
-    pub(crate) async fn end(&self, logout: &Logout) -> Result<usize, Error> {
-        // Before the sessions are listed: a sign-in that is committed after that finds the record.
-        for name in self.names(logout.sub.as_deref(), logout.sid.as_deref()) {
-            self.logouts.create_owned_by(&name, logout).await?;
+    /// Ends the sessions that the provider's session signed in.
+    pub(crate) async fn end(&self, logout: &Logout) -> Result<(), Error> {
+        // Before the sessions are listed: a sign-in that is committed after that finds the logout.
+        let mut owners = BTreeSet::new();
+        if let Some(sid) = &logout.sid {
+            self.values.set(&self.name("over", sid), &(), LOGOUT_KEPT).await?;
+            owners = self.owners_of(sid).await?;
         }
-        let owner = match (&logout.sub, &logout.sid) {
-            (Some(sub), _) => Some(owner(sub)),
-            (None, Some(sid)) => self.owner_of(sid).await?,
-            (None, None) => None,
-        };
-        let Some(owner) = owner else { return Ok(0) };
-        let mut ended = 0;
-        for session in self.sessions.owned_by(&owner).await? {
-            if session.get(ORIGIN)?.is_none_or(|origin| logout.ends(&origin)) {
-                ended += usize::from(self.sessions.end(&session.id()).await?);
-            }
+        if let Some(sub) = &logout.sub {
+            self.logouts.create_owned_by(&self.name("sub", sub), logout).await?;
+            owners.insert(owner(sub));
         }
-        Ok(ended)
+        for owner in owners {
+            self.end_of(&owner, logout).await?;
+        }
+        Ok(())
     }
 
-    /// Returns the owner of a session of the provider, if this application knows it.
-    pub(crate) async fn owner_of(&self, sid: &str) -> Result<Option<String>, Error> {
-        self.values.get(&self.name("owner", sid)).await
+    async fn end_of(&self, owner: &str, logout: &Logout) -> Result<(), Error> {
+        // The ids include sessions past their idle timeout, in which a request that began before can still commit. Their origin
+        // cannot be read, so each logout of the user ends them.
+        let mut ids = self.sessions.ids_of(owner).await?;
+        for session in self.sessions.owned_by(owner).await? {
+            if session.get(ORIGIN)?.is_some_and(|origin| !logout.ends(&origin)) {
+                ids.retain(|id| *id != session.id());
+            }
+        }
+        for id in ids {
+            self.sessions.end(&id).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns the owners that a session of the provider signed in.
+    pub(crate) async fn owners_of(&self, sid: &str) -> Result<BTreeSet<String>, Error> {
+        let links = self.links.owned_by(&self.name("sid", sid)).await?;
+        links.iter().map(|link| Ok(link.to::<Link>()?.owner)).collect()
     }
 
     /// Checks whether a logout token has taken effect.
@@ -126,11 +163,6 @@ impl ProviderSessions {
     /// Notes that a logout token has taken effect, until it expires.
     pub(crate) async fn set_done(&self, jti: &str, expires_in: Duration) -> Result<(), Error> {
         self.values.set(&self.name("jti", jti), &(), expires_in).await
-    }
-
-    fn names(&self, sub: Option<&str>, sid: Option<&str>) -> Vec<String> {
-        let sub = sub.map(|sub| self.name("sub", sub));
-        sub.into_iter().chain(sid.map(|sid| self.name("sid", sid))).collect()
     }
 
     /// Names a thing of the provider. Neither the kind nor an issuer contains a space.

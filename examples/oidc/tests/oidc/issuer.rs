@@ -26,6 +26,8 @@ pub const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 pub struct Issuer {
     pub url: String,
     keys: Arc<Mutex<Keys>>,
+    /// Held while the page with the keys must not answer.
+    keys_page: Arc<tokio::sync::Mutex<()>>,
 }
 
 struct Keys {
@@ -40,7 +42,7 @@ impl Issuer {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let keys = Keys { seed: 1, kid: "1".to_owned(), are_served: true, fetches: 0 };
-        let issuer = Self { url, keys: Arc::new(Mutex::new(keys)) };
+        let issuer = Self { url, keys: Arc::new(Mutex::new(keys)), keys_page: Arc::default() };
         let app = Router::new()
             .route("/.well-known/openid-configuration", get(metadata))
             .route("/keys", get(keys_page))
@@ -62,7 +64,12 @@ impl Issuer {
         self.keys.lock().unwrap().are_served = are_served;
     }
 
-    /// Returns how often the keys were fetched.
+    /// Makes the page with the keys wait until the guard is dropped.
+    pub async fn hold_keys(&self) -> impl Drop {
+        Arc::clone(&self.keys_page).lock_owned().await
+    }
+
+    /// Returns how often the keys were asked for.
     pub fn key_fetches(&self) -> usize {
         self.keys.lock().unwrap().fetches
     }
@@ -172,6 +179,7 @@ async fn metadata(State(issuer): State<Issuer>) -> Json<Value> {
 
 async fn keys_page(State(issuer): State<Issuer>) -> Result<Json<Value>, StatusCode> {
     issuer.keys.lock().unwrap().fetches += 1;
+    drop(issuer.keys_page.lock().await);
     let are_served = issuer.keys.lock().unwrap().are_served;
     if are_served { Ok(Json(json!({ "keys": [issuer.public_key()] }))) } else { Err(StatusCode::SERVICE_UNAVAILABLE) }
 }

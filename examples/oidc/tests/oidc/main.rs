@@ -5,6 +5,7 @@
 mod browser;
 mod interleavings;
 mod issuer;
+mod keys;
 mod logout_tokens;
 mod node;
 mod real_provider;
