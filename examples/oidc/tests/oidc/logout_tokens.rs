@@ -125,11 +125,11 @@ async fn a_sid_of_two_users_ends_the_sessions_of_both() {
         for _ in 0..10 {
             ada = issuer.sign_in(&node, json!({ "sub": "ada", "sid": "x" })).await;
         }
-        let links = Sessions::new(store).with_realm("oidc-links").unwrap().list(None, 100).await.unwrap();
-        assert_eq!(links.sessions.len(), 3, "one for each sid and owner");
         assert_eq!(node.log_out(&issuer.logout_token(&logout)).await, OK);
         assert_eq!([node.account(&mut ada).await, node.account(&mut grace).await], [SIGNED_OUT; 2], "{logout}");
         assert_eq!(node.account(&mut other).await, OK, "{logout}");
+        let links = Sessions::new(store).with_realm("oidc-links").unwrap().list(None, 100).await.unwrap();
+        assert_eq!(links.sessions.len(), 3, "one for each sid and owner");
     }
 }
 
