@@ -80,7 +80,7 @@ use axum_core::extract::FromRequestParts;
 use http::header::UPGRADE;
 #[cfg(feature = "axum")]
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -208,7 +208,7 @@ where
             self.config.actors.as_ref().is_some_and(|actors| Arc::ptr_eq(actors, own.shared_config()))
         };
         // A second layer of this kind would find the session of the first.
-        let is_second = request.extensions().get::<Acting<M>>().is_some();
+        let is_second = Acting::<M>::of(request.extensions()).is_some();
         let Some(own) = own.filter(|own| !is_second && is_from(own)) else {
             return ResponseFuture::misconfigured(
                 "an ActingLayer is not inside the SessionLayer from which it was made, or there are two: add the SessionLayer after it; \
@@ -252,6 +252,17 @@ pub struct Acting<M = ()> {
     marker: PhantomData<fn() -> M>,
 }
 
+impl<M: 'static> Acting<M> {
+    /// Returns that of the session of a request. One around an inner session layer does not count: its actor is another.
+    pub(crate) fn of(extensions: &Extensions) -> Option<&Self> {
+        let session = extensions.get::<SessionHandle<M>>()?.request();
+        let is_session = |of_acting: &Arc<RequestSession>| Arc::ptr_eq(of_acting, session);
+        let is_of_session =
+            |acting: &&Self| is_session(&acting.session) || acting.session.actors_own().is_some_and(is_session);
+        extensions.get().filter(is_of_session)
+    }
+}
+
 impl<M> Acting<M> {
     /// Begins to act as `owner`, from the client's next request on, and returns the acting session.
     ///
@@ -260,6 +271,7 @@ impl<M> Acting<M> {
     /// # Errors
     ///
     /// [`NotSignedIn`](crate::ErrorKind::NotSignedIn) if the actor's own session has no owner, or its sign-in is not committed yet;
+    /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) if its token came in a header, since acting needs a cookie;
     /// [`ActingAsAnother`](crate::ErrorKind::ActingAsAnother) if the client acts as another already, and those of
     /// [`Session::insert`].
     pub async fn begin(&self, owner: &str) -> Result<Session<M>, Error> {
@@ -286,7 +298,7 @@ impl<S: Sync, M: 'static> FromRequestParts<S> for Acting<M> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        parts.extensions.get().cloned().ok_or_else(no_acting_layer)
+        Self::of(&parts.extensions).cloned().ok_or_else(no_acting_layer)
     }
 }
 

@@ -12,6 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::EndReason;
 use crate::lifetime::Lifetime;
 use crate::record::{Actor, LoadedRecord};
+use crate::transport::TokenLocation;
 
 impl RequestSession {
     /// Checks whether the client has a cookie of a session in which its owner acts as another.
@@ -35,6 +36,9 @@ impl RequestSession {
     /// Begins to act as `owner` in this session, which does not exist yet.
     pub(crate) async fn act_as(&self, owner: &str) -> Result<(), Error> {
         let Some(own) = self.actors_own() else { return Err(Error::new(ErrorKind::MissingLayer)) };
+        if own.token_location() == TokenLocation::Header {
+            return Err(Error::new(ErrorKind::PermissionDenied).with_context("acting needs a cookie"));
+        }
         own.load().await?;
         self.load().await?;
         if self.is_acting() {

@@ -61,6 +61,8 @@ pub(crate) struct RequestState {
     pub(super) may_have_more: bool,
     /// The client's session, in which its actor acted as another, was not live any more.
     pub(super) is_lapsed: bool,
+    /// The request demands a more recent authentication.
+    pub(crate) needs_reauthentication: bool,
     reads: ReadSet,
 }
 
@@ -107,6 +109,7 @@ impl RequestState {
             idle: Vec::new(),
             may_have_more: false,
             is_lapsed: false,
+            needs_reauthentication: false,
             reads: ReadSet::default(),
         }
     }

@@ -466,11 +466,14 @@ impl<M> Session<M> {
     /// [`ActingAsAnother`](ErrorKind::ActingAsAnother), a 403, if another owner acts as this one.
     pub fn require_recent(&self, age: Duration) -> Result<(), Error> {
         let now = self.request.config().clock.now();
-        let state = self.request.state();
+        let mut state = self.request.state();
         match (&state.owner, state.authenticated_at) {
             (Some(_), Some(at)) if now.since(at) <= age => Ok(()),
             (Some(_), _) if state.actor().is_some() => Err(Error::new(ErrorKind::ActingAsAnother)),
-            (Some(_), _) => Err(Error::new(ErrorKind::ReauthenticationRequired)),
+            (Some(_), _) => {
+                state.needs_reauthentication = true;
+                Err(Error::new(ErrorKind::ReauthenticationRequired))
+            }
             (None, _) => Err(state.not_signed_in()),
         }
     }
@@ -505,6 +508,12 @@ impl<M> Session<M> {
             Ok(mut state) => state.end(reason, self.request.sent_token()),
             Err(_) => Ok(()),
         }
+    }
+
+    /// Checks whether the request has demanded a more recent authentication than the owner's.
+    #[cfg(feature = "axum")]
+    pub(crate) fn needs_reauthentication(&self) -> bool {
+        self.request.state().needs_reauthentication
     }
 
     /// Rotates the token: the old one opens nothing once this is committed. The session keeps its id and its values.

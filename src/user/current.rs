@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
-use http::Uri;
 use http::request::Parts;
+use time::OffsetDateTime;
 use tokio::sync::Mutex;
 
 use super::Users;
+use super::local_path::RequestPath;
 use super::stamps::{Accepted, Stamps};
 use crate::acting::{Acting, no_acting_layer};
 use crate::commit::{Precondition, end_by_id, owned_by};
@@ -16,6 +17,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::EndReason;
 use crate::session::{Session, SessionHandle, missing_layer, or_nobody};
 use crate::token::SessionId;
+use crate::transport::TokenLocation;
 
 /// Most look-ups that find other credentials each time.
 const MAX_LOOK_UPS: usize = 8;
@@ -31,7 +33,7 @@ pub struct CurrentUser<U: Users, M = ()> {
 
 struct Shared<U: Users> {
     users: Arc<U>,
-    uri: Uri,
+    path: RequestPath,
     /// The last look-up that found a user.
     found: Mutex<Option<Found<U>>>,
 }
@@ -39,19 +41,24 @@ struct Shared<U: Users> {
 /// The result of a look-up.
 struct Found<U: Users> {
     owner: Arc<str>,
+    authenticated_at: Option<OffsetDateTime>,
     user: U::User,
     /// The user who acts as this one.
     actor: Option<U::User>,
 }
 
 impl<U: Users, M> CurrentUser<U, M> {
-    pub(super) fn new(users: Arc<U>, session: SessionHandle<M>, acting: Option<Acting<M>>, uri: Uri) -> Self {
-        Self { session, acting, shared: Arc::new(Shared { users, uri, found: Mutex::new(None) }) }
+    pub(super) fn new(users: Arc<U>, session: SessionHandle<M>, acting: Option<Acting<M>>, path: RequestPath) -> Self {
+        Self { session, acting, shared: Arc::new(Shared { users, path, found: Mutex::new(None) }) }
     }
 
-    /// Returns the address of the request, before nested routers remove a prefix from it.
-    pub(super) fn uri(&self) -> &Uri {
-        &self.shared.uri
+    pub(super) fn path(&self) -> &RequestPath {
+        &self.shared.path
+    }
+
+    /// Checks whether the client has sent its token in a header, as an application does and a browser does not.
+    pub(super) fn is_by_header(&self) -> bool {
+        self.session.request().token_location() == TokenLocation::Header
     }
 
     /// Returns the users of the application, for example to look one up by name.
@@ -86,16 +93,29 @@ impl<U: Users, M> CurrentUser<U, M> {
         // Held while the user is looked up, so that concurrent calls ask once.
         let mut found = self.shared.found.lock().await;
         let Some(owner) = session.owner() else { return Ok(None) };
-        if let Some(known) = found.as_ref().filter(|known| known.owner == owner) {
+        let authenticated_at = session.authenticated_at();
+        // Another sign-in of the same user may have other credentials.
+        let is_known = |known: &&Found<U>| known.owner == owner && known.authenticated_at == authenticated_at;
+        if let Some(known) = found.as_ref().filter(is_known) {
             return Ok(Some((known.user.clone(), known.actor.clone())));
         }
-        let users = match (session.actor(), session.actor_session()) {
-            (None, _) => self.find(&session, &owner).await?.map(|user| (user, None)),
-            (Some(_), Some(own)) => self.find_with_actor(&session, &owner, &own).await?,
-            (Some(_), None) => None,
-        };
-        *found = users.clone().map(|(user, actor)| Found { owner, user, actor });
+        let users = self.find_with_actor(&session, &owner).await?;
+        *found = users.clone().map(|(user, actor)| Found { owner, authenticated_at, user, actor });
         Ok(users)
+    }
+
+    /// Looks the signed-in user up again, for a session of the caller's: in a stream or on a socket, for a
+    /// [detached](Session::detach) one that was [reloaded](Session::reload).
+    ///
+    /// `None` means that the user is signed out, as by [`load`](Self::load). If another user acts as this one, its permission is asked
+    /// again; its own session is compared by the reload.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load).
+    pub async fn load_on(&self, session: &Session<M>) -> Result<Option<U::User>, Error> {
+        let Some(owner) = session.owner() else { return Ok(None) };
+        Ok(self.find_with_actor(session, &owner).await?.map(|(user, _)| user))
     }
 
     /// Returns the session.
@@ -239,16 +259,20 @@ impl<U: Users, M> CurrentUser<U, M> {
         Ok(self.session().await?.request().state().not_signed_in())
     }
 
-    /// Looks up a user as whom another acts, and the other one.
+    /// Looks up a user, and the one who acts as this one.
     async fn find_with_actor(
         &self,
         session: &Session<M>,
         owner: &str,
-        own: &Session<M>,
     ) -> Result<Option<(U::User, Option<U::User>)>, Error> {
-        let actor = match own.owner() {
-            Some(owner) => self.find(own, &owner).await?,
-            None => None,
+        let Some(actor) = session.actor() else {
+            return Ok(self.find(session, owner).await?.map(|user| (user, None)));
+        };
+        let actor = match session.actor_session() {
+            Some(own) if own.owner().as_ref() == Some(&actor) => self.find(&own, &actor).await?,
+            Some(_) => None,
+            // A detached session is without the actor's own.
+            None => self.look_up(&actor).await?,
         };
         let user = self.find(session, owner).await?;
         match (user, actor) {
@@ -275,7 +299,8 @@ impl<U: Users, M> CurrentUser<U, M> {
                 return Ok(None);
             };
             let stamp = self.users().stamp(&user);
-            if let Some(outdated) = seen.outdated(&stamp, now).or_else(|| stored.outdated(&stamp, now)) {
+            let outdated = || stored.as_ref().and_then(|stored| stored.outdated(&stamp, now));
+            if let Some(outdated) = seen.outdated(&stamp, now).or_else(outdated) {
                 if !outdated.is_empty() {
                     write(session, move |stamps| stamps.forget(&outdated, &stamp))?;
                 }

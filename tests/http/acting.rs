@@ -510,6 +510,12 @@ async fn a_token_header_ignores_the_acting_cookie() {
     api.headers_mut().insert(AUTHORIZATION, format!("Bearer {own}").parse().unwrap());
     assert_eq!(client.send(api).await.text(), "ada by -");
     assert_eq!(who(&mut client).await, "bob by ada");
+    // It cannot act: the acting session has a cookie alone.
+    let mut act = request(Method::POST, "/act-as/bob");
+    act.headers_mut().insert(AUTHORIZATION, format!("Bearer {own}").parse().unwrap());
+    let reply = support::client::send(&site.app, act).await;
+    assert_eq!((reply.status, reply.set_cookies()), (StatusCode::FORBIDDEN, vec![]));
+    assert_eq!(site.acting.sessions().owned_by("bob").await.unwrap().len(), 1);
 }
 
 /// Under signed cookies and a marker, acting works as without.

@@ -16,7 +16,7 @@ use axum::response::{Html, Redirect, Result};
 use axum::routing::get;
 use axum::{Form, Router};
 use sessile::flash::{Flash, FlashLevel};
-use sessile::user::{CurrentUser, LocalPath, Next, User, UserGuard, UserLayer};
+use sessile::user::{CurrentUser, LocalPath, NextPath, User, UserGuard, UserLayer};
 use sessile::{Error, Session};
 use sqlx::SqlitePool;
 use tokio::net::TcpListener;
@@ -43,7 +43,7 @@ async fn home(session: Session, User(account): User<Accounts>) -> Result<Html<St
     Ok(Html(page.render().expect("the template is complete")))
 }
 
-async fn login_page(session: Session, Query(query): Query<Next>) -> Result<Html<String>> {
+async fn login_page(session: Session, Query(query): Query<NextPath>) -> Result<Html<String>> {
     let page = LoginPage { flashes: session.take_flashes().await?, next: query.next };
     Ok(Html(page.render().expect("the template is complete")))
 }
