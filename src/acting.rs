@@ -55,9 +55,10 @@
 //!   [`set_lifetime`](crate::Session::set_lifetime) fail with [`ActingAsAnother`](crate::ErrorKind::ActingAsAnother), which is a 403.
 //!   So guard a change of the password with `require_recent`.
 //! - After its end, an unsafe request (RFC 9110 §9.2.1) that has its cookie and uses the session is refused with 409, since it was meant
-//!   for the user; so is a handshake of a WebSocket. A safe request goes on with the actor's own session, and its response removes the
-//!   cookie. From then on a form of the user's page that is still open would be sent as the actor: only a
-//!   [CSRF token](crate::csrf), which belongs to one session, tells them apart. So use tokens wherever there is acting.
+//!   for the user; so is a handshake of a WebSocket. A safe request goes on with the actor's own session. If it loads a page, and is
+//!   neither [passive](crate::passive) nor by a script (`Sec-Fetch-Dest`), its response removes the cookie. From then on a form of the
+//!   user's page in another tab would be sent as the actor: only a [CSRF token](crate::csrf), which belongs to one session, tells them
+//!   apart. So use tokens wherever there is acting.
 //! - Nothing can be written in the same request after [`sign_out`](crate::Session::sign_out): leave a message in the
 //!   [actor's own](crate::Session::actor_session) session.
 //! - [`Session::actor`](crate::Session::actor), [`StoredSession::actor`](crate::StoredSession::actor) and
@@ -77,7 +78,6 @@ use std::task::{Context, Poll};
 
 #[cfg(feature = "axum")]
 use axum_core::extract::FromRequestParts;
-use http::header::UPGRADE;
 #[cfg(feature = "axum")]
 use http::request::Parts;
 use http::{Extensions, Request, Response};
@@ -89,7 +89,7 @@ use crate::error::Error;
 use crate::future::ResponseFuture;
 use crate::layer::SessionLayer;
 use crate::lifetime::Lifetime;
-use crate::request::RequestSession;
+use crate::request::{RequestKind, RequestSession};
 use crate::service::insert;
 #[cfg(feature = "axum")]
 use crate::session::missing_layer;
@@ -220,10 +220,9 @@ where
             TokenLocation::Cookie => self.config.transport.candidates(request.headers()),
             TokenLocation::Header => Candidates::default(),
         };
-        // The messages of a socket can change something, although its handshake is a GET.
-        let is_safe = request.method().is_safe() && !request.headers().contains_key(UPGRADE);
+        let kind = RequestKind::of(&request);
         let session = RequestSession::new(Arc::clone(&self.config), candidates, own.scheme(), Some(Arc::clone(&own)));
-        let session = session.with_is_outside_path(own.is_outside_path()).with_is_safe(is_safe);
+        let session = session.with_is_outside_path(own.is_outside_path()).with_kind(kind);
         session.set_passive(own.is_passive());
         let session = Arc::new(session);
         if session.is_acting() {

@@ -378,14 +378,16 @@ impl<M> Session<M> {
         self.request.state().authenticated_at.map(Into::into)
     }
 
-    /// Returns why the session of the client's token ended, if that was within the last minute.
+    /// Returns why the session of the client's token ended, if that was within the last minute, or by this request.
     ///
     /// A page can tell its user, for example, that another sign-in has ended this one. Sessions that
     /// [`end_all_of`](crate::Sessions::end_all_of) ended, and expired ones, give no reason.
     #[must_use]
     pub fn end_reason(&self) -> Option<EndReason> {
-        match &self.request.state().source {
+        let state = self.request.state();
+        match &state.source {
             SessionSource::Ended(mark) => mark.header.ended,
+            _ if state.owner.is_none() => state.end_reason,
             _ => None,
         }
     }
@@ -505,7 +507,7 @@ impl<M> Session<M> {
     #[cfg(feature = "axum")]
     pub(crate) fn end_by_layer(&self, reason: EndReason) -> Result<(), Error> {
         match self.request.state_if_open() {
-            Ok(mut state) => state.end(reason, self.request.sent_token()),
+            Ok(mut state) => self.request.end_by_layer(&mut state, reason),
             Err(_) => Ok(()),
         }
     }

@@ -1,12 +1,11 @@
 //! The user of a request, loaded at most once.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
 use time::OffsetDateTime;
-use tokio::sync::Mutex;
 
 use super::Users;
 use super::local_path::RequestPath;
@@ -15,6 +14,7 @@ use crate::acting::{Acting, no_acting_layer};
 use crate::commit::{Precondition, end_by_id, owned_by};
 use crate::error::{Error, ErrorKind};
 use crate::event::EndReason;
+use crate::request::TurnLock;
 use crate::session::{Session, SessionHandle, missing_layer, or_nobody};
 use crate::token::SessionId;
 use crate::transport::TokenLocation;
@@ -34,8 +34,16 @@ pub struct CurrentUser<U: Users, M = ()> {
 struct Shared<U: Users> {
     users: Arc<U>,
     path: RequestPath,
+    /// Held while the user is looked up, so that concurrent calls ask once.
+    turn: TurnLock,
     /// The last look-up that found a user.
     found: Mutex<Option<Found<U>>>,
+}
+
+impl<U: Users> Shared<U> {
+    fn found(&self) -> MutexGuard<'_, Option<Found<U>>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The result of a look-up.
@@ -49,7 +57,11 @@ struct Found<U: Users> {
 
 impl<U: Users, M> CurrentUser<U, M> {
     pub(super) fn new(users: Arc<U>, session: SessionHandle<M>, acting: Option<Acting<M>>, path: RequestPath) -> Self {
-        Self { session, acting, shared: Arc::new(Shared { users, path, found: Mutex::new(None) }) }
+        Self {
+            session,
+            acting,
+            shared: Arc::new(Shared { users, path, turn: TurnLock::default(), found: Mutex::new(None) }),
+        }
     }
 
     pub(super) fn path(&self) -> &RequestPath {
@@ -90,17 +102,16 @@ impl<U: Users, M> CurrentUser<U, M> {
 
     async fn load_with_actor(&self) -> Result<Option<(U::User, Option<U::User>)>, Error> {
         let session = self.session().await?;
-        // Held while the user is looked up, so that concurrent calls ask once.
-        let mut found = self.shared.found.lock().await;
+        let _turn = self.shared.turn.take().await;
         let Some(owner) = session.owner() else { return Ok(None) };
         let authenticated_at = session.authenticated_at();
         // Another sign-in of the same user may have other credentials.
         let is_known = |known: &&Found<U>| known.owner == owner && known.authenticated_at == authenticated_at;
-        if let Some(known) = found.as_ref().filter(is_known) {
+        if let Some(known) = self.shared.found().as_ref().filter(is_known) {
             return Ok(Some((known.user.clone(), known.actor.clone())));
         }
         let users = self.find_with_actor(&session, &owner).await?;
-        *found = users.clone().map(|(user, actor)| Found { owner, authenticated_at, user, actor });
+        *self.shared.found() = users.clone().map(|(user, actor)| Found { owner, authenticated_at, user, actor });
         Ok(users)
     }
 
@@ -137,7 +148,7 @@ impl<U: Users, M> CurrentUser<U, M> {
     /// Those of [`Session::sign_in`], and of [`session`](Self::session).
     pub async fn sign_in(&self, user: &U::User) -> Result<(), Error> {
         let session = self.session().await?;
-        *self.shared.found.lock().await = None;
+        let _turn = self.shared.turn.take().await;
         self.sign_in_on(&session, user)
     }
 
@@ -147,13 +158,19 @@ impl<U: Users, M> CurrentUser<U, M> {
     ///
     /// Those of [`Session::sign_in`].
     pub fn sign_in_on(&self, session: &Session<M>, user: &U::User) -> Result<(), Error> {
+        session.request().check_is_not_acting()?;
+        *self.shared.found() = None;
+        let (owner, stamp) = (U::id(user).to_string(), self.users().stamp(user));
+        if session.owner().as_deref() == Some(&*owner) && !Stamps::seen_by(session)?.accept_user_with(&stamp) {
+            // Perhaps of an attacker who knew the old password, and whose values must not be the user's.
+            session.end_by_layer(EndReason::CredentialsChanged)?;
+        }
         // Under a token that was just retired, the request sees no stamps: a session that it joins must have this one.
         let known = Stamps::seen_by(session)?;
         let before = known.first().cloned();
-        let stamp = self.users().stamp(user);
         let accepted = Accepted::new(stamp.clone(), now(session));
         let precondition = Precondition::new(move |data| known.fit(&stamp, data));
-        session.sign_in_if(&U::id(user).to_string(), Some(precondition))?;
+        session.sign_in_if(&owner, Some(precondition))?;
         session.update(Stamps::KEY, move |stamps| stamps.sign_in(before.as_ref(), accepted))
     }
 
@@ -183,7 +200,8 @@ impl<U: Users, M> CurrentUser<U, M> {
     ///
     /// It commits. Until a request sees the new credentials, the session is signed in with the old and with the new ones, so nothing
     /// that runs beside the change signs it out, not even another change. All other sessions of the user are signed out at their next
-    /// request. If the change is not stored within a minute, it has failed, and the session forgets the new credentials.
+    /// request. If the change is not stored within a minute, it has failed, and the session forgets the new credentials at its next
+    /// request.
     ///
     /// [`Users::find`] has to see a change once it is stored: a read from a replica that is behind signs the session out.
     ///

@@ -93,16 +93,21 @@ impl Stamps {
         self.0.push(accepted);
     }
 
+    /// Checks whether a session with these stamps is signed in with a user of this stamp.
+    pub(super) fn accept_user_with(&self, stamp: &Stamp) -> bool {
+        // A session that `Session::sign_in` has signed in has no stamps.
+        self.place_of(stamp).is_some() || (self.is_empty() && *stamp == Stamp::none())
+    }
+
     /// Returns the stamps that are no longer needed; `None` if the user's is not accepted.
     ///
     /// The user was looked up after `now`, which was after these stamps were read. So a stamp in the first place is over if the user has
     /// another, and so is one that was accepted long ago and is not the user's. A younger one may still be stored.
     pub(super) fn outdated(&self, user: &Stamp, now: i64) -> Option<Self> {
-        if self.is_empty() {
-            // Of a session that `Session::sign_in` has signed in.
-            return (*user == Stamp::none()).then(Self::default);
+        if !self.accept_user_with(user) {
+            return None;
         }
-        let seen = self.place_of(user)?;
+        let Some(seen) = self.place_of(user) else { return Some(Self::default()) };
         let deadline = i64::try_from(CHANGE_DEADLINE.as_millis()).unwrap_or(i64::MAX);
         let is_outdated = |place: usize| place == 0 || now.saturating_sub(self.0[place].at) >= deadline;
         let outdated = (0..self.0.len()).filter(|place| *place != seen && is_outdated(*place));

@@ -84,6 +84,10 @@ impl Site {
             let names = (user.load().await?.map(|user| user.id), user.load_actor().await?.map(|actor| actor.id));
             Ok(format!("{names:?}"))
         }
+        async fn why(user: Current) -> Result<String, Error> {
+            user.load().await?;
+            Ok(format!("{:?}", user.session().await?.end_reason()))
+        }
         async fn change_password(user: Current, session: Session) -> Result<(), Error> {
             let account = user.load().await?.expect("a user");
             let changed = Account { password: 99, ..account };
@@ -105,6 +109,7 @@ impl Site {
             .route("/act-as/{id}", post(act_as))
             .route("/sign-out", post(async |session: Session| session.sign_out()))
             .route("/who", get(who))
+            .route("/why", get(why))
             .route("/change-password", post(change_password))
             .route("/order", post(async |User(_): User<Accounts>, session: Session| session.insert("order", "tea")))
             .route("/guarded", any(async || "guarded").layer(guard()))
@@ -304,6 +309,7 @@ async fn a_socket_looks_its_user_up_again() {
     assert_eq!(again().await, None);
     site.accounts.set(ADMIN, 10, true);
     assert_eq!(again().await, None, "it was signed out");
+    client.get("/open").await;
     client.post("/act").await;
     client.get("/open").await;
     assert_eq!(again().await, Some(MEMBER));
@@ -315,4 +321,42 @@ async fn a_socket_looks_its_user_up_again() {
     client.get("/open").await;
     site.accounts.set(ADMIN, 11, true);
     assert_eq!(again().await, None);
+}
+
+/// A form that the look-up refuses is refused again, and not done in the administrator's name; so until a page is loaded.
+#[tokio::test]
+async fn a_form_refused_by_the_look_up_stays_refused() {
+    for change in ["password", "gone", "promoted", "the administrator's password"] {
+        let site = Site::new();
+        let mut client = site.acting().await;
+        match change {
+            "password" => site.accounts.set(MEMBER, 21, false),
+            "gone" => drop(site.accounts.rows.lock().unwrap().remove(&MEMBER)),
+            "promoted" => site.accounts.set(MEMBER, 20, true),
+            _ => site.accounts.set(ADMIN, 11, true),
+        }
+        for status in [StatusCode::UNAUTHORIZED, StatusCode::CONFLICT, StatusCode::CONFLICT] {
+            assert_eq!(client.post("/order").await.status, status, "{change}");
+        }
+        let left = if change.starts_with("the admin") { "(None, None)" } else { "(Some(1), None)" };
+        assert_eq!(who(&mut client).await, left, "{change}");
+        assert_eq!(client.jar.value("__Host-id-acting"), None, "{change}");
+    }
+}
+
+/// A page that looks its user up says why the session has ended.
+#[tokio::test]
+async fn the_request_that_ends_a_session_knows_why() {
+    let site = Site::new();
+    for (id, why) in [(MEMBER, "Some(CredentialsChanged)"), (ADMIN, "Some(ActorGone)")] {
+        let mut client = if id == ADMIN { site.acting().await } else { site.signed_in(id).await };
+        assert_eq!(client.get("/why").await.text(), "None");
+        if id == ADMIN {
+            site.accounts.set(ADMIN, 10, false);
+        } else {
+            site.accounts.set(id, 21, false);
+        }
+        assert_eq!(client.get("/why").await.text(), why);
+        assert_eq!(client.get("/why").await.text(), "None");
+    }
 }
