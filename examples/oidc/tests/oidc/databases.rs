@@ -1,4 +1,4 @@
-//! Sign-in and logout on each database, on two nodes with connections of their own.
+//! Sign-in and logout on each database, on two nodes that share it.
 
 use sessile::store::Store;
 use sessile::{MySqlStore, PostgresStore, RedisStore, SqliteStore};
