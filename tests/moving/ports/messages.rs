@@ -50,7 +50,10 @@ async fn login_page(session: Session, Query(query): Query<NextPath>) -> Result<H
 
 async fn sign_in(session: Session, user: CurrentUser<Accounts>, Form(form): Form<Credentials>) -> Result<Redirect> {
     let Some(account) = user.users().verify(&form).await? else {
-        session.flash(FlashLevel::Error, "This name and password do not belong together.")?;
+        // A session that another device has just ended takes no message.
+        if session.end_reason().is_none() {
+            session.flash(FlashLevel::Error, "This name and password do not belong together.")?;
+        }
         return Ok(Redirect::to(&sign_in_page().with_next(form.next.next.as_ref())));
     };
     user.sign_in(&account).await?;
