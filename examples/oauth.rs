@@ -4,13 +4,15 @@
 //! cargo run --example oauth
 //! ```
 //!
-//! The session holds the state of the sign-in until the callback, which uses it once.
+//! A second, short-lived session holds the state of the sign-in until the callback, which uses it once. In the user's own session
+//! nothing can be stored for a minute after it was ended, from another device for example, and the user may sign in again at once.
 //!
 //! Listens on 127.0.0.1:3000. `PORT` sets another port; port 0 takes any free one. The provider is a stub on the same
 //! port, under `/provider`: it signs every client in as Ada.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Form, Query, State};
@@ -20,11 +22,16 @@ use axum::routing::{get, post};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use sessile::{Error, Field, MemoryStore, Session, SessionLayer, SignedIn};
+use sessile::{Error, Field, Lifetime, MemoryStore, Session, SessionLayer, SignedIn};
 use sha2::{Digest, Sha256};
 
+/// Marker of the layer for the sign-in that is in progress.
+struct SigningIn;
+
 /// The sign-in that is in progress. A second one, in another tab, replaces it.
-const PENDING: Field<Pending> = Field::new("oauth");
+const PENDING: Field<Pending> = Field::new("pending");
+/// Time within which the user must come back from the provider.
+const MAX_SIGN_IN: Duration = Duration::from_secs(10 * 60);
 
 #[derive(Serialize, Deserialize)]
 struct Pending {
@@ -45,10 +52,10 @@ struct App {
     codes: Arc<Mutex<HashMap<String, String>>>,
 }
 
-async fn begin(session: Session, State(app): State<App>) -> Result<Redirect, Error> {
+async fn begin(signing_in: Session<SigningIn>, State(app): State<App>) -> Result<Redirect, Error> {
     let pending = Pending { state: random(), verifier: random(), next: "/account".to_owned() };
     let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&pending.verifier));
-    session.insert(PENDING, &pending)?;
+    signing_in.insert(PENDING, &pending)?;
     let to = format!("{}/provider/authorize?state={}&code_challenge={challenge}", app.address, pending.state);
     Ok(Redirect::to(&to))
 }
@@ -61,12 +68,13 @@ struct Callback {
 
 /// Finishes the sign-in. The browser sends a `SameSite=Lax` cookie with the redirect from the provider.
 async fn callback(
+    signing_in: Session<SigningIn>,
     session: Session,
     State(app): State<App>,
     Query(callback): Query<Callback>,
 ) -> Result<Response, Error> {
-    // Removed from the session in one step: of several requests with one state, only one continues.
-    let Some(pending) = session.take_now(PENDING).await? else {
+    // Removed in one step: of several requests with one state, only one continues.
+    let Some(pending) = signing_in.take_now(PENDING).await? else {
         return Ok((StatusCode::BAD_REQUEST, "no sign-in is in progress\n").into_response());
     };
     if pending.state != callback.state {
@@ -141,15 +149,20 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = format!("http://{}", listener.local_addr()?);
     println!("listening on {address}");
 
+    let store = MemoryStore::new();
+    let lifetime = Lifetime::new().with_idle_timeout(MAX_SIGN_IN);
+    let signing_in = SessionLayer::builder(store.clone()).with_name("sign-in").with_lifetime(lifetime).build()?;
     let state = App { address: address.into(), http: reqwest::Client::new(), codes: Arc::default() };
     let app = Router::new()
         .route("/sign-in", get(begin))
         .route("/callback", get(callback))
         .route("/account", get(account))
+        .route("/sign-out", post(async |session: Session| session.sign_out()))
         .route("/provider/authorize", get(provider::authorize))
         .route("/provider/token", post(provider::token))
         .with_state(state)
-        .layer(SessionLayer::new(MemoryStore::new()));
+        .layer(signing_in.with_marker::<SigningIn>())
+        .layer(SessionLayer::new(store));
     axum::serve(listener, app).await?;
     Ok(())
 }

@@ -55,9 +55,10 @@
 //!   [`set_lifetime`](crate::Session::set_lifetime) fail with [`ActingAsAnother`](crate::ErrorKind::ActingAsAnother), which is a 403.
 //!   So guard a change of the password with `require_recent`.
 //! - After its end, an unsafe request (RFC 9110 §9.2.1) that has its cookie and uses the session is refused with 409, since it was meant
-//!   for the user; so is a handshake of a WebSocket. A safe request goes on with the actor's own session, and its response removes the
-//!   cookie. From then on a form of the user's page that is still open would be sent as the actor: only a
-//!   [CSRF token](crate::csrf), which belongs to one session, tells them apart. So use tokens wherever there is acting.
+//!   for the user; so is a handshake of a WebSocket. A safe request goes on with the actor's own session. If it loads a page, and is
+//!   neither [passive](crate::passive) nor by a script (`Sec-Fetch-Dest`), its response removes the cookie. From then on a form of the
+//!   user's page in another tab would be sent as the actor: only a [CSRF token](crate::csrf), which belongs to one session, tells them
+//!   apart. So use tokens wherever there is acting.
 //! - Nothing can be written in the same request after [`sign_out`](crate::Session::sign_out): leave a message in the
 //!   [actor's own](crate::Session::actor_session) session.
 //! - [`Session::actor`](crate::Session::actor), [`StoredSession::actor`](crate::StoredSession::actor) and
@@ -77,10 +78,9 @@ use std::task::{Context, Poll};
 
 #[cfg(feature = "axum")]
 use axum_core::extract::FromRequestParts;
-use http::header::UPGRADE;
 #[cfg(feature = "axum")]
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -89,7 +89,7 @@ use crate::error::Error;
 use crate::future::ResponseFuture;
 use crate::layer::SessionLayer;
 use crate::lifetime::Lifetime;
-use crate::request::RequestSession;
+use crate::request::{RequestKind, RequestSession};
 use crate::service::insert;
 #[cfg(feature = "axum")]
 use crate::session::missing_layer;
@@ -208,7 +208,7 @@ where
             self.config.actors.as_ref().is_some_and(|actors| Arc::ptr_eq(actors, own.shared_config()))
         };
         // A second layer of this kind would find the session of the first.
-        let is_second = request.extensions().get::<Acting<M>>().is_some();
+        let is_second = Acting::<M>::of(request.extensions()).is_some();
         let Some(own) = own.filter(|own| !is_second && is_from(own)) else {
             return ResponseFuture::misconfigured(
                 "an ActingLayer is not inside the SessionLayer from which it was made, or there are two: add the SessionLayer after it; \
@@ -220,10 +220,9 @@ where
             TokenLocation::Cookie => self.config.transport.candidates(request.headers()),
             TokenLocation::Header => Candidates::default(),
         };
-        // The messages of a socket can change something, although its handshake is a GET.
-        let is_safe = request.method().is_safe() && !request.headers().contains_key(UPGRADE);
+        let kind = RequestKind::of(&request);
         let session = RequestSession::new(Arc::clone(&self.config), candidates, own.scheme(), Some(Arc::clone(&own)));
-        let session = session.with_is_outside_path(own.is_outside_path()).with_is_safe(is_safe);
+        let session = session.with_is_outside_path(own.is_outside_path()).with_kind(kind);
         session.set_passive(own.is_passive());
         let session = Arc::new(session);
         if session.is_acting() {
@@ -252,6 +251,17 @@ pub struct Acting<M = ()> {
     marker: PhantomData<fn() -> M>,
 }
 
+impl<M: 'static> Acting<M> {
+    /// Returns that of the session of a request. One around an inner session layer does not count: its actor is another.
+    pub(crate) fn of(extensions: &Extensions) -> Option<&Self> {
+        let session = extensions.get::<SessionHandle<M>>()?.request();
+        let is_session = |of_acting: &Arc<RequestSession>| Arc::ptr_eq(of_acting, session);
+        let is_of_session =
+            |acting: &&Self| is_session(&acting.session) || acting.session.actors_own().is_some_and(is_session);
+        extensions.get().filter(is_of_session)
+    }
+}
+
 impl<M> Acting<M> {
     /// Begins to act as `owner`, from the client's next request on, and returns the acting session.
     ///
@@ -260,6 +270,7 @@ impl<M> Acting<M> {
     /// # Errors
     ///
     /// [`NotSignedIn`](crate::ErrorKind::NotSignedIn) if the actor's own session has no owner, or its sign-in is not committed yet;
+    /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) if its token came in a header, since acting needs a cookie;
     /// [`ActingAsAnother`](crate::ErrorKind::ActingAsAnother) if the client acts as another already, and those of
     /// [`Session::insert`].
     pub async fn begin(&self, owner: &str) -> Result<Session<M>, Error> {
@@ -286,7 +297,7 @@ impl<S: Sync, M: 'static> FromRequestParts<S> for Acting<M> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        parts.extensions.get().cloned().ok_or_else(no_acting_layer)
+        Self::of(&parts.extensions).cloned().ok_or_else(no_acting_layer)
     }
 }
 

@@ -44,6 +44,7 @@ macro_rules! page {
     ($name:ident, $file:literal $(, features = [$($feature:literal),+])?) => {
         #[doc = "[getting-started]: crate::guide::getting_started"]
         #[doc = "[recipes]: crate::guide::recipes"]
+        #[doc = "[oidc]: crate::guide::oidc#what-to-keep"]
         #[doc = "[sockets]: crate::guide::sockets"]
         #[doc = "[lifecycle]: crate::guide::lifecycle"]
         #[doc = "[concurrency]: crate::guide::concurrency"]

@@ -5,6 +5,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Request;
+use http::header::UPGRADE;
+
 use super::{CookieUpdate, RequestSession, RequestState};
 use crate::clock::Timestamp;
 use crate::commit::{SessionSource, has_live_actor};
@@ -12,6 +15,29 @@ use crate::error::{Error, ErrorKind};
 use crate::event::EndReason;
 use crate::lifetime::Lifetime;
 use crate::record::{Actor, LoadedRecord};
+use crate::transport::TokenLocation;
+
+/// What a request may do, by its head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestKind {
+    /// It may change something: a form, or a socket, whose messages can although the handshake is a `GET`.
+    Unsafe,
+    /// It only reads (RFC 9110 §9.2.1), and the page that sent it stays: a script, an image, a frame.
+    Safe,
+    /// It only reads, and the answer takes the place of the page, as far as the client tells (Fetch Metadata).
+    PageLoad,
+}
+
+impl RequestKind {
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        let headers = request.headers();
+        if !request.method().is_safe() || headers.contains_key(UPGRADE) {
+            return Self::Unsafe;
+        }
+        let is_document = headers.get("sec-fetch-dest").is_none_or(|destination| destination == "document");
+        if is_document && !headers.contains_key("sec-purpose") { Self::PageLoad } else { Self::Safe }
+    }
+}
 
 impl RequestSession {
     /// Checks whether the client has a cookie of a session in which its owner acts as another.
@@ -35,6 +61,9 @@ impl RequestSession {
     /// Begins to act as `owner` in this session, which does not exist yet.
     pub(crate) async fn act_as(&self, owner: &str) -> Result<(), Error> {
         let Some(own) = self.actors_own() else { return Err(Error::new(ErrorKind::MissingLayer)) };
+        if own.token_location() == TokenLocation::Header {
+            return Err(Error::new(ErrorKind::PermissionDenied).with_context("acting needs a cookie"));
+        }
         own.load().await?;
         self.load().await?;
         if self.is_acting() {
@@ -73,10 +102,10 @@ impl RequestSession {
     pub(crate) fn in_use(self: &Arc<Self>) -> Result<&Arc<Self>, Error> {
         match self.actors_own() {
             Some(own) if self.state().is_lapsed => {
-                if self.is_safe {
-                    Ok(own)
-                } else {
+                if self.kind == RequestKind::Unsafe {
                     Err(Error::new(ErrorKind::Ended))
+                } else {
+                    Ok(own)
                 }
             }
             _ => Ok(self),
@@ -118,19 +147,33 @@ impl RequestSession {
                     _ => {}
                 }
             }
-            let source = match &mut state.source {
-                SessionSource::Loaded(loaded) => Some(loaded),
-                _ => None,
-            };
-            for loaded in source.into_iter().chain(&mut state.rivals).chain(&mut state.idle) {
-                loaded.is_from_client &= self.is_safe;
-            }
-            state.end(EndReason::ActorGone, self.is_safe)?;
+            self.end_acting(state, EndReason::ActorGone)?;
             state.is_lapsed = true;
-            // The cookie would hide the client's own session for good. But it stays until the client has loaded a page: an unsafe
-            // request that is sent again must not change something of the actor.
-            state.cookie = if self.is_safe { CookieUpdate::Clear } else { CookieUpdate::Keep };
             Ok(())
         })
+    }
+
+    /// Ends a session in which its owner acts as another.
+    ///
+    /// Its cookie would hide the client's own session for good. But it stays until the client has loaded a page: an unsafe request that
+    /// is sent again, from the page that is still open, must not change something of the actor.
+    fn end_acting(&self, state: &mut RequestState, reason: EndReason) -> Result<(), Error> {
+        let loads_page = self.kind == RequestKind::PageLoad && !self.is_passive();
+        let source = match &mut state.source {
+            SessionSource::Loaded(loaded) => Some(loaded),
+            _ => None,
+        };
+        for loaded in source.into_iter().chain(&mut state.rivals).chain(&mut state.idle) {
+            loaded.is_from_client &= loads_page;
+        }
+        state.end(reason, loads_page)?;
+        state.cookie = if loads_page { CookieUpdate::Clear } else { CookieUpdate::Keep };
+        Ok(())
+    }
+
+    /// Ends the session for a reason of the crate's own.
+    #[cfg(feature = "axum")]
+    pub(crate) fn end_by_layer(&self, state: &mut RequestState, reason: EndReason) -> Result<(), Error> {
+        if self.config.actors.is_some() { self.end_acting(state, reason) } else { state.end(reason, self.sent_token()) }
     }
 }

@@ -14,13 +14,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
+pub(crate) use self::acting::RequestKind;
 #[cfg(feature = "_sql")]
 pub(crate) use self::in_transaction::PreparedWrite;
 pub(crate) use self::state::{CookieUpdate, RequestState};
+pub(crate) use self::turn::TurnLock;
 
 use self::guard::CommitGuard;
 use self::load::{Loaded, load};
-use self::turn::{Turn, TurnLock};
+use self::turn::Turn;
 use crate::clock::Timestamp;
 use crate::commit::{PromisedSession, Refresh, SessionSource, end_replayed, find};
 use crate::config::Config;
@@ -39,8 +41,8 @@ pub(crate) struct RequestSession {
     scheme: RequestScheme,
     /// The request is outside the path of the cookie.
     is_outside_path: bool,
-    /// The method of the request is safe.
-    is_safe: bool,
+    /// What the request may do. Only acting asks.
+    kind: RequestKind,
     /// The session of the layer around this request's layer, if there is one.
     outer: Option<Arc<RequestSession>>,
     /// Detached from its request: it outlives the response, and can change no token.
@@ -101,7 +103,7 @@ impl RequestSession {
             candidates,
             scheme,
             is_outside_path: false,
-            is_safe: false,
+            kind: RequestKind::Unsafe,
             outer,
             is_detached: false,
             is_passive: AtomicBool::new(false),
@@ -117,9 +119,8 @@ impl RequestSession {
         Self { is_outside_path, ..self }
     }
 
-    /// Sets whether the method of the request is safe.
-    pub(crate) fn with_is_safe(self, is_safe: bool) -> Self {
-        Self { is_safe, ..self }
+    pub(crate) fn with_kind(self, kind: RequestKind) -> Self {
+        Self { kind, ..self }
     }
 
     /// Creates a session without a request.

@@ -61,6 +61,10 @@ pub(crate) struct RequestState {
     pub(super) may_have_more: bool,
     /// The client's session, in which its actor acted as another, was not live any more.
     pub(super) is_lapsed: bool,
+    /// Why this request has ended the session.
+    pub(crate) end_reason: Option<EndReason>,
+    /// The request demands a more recent authentication.
+    pub(crate) needs_reauthentication: bool,
     reads: ReadSet,
 }
 
@@ -107,6 +111,8 @@ impl RequestState {
             idle: Vec::new(),
             may_have_more: false,
             is_lapsed: false,
+            end_reason: None,
+            needs_reauthentication: false,
             reads: ReadSet::default(),
         }
     }
@@ -274,7 +280,9 @@ impl RequestState {
                 let opens_nothing =
                     matches!(self.source, SessionSource::New) && self.rivals.is_empty() && self.generation == 0;
                 let (idle, may_have_more) = (std::mem::take(&mut self.idle), self.may_have_more);
+                let is_live = matches!(self.source, SessionSource::Loaded(_) | SessionSource::Promised(_));
                 self.start_another(reason);
+                self.end_reason = is_live.then_some(reason).or(self.end_reason);
                 self.ends.extend(idle.into_iter().map(|idle| SessionEnd::new(idle, reason)));
                 self.signs_out = true;
                 if may_have_more {
@@ -299,6 +307,7 @@ impl RequestState {
         self.failures = ended.failures;
         self.dropped = ended.dropped;
         self.ends = ended.ends;
+        self.end_reason = ended.end_reason;
         self.ended_client_session = ended.ended_client_session;
         if self.ended_client_session || matches!(ended.cookie, CookieUpdate::Clear) {
             self.cookie = CookieUpdate::Clear;

@@ -10,18 +10,18 @@ use tokio::sync::Notify;
 /// A tokio `Mutex` hands its permit to the oldest waiter, even to a future that its handler no longer polls (one of several in
 /// a `select!`), and the response would wait for that future forever.
 #[derive(Debug, Default)]
-pub(super) struct TurnLock {
+pub(crate) struct TurnLock {
     is_taken: AtomicBool,
     released: Notify,
 }
 
 /// The turn, which is released when this is dropped.
 #[derive(Debug)]
-pub(super) struct Turn<'a>(&'a TurnLock);
+pub(crate) struct Turn<'a>(&'a TurnLock);
 
 impl TurnLock {
     /// Waits until no other task of the request has the turn.
-    pub(super) async fn take(&self) -> Turn<'_> {
+    pub(crate) async fn take(&self) -> Turn<'_> {
         self.take_unless(|| false).await.expect("the turn is taken at the end")
     }
 

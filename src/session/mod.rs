@@ -378,14 +378,16 @@ impl<M> Session<M> {
         self.request.state().authenticated_at.map(Into::into)
     }
 
-    /// Returns why the session of the client's token ended, if that was within the last minute.
+    /// Returns why the session of the client's token ended, if that was within the last minute, or by this request.
     ///
     /// A page can tell its user, for example, that another sign-in has ended this one. Sessions that
     /// [`end_all_of`](crate::Sessions::end_all_of) ended, and expired ones, give no reason.
     #[must_use]
     pub fn end_reason(&self) -> Option<EndReason> {
-        match &self.request.state().source {
+        let state = self.request.state();
+        match &state.source {
             SessionSource::Ended(mark) => mark.header.ended,
+            _ if state.owner.is_none() => state.end_reason,
             _ => None,
         }
     }
@@ -466,11 +468,14 @@ impl<M> Session<M> {
     /// [`ActingAsAnother`](ErrorKind::ActingAsAnother), a 403, if another owner acts as this one.
     pub fn require_recent(&self, age: Duration) -> Result<(), Error> {
         let now = self.request.config().clock.now();
-        let state = self.request.state();
+        let mut state = self.request.state();
         match (&state.owner, state.authenticated_at) {
             (Some(_), Some(at)) if now.since(at) <= age => Ok(()),
             (Some(_), _) if state.actor().is_some() => Err(Error::new(ErrorKind::ActingAsAnother)),
-            (Some(_), _) => Err(Error::new(ErrorKind::ReauthenticationRequired)),
+            (Some(_), _) => {
+                state.needs_reauthentication = true;
+                Err(Error::new(ErrorKind::ReauthenticationRequired))
+            }
             (None, _) => Err(state.not_signed_in()),
         }
     }
@@ -502,9 +507,15 @@ impl<M> Session<M> {
     #[cfg(feature = "axum")]
     pub(crate) fn end_by_layer(&self, reason: EndReason) -> Result<(), Error> {
         match self.request.state_if_open() {
-            Ok(mut state) => state.end(reason, self.request.sent_token()),
+            Ok(mut state) => self.request.end_by_layer(&mut state, reason),
             Err(_) => Ok(()),
         }
+    }
+
+    /// Checks whether the request has demanded a more recent authentication than the owner's.
+    #[cfg(feature = "axum")]
+    pub(crate) fn needs_reauthentication(&self) -> bool {
+        self.request.state().needs_reauthentication
     }
 
     /// Rotates the token: the old one opens nothing once this is committed. The session keeps its id and its values.

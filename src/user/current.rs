@@ -1,21 +1,23 @@
 //! The user of a request, loaded at most once.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
-use http::Uri;
 use http::request::Parts;
-use tokio::sync::Mutex;
+use time::OffsetDateTime;
 
 use super::Users;
+use super::local_path::RequestPath;
 use super::stamps::{Accepted, Stamps};
 use crate::acting::{Acting, no_acting_layer};
 use crate::commit::{Precondition, end_by_id, owned_by};
 use crate::error::{Error, ErrorKind};
 use crate::event::EndReason;
+use crate::request::TurnLock;
 use crate::session::{Session, SessionHandle, missing_layer, or_nobody};
 use crate::token::SessionId;
+use crate::transport::TokenLocation;
 
 /// Most look-ups that find other credentials each time.
 const MAX_LOOK_UPS: usize = 8;
@@ -31,27 +33,44 @@ pub struct CurrentUser<U: Users, M = ()> {
 
 struct Shared<U: Users> {
     users: Arc<U>,
-    uri: Uri,
+    path: RequestPath,
+    /// Held while the user is looked up, so that concurrent calls ask once.
+    turn: TurnLock,
     /// The last look-up that found a user.
     found: Mutex<Option<Found<U>>>,
+}
+
+impl<U: Users> Shared<U> {
+    fn found(&self) -> MutexGuard<'_, Option<Found<U>>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The result of a look-up.
 struct Found<U: Users> {
     owner: Arc<str>,
+    authenticated_at: Option<OffsetDateTime>,
     user: U::User,
     /// The user who acts as this one.
     actor: Option<U::User>,
 }
 
 impl<U: Users, M> CurrentUser<U, M> {
-    pub(super) fn new(users: Arc<U>, session: SessionHandle<M>, acting: Option<Acting<M>>, uri: Uri) -> Self {
-        Self { session, acting, shared: Arc::new(Shared { users, uri, found: Mutex::new(None) }) }
+    pub(super) fn new(users: Arc<U>, session: SessionHandle<M>, acting: Option<Acting<M>>, path: RequestPath) -> Self {
+        Self {
+            session,
+            acting,
+            shared: Arc::new(Shared { users, path, turn: TurnLock::default(), found: Mutex::new(None) }),
+        }
     }
 
-    /// Returns the address of the request, before nested routers remove a prefix from it.
-    pub(super) fn uri(&self) -> &Uri {
-        &self.shared.uri
+    pub(super) fn path(&self) -> &RequestPath {
+        &self.shared.path
+    }
+
+    /// Checks whether the client has sent its token in a header, as an application does and a browser does not.
+    pub(super) fn is_by_header(&self) -> bool {
+        self.session.request().token_location() == TokenLocation::Header
     }
 
     /// Returns the users of the application, for example to look one up by name.
@@ -83,19 +102,31 @@ impl<U: Users, M> CurrentUser<U, M> {
 
     async fn load_with_actor(&self) -> Result<Option<(U::User, Option<U::User>)>, Error> {
         let session = self.session().await?;
-        // Held while the user is looked up, so that concurrent calls ask once.
-        let mut found = self.shared.found.lock().await;
+        let _turn = self.shared.turn.take().await;
         let Some(owner) = session.owner() else { return Ok(None) };
-        if let Some(known) = found.as_ref().filter(|known| known.owner == owner) {
+        let authenticated_at = session.authenticated_at();
+        // Another sign-in of the same user may have other credentials.
+        let is_known = |known: &&Found<U>| known.owner == owner && known.authenticated_at == authenticated_at;
+        if let Some(known) = self.shared.found().as_ref().filter(is_known) {
             return Ok(Some((known.user.clone(), known.actor.clone())));
         }
-        let users = match (session.actor(), session.actor_session()) {
-            (None, _) => self.find(&session, &owner).await?.map(|user| (user, None)),
-            (Some(_), Some(own)) => self.find_with_actor(&session, &owner, &own).await?,
-            (Some(_), None) => None,
-        };
-        *found = users.clone().map(|(user, actor)| Found { owner, user, actor });
+        let users = self.find_with_actor(&session, &owner).await?;
+        *self.shared.found() = users.clone().map(|(user, actor)| Found { owner, authenticated_at, user, actor });
         Ok(users)
+    }
+
+    /// Looks the signed-in user up again, for a session of the caller's: in a stream or on a socket, for a
+    /// [detached](Session::detach) one that was [reloaded](Session::reload).
+    ///
+    /// `None` means that the user is signed out, as by [`load`](Self::load). If another user acts as this one, its permission is asked
+    /// again; its own session is compared by the reload.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load).
+    pub async fn load_on(&self, session: &Session<M>) -> Result<Option<U::User>, Error> {
+        let Some(owner) = session.owner() else { return Ok(None) };
+        Ok(self.find_with_actor(session, &owner).await?.map(|(user, _)| user))
     }
 
     /// Returns the session.
@@ -117,7 +148,7 @@ impl<U: Users, M> CurrentUser<U, M> {
     /// Those of [`Session::sign_in`], and of [`session`](Self::session).
     pub async fn sign_in(&self, user: &U::User) -> Result<(), Error> {
         let session = self.session().await?;
-        *self.shared.found.lock().await = None;
+        let _turn = self.shared.turn.take().await;
         self.sign_in_on(&session, user)
     }
 
@@ -127,13 +158,19 @@ impl<U: Users, M> CurrentUser<U, M> {
     ///
     /// Those of [`Session::sign_in`].
     pub fn sign_in_on(&self, session: &Session<M>, user: &U::User) -> Result<(), Error> {
+        session.request().check_is_not_acting()?;
+        *self.shared.found() = None;
+        let (owner, stamp) = (U::id(user).to_string(), self.users().stamp(user));
+        if session.owner().as_deref() == Some(&*owner) && !Stamps::seen_by(session)?.accept_user_with(&stamp) {
+            // Perhaps of an attacker who knew the old password, and whose values must not be the user's.
+            session.end_by_layer(EndReason::CredentialsChanged)?;
+        }
         // Under a token that was just retired, the request sees no stamps: a session that it joins must have this one.
         let known = Stamps::seen_by(session)?;
         let before = known.first().cloned();
-        let stamp = self.users().stamp(user);
         let accepted = Accepted::new(stamp.clone(), now(session));
         let precondition = Precondition::new(move |data| known.fit(&stamp, data));
-        session.sign_in_if(&U::id(user).to_string(), Some(precondition))?;
+        session.sign_in_if(&owner, Some(precondition))?;
         session.update(Stamps::KEY, move |stamps| stamps.sign_in(before.as_ref(), accepted))
     }
 
@@ -163,7 +200,8 @@ impl<U: Users, M> CurrentUser<U, M> {
     ///
     /// It commits. Until a request sees the new credentials, the session is signed in with the old and with the new ones, so nothing
     /// that runs beside the change signs it out, not even another change. All other sessions of the user are signed out at their next
-    /// request. If the change is not stored within a minute, it has failed, and the session forgets the new credentials.
+    /// request. If the change is not stored within a minute, it has failed, and the session forgets the new credentials at its next
+    /// request.
     ///
     /// [`Users::find`] has to see a change once it is stored: a read from a replica that is behind signs the session out.
     ///
@@ -239,16 +277,20 @@ impl<U: Users, M> CurrentUser<U, M> {
         Ok(self.session().await?.request().state().not_signed_in())
     }
 
-    /// Looks up a user as whom another acts, and the other one.
+    /// Looks up a user, and the one who acts as this one.
     async fn find_with_actor(
         &self,
         session: &Session<M>,
         owner: &str,
-        own: &Session<M>,
     ) -> Result<Option<(U::User, Option<U::User>)>, Error> {
-        let actor = match own.owner() {
-            Some(owner) => self.find(own, &owner).await?,
-            None => None,
+        let Some(actor) = session.actor() else {
+            return Ok(self.find(session, owner).await?.map(|user| (user, None)));
+        };
+        let actor = match session.actor_session() {
+            Some(own) if own.owner().as_ref() == Some(&actor) => self.find(&own, &actor).await?,
+            Some(_) => None,
+            // A detached session is without the actor's own.
+            None => self.look_up(&actor).await?,
         };
         let user = self.find(session, owner).await?;
         match (user, actor) {
@@ -275,7 +317,8 @@ impl<U: Users, M> CurrentUser<U, M> {
                 return Ok(None);
             };
             let stamp = self.users().stamp(&user);
-            if let Some(outdated) = seen.outdated(&stamp, now).or_else(|| stored.outdated(&stamp, now)) {
+            let outdated = || stored.as_ref().and_then(|stored| stored.outdated(&stamp, now));
+            if let Some(outdated) = seen.outdated(&stamp, now).or_else(outdated) {
                 if !outdated.is_empty() {
                     write(session, move |stamps| stamps.forget(&outdated, &stamp))?;
                 }

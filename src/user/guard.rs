@@ -10,16 +10,21 @@ use std::time::Duration;
 
 use axum_core::extract::Request;
 use axum_core::response::{IntoResponse, Response};
-use http::header::LOCATION;
+use http::header::{ACCEPT, HeaderName, HeaderValue, LOCATION, UPGRADE};
 use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode, Uri};
+use http::{Method, StatusCode};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::current::current;
+use super::local_path::RequestPath;
 use super::{CurrentUser, LocalPath, Users};
+use crate::caching::vary_by;
 use crate::error::{Error, ErrorKind};
 use crate::errors::{prefers_json, with_headers_of};
+
+/// How a browser came to send a request (Fetch Metadata). Other clients, and old browsers, do not send it.
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -27,14 +32,17 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 ///
 /// Add it by `route_layer` to a route or a router, inside the [`UserLayer`](super::UserLayer). Others get:
 ///
-/// | | a page (`GET` or `HEAD`, and JSON is not preferred) | any other request |
+/// | | a page | any other request |
 /// |---|---|---|
 /// | a visitor | 303 to the [sign-in page](Self::with_sign_in_page), or 401 | 401 |
 /// | authenticated [too long ago](Self::with_recent) | 303 to the [confirmation page](Self::with_confirm_page), or 401 | 401 |
 /// | without the [permission](Self::with_permission) | 403 | 403 |
 /// | an [actor](crate::acting), under [`with_recent`](Self::with_recent) or [`without_actor`](Self::without_actor) | 403 | 403 |
 ///
-/// Both pages get the path as `next` ([`Next`](super::Next) reads it). Leave them outside the guard: inside it, they are a 401. A request
+/// A page is requested by `GET` or `HEAD`, without preference for JSON, and by the navigation of a browser or by a client that does not
+/// tell (`Sec-Fetch-Mode`): not by a script or a socket, nor with the token in a header.
+///
+/// Both pages get the path as `next` ([`NextPath`](super::NextPath) reads it). Leave them outside the guard: inside it, they are a 401. A request
 /// with another method is not repeated after the sign-in. If the store or [`Users::find`] fails, all get 503. A
 /// permission has no error: one that cannot be read is a `false`, and so a 403.
 ///
@@ -85,6 +93,21 @@ impl<U: Users, M> UserGuard<U, M> {
     }
 
     /// Demands a permission: an async predicate on the user. Of several, each must hold.
+    ///
+    /// One that uses something of its own clones it for each request:
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use sessile::user::{UserGuard, Users};
+    /// # struct Database;
+    /// # impl Database { async fn may_publish(&self, _: &str) -> bool { true } }
+    /// fn editors<U: Users<User = String>>(database: Arc<Database>) -> UserGuard<U> {
+    ///     UserGuard::new().with_permission(move |user: String| {
+    ///         let database = Arc::clone(&database);
+    ///         async move { database.may_publish(&user).await }
+    ///     })
+    /// }
+    /// ```
     pub fn with_permission<F, Fut>(self, predicate: F) -> Self
     where
         F: Fn(U::User) -> Fut + Send + Sync + 'static,
@@ -130,25 +153,32 @@ impl<U: Users> Rules<U> {
     }
 
     /// Returns the redirect of the request of a page to the page that can help; `None` if none can.
-    fn redirect(&self, kind: ErrorKind, uri: &Uri) -> Option<Response> {
+    fn redirect(&self, kind: ErrorKind, path: &RequestPath) -> Option<Response> {
         let page = match kind {
             ErrorKind::NotSignedIn => self.sign_in.as_ref(),
             ErrorKind::ReauthenticationRequired => self.confirm.as_ref(),
             _ => None,
         };
         // A page that is itself behind the guard would redirect to itself without end.
-        let page = page.filter(|page| !page.is_path_of(uri))?;
+        let page = page.filter(|page| !path.is_of(page))?;
         let mut response = Response::default();
         *response.status_mut() = StatusCode::SEE_OTHER;
-        let address = HeaderValue::try_from(page.with_next(LocalPath::of(uri).as_ref()));
+        let address = HeaderValue::try_from(page.with_next(path.local().as_ref()));
         response.headers_mut().insert(LOCATION, address.expect("the path and its encoded query are visible ASCII"));
+        for name in [ACCEPT, SEC_FETCH_MODE] {
+            vary_by(response.headers_mut(), &name);
+        }
         Some(response)
     }
 }
 
-/// Checks whether a request is for a page, rather than by a script or with an effect.
+/// Checks whether a browser is about to show the answer to its user, rather than to give it to a script.
 fn is_for_page(head: &Parts) -> bool {
-    matches!(head.method, Method::GET | Method::HEAD) && !prefers_json(&head.headers)
+    let headers = &head.headers;
+    matches!(head.method, Method::GET | Method::HEAD)
+        && headers.get(SEC_FETCH_MODE).is_none_or(|mode| mode == "navigate")
+        && !headers.contains_key(UPGRADE)
+        && !prefers_json(headers)
 }
 
 impl<U: Users> Clone for Rules<U> {
@@ -228,20 +258,19 @@ where
                 Ok(current) => current,
                 Err(error) => return Ok(error.into_response()),
             };
-            let is_for_page = is_for_page(&head);
-            let redirect = |kind| is_for_page.then(|| rules.redirect(kind, current.uri())).flatten();
+            let is_for_page = is_for_page(&head) && !current.is_by_header();
+            let redirect = |kind| is_for_page.then(|| rules.redirect(kind, current.path())).flatten();
             if let Err(error) = rules.check(&current).await {
                 return Ok(redirect(error.kind()).unwrap_or_else(|| error.into_response()));
             }
             let mut response = inner.call(Request::from_parts(head, body)).await?.into_response();
-            let kind = response.extensions().get::<ErrorKind>().copied();
-            match kind.filter(|kind| *kind == ErrorKind::ReauthenticationRequired).and_then(redirect) {
-                Some(redirect) => {
-                    response.extensions_mut().remove::<ErrorKind>();
-                    Ok(with_headers_of(response, redirect))
-                }
-                None => Ok(response),
-            }
+            let kind = ErrorKind::ReauthenticationRequired;
+            let is_refusal = response.status() == kind.status() && response.extensions().get() == Some(&kind);
+            // The refusal may be that of an inner layer's session.
+            let is_own = is_refusal && current.session().await.is_ok_and(|session| session.needs_reauthentication());
+            let Some(redirect) = is_own.then(|| redirect(kind)).flatten() else { return Ok(response) };
+            response.extensions_mut().remove::<ErrorKind>();
+            Ok(with_headers_of(response, redirect))
         })
     }
 }

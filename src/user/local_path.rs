@@ -1,6 +1,7 @@
 //! Paths of this site, for redirects after a sign-in.
 
 use std::fmt;
+use std::sync::Arc;
 
 use http::Uri;
 use serde::{Deserialize, Deserializer};
@@ -42,23 +43,13 @@ impl LocalPath {
         Self::new(path).expect("a path of this site")
     }
 
-    /// Returns the path of a request, with its query.
-    pub(super) fn of(uri: &Uri) -> Option<Self> {
-        Self::new(uri.path_and_query()?.as_str())
-    }
-
     /// Returns the path.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Checks whether it is the path of a request, whatever their queries.
-    pub(super) fn is_path_of(&self, uri: &Uri) -> bool {
-        without_query(&self.0) == uri.path()
-    }
-
-    /// Returns the address of a page that leads to `next` afterwards: this path, with `next` in its query for [`Next`] to read.
+    /// Returns the address of a page that leads to `next` afterwards: this path, with `next` in its query for [`NextPath`] to read.
     ///
     /// ```
     /// use sessile::user::LocalPath;
@@ -83,24 +74,53 @@ impl fmt::Display for LocalPath {
     }
 }
 
+/// The path of a request, as its client knows it.
+#[derive(Clone, Debug)]
+pub(super) struct RequestPath {
+    /// The part that the layer did not see.
+    prefix: Option<Arc<str>>,
+    uri: Uri,
+}
+
+impl RequestPath {
+    pub(super) const fn new(prefix: Option<Arc<str>>, uri: Uri) -> Self {
+        Self { prefix, uri }
+    }
+
+    /// Returns the path with its query; `None` if it may lead to another site.
+    pub(super) fn local(&self) -> Option<LocalPath> {
+        let seen = self.uri.path_and_query()?.as_str();
+        match &self.prefix {
+            Some(prefix) => LocalPath::new(&format!("{prefix}{seen}")),
+            None => LocalPath::new(seen),
+        }
+    }
+
+    /// Checks whether the request is for this page, whatever their queries.
+    pub(super) fn is_of(&self, page: &LocalPath) -> bool {
+        let prefix = self.prefix.as_deref().unwrap_or_default();
+        without_query(page.as_str()).strip_prefix(prefix) == Some(self.uri.path())
+    }
+}
+
 /// The query of a sign-in page: where to go on afterwards. A path that may lead to another site counts as missing.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[non_exhaustive]
-pub struct Next {
+pub struct NextPath {
     /// The path.
     #[serde(default, deserialize_with = "lenient")]
     pub next: Option<LocalPath>,
 }
 
-impl Next {
+impl NextPath {
     /// Returns the path, or this one.
     ///
     /// # Panics
     ///
-    /// If the query has no path, and `path` does not lead to this site.
+    /// If the query has no path, and `path` may lead to another site.
     #[must_use]
-    pub fn next_or(self, path: &str) -> LocalPath {
-        self.next.unwrap_or_else(|| LocalPath::new(path).expect("a path of this site"))
+    pub fn next_or(self, path: &'static str) -> LocalPath {
+        self.next.unwrap_or_else(|| LocalPath::from_static(path))
     }
 }
 
@@ -233,11 +253,12 @@ mod tests {
         for (page, expected) in [("/sign-in", "/sign-in?next="), ("/sign-in?lang=de", "/sign-in?lang=de&next=")] {
             let address = LocalPath::new(page).expect("a path").with_next(Some(&next));
             assert!(address.starts_with(expected), "{address}");
-            let query: Next = serde_urlencoded::from_str(address.split_once('?').expect("a query").1).expect("a query");
+            let query: NextPath =
+                serde_urlencoded::from_str(address.split_once('?').expect("a query").1).expect("a query");
             assert_eq!(query.next.as_ref(), Some(&next));
         }
         for query in ["", "next=", "next=//evil.test", "next=%2F%2Fevil.test", "other=1"] {
-            let read: Next = serde_urlencoded::from_str(query).expect("a query");
+            let read: NextPath = serde_urlencoded::from_str(query).expect("a query");
             assert_eq!(read.next_or("/").as_str(), "/", "{query}");
         }
     }

@@ -14,7 +14,7 @@
 //! use axum::response::Redirect;
 //! use axum::routing::{get, post};
 //! use axum::Router;
-//! use sessile::user::{CurrentUser, LocalPath, Next, Stamp, User, UserGuard, UserLayer, Users};
+//! use sessile::user::{CurrentUser, LocalPath, NextPath, Stamp, User, UserGuard, UserLayer, Users};
 //! use sessile::{Error, MemoryStore, SessionLayer};
 //!
 //! #[derive(Clone)]
@@ -46,7 +46,7 @@
 //!     }
 //! }
 //!
-//! async fn sign_in(user: CurrentUser<Accounts>, Query(query): Query<Next>) -> Result<Redirect, Error> {
+//! async fn sign_in(user: CurrentUser<Accounts>, Query(query): Query<NextPath>) -> Result<Redirect, Error> {
 //!     // After the password was checked:
 //!     let account = user.users().find(&1).await.unwrap().expect("the account that has signed in");
 //!     user.sign_in(&account).await?;
@@ -84,7 +84,7 @@ use std::str::FromStr;
 pub use self::current::{CurrentUser, User};
 pub use self::guard::{GuardService, UserGuard};
 pub use self::layer::{UserLayer, UserService};
-pub use self::local_path::{LocalPath, Next};
+pub use self::local_path::{LocalPath, NextPath};
 pub use self::stamp::Stamp;
 #[cfg(feature = "migrate")]
 pub(crate) use self::stamps::signed_in_with;

@@ -18,7 +18,7 @@ const MAX_STAMPS: usize = 8;
 ///
 /// The first is the user's at the sign-in, or at the last look-up. Each of the others belongs to a change of the credentials that the
 /// session has accepted and no look-up has seen yet.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Stamps(Vec<Accepted>);
 
 /// A stamp that a session accepts.
@@ -50,9 +50,11 @@ impl Stamps {
         Ok(session.get(Self::KEY)?.unwrap_or_default())
     }
 
-    /// Returns the stamps as last read from the store.
-    pub(super) fn stored<M>(session: &Session<M>) -> Self {
-        session.request().state().source.loaded().map(|loaded| Self::of(&loaded.data)).unwrap_or_default()
+    /// Returns the stamps as last read from the store; `None` if the request has signed the user in.
+    pub(super) fn stored<M>(session: &Session<M>) -> Option<Self> {
+        let state = session.request().state();
+        let stored = state.source.loaded().filter(|loaded| loaded.record.owner() == state.owner.as_deref());
+        stored.map(|loaded| Self::of(&loaded.data))
     }
 
     fn of(data: &Data) -> Self {
@@ -91,12 +93,21 @@ impl Stamps {
         self.0.push(accepted);
     }
 
+    /// Checks whether a session with these stamps is signed in with a user of this stamp.
+    pub(super) fn accept_user_with(&self, stamp: &Stamp) -> bool {
+        // A session that `Session::sign_in` has signed in has no stamps.
+        self.place_of(stamp).is_some() || (self.is_empty() && *stamp == Stamp::none())
+    }
+
     /// Returns the stamps that are no longer needed; `None` if the user's is not accepted.
     ///
     /// The user was looked up after `now`, which was after these stamps were read. So a stamp in the first place is over if the user has
     /// another, and so is one that was accepted long ago and is not the user's. A younger one may still be stored.
     pub(super) fn outdated(&self, user: &Stamp, now: i64) -> Option<Self> {
-        let seen = self.place_of(user)?;
+        if !self.accept_user_with(user) {
+            return None;
+        }
+        let Some(seen) = self.place_of(user) else { return Some(Self::default()) };
         let deadline = i64::try_from(CHANGE_DEADLINE.as_millis()).unwrap_or(i64::MAX);
         let is_outdated = |place: usize| place == 0 || now.saturating_sub(self.0[place].at) >= deadline;
         let outdated = (0..self.0.len()).filter(|place| *place != seen && is_outdated(*place));
@@ -120,16 +131,9 @@ impl Stamps {
     }
 }
 
-/// The stamps of a session that [`Session::sign_in`] has signed in.
-impl Default for Stamps {
-    fn default() -> Self {
-        Self(vec![Accepted::new(Stamp::none(), 0)])
-    }
-}
-
 /// A value that a handler has written under the key is no stamp.
 impl<'de> Deserialize<'de> for Stamps {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Vec::deserialize(deserializer).map_or_else(|_| Self::default(), Self))
+        Ok(Self(Vec::deserialize(deserializer).unwrap_or_default()))
     }
 }

@@ -114,7 +114,6 @@ async fn oauth_completes_a_flow_once() {
     let site = Site::start("oauth");
     let mut visitor = site.visitor();
     let to_provider = redirected(&mut visitor, "/sign-in").await;
-    let before = visitor.jar.clone().header();
     let back = redirected(&mut visitor, &to_provider).await;
 
     let mut stranger = site.visitor();
@@ -125,10 +124,36 @@ async fn oauth_completes_a_flow_once() {
 
     let mut twice = visitor.clone();
     assert!(redirected(&mut visitor, &back).await.ends_with("/account"));
-    assert_ne!(visitor.jar.header(), before, "the sign-in gives a new token");
     assert_eq!(visitor.get("/account").await, ok("signed in as provider:ada\n"));
-    assert_eq!(visitor.get(&back).await.0, 400, "the state is used up");
-    assert_eq!(twice.get(&back).await.0, 409, "and so is the token of before");
+    for browser in [&mut visitor, &mut twice] {
+        assert_eq!(browser.get(&back).await.0, 400, "the state is used up");
+    }
+
+    let mut before = visitor.clone();
+    oauth_sign_in(&mut visitor).await;
+    assert_ne!(visitor.jar.value("__Host-id"), before.jar.value("__Host-id"), "each sign-in gives a new token");
+    assert_eq!(visitor.get("/account").await.0, 200);
+    assert_ne!(before.get("/account").await.0, 200);
+}
+
+/// Goes to the provider and back.
+async fn oauth_sign_in(visitor: &mut Visitor) {
+    let to_provider = redirected(visitor, "/sign-in").await;
+    let back = redirected(visitor, &to_provider).await;
+    assert!(redirected(visitor, &back).await.ends_with("/account"));
+}
+
+/// `oauth` signs in at once after the session was ended from elsewhere.
+#[tokio::test]
+async fn oauth_signs_in_after_a_remote_end() {
+    let site = Site::start("oauth");
+    let mut visitor = site.visitor();
+    oauth_sign_in(&mut visitor).await;
+    let mut elsewhere = visitor.clone();
+    assert_eq!(elsewhere.post("/sign-out", "").await.0, 200);
+    assert_eq!(visitor.get("/account").await.0, 401);
+    oauth_sign_in(&mut visitor).await;
+    assert_eq!(visitor.get("/account").await, ok("signed in as provider:ada\n"));
 }
 
 /// `form_post` signs in on the visitor's session, although the provider's form carries only the `SameSite=None` cookie.

@@ -98,6 +98,7 @@ fn routes() -> Router {
     Router::new()
         .route("/who", get(who).post(who))
         .route("/static", get(async || "static"))
+        .route("/passive/who", get(who).layer(PassiveLayer::new()))
         .route("/sign-in/{owner}", post(async |session: Session, Path(owner): Path<String>| session.sign_in(&owner)))
         .route("/sign-in-and-act", post(sign_in_and_act))
         .route("/act-as/{owner}", post(act_as))
@@ -267,6 +268,42 @@ async fn each_form_of_an_ended_acting_session_is_a_409() {
             let reply = client.send(form).await;
             assert_eq!(reply.status, StatusCode::CONFLICT, "{path}, by the owner: {by_owner}");
         }
+    }
+}
+
+/// Only a page that is loaded removes the cookie of an ended session: after a poll, the page's forms and sockets are still refused.
+#[tokio::test]
+async fn only_a_page_removes_the_cookie_of_an_ended_session() {
+    let site = Site::new();
+    let headers = [
+        ("sec-fetch-dest", "empty"),
+        ("sec-fetch-dest", "image"),
+        ("sec-fetch-dest", "iframe"),
+        ("sec-purpose", "prefetch"),
+        ("x-poll", "passive"),
+    ];
+    for (name, value) in headers {
+        let mut client = site.acting().await;
+        let own = client.token().unwrap();
+        let ids = site.acting.sessions().ids_of("bob").await.unwrap();
+        assert!(site.acting.sessions().end(&ids[0]).await.unwrap());
+        for _ in 0..2 {
+            let mut poll = request(Method::GET, if value == "passive" { "/passive/who" } else { "/who" });
+            poll.headers_mut().insert(name, value.parse().unwrap());
+            let reply = client.send(poll).await;
+            // It reads the actor's own session.
+            assert_eq!(reply.text(), "ada by -", "{name}: {value}");
+            assert!(reply.set_cookies().iter().all(|cookie| cookie.name != ACTING), "{name}: {value}");
+            assert_eq!(client.post("/order").await.status, StatusCode::CONFLICT, "{name}: {value}");
+            let mut socket = request(Method::GET, "/who");
+            socket.headers_mut().insert(UPGRADE, "websocket".parse().unwrap());
+            assert_eq!(client.send(socket).await.status, StatusCode::CONFLICT, "{name}: {value}");
+        }
+        let mut page = request(Method::GET, "/who");
+        page.headers_mut().insert("sec-fetch-dest", "document".parse().unwrap());
+        assert_eq!(client.send(page).await.text(), "ada by -");
+        assert_eq!((client.jar.value(ACTING), client.token().unwrap()), (None, own));
+        assert_eq!(client.post("/order").await.status, StatusCode::OK);
     }
 }
 
@@ -510,6 +547,12 @@ async fn a_token_header_ignores_the_acting_cookie() {
     api.headers_mut().insert(AUTHORIZATION, format!("Bearer {own}").parse().unwrap());
     assert_eq!(client.send(api).await.text(), "ada by -");
     assert_eq!(who(&mut client).await, "bob by ada");
+    // It cannot act: the acting session has a cookie alone.
+    let mut act = request(Method::POST, "/act-as/bob");
+    act.headers_mut().insert(AUTHORIZATION, format!("Bearer {own}").parse().unwrap());
+    let reply = support::client::send(&site.app, act).await;
+    assert_eq!((reply.status, reply.set_cookies()), (StatusCode::FORBIDDEN, vec![]));
+    assert_eq!(site.acting.sessions().owned_by("bob").await.unwrap().len(), 1);
 }
 
 /// Under signed cookies and a marker, acting works as without.

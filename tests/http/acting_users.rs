@@ -11,7 +11,7 @@ use axum::Router;
 use axum::extract::Path;
 use axum::routing::{any, get, post};
 use http::StatusCode;
-use sessile::acting::ActingLayer;
+use sessile::acting::{Acting, ActingLayer};
 use sessile::event::EndReason;
 use sessile::user::{CurrentUser, Stamp, User, UserGuard, UserLayer, Users};
 use sessile::{Error, ErrorKind, MemoryStore, Session, SessionLayer};
@@ -84,6 +84,10 @@ impl Site {
             let names = (user.load().await?.map(|user| user.id), user.load_actor().await?.map(|actor| actor.id));
             Ok(format!("{names:?}"))
         }
+        async fn why(user: Current) -> Result<String, Error> {
+            user.load().await?;
+            Ok(format!("{:?}", user.session().await?.end_reason()))
+        }
         async fn change_password(user: Current, session: Session) -> Result<(), Error> {
             let account = user.load().await?.expect("a user");
             let changed = Account { password: 99, ..account };
@@ -105,6 +109,7 @@ impl Site {
             .route("/act-as/{id}", post(act_as))
             .route("/sign-out", post(async |session: Session| session.sign_out()))
             .route("/who", get(who))
+            .route("/why", get(why))
             .route("/change-password", post(change_password))
             .route("/order", post(async |User(_): User<Accounts>, session: Session| session.insert("order", "tea")))
             .route("/guarded", any(async || "guarded").layer(guard()))
@@ -223,4 +228,135 @@ async fn a_user_layer_outside_the_acting_layer_is_a_500() {
     assert_eq!(other.post("/act-as").await.status, StatusCode::INTERNAL_SERVER_ERROR);
     other.jar.put("__Host-id-acting", &client.jar.value("__Host-id-acting").unwrap());
     assert_eq!(other.get("/who").await.status, StatusCode::INTERNAL_SERVER_ERROR);
+}
+
+/// Acting belongs to its session layer: within a nested one, it neither begins for the outer actor nor hides that it is missing.
+#[tokio::test]
+async fn acting_belongs_to_its_session_layer() {
+    async fn begin(acting: Acting) -> Result<(), Error> {
+        acting.begin("3").await.map(drop)
+    }
+    async fn act_as(user: Current) -> Result<(), Error> {
+        user.act_as(&user.users().get(MEMBER)).await.map(drop)
+    }
+    let accounts = Accounts::default();
+    accounts.set(ADMIN, 10, true);
+    accounts.set(MEMBER, 20, false);
+    let routes = || {
+        Router::new()
+            .route("/sign-in", post(async |user: Current| user.sign_in(&user.users().get(ADMIN)).await))
+            .route("/begin", post(begin))
+            .route("/act-as", post(act_as))
+            .route("/who", get(async |session: Session| format!("{:?} {:?}", session.owner(), session.actor())))
+    };
+    let layer = |name: &str| SessionLayer::builder(MemoryStore::new()).with_name(name).build().unwrap();
+    let (outer, without, with) = (layer("id"), layer("desk"), layer("staff"));
+    let users = || UserLayer::new(accounts.clone());
+    let app = routes()
+        .nest("/desk", routes().layer(users()).layer(without))
+        .nest("/staff", routes().layer(users()).layer(ActingLayer::new(&with).unwrap()).layer(with))
+        .layer(users())
+        .layer(ActingLayer::new(&outer).unwrap())
+        .layer(outer);
+    let mut client = Client::new(&app);
+    for place in ["", "/desk", "/staff"] {
+        assert_eq!(client.post(&format!("{place}/sign-in")).await.status, StatusCode::OK);
+    }
+    for path in ["/desk/begin", "/desk/act-as"] {
+        assert_eq!(client.post(path).await.status, StatusCode::INTERNAL_SERVER_ERROR, "{path}");
+    }
+    assert_eq!(client.post("/staff/act-as").await.status, StatusCode::OK);
+    let own = format!("Some(\"{ADMIN}\") None");
+    assert_eq!(client.get("/who").await.text(), own);
+    assert_eq!(client.get("/desk/who").await.text(), own);
+    assert_eq!(client.get("/staff/who").await.text(), format!("Some(\"{MEMBER}\") Some(\"{ADMIN}\")"));
+}
+
+/// A socket looks its user up again, for a detached session: after changed credentials, or without the permission, nobody is there.
+#[tokio::test]
+async fn a_socket_looks_its_user_up_again() {
+    type Detached = Arc<Mutex<Option<(Current, Session)>>>;
+    let site = Site::new();
+    let detached = Detached::default();
+    let kept = Arc::clone(&detached);
+    let open = async move |user: Current, session: Session| {
+        *kept.lock().unwrap() = Some((user, session.detach()));
+    };
+    let layer = SessionLayer::new(MemoryStore::new());
+    let app = Router::new()
+        .route("/open", get(open))
+        .route("/act", post(async |user: Current| user.act_as(&user.users().get(MEMBER)).await.map(drop)))
+        .route(
+            "/sign-in/{id}",
+            post(async |user: Current, Path(id): Path<u64>| user.sign_in(&user.users().get(id)).await),
+        )
+        .layer(UserLayer::new(site.accounts.clone()))
+        .layer(ActingLayer::new(&layer).unwrap())
+        .layer(layer);
+    let again = async || {
+        let (user, session) = detached.lock().unwrap().clone().expect("an open socket");
+        session.reload().await.unwrap();
+        user.load_on(&session).await.unwrap().map(|user| user.id)
+    };
+    let mut client = Client::new(&app);
+    client.post("/sign-in/1").await;
+    client.get("/open").await;
+    assert_eq!(again().await, Some(ADMIN));
+    client.post("/act").await;
+    client.get("/open").await;
+    assert_eq!(again().await, Some(MEMBER));
+    site.accounts.set(ADMIN, 10, false);
+    assert_eq!(again().await, None);
+    site.accounts.set(ADMIN, 10, true);
+    assert_eq!(again().await, None, "it was signed out");
+    client.get("/open").await;
+    client.post("/act").await;
+    client.get("/open").await;
+    assert_eq!(again().await, Some(MEMBER));
+    site.accounts.set(MEMBER, 21, false);
+    assert_eq!(again().await, None);
+
+    let mut client = Client::new(&app);
+    client.post("/sign-in/1").await;
+    client.get("/open").await;
+    site.accounts.set(ADMIN, 11, true);
+    assert_eq!(again().await, None);
+}
+
+/// A form that the look-up refuses is refused again, and not done in the administrator's name; so until a page is loaded.
+#[tokio::test]
+async fn a_form_refused_by_the_look_up_stays_refused() {
+    for change in ["password", "gone", "promoted", "the administrator's password"] {
+        let site = Site::new();
+        let mut client = site.acting().await;
+        match change {
+            "password" => site.accounts.set(MEMBER, 21, false),
+            "gone" => drop(site.accounts.rows.lock().unwrap().remove(&MEMBER)),
+            "promoted" => site.accounts.set(MEMBER, 20, true),
+            _ => site.accounts.set(ADMIN, 11, true),
+        }
+        for status in [StatusCode::UNAUTHORIZED, StatusCode::CONFLICT, StatusCode::CONFLICT] {
+            assert_eq!(client.post("/order").await.status, status, "{change}");
+        }
+        let left = if change.starts_with("the admin") { "(None, None)" } else { "(Some(1), None)" };
+        assert_eq!(who(&mut client).await, left, "{change}");
+        assert_eq!(client.jar.value("__Host-id-acting"), None, "{change}");
+    }
+}
+
+/// A page that looks its user up says why the session has ended.
+#[tokio::test]
+async fn the_request_that_ends_a_session_knows_why() {
+    let site = Site::new();
+    for (id, why) in [(MEMBER, "Some(CredentialsChanged)"), (ADMIN, "Some(ActorGone)")] {
+        let mut client = if id == ADMIN { site.acting().await } else { site.signed_in(id).await };
+        assert_eq!(client.get("/why").await.text(), "None");
+        if id == ADMIN {
+            site.accounts.set(ADMIN, 10, false);
+        } else {
+            site.accounts.set(id, 21, false);
+        }
+        assert_eq!(client.get("/why").await.text(), why);
+        assert_eq!(client.get("/why").await.text(), "None");
+    }
 }

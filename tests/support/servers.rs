@@ -370,12 +370,17 @@ pub fn cluster_with_replicas(replicas: usize) -> Vec<Server> {
     create.args(["--cluster", "create"]);
     create.args(servers.iter().map(|server| format!("127.0.0.1:{}", server.port)));
     run(create.args(["--cluster-replicas", &replicas.to_string(), "--cluster-yes"]));
+    until_cluster_is_ready(&servers);
+    servers
+}
+
+/// Waits until all nodes of a Cluster find it complete.
+pub fn until_cluster_is_ready(servers: &[Server]) {
     let started = Instant::now();
     while !servers.iter().all(|server| ask(server.port, "CLUSTER INFO").contains("cluster_state:ok")) {
         assert!(started.elapsed() < START_TIMEOUT, "the cluster does not become ready");
         std::thread::sleep(Duration::from_millis(50));
     }
-    servers
 }
 
 /// Returns the path of a program. Debian installs PostgreSQL's outside of `PATH`.

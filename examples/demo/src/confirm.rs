@@ -5,7 +5,7 @@ use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::html;
 use serde::Deserialize;
-use sessile::user::{LocalPath, Next, User};
+use sessile::user::{LocalPath, NextPath, User};
 
 use crate::accounts::Accounts;
 use crate::authenticate::authenticate;
@@ -18,7 +18,7 @@ use crate::visitor::Visitor;
 pub async fn show(
     User(account): User<Accounts>,
     visitor: Visitor,
-    Query(query): Query<Next>,
+    Query(query): Query<NextPath>,
 ) -> Result<Response, Failure> {
     visitor.ask(form(&account.name, &query.next_or("/")), None).await
 }
@@ -27,7 +27,7 @@ pub async fn show(
 pub struct Proof {
     password: String,
     #[serde(flatten)]
-    next: Next,
+    next: NextPath,
 }
 
 /// `POST /confirm`

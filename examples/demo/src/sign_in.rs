@@ -11,7 +11,7 @@ use serde::Deserialize;
 use sessile::Lifetime;
 use sessile::csrf::SameOrigin;
 use sessile::flash::FlashLevel;
-use sessile::user::{LocalPath, Next};
+use sessile::user::{LocalPath, NextPath};
 
 use crate::accounts::Account;
 use crate::authenticate::authenticate;
@@ -40,7 +40,7 @@ const REMEMBERED: Lifetime = Lifetime::new()
 #[derive(Deserialize)]
 pub struct PageQuery {
     #[serde(flatten)]
-    next: Next,
+    next: NextPath,
     #[serde(default)]
     ended: bool,
 }
@@ -81,7 +81,7 @@ pub struct Credentials {
     /// Browsers leave out a checkbox that is not ticked.
     remember: Option<String>,
     #[serde(flatten)]
-    next: Next,
+    next: NextPath,
     #[serde(default)]
     pub csrf_token: String,
 }

@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use maud::html;
 use sessile::csrf::SameOrigin;
-use sessile::user::{LocalPath, Next};
+use sessile::user::{LocalPath, NextPath};
 
 use crate::failure::Failure;
 use crate::form::{FormPage, name_field, new_password_field, next_field};
@@ -18,7 +18,7 @@ use crate::visitor::Visitor;
 const MAX_NAME_LENGTH: usize = 32;
 
 /// `GET /sign-up`
-pub async fn show(visitor: Visitor, Query(query): Query<Next>) -> Result<Response, Failure> {
+pub async fn show(visitor: Visitor, Query(query): Query<NextPath>) -> Result<Response, Failure> {
     let next = query.next_or("/");
     visitor.ask_unless_signed_in(form(&visitor, &next, ""), &next, None).await
 }

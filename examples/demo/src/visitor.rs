@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use maud::Markup;
 use sessile::Session;
 use sessile::flash::FlashLevel;
-use sessile::user::{LocalPath, Next};
+use sessile::user::{LocalPath, NextPath};
 
 use crate::accounts::{Account, Current};
 use crate::ending;
@@ -104,7 +104,7 @@ impl Visitor {
 pub fn page_of(head: &Parts) -> LocalPath {
     let form_page = || head.headers.get(REFERER)?.to_str().ok()?.parse().ok();
     let page: Uri = if head.method.is_safe() { Some(head.uri.clone()) } else { form_page() }.unwrap_or_default();
-    let leads_to = Query::<Next>::try_from_uri(&page).ok().and_then(|Query(query)| query.next);
+    let leads_to = Query::<NextPath>::try_from_uri(&page).ok().and_then(|Query(query)| query.next);
     let path = page.path_and_query().and_then(|path| LocalPath::new(path.as_str()));
     leads_to.or(path).unwrap_or_else(|| LocalPath::from_static("/"))
 }

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use http::{Method, StatusCode};
+use sessile::errors::ErrorLayer;
+use sessile::testing::ManualClock;
 use sessile::user::{LocalPath, User, UserGuard, UserLayer};
-use sessile::{Error, MemoryStore, SessionLayer};
+use sessile::{Error, MemoryStore, RecentlySignedIn, Session, SessionLayer};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::support::client::{Client, send};
@@ -146,5 +149,58 @@ async fn a_preflight_is_answered_outside_of_a_guard() {
         let preflight = Request::options("/api").header("access-control-request-method", "GET");
         let preflight = preflight.header("origin", "https://app.test").body(Body::empty()).unwrap();
         assert_eq!(send(&site(routes).1, preflight).await.status, status);
+    }
+}
+
+/// A handler that demands a recent sign-in of another layer's session is not led to this guard's confirmation page.
+#[tokio::test]
+async fn the_refusal_of_another_session_stays() {
+    struct Desk;
+    type Recent = RecentlySignedIn<0, Desk>;
+    let clock = ManualClock::new();
+    let layer =
+        |name: &str| SessionLayer::builder(MemoryStore::new()).with_name(name).with_clock(&clock).build().unwrap();
+    let confirm = UserGuard::<Accounts>::new().with_confirm_page(LocalPath::from_static("/confirm"));
+    let answered = ErrorLayer::from_fn(|_, _| Redirect::to("/answered"));
+    let app = Router::new()
+        .route("/desk", get(async |_: Recent| "desk"))
+        .route("/own", get(async |_: RecentlySignedIn<0>| "own"))
+        .route("/answered", get(async |_: RecentlySignedIn<0>| "own").layer(answered))
+        .layer(confirm)
+        .route(
+            "/in",
+            post(async |user: Current, desk: Session<Desk>| -> Result<(), Error> {
+                desk.sign_in("clerk")?;
+                user.sign_in(&user.users().get(2)).await
+            }),
+        )
+        .layer(UserLayer::new(site(Router::new()).0))
+        .layer(layer("desk").with_marker::<Desk>())
+        .layer(layer("id"));
+    let mut client = Client::new(&app);
+    assert_eq!(client.post("/in").await.status, StatusCode::OK);
+    clock.advance(Duration::from_millis(1));
+    assert_eq!(client.get("/desk").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(client.get("/own").await.header("location"), Some("/confirm?next=%2Fown"));
+    assert_eq!(client.get("/answered").await.header("location"), Some("/answered"));
+}
+
+/// Behind a prefix that the layer does not see, `next` has it, and a page behind its own guard is still a 401.
+#[tokio::test]
+async fn a_prefix_is_part_of_next() {
+    let guard = || UserGuard::<Accounts>::new().with_sign_in_page(LocalPath::from_static("/shop/in"));
+    let users = || UserLayer::new(Accounts::default());
+    let pages =
+        || Router::new().route("/orders", get(async || "orders")).route("/in", get(async || "in")).layer(guard());
+    let sessions = || SessionLayer::new(MemoryStore::new());
+    let prefix = LocalPath::from_static("/shop/");
+    let nested = Router::new().nest("/shop", pages().layer(users().with_path_prefix(&prefix))).layer(sessions());
+    let twice = Router::new().nest("/shop", pages().layer(users())).layer(users()).layer(sessions());
+    let proxied = pages().layer(users().with_path_prefix(&prefix)).layer(sessions());
+    for (app, seen) in [(nested, "/shop"), (twice, "/shop"), (proxied, "")] {
+        let mut visitor = Client::new(&app);
+        let reply = visitor.get(&format!("{seen}/orders?page=2")).await;
+        assert_eq!(reply.header("location"), Some("/shop/in?next=%2Fshop%2Forders%3Fpage%3D2"));
+        assert_eq!(visitor.get(&format!("{seen}/in")).await.status, StatusCode::UNAUTHORIZED);
     }
 }

@@ -9,6 +9,10 @@ mod stamps;
 
 use crate::support;
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -22,7 +26,7 @@ use sessile::event::{EndReason, EventKind};
 use sessile::testing::ManualClock;
 use sessile::user::{LocalPath, User, UserGuard, UserLayer};
 use sessile::{Error, MemoryStore, RecentlySignedIn, Session, SessionLayer};
-use support::client::{Client, EventLog, Reply, send};
+use support::client::{Client, EventLog, Reply, send, session_of};
 use support::store::Gate;
 use support::users::{Account, Accounts, Current};
 
@@ -230,6 +234,70 @@ async fn a_sign_in_beside_the_change_does_not_last() {
     let mut client = Client::new(&app);
     assert_eq!(client.post("/late").await.status, StatusCode::OK);
     assert_eq!(client.get("/who").await.text(), "0");
+}
+
+/// A sign-in with the new password goes on with no session of the old one: neither with its id, nor its values, nor its sockets.
+#[tokio::test]
+async fn a_sign_in_with_the_new_password_shares_no_session() {
+    let accounts = Accounts::default();
+    accounts.set(2, 20);
+    let socket: Arc<Mutex<Option<Session>>> = Arc::default();
+    let kept = Arc::clone(&socket);
+    let app = Router::new()
+        .route("/sign-in", post(async |user: Current| user.sign_in(&user.users().get(2)).await))
+        .route("/address", post(async |session: Session| session.insert("address", "the attacker's")))
+        .route("/read", get(async |session: Session| session.get::<String>("address").map(Option::unwrap_or_default)))
+        .route("/socket", post(async move |session: Session| *kept.lock().unwrap() = Some(session.detach())))
+        .layer(UserLayer::new(accounts.clone()))
+        .layer(SessionLayer::new(MemoryStore::new()));
+    for password in [20, 21] {
+        let mut attacker = Client::new(&app);
+        for path in ["/sign-in", "/address", "/socket"] {
+            assert_eq!(attacker.post(path).await.status, StatusCode::OK);
+        }
+        accounts.set(2, password);
+        // The victim's browser has the attacker's cookie.
+        let mut victim = attacker.clone();
+        assert_eq!(victim.post("/sign-in").await.status, StatusCode::OK);
+        let is_shared = session_of(&attacker.token().unwrap()) == session_of(&victim.token().unwrap());
+        let socket = socket.lock().unwrap().take().unwrap();
+        assert_eq!(is_shared, password == 20);
+        assert_eq!(socket.reload().await.is_ok(), password == 20);
+        assert_eq!(victim.get("/read").await.text().is_empty(), password == 21);
+    }
+}
+
+/// A look-up that waits for another, and that its handler polls no more, holds up no later one.
+#[tokio::test]
+async fn a_look_up_that_is_kept_holds_up_nothing() {
+    async fn handler(user: Current, gate: Extension<Gate>) -> Result<&'static str, Error> {
+        let mut first = pin!(user.load());
+        let mut kept = pin!(user.load());
+        poll_fn(|context| {
+            assert!(first.as_mut().poll(context).is_pending());
+            assert!(kept.as_mut().poll(context).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        gate.release();
+        first.await?;
+        let account = user.load().await?.expect("a user is signed in");
+        user.sign_in(&account).await?;
+        Ok("done")
+    }
+    let accounts = Accounts::default();
+    accounts.set(2, 20);
+    let gate = Gate::new();
+    let app = Router::new()
+        .route("/sign-in", post(async |user: Current| user.sign_in(&user.users().get(2)).await))
+        .route("/", get(handler))
+        .layer(Extension(gate.clone()))
+        .layer(UserLayer::new(accounts.clone()))
+        .layer(SessionLayer::new(MemoryStore::new()));
+    let mut client = Client::new(&app);
+    client.post("/sign-in").await;
+    *accounts.gate.lock().unwrap() = Some(gate);
+    assert_eq!(client.get("/").await.text(), "done");
 }
 
 /// Credentials whose change has failed are forgotten after a minute: a later change to the same ones signs the session out.

@@ -8,12 +8,13 @@ use axum::extract::Query;
 use axum::response::Redirect;
 use axum::routing::{any, get, post};
 use axum::{Extension, Router};
-use http::header::ACCEPT;
+use http::header::{ACCEPT, VARY};
 use http::{Method, Request, StatusCode, Uri, Version};
 use proptest::prelude::{ProptestConfig, Strategy};
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use reqwest::Url;
-use sessile::user::{LocalPath, Next, UserGuard, UserLayer};
+use sessile::config::TokenHeader;
+use sessile::user::{LocalPath, NextPath, UserGuard, UserLayer};
 use sessile::{Error, MemoryStore, SessionLayer};
 
 use crate::support::client::{Client, Reply, send};
@@ -21,7 +22,7 @@ use crate::support::users::{Accounts, Current};
 
 /// An application with a sign-in page, and a guard around everything else. It counts the requests that pass.
 fn app(passed: &Arc<AtomicUsize>) -> Router {
-    async fn sign_in(user: Current, Query(query): Query<Next>) -> Result<Redirect, Error> {
+    async fn sign_in(user: Current, Query(query): Query<NextPath>) -> Result<Redirect, Error> {
         user.sign_in(&user.users().get(1)).await?;
         Ok(Redirect::to(query.next_or("/").as_str()))
     }
@@ -36,7 +37,7 @@ fn app(passed: &Arc<AtomicUsize>) -> Router {
         .route("/in", post(sign_in))
         .layer(Extension(Arc::clone(passed)))
         .layer(UserLayer::new(accounts))
-        .layer(SessionLayer::new(MemoryStore::new()))
+        .layer(SessionLayer::builder(MemoryStore::new()).with_token_header(TokenHeader::bearer()).build().unwrap())
 }
 
 /// Returns where a sign-in with this query leads to; `None` if the request is refused.
@@ -312,9 +313,9 @@ async fn an_unsafe_request_is_not_repeated() {
     assert_eq!(passed.load(Ordering::SeqCst), 1);
 }
 
-/// A client that asks for JSON gets 401; any other is redirected, also one that a script has sent.
+/// A client that asks for JSON gets 401, and so does a script, a socket, or a client with the token in a header.
 #[tokio::test]
-async fn json_clients_are_not_redirected() {
+async fn only_pages_are_redirected() {
     let app = app(&Arc::default());
     for (accept, status) in [
         ("application/json", StatusCode::UNAUTHORIZED),
@@ -329,9 +330,27 @@ async fn json_clients_are_not_redirected() {
         ("*/*", StatusCode::SEE_OTHER),
         ("", StatusCode::SEE_OTHER),
     ] {
-        let request = Request::get("/a").header(ACCEPT, accept);
-        let reply = ask(&app, request.header("sec-fetch-mode", "cors").header("sec-fetch-dest", "empty")).await;
-        assert_eq!(reply.status, status, "{accept}");
+        for mode in [None, Some("navigate")] {
+            let mut request = Request::get("/a").header(ACCEPT, accept);
+            if let Some(mode) = mode {
+                request = request.header("sec-fetch-mode", mode);
+            }
+            let reply = ask(&app, request).await;
+            assert_eq!(reply.status, status, "{accept} {mode:?}");
+            let varies = reply.headers.get_all(VARY).iter().any(|name| name == "sec-fetch-mode");
+            assert_eq!(varies, status == StatusCode::SEE_OTHER);
+        }
+    }
+    for (name, value) in [
+        ("sec-fetch-mode", "cors"),
+        ("sec-fetch-mode", "same-origin"),
+        ("sec-fetch-mode", "no-cors"),
+        ("sec-fetch-mode", "websocket"),
+        ("upgrade", "websocket"),
+        ("authorization", "Bearer 0000"),
+    ] {
+        let reply = ask(&app, Request::get("/a").header(ACCEPT, "*/*").header(name, value)).await;
+        assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "{name}: {value}");
     }
     // Two header fields are one list.
     let reply =

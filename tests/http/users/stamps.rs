@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use axum::Router;
+use axum::extract::Path;
 use axum::routing::{get, post};
 use http::StatusCode;
 use serde_json::{Value, json};
-use sessile::user::{CurrentUser, User, UserLayer, Users};
+use sessile::acting::ActingLayer;
+use sessile::user::{CurrentUser, Stamp, User, UserLayer, Users};
 use sessile::{Error, MemoryStore, Session, SessionLayer};
 
 use crate::support::client::{COOKIE_NAME, Client, session_of};
@@ -66,7 +68,7 @@ async fn a_session_without_stamps_is_signed_out() {
     }
 }
 
-/// The accounts of an application that keeps no stamps.
+/// Accounts whose users have a stamp, or none if the password is 0.
 #[derive(Clone)]
 struct WithoutStamps(Accounts);
 
@@ -82,6 +84,61 @@ impl Users for WithoutStamps {
     fn id(account: &Account) -> u64 {
         account.id
     }
+
+    fn may_act_as(&self, actor: &Account, _: &Account) -> bool {
+        actor.is_admin
+    }
+
+    fn stamp(&self, account: &Account) -> Stamp {
+        if account.password == 0 { Stamp::none() } else { Stamp::from_version(account.password) }
+    }
+}
+
+/// A user who has a stamp at the sign-in and none later is signed out, whatever was in the session before.
+#[tokio::test]
+async fn removing_the_stamp_signs_out() {
+    type Current = CurrentUser<WithoutStamps>;
+    async fn sign_in(user: Current, Path(id): Path<u64>) -> Result<(), Error> {
+        user.sign_in(&user.users().0.get(id)).await
+    }
+    async fn remove_at_once(user: Current) -> Result<String, Error> {
+        let accounts = &user.users().0;
+        user.sign_in(&accounts.get(USER)).await?;
+        accounts.set(USER, 0);
+        Ok(format!("{:?}", user.load().await?))
+    }
+    let accounts = Accounts::default();
+    let layer = SessionLayer::new(MemoryStore::new());
+    let who = get(async |user: Option<User<WithoutStamps>>| user.map_or(0, |User(user)| user.id).to_string());
+    let app = Router::new()
+        .route("/visit", post(async |session: Session| session.insert("visited", &true)))
+        .route("/sign-in/{id}", post(sign_in))
+        .route("/act", post(async |user: Current| user.act_as(&user.users().0.get(USER)).await.map(drop)))
+        .route("/at-once", post(remove_at_once))
+        .route("/who", who)
+        .layer(UserLayer::new(WithoutStamps(accounts.clone())))
+        .layer(ActingLayer::new(&layer).unwrap())
+        .layer(layer);
+    let user = format!("/sign-in/{USER}");
+    for steps in [&["/visit", &user][..], &["/sign-in/1", &user], &["/sign-in/1", "/act"]] {
+        accounts.set(1, 10);
+        accounts.set(USER, 70);
+        let mut client = Client::new(&app);
+        for step in steps {
+            assert_eq!(client.post(step).await.status, StatusCode::OK, "{steps:?}");
+        }
+        assert_eq!(client.get("/who").await.text(), USER.to_string(), "{steps:?}");
+        accounts.set(USER, 0);
+        assert_ne!(client.get("/who").await.text(), USER.to_string(), "{steps:?}");
+    }
+    for first in [None, Some("/visit"), Some("/sign-in/1")] {
+        accounts.set(USER, 70);
+        let mut client = Client::new(&app);
+        if let Some(first) = first {
+            client.post(first).await;
+        }
+        assert_eq!(client.post("/at-once").await.text(), "None", "{first:?}");
+    }
 }
 
 /// If users have no stamp, each kind of sign-in stays, also those from before the layer was added; once they have one, all end.
@@ -89,7 +146,7 @@ impl Users for WithoutStamps {
 async fn users_without_a_stamp_stay_signed_in() {
     let layer = SessionLayer::new(MemoryStore::new());
     let accounts = Accounts::default();
-    accounts.set(USER, 10);
+    accounts.set(USER, 0);
     let by_owner = post(async |session: Session| session.sign_in(&USER.to_string()));
     let by_user = post(async |user: CurrentUser<WithoutStamps>| user.sign_in(&user.users().0.get(USER)).await);
     let who = get(async |user: Option<User<WithoutStamps>>| user.map_or(0, |User(user)| user.id).to_string());
@@ -103,7 +160,6 @@ async fn users_without_a_stamp_stay_signed_in() {
     for path in ["/before", "/by-owner", "/by-user"] {
         let mut client = Client::new(&before);
         assert_eq!(client.post(path).await.status, StatusCode::OK);
-        accounts.set(USER, 11);
         for _ in 0..2 {
             assert_eq!(client.get("/who").await.text(), USER.to_string(), "{path}");
         }
@@ -114,6 +170,7 @@ async fn users_without_a_stamp_stay_signed_in() {
     assert_eq!(created.get("/who").await.text(), USER.to_string());
     clients.push(created);
 
+    // Now they have a stamp.
     let site = Site::new(layer, 11);
     for client in clients {
         assert!(!site.is_signed_in(&client.token().unwrap()).await);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use password_auth::verify_password;
 use serde::Deserialize;
-use sessile::user::{LocalPath, Next, Stamp, Users};
+use sessile::user::{LocalPath, NextPath, Stamp, Users};
 use sessile::{Lifetime, SessionLayer, SqliteStore};
 use sqlx::sqlite::SqlitePoolOptions;
 use sqlx::{FromRow, SqlitePool};
@@ -29,7 +29,7 @@ pub struct Credentials {
     username: String,
     password: String,
     #[serde(flatten)]
-    pub next: Next,
+    pub next: NextPath,
 }
 
 pub struct Accounts(pub SqlitePool);

@@ -16,7 +16,7 @@ use axum::response::{Html, Redirect, Result};
 use axum::routing::get;
 use axum::{Form, Router};
 use sessile::flash::{Flash, FlashLevel};
-use sessile::user::{CurrentUser, LocalPath, Next, User, UserGuard, UserLayer};
+use sessile::user::{CurrentUser, LocalPath, NextPath, User, UserGuard, UserLayer};
 use sessile::{Error, Session};
 use sqlx::SqlitePool;
 use tokio::net::TcpListener;
@@ -43,14 +43,17 @@ async fn home(session: Session, User(account): User<Accounts>) -> Result<Html<St
     Ok(Html(page.render().expect("the template is complete")))
 }
 
-async fn login_page(session: Session, Query(query): Query<Next>) -> Result<Html<String>> {
+async fn login_page(session: Session, Query(query): Query<NextPath>) -> Result<Html<String>> {
     let page = LoginPage { flashes: session.take_flashes().await?, next: query.next };
     Ok(Html(page.render().expect("the template is complete")))
 }
 
 async fn sign_in(session: Session, user: CurrentUser<Accounts>, Form(form): Form<Credentials>) -> Result<Redirect> {
     let Some(account) = user.users().verify(&form).await? else {
-        session.flash(FlashLevel::Error, "This name and password do not belong together.")?;
+        // A session that another device has just ended takes no message.
+        if session.end_reason().is_none() {
+            session.flash(FlashLevel::Error, "This name and password do not belong together.")?;
+        }
         return Ok(Redirect::to(&sign_in_page().with_next(form.next.next.as_ref())));
     };
     user.sign_in(&account).await?;

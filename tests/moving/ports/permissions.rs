@@ -15,7 +15,7 @@ use axum::extract::Query;
 use axum::response::{Html, IntoResponse, Redirect, Response, Result};
 use axum::routing::get;
 use axum::{Form, Router};
-use sessile::user::{CurrentUser, LocalPath, Next, User, UserGuard, UserLayer};
+use sessile::user::{CurrentUser, LocalPath, NextPath, User, UserGuard, UserLayer};
 use sessile::{Error, Session};
 use sqlx::SqlitePool;
 use tokio::net::TcpListener;
@@ -80,7 +80,7 @@ pub async fn app(db: SqlitePool) -> Result<Router, Box<dyn StdError>> {
         .route_layer(guard(&db, "restricted.read"))
         .route("/", get(async |User(account): User<Accounts>| page(account, "protected.read")))
         .route_layer(guard(&db, "protected.read"))
-        .route("/login", get(async |Query(query): Query<Next>| login_page(false, query.next)).post(sign_in))
+        .route("/login", get(async |Query(query): Query<NextPath>| login_page(false, query.next)).post(sign_in))
         .route("/logout", get(sign_out))
         .layer(UserLayer::new(accounts))
         .layer(sessions))

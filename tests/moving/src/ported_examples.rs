@@ -130,6 +130,8 @@ async fn a_sign_out_ends_the_session() {
         for client in [&mut client, &mut copy] {
             assert_redirect(&client.get("/").await, "/login?next=%2F");
         }
+        let wrong = sign_in(&mut copy, "ada", "wrong", "").await;
+        assert_ne!(wrong.status, StatusCode::CONFLICT, "the form is shown again");
     }
 }
 

@@ -1,7 +1,10 @@
+use std::time::Duration;
+
 use super::browser::Browser;
 use super::demo::Demo;
 use super::driver::Driver;
 
+const MINUTE: Duration = Duration::from_secs(60);
 const ACTS: &str = "ada acts as eve";
 
 /// Has `eve` signed up, and `ada` signed up as an administrator in the returned browsers.
@@ -135,5 +138,73 @@ async fn acting_ends_with_the_session_of_the_administrator() {
     // The administrator's own cookie stays for a minute, for the reason.
     assert!(admin.cookies(&demo).await.iter().all(|cookie| cookie["name"] == "__Host-id"));
     other.close().await;
+    admin.close().await;
+}
+
+/// "Stay signed in" counts as a use of the acting session and of the administrator's own.
+#[tokio::test]
+async fn staying_counts_for_both_sessions() {
+    let (mut demo, driver) = (Demo::start(), Driver::start());
+    let [admin, member] = admin_and_member(&mut demo, &driver).await;
+    demo.restart_with(&[("ADMIN", "ada"), ("IDLE_TIMEOUT", "3600"), ("WARN_BEFORE", "1800")]);
+    demo.delete_sessions().await;
+    admin.sign_in(&demo, "ada").await;
+    act_as_eve(&admin, &demo).await;
+    demo.age_sessions(45 * MINUTE).await;
+    let aged = demo.last_use().await;
+    admin.run("await check()").await;
+    admin.until_dialog(Some("ending")).await;
+    assert_eq!(demo.last_use().await, aged, "a question is no use");
+    admin.press("Stay signed in").await;
+    admin.until_dialog(None).await;
+    assert!(demo.last_use().await >= aged + 44 * MINUTE.as_millis() as i64);
+    admin.until_says(ACTS).await;
+    member.close().await;
+    admin.close().await;
+}
+
+/// Before the absolute timeout of the administrator's own session, the page says so and offers to stop acting.
+#[tokio::test]
+async fn acting_warns_before_the_end_of_the_own_session() {
+    let (mut demo, driver) = (Demo::start(), Driver::start());
+    let [admin, member] = admin_and_member(&mut demo, &driver).await;
+    let settings = [("ADMIN", "ada"), ("IDLE_TIMEOUT", "1200"), ("ABSOLUTE_TIMEOUT", "1200"), ("WARN_BEFORE", "1800")];
+    demo.restart_with(&settings);
+    admin.open(&demo, "/admin").await;
+    admin.until_dialog(Some("final")).await;
+    admin.run("document.querySelector('dialog[open]').close()").await;
+    admin.press_named("Act as this user, eve").await;
+    admin.until_at("/").await;
+    admin.until_dialog(Some("final")).await;
+    admin.until_says("please sign in again as yourself").await;
+    assert!(!admin.text().await.contains("Sign in again"));
+    admin.run("[...document.querySelectorAll('dialog[open] button')].at(-1).click()").await;
+    admin.until_at("/admin").await;
+    admin.until_says("You no longer act as eve.").await;
+    member.close().await;
+    admin.close().await;
+}
+
+/// An administrator who has lost the permission stops acting, learns why, and is still signed in.
+#[tokio::test]
+async fn acting_ends_without_the_permission() {
+    let (mut demo, driver) = (Demo::start(), Driver::start());
+    let [admin, member] = admin_and_member(&mut demo, &driver).await;
+    for asks_by_script in [false, true] {
+        act_as_eve(&admin, &demo).await;
+        demo.change("DELETE FROM administrators").await;
+        if asks_by_script {
+            admin.run("await check()").await;
+            admin.until_dialog(Some("ended")).await;
+            admin.until_says("You can no longer act as this user.").await;
+        }
+        admin.open(&demo, "/devices").await;
+        admin.until_at("/devices").await;
+        admin.until_says("Signed in as\nada").await;
+        assert!(!admin.text().await.contains(ACTS));
+        assert_eq!(admin.cookies(&demo).await.len(), 1);
+        demo.restart_with(&[("ADMIN", "ada")]);
+    }
+    member.close().await;
     admin.close().await;
 }

@@ -64,9 +64,9 @@ impl Demo {
         sqlx::query(statement).execute(&mut self.database().await).await.unwrap();
     }
 
-    /// Returns the last use of the only session, in milliseconds since 1970.
+    /// Returns the last use of the session that was used longest ago, in milliseconds since 1970.
     pub async fn last_use(&self) -> i64 {
-        sqlx::query_scalar("SELECT last_seen FROM sessile_sessions")
+        sqlx::query_scalar("SELECT min(last_seen) FROM sessile_sessions")
             .fetch_one(&mut self.database().await)
             .await
             .unwrap()

@@ -2,26 +2,21 @@
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use sessile::{MemoryStore, Sessions};
-use tokio::task::JoinHandle;
+use sessile::Sessions;
+use sessile::store::Store;
 
 use crate::browser::Browser;
 use crate::issuer::Issuer;
-use crate::node::Node;
-use crate::steps::{Steps, Stop};
+use crate::site::{SIGNED_OUT, Site};
+use crate::steps::Steps;
 
-/// Two nodes over one store: one signs in, the other logs out.
-struct Race {
-    issuer: Issuer,
-    memory: MemoryStore,
+/// A sign-in on a site's first node, and a logout on its second.
+struct Race<'a, S> {
+    issuer: &'a Issuer,
+    site: &'a Site<S>,
     /// A browser without cookies. Its clones share its connections.
     browser: Browser,
-    signing_in: (Node, Steps<MemoryStore>),
-    logging_out: (Node, Steps<MemoryStore>),
 }
-
-/// A request in another task.
-type Request = JoinHandle<Browser>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
@@ -38,23 +33,9 @@ impl Side {
     }
 }
 
-impl Race {
-    async fn new() -> Self {
-        let issuer = Issuer::start().await;
-        let memory = MemoryStore::new();
-        let node = async || {
-            let steps = Steps::new(memory.clone());
-            (Node::start(&issuer.url, steps.clone()).await, steps)
-        };
-        let (signing_in, logging_out) = (node().await, node().await);
-        Self { issuer, memory, browser: Browser::new(), signing_in, logging_out }
-    }
-
-    fn steps(&self, side: Side) -> &Steps<MemoryStore> {
-        match side {
-            Side::SignIn => &self.signing_in.1,
-            Side::Logout => &self.logging_out.1,
-        }
+impl<S: Store + Clone> Race<'_, S> {
+    fn steps(&self, side: Side) -> &Steps<S> {
+        &self.site.steps[side as usize]
     }
 
     /// Runs both sides: `first` up to its call number `stops[0]`, the other one up to its call number `stops[1]`, the rest of `first`,
@@ -62,59 +43,55 @@ impl Race {
     async fn run(&self, user: &str, logout: &Value, first: Side, stops: [usize; 2]) -> ([bool; 2], Browser) {
         let mut browser = self.browser.clone();
         let claims = json!({ "sub": user, "sid": user });
-        let back = self.issuer.begin(&self.signing_in.0, &mut browser, claims).await;
+        let back = self.issuer.begin(&self.site.nodes[0], &mut browser, claims).await;
         let token = self.issuer.logout_token(logout);
 
         let mut running = Vec::new();
         for (side, nth) in [first, first.other()].into_iter().zip(stops) {
             let stop = self.steps(side).stop(nth);
             let (mut browser, back, token) = (browser.clone(), back.clone(), token.clone());
-            let node = self.logging_out.0.clone();
-            let mut request: Request = tokio::spawn(async move {
+            let node = self.site.nodes[1].clone();
+            let mut request = tokio::spawn(async move {
                 match side {
                     Side::SignIn => drop(browser.open(&back).await),
                     Side::Logout => assert_eq!(node.log_out(&token).await, StatusCode::OK),
                 }
                 browser
             });
-            let is_stopped = is_stopped(&mut request, &stop).await;
-            running.push((side, is_stopped, stop, request));
+            let until_stop = tokio::select! {
+                () = stop.reached() => Err(request),
+                browser = &mut request => Ok(browser.unwrap()),
+            };
+            running.push((side, stop, until_stop));
         }
         let mut are_stopped = Vec::new();
-        for (side, is_stopped, stop, request) in running {
+        for (side, stop, until_stop) in running {
+            are_stopped.push(until_stop.is_err());
             stop.release();
-            let after = request.await.unwrap();
+            let after = match until_stop {
+                Ok(browser) => browser,
+                Err(request) => request.await.unwrap(),
+            };
             if side == Side::SignIn {
                 browser = after;
             }
             self.steps(side).pass();
-            are_stopped.push(is_stopped);
         }
         (are_stopped.try_into().unwrap(), browser)
     }
 
     /// Checks that a browser is not signed in, nor any other client of this user.
     async fn check(&self, user: &str, browser: &mut Browser) {
-        for node in [&self.signing_in.0, &self.logging_out.0] {
-            browser.copy_cookies(&self.signing_in.0.url, &node.url);
-            assert_eq!(node.account(browser).await, StatusCode::UNAUTHORIZED, "{user}");
-        }
-        let left = Sessions::new(self.memory.clone()).owned_by(&format!("provider:{user}")).await.unwrap();
+        assert_eq!(self.site.account(browser).await, SIGNED_OUT, "{user}");
+        let left = Sessions::new(self.site.steps[0].clone()).owned_by(&format!("provider:{user}")).await.unwrap();
         assert!(left.is_empty(), "{user}: {left:?}");
-    }
-}
-
-/// Waits until a request is stopped; returns whether it is. Otherwise it has ended.
-async fn is_stopped(request: &mut Request, stop: &Stop) -> bool {
-    tokio::select! {
-        () = stop.reached() => true,
-        () = async { while !request.is_finished() { tokio::task::yield_now().await } } => false,
     }
 }
 
 /// Runs every schedule of a sign-in and a logout with these claims, besides those of every token.
 async fn the_logout_wins(claims: impl Fn(&str) -> Value) {
-    let race = Race::new().await;
+    let issuer = Issuer::start().await;
+    let race = Race { issuer: &issuer, site: &Site::in_memory(&issuer.url).await, browser: Browser::new() };
     let mut schedules = 0;
     for first in [Side::SignIn, Side::Logout] {
         'all: for before in 1.. {
@@ -132,6 +109,27 @@ async fn the_logout_wins(claims: impl Fn(&str) -> Value) {
         }
     }
     assert!(schedules > 50, "{schedules} schedules");
+}
+
+/// Runs each schedule in which all of the sign-in is between two calls of the logout, or the other way round.
+pub async fn the_logout_wins_in_between<S: Store + Clone>(issuer: &Issuer, site: &Site<S>) {
+    let race = Race { issuer, site, browser: Browser::new() };
+    let mut schedules = 0;
+    for claim in ["sid", "sub"] {
+        for first in [Side::SignIn, Side::Logout] {
+            for before in 1.. {
+                let user = format!("{claim}-{first:?}-{before}");
+                let logout = json!({ claim: user });
+                let (are_stopped, mut browser) = race.run(&user, &logout, first, [before, usize::MAX]).await;
+                race.check(&user, &mut browser).await;
+                schedules += 1;
+                if !are_stopped[0] {
+                    break;
+                }
+            }
+        }
+    }
+    assert!(schedules > 20, "{schedules} schedules");
 }
 
 /// A logout by `sid` wins over a sign-in, in each order.

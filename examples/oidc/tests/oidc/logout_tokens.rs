@@ -10,12 +10,13 @@ use sessile::{ErrorKind, MemoryStore, Sessions};
 use crate::browser::Browser;
 use crate::issuer::{EVENT, Issuer, now, sign_by, signed_part, with};
 use crate::node::Node;
+use crate::site::{SIGNED_IN, SIGNED_OUT, Site};
 
 const OK: StatusCode = StatusCode::OK;
 const REFUSED: StatusCode = StatusCode::BAD_REQUEST;
 /// The keys were fetched less than a second ago.
 const NOT_CHECKED: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
-const SIGNED_OUT: StatusCode = StatusCode::UNAUTHORIZED;
+const NOT_SIGNED_IN: StatusCode = StatusCode::UNAUTHORIZED;
 
 async fn start() -> (Issuer, Node) {
     let issuer = Issuer::start().await;
@@ -26,46 +27,64 @@ async fn start() -> (Issuer, Node) {
 /// A logout by `sid`, with or without `sub`, ends each session of that `sid` and no other.
 #[tokio::test]
 async fn a_logout_by_sid_ends_its_sessions() {
-    let (issuer, node) = start().await;
+    let issuer = Issuer::start().await;
+    a_logout_by_sid_ends_its_sessions_on(&issuer, &Site::in_memory(&issuer.url).await).await;
+}
+
+pub async fn a_logout_by_sid_ends_its_sessions_on<S: Store + Clone>(issuer: &Issuer, site: &Site<S>) {
+    let sign_in = async |claims| issuer.sign_in(&site.nodes[0], claims).await;
     for (sid, changes) in [("a", json!({ "sid": "a" })), ("b", json!({ "sid": "b", "sub": "ada" }))] {
-        let mut first = issuer.sign_in(&node, json!({ "sid": sid })).await;
-        let mut second = issuer.sign_in(&node, json!({ "sid": sid })).await;
-        let mut other = issuer.sign_in(&node, json!({ "sid": "other" })).await;
-        let mut unnamed = issuer.sign_in(&node, json!({ "sid": null, "iat": now() - 1000, "sub": "grace" })).await;
-        assert_eq!(node.log_out(&issuer.logout_token(&changes)).await, OK);
-        assert_eq!([node.account(&mut first).await, node.account(&mut second).await], [SIGNED_OUT; 2], "{sid}");
-        assert_eq!([node.account(&mut other).await, node.account(&mut unnamed).await], [OK; 2], "{sid}");
+        let mut first = sign_in(json!({ "sid": sid })).await;
+        let mut second = sign_in(json!({ "sid": sid })).await;
+        let mut other = sign_in(json!({ "sid": "other" })).await;
+        let mut unnamed = sign_in(json!({ "sid": null, "iat": now() - 1000, "sub": "grace" })).await;
+        let token = issuer.logout_token(&changes);
+        assert_eq!(site.log_out(&token).await, OK);
+        for ended in [&mut first, &mut second] {
+            assert_eq!(site.account(ended).await, SIGNED_OUT, "{sid}");
+        }
+        for kept in [&mut other, &mut unnamed] {
+            assert_eq!(site.account(kept).await, SIGNED_IN, "{sid}");
+        }
+        assert_eq!(site.nodes[0].log_out(&token).await, REFUSED, "a repetition on the other node");
     }
-    let mut later = issuer.sign_in(&node, json!({ "sid": "c" })).await;
-    assert_eq!(node.account(&mut later).await, OK, "another session of the provider can sign in");
+    let mut later = sign_in(json!({ "sid": "c" })).await;
+    assert_eq!(site.account(&mut later).await, SIGNED_IN, "another session of the provider can sign in");
 }
 
 /// A logout by `sub` ends the user's sessions that began before it, whatever their `sid`.
 #[tokio::test]
 async fn a_logout_by_sub_ends_earlier_sessions() {
-    let (issuer, node) = start().await;
-    let signed_in = |sub: &str, sid: Option<&str>| json!({ "sub": sub, "sid": sid, "iat": now() - 100 });
-    let mut named = issuer.sign_in(&node, signed_in("ada", Some("a"))).await;
-    let mut unnamed = issuer.sign_in(&node, signed_in("ada", None)).await;
-    let mut grace = issuer.sign_in(&node, signed_in("grace", Some("g"))).await;
-    let mut later = issuer.sign_in(&node, json!({ "sid": "a" })).await;
+    let issuer = Issuer::start().await;
+    a_logout_by_sub_ends_earlier_sessions_on(&issuer, &Site::in_memory(&issuer.url).await).await;
+}
 
-    let before = json!({ "sub": "ada", "iat": now() - 80 });
-    assert_eq!(node.log_out(&issuer.logout_token(&before)).await, OK);
-    assert_eq!([node.account(&mut named).await, node.account(&mut unnamed).await], [SIGNED_OUT; 2]);
-    assert_eq!([node.account(&mut grace).await, node.account(&mut later).await], [OK; 2]);
-    let mut again = issuer.sign_in(&node, json!({})).await;
-    assert_eq!(node.account(&mut again).await, OK);
+pub async fn a_logout_by_sub_ends_earlier_sessions_on<S: Store + Clone>(issuer: &Issuer, site: &Site<S>) {
+    let signed_in = |sub: &str, sid: Option<&str>| json!({ "sub": sub, "sid": sid, "iat": now() - 100 });
+    let sign_in = async |claims| issuer.sign_in(&site.nodes[0], claims).await;
+    let mut named = sign_in(signed_in("alan", Some("n"))).await;
+    let mut unnamed = sign_in(signed_in("alan", None)).await;
+    let mut grace = sign_in(signed_in("grace", Some("g"))).await;
+    let mut later = sign_in(json!({ "sub": "alan", "sid": "n" })).await;
+
+    let before = json!({ "sub": "alan", "iat": now() - 80 });
+    assert_eq!(site.log_out(&issuer.logout_token(&before)).await, OK);
+    for ended in [&mut named, &mut unnamed] {
+        assert_eq!(site.account(ended).await, SIGNED_OUT);
+    }
+    for kept in [&mut grace, &mut later, &mut sign_in(json!({ "sub": "alan" })).await] {
+        assert_eq!(site.account(kept).await, SIGNED_IN);
+    }
     // The code was issued before a logout, and is redeemed after it.
     let mut browser = Browser::new();
-    let back = issuer.begin(&node, &mut browser, json!({ "sub": "edsger", "iat": now() + 100 })).await;
-    assert_eq!(node.log_out(&issuer.logout_token(&json!({ "sub": "edsger" }))).await, OK);
+    let back = issuer.begin(&site.nodes[0], &mut browser, json!({ "sub": "edsger", "iat": now() + 100 })).await;
+    assert_eq!(site.log_out(&issuer.logout_token(&json!({ "sub": "edsger" }))).await, OK);
     assert_eq!(browser.open(&back).await.0, StatusCode::FORBIDDEN);
     // An older logout that is late replaces no record of a newer one.
-    assert_eq!(node.log_out(&issuer.logout_token(&json!({ "sub": "ada", "iat": now() + 10 }))).await, OK);
-    assert_eq!(node.log_out(&issuer.logout_token(&before)).await, OK);
+    assert_eq!(site.log_out(&issuer.logout_token(&json!({ "sub": "alan", "iat": now() + 10 }))).await, OK);
+    assert_eq!(site.log_out(&issuer.logout_token(&before)).await, OK);
     let mut browser = Browser::new();
-    let back = issuer.begin(&node, &mut browser, json!({})).await;
+    let back = issuer.begin(&site.nodes[0], &mut browser, json!({ "sub": "alan" })).await;
     assert_eq!(browser.open(&back).await.0, StatusCode::FORBIDDEN);
 }
 
@@ -83,7 +102,7 @@ async fn a_session_without_its_origin_ends() {
     session.commit().await.unwrap();
     assert_eq!(node.account(&mut browser).await, OK);
     assert_eq!(node.log_out(&issuer.logout_token(&json!({ "sid": "b", "sub": "ada" }))).await, OK);
-    assert_eq!(node.account(&mut browser).await, SIGNED_OUT);
+    assert_eq!(node.account(&mut browser).await, NOT_SIGNED_IN);
 }
 
 /// A logout ends a session past its idle timeout, in which a request that began before could still commit.
@@ -103,12 +122,12 @@ async fn a_logout_ends_idle_sessions() {
         let idle = Record::from_parts(RecordParts { last_seen, expires_at, ..parts });
         assert!(store.delete(&id, None).await.unwrap());
         assert_eq!(store.set(&idle, Expected::Absent).await.unwrap(), Outcome::Written);
-        assert_eq!(node.account(&mut browser.clone()).await, SIGNED_OUT);
+        assert_eq!(node.account(&mut browser.clone()).await, NOT_SIGNED_IN);
 
         assert_eq!(node.log_out(&issuer.logout_token(&logout)).await, OK);
         request.insert("upload", &1).unwrap();
         assert_eq!(request.commit().await.map_err(|error| error.kind()), Err(ErrorKind::Ended), "{sid}");
-        assert_eq!(node.account(&mut browser).await, SIGNED_OUT, "{sid}");
+        assert_eq!(node.account(&mut browser).await, NOT_SIGNED_IN, "{sid}");
     }
 }
 
@@ -126,7 +145,7 @@ async fn a_sid_of_two_users_ends_the_sessions_of_both() {
             ada = issuer.sign_in(&node, json!({ "sub": "ada", "sid": "x" })).await;
         }
         assert_eq!(node.log_out(&issuer.logout_token(&logout)).await, OK);
-        assert_eq!([node.account(&mut ada).await, node.account(&mut grace).await], [SIGNED_OUT; 2], "{logout}");
+        assert_eq!([node.account(&mut ada).await, node.account(&mut grace).await], [NOT_SIGNED_IN; 2], "{logout}");
         assert_eq!(node.account(&mut other).await, OK, "{logout}");
         let links = Sessions::new(store).with_realm("oidc-links").unwrap().list(None, 100).await.unwrap();
         assert_eq!(links.sessions.len(), 3, "one for each sid and owner");
@@ -204,7 +223,7 @@ async fn invalid_logout_tokens_are_refused() {
     assert_eq!(node.account(&mut browser).await, OK);
 
     assert_eq!(node.log_out_form(&[("other", "1"), ("logout_token", &valid)]).await, OK);
-    assert_eq!(node.account(&mut browser).await, SIGNED_OUT);
+    assert_eq!(node.account(&mut browser).await, NOT_SIGNED_IN);
     assert_eq!(node.log_out(&valid).await, REFUSED, "a repetition");
 }
 
@@ -222,7 +241,7 @@ async fn new_keys_are_fetched_at_a_bounded_rate() {
     // They are asked for again, and not sooner.
     tokio::time::sleep(Duration::from_millis(1100)).await;
     assert_eq!(node.log_out(&token).await, OK);
-    assert_eq!(node.account(&mut browser).await, SIGNED_OUT);
+    assert_eq!(node.account(&mut browser).await, NOT_SIGNED_IN);
 
     let started = std::time::Instant::now();
     let before = issuer.key_fetches();
@@ -255,7 +274,7 @@ async fn the_front_channel_ends_the_named_session() {
     assert_eq!(response.status(), OK);
     assert_eq!(response.headers()["cache-control"], "no-store");
     assert_eq!(response.headers()["content-security-policy"], format!("frame-ancestors {}", issuer.url));
-    assert_eq!([node.account(&mut browser).await, node.account(&mut other).await], [SIGNED_OUT, OK]);
+    assert_eq!([node.account(&mut browser).await, node.account(&mut other).await], [NOT_SIGNED_IN, OK]);
 }
 
 /// However often the front channel is asked to end a session, it leaves one record.
@@ -271,7 +290,7 @@ async fn the_front_channel_leaves_one_record() {
     for _ in 0..20 {
         assert_eq!(Browser::new().send(Method::GET, &url, &[]).await.status(), OK);
     }
-    assert_eq!(node.account(&mut browser).await, SIGNED_OUT);
+    assert_eq!(node.account(&mut browser).await, NOT_SIGNED_IN);
     // The mark of the session that has ended is in its place.
     assert_eq!(sessions.count().await.unwrap(), before + 1);
 }

@@ -48,7 +48,7 @@ impl<S: Store> Steps<S> {
     pub fn stop(&self, nth: usize) -> Stop {
         let stop = Stop { reached: Arc::new(Semaphore::new(0)), released: Arc::new(Semaphore::new(0)) };
         let mut plan = self.plan.lock().unwrap();
-        plan.stop = Some((plan.calls + nth, stop.clone()));
+        plan.stop = Some((plan.calls.saturating_add(nth), stop.clone()));
         stop
     }
 
@@ -115,5 +115,9 @@ impl<S: Store> Store for Steps<S> {
 
     fn delete_expired(&self) -> impl Future<Output = Result<u64, StoreError>> + Send {
         self.inner.delete_expired()
+    }
+
+    fn is_remote(&self) -> bool {
+        self.inner.is_remote()
     }
 }

@@ -3,10 +3,13 @@
 use reqwest::StatusCode;
 use serde_json::json;
 use sessile::MemoryStore;
+use sessile::store::Store;
 
 use crate::browser::Browser;
 use crate::issuer::Issuer;
 use crate::node::Node;
+use crate::servers::{self, Server};
+use crate::site::{SIGNED_IN, SIGNED_OUT, Site};
 use crate::steps::Steps;
 
 async fn start() -> (Issuer, Node, Steps<MemoryStore>) {
@@ -40,6 +43,38 @@ async fn a_logout_that_fails_can_be_repeated() {
         assert_eq!(node.account(&mut browser).await, StatusCode::UNAUTHORIZED, "call {nth}");
     }
     assert!(failed > 4, "{failed} calls");
+}
+
+/// A logout whose database is killed halfway is answered 503; after the restart, the same token ends the session.
+pub async fn a_logout_can_be_repeated_after_a_crash<S: Store + Clone>(
+    issuer: &Issuer,
+    site: &Site<S>,
+    database: &mut [Server],
+) {
+    let before = site.steps[1].calls();
+    issuer.sign_in(&site.nodes[0], json!({ "sid": "whole" })).await;
+    assert_eq!(site.log_out(&issuer.logout_token(&json!({ "sid": "whole" }))).await, StatusCode::OK);
+    let calls = site.steps[1].calls() - before;
+
+    let mut browser = issuer.sign_in(&site.nodes[0], json!({ "sid": "crash" })).await;
+    assert_eq!(site.account(&mut browser).await, SIGNED_IN);
+    let token = issuer.logout_token(&json!({ "sid": "crash" }));
+    let stop = site.steps[1].stop(calls / 2 + 1);
+    let request = {
+        let (node, token) = (site.nodes[1].clone(), token.clone());
+        tokio::spawn(async move { node.log_out(&token).await })
+    };
+    stop.reached().await;
+    database.iter_mut().for_each(Server::kill);
+    stop.release();
+    assert_eq!(request.await.unwrap(), StatusCode::SERVICE_UNAVAILABLE);
+
+    database.iter_mut().for_each(Server::start);
+    if database.len() > 1 {
+        servers::until_cluster_is_ready(database);
+    }
+    assert_eq!(site.log_out(&token).await, StatusCode::OK);
+    assert_eq!(site.account(&mut browser).await, SIGNED_OUT);
 }
 
 /// After a logout, no failing store call lets a sign-in through that began before it.
