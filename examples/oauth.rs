@@ -22,22 +22,23 @@ use axum::routing::{get, post};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use sessile::{Error, Field, Lifetime, MemoryStore, Session, SessionLayer, SignedIn};
+use sessile::{Error, Lifetime, MemoryStore, Session, SessionLayer, SignedIn};
 use sha2::{Digest, Sha256};
 
-/// Marker of the layer for the sign-in that is in progress.
+/// Marker of the layer for the sign-ins that are in progress.
 struct SigningIn;
 
-/// The sign-in that is in progress. A second one, in another tab, replaces it.
-const PENDING: Field<Pending> = Field::new("pending");
+/// Most sign-ins that one browser has in progress.
+const MAX_PENDING: usize = 8;
 /// Time within which the user must come back from the provider.
 const MAX_SIGN_IN: Duration = Duration::from_secs(10 * 60);
 
+/// A sign-in that is in progress. Its key is the `state`.
+///
+/// The provider returns the `state` through the browser, so a client that did not start the sign-in cannot finish it (RFC 6749
+/// §10.12). With a key for each, neither another tab nor a link on another site stops a sign-in.
 #[derive(Serialize, Deserialize)]
 struct Pending {
-    /// The provider returns it through the browser, so a client that did not start the sign-in cannot finish it (RFC
-    /// 6749 §10.12).
-    state: String,
     /// Sent to the provider directly, so a stolen code is useless without it (RFC 7636).
     verifier: String,
     /// Path to redirect to after the sign-in. It is set here, never taken from the request.
@@ -53,10 +54,14 @@ struct App {
 }
 
 async fn begin(signing_in: Session<SigningIn>, State(app): State<App>) -> Result<Redirect, Error> {
-    let pending = Pending { state: random(), verifier: random(), next: "/account".to_owned() };
+    let state = random();
+    let pending = Pending { verifier: random(), next: "/account".to_owned() };
     let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&pending.verifier));
-    signing_in.insert(PENDING, &pending)?;
-    let to = format!("{}/provider/authorize?state={}&code_challenge={challenge}", app.address, pending.state);
+    if signing_in.keys().len() >= MAX_PENDING {
+        signing_in.clear()?;
+    }
+    signing_in.insert(&state, &pending)?;
+    let to = format!("{}/provider/authorize?state={state}&code_challenge={challenge}", app.address);
     Ok(Redirect::to(&to))
 }
 
@@ -74,12 +79,9 @@ async fn callback(
     Query(callback): Query<Callback>,
 ) -> Result<Response, Error> {
     // Removed in one step: of several requests with one state, only one continues.
-    let Some(pending) = signing_in.take_now(PENDING).await? else {
-        return Ok((StatusCode::BAD_REQUEST, "no sign-in is in progress\n").into_response());
+    let Some(pending) = signing_in.take_now::<Pending>(&callback.state).await? else {
+        return Ok((StatusCode::BAD_REQUEST, "no sign-in with this state is in progress\n").into_response());
     };
-    if pending.state != callback.state {
-        return Ok((StatusCode::BAD_REQUEST, "the state is that of another sign-in\n").into_response());
-    }
     let form = [("code", callback.code.as_str()), ("code_verifier", pending.verifier.as_str())];
     let answer = app.http.post(format!("{}/provider/token", app.address)).form(&form).send().await;
     let Ok(answer) = answer.and_then(reqwest::Response::error_for_status) else {

@@ -121,6 +121,9 @@ async fn oauth_completes_a_flow_once() {
     let mut other = site.visitor();
     redirected(&mut other, "/sign-in").await;
     assert_eq!(other.get(&back).await.0, 400, "nor with a sign-in of their own under way");
+    let wrong = "/callback?state=wrong&code=x";
+    assert_eq!(visitor.get(wrong).await.0, 400, "a link on another site, which stops no sign-in");
+    redirected(&mut visitor, "/sign-in").await;
 
     let mut twice = visitor.clone();
     assert!(redirected(&mut visitor, &back).await.ends_with("/account"));

@@ -20,7 +20,7 @@ use crate::{App, now};
 #[derive(Debug)]
 pub(crate) struct SigningIn;
 
-/// Most sign-ins in progress of one browser, each in a tab of its own.
+/// Most sign-ins that one browser has in progress.
 const MAX_PENDING: usize = 8;
 /// Time within which the user must come back from the provider.
 ///
@@ -41,12 +41,12 @@ struct Pending {
     began_at: i64,
 }
 
-pub(crate) async fn begin(pending: Session<SigningIn>, State(app): State<App>) -> Result<Redirect, Failure> {
+pub(crate) async fn begin(signing_in: Session<SigningIn>, State(app): State<App>) -> Result<Redirect, Failure> {
     let (url, state, nonce, verifier) = app.provider.authorization();
-    if pending.keys().len() >= MAX_PENDING {
-        pending.clear()?;
+    if signing_in.keys().len() >= MAX_PENDING {
+        signing_in.clear()?;
     }
-    pending.insert(state.secret(), &Pending { nonce, verifier, began_at: now() })?;
+    signing_in.insert(state.secret(), &Pending { nonce, verifier, began_at: now() })?;
     Ok(Redirect::to(url.as_str()))
 }
 
@@ -60,13 +60,13 @@ pub(crate) struct Callback {
 
 /// Finishes the sign-in. The browser sends a `SameSite=Lax` cookie with the redirect from the provider.
 pub(crate) async fn callback(
-    pending: Session<SigningIn>,
+    signing_in: Session<SigningIn>,
     session: Session,
     State(app): State<App>,
     Query(callback): Query<Callback>,
 ) -> Result<Redirect, Failure> {
     // Removed in one step: of several requests with one state, only one continues.
-    let pending = pending.take_now::<Pending>(&callback.state).await?;
+    let pending = signing_in.take_now::<Pending>(&callback.state).await?;
     let pending = pending.filter(|pending| now() < pending.began_at + MAX_SIGN_IN.as_secs().cast_signed());
     let pending = pending.ok_or(Failure::Invalid("no sign-in with this state is in progress"))?;
     if callback.iss.is_some_and(|iss| iss != app.provider.issuer().as_str()) {
