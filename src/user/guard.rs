@@ -241,7 +241,7 @@ where
 {
     type Response = Response;
     type Error = S::Error;
-    type Future = Boxed<Result<Response, S::Error>>;
+    type Future = GuardFuture<S::Error>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
@@ -252,7 +252,7 @@ where
         // The clone that is ready must serve the request.
         let spare = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, spare);
-        Box::pin(async move {
+        GuardFuture(Box::pin(async move {
             let (head, body) = request.into_parts();
             let current = match current::<U, M>(&head) {
                 Ok(current) => current,
@@ -271,7 +271,7 @@ where
             let Some(redirect) = is_own.then(|| redirect(kind)).flatten() else { return Ok(response) };
             response.extensions_mut().remove::<ErrorKind>();
             Ok(with_headers_of(response, redirect))
-        })
+        }))
     }
 }
 
@@ -284,5 +284,22 @@ impl<S: Clone, U: Users, M> Clone for GuardService<S, U, M> {
 impl<S: fmt::Debug, U: Users, M> fmt::Debug for GuardService<S, U, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GuardService").field("inner", &self.inner).field("guard", &self.guard).finish()
+    }
+}
+
+/// The response future of a [`GuardService`].
+pub struct GuardFuture<E>(Boxed<Result<Response, E>>);
+
+impl<E> Future for GuardFuture<E> {
+    type Output = Result<Response, E>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(context)
+    }
+}
+
+impl<E> fmt::Debug for GuardFuture<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GuardFuture")
     }
 }

@@ -351,7 +351,7 @@ async fn a_user_layer_belongs_to_its_session_layer() {
 /// A guard within a nested router leads back to the whole path.
 #[tokio::test]
 async fn a_guard_in_a_nested_router_leads_back() {
-    let guard = UserGuard::<Accounts>::new().with_sign_in_page(LocalPath::new("/in").unwrap());
+    let guard = UserGuard::<Accounts>::new().with_sign_in_page(LocalPath::from_static("/in"));
     let app = Router::new()
         .nest("/admin", Router::new().route("/users", get(async || ()).layer(guard)))
         .layer(UserLayer::new(Accounts::default()))
@@ -406,7 +406,7 @@ async fn a_guard_redirects_the_pages_of_visitors() {
     }
     // An address that a client made up leads to the sign-in page without a way back.
     let app = Router::new().fallback(
-        any(async || ()).layer(UserGuard::<Accounts>::new().with_sign_in_page(LocalPath::new("/in").unwrap())),
+        any(async || ()).layer(UserGuard::<Accounts>::new().with_sign_in_page(LocalPath::from_static("/in"))),
     );
     let app = app.layer(UserLayer::new(site.accounts.clone())).layer(SessionLayer::new(MemoryStore::new()));
     let reply = send(&app, Request::get("//evil.test/x").body(Body::empty()).unwrap()).await;
