@@ -11,7 +11,7 @@ use super::Users;
 use super::local_path::RequestPath;
 use super::stamps::{Accepted, Stamps};
 use crate::acting::{Acting, no_acting_layer};
-use crate::commit::{Precondition, end_by_id, owned_by};
+use crate::commit::{Precondition, end_by_id};
 use crate::error::{Error, ErrorKind};
 use crate::event::EndReason;
 use crate::request::TurnLock;
@@ -262,8 +262,9 @@ impl<U: Users, M> CurrentUser<U, M> {
         session.request().check_is_not_acting()?;
         let config = session.request().config();
         let mut ended = Vec::new();
-        for other in owned_by(config, &owner).await? {
-            let (id, reason) = (*other.record.id(), EndReason::CredentialsChanged);
+        let reason = EndReason::CredentialsChanged;
+        // Also a session past its idle timeout, which a request that began before would revive.
+        for id in config.store.ids_of(&owner, Some(&config.realm)).await? {
             if session.id() != Some(id) && end_by_id(config, &id, Some(&owner), reason).await? {
                 config.events.raise_end(id, reason);
                 ended.push(id);

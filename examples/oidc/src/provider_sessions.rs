@@ -104,13 +104,10 @@ impl ProviderSessions {
             (None, None) => None,
         };
         let Some(owner) = owner else { return Ok(0) };
-        let mut ended = 0;
-        for session in self.sessions.owned_by(&owner).await? {
-            if session.get(ORIGIN)?.is_none_or(|origin| logout.ends(&origin)) {
-                ended += usize::from(self.sessions.end(&session.id()).await?);
-            }
-        }
-        Ok(ended)
+        let is_over = |origin: Option<Origin>| origin.is_none_or(|origin| logout.ends(&origin));
+        let ended =
+            self.sessions.end_matching_of(&owner, |session| is_over(session.get(ORIGIN).ok().flatten())).await?;
+        Ok(ended.len())
     }
 
     /// Returns the owner of a session of the provider, if this application knows it.

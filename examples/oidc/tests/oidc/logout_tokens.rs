@@ -1,9 +1,11 @@
 //! Logout tokens that end sessions, and those that are refused.
 
+use std::time::Duration;
+
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use sessile::store::Store;
-use sessile::{MemoryStore, Sessions};
+use sessile::{Lifetime, MemoryStore, Sessions};
 
 use crate::browser::Browser;
 use crate::issuer::{EVENT, Issuer, now, sign_by, signed_part, with};
@@ -99,6 +101,27 @@ async fn a_session_without_its_origin_ends() {
     assert_eq!(node.account(&mut browser).await, OK);
     assert_eq!(node.log_out(&issuer.logout_token(&json!({ "sid": "b", "sub": "ada" }))).await, OK);
     assert_eq!(node.account(&mut browser).await, NOT_SIGNED_IN);
+}
+
+/// A logout ends a session past its idle timeout, too: a slow request would revive it.
+#[tokio::test]
+async fn a_logout_reaches_a_session_past_its_idle_timeout() {
+    let issuer = Issuer::start().await;
+    let store = MemoryStore::new();
+    let node = Node::start(&issuer.url, store.clone()).await;
+    let day = Duration::from_secs(24 * 60 * 60);
+    let lifetime = Lifetime::new().with_idle_timeout(Duration::from_millis(1)).with_commit_margin(day);
+    let sessions = Sessions::new(store).with_lifetime(lifetime).unwrap();
+    let values = json!({ "oidc.origin": { "sub": "ada", "sid": "a", "since": now() } });
+    let (id, _) = sessions.create_owned_by("provider:ada", &values).await.unwrap();
+    while sessions.find_by_id(&id).await.unwrap().is_some() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(sessions.ids_of("provider:ada").await.unwrap(), [id]);
+    assert_eq!(node.log_out(&issuer.logout_token(&json!({ "sid": "b", "sub": "ada" }))).await, OK);
+    assert_eq!(sessions.ids_of("provider:ada").await.unwrap(), [id]);
+    assert_eq!(node.log_out(&issuer.logout_token(&json!({ "sid": "a", "sub": "ada" }))).await, OK);
+    assert_eq!(sessions.ids_of("provider:ada").await.unwrap(), []);
 }
 
 /// A token that is forged, altered, repeated or of another purpose is answered 400 and ends nothing.
