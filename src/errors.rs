@@ -24,7 +24,7 @@ use crate::error::{Error, ErrorKind, error_response};
 /// its [`ErrorKind`] as an extension, with and without this layer, so that middleware can count errors; other responses pass unchanged.
 ///
 /// Of several layers around an error, the innermost answers: an API with errors as JSON can be a part of a site with errors as HTML.
-/// The `SessionLayer` reports a failed commit outside the layers that it contains, so a part that answers that, too, has its own.
+/// A failed commit is an error of the `SessionLayer`, so an `ErrorLayer` inside it does not answer that.
 ///
 /// [`new`](ErrorLayer::new) answers clients that prefer JSON with `application/problem+json` (RFC 9457), and others with plain text.
 /// [`from_fn`](ErrorLayer::from_fn) lets the application choose the response, for example its own page:
