@@ -146,7 +146,7 @@ enum Form {
 
 /// Marks a response that an [`ErrorLayer`] has answered, for the layers of this kind around it.
 #[derive(Clone)]
-struct Answered;
+pub(crate) struct Answered;
 
 pin_project! {
     /// The response future of an [`ErrorService`].
