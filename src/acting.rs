@@ -301,14 +301,15 @@ impl<S: Sync, M: 'static> FromRequestParts<S> for Acting<M> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        Self::of(&parts.extensions).cloned().ok_or_else(no_acting_layer)
+        Self::of(&parts.extensions).cloned().ok_or_else(no_acting_layer::<M>)
     }
 }
 
 /// Returns the error of a handler without an [`ActingLayer`] around it, and logs the advice.
 #[cfg(feature = "axum")]
-pub(crate) fn no_acting_layer() -> Error {
-    let advice = "add .layer(ActingLayer::new(&sessions)?) after the routes and the UserLayer, and the session layer after it; a layer \
-                  added later runs earlier";
-    missing_layer("acting as another, but no ActingLayer", advice.to_owned())
+pub(crate) fn no_acting_layer<M>() -> Error {
+    let advice = "add .layer(ActingLayer::new(&sessions)?) after the routes and the UserLayer, and the session layer of this marker after \
+                  it; a layer added later runs earlier";
+    let marker = std::any::type_name::<M>();
+    missing_layer(&format!("acting as another, but no ActingLayer<{marker}>"), advice.to_owned())
 }

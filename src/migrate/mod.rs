@@ -32,7 +32,7 @@
 //!
 //! let migration = MigrationLayer::new(Old)
 //!     // The name of the old cookie.
-//!     .with_name("id")
+//!     .with_name("id")?
 //!     // The application stored its user under its own key.
 //!     .with_conversion(|old| {
 //!         if let Some(user) = old.get::<u64>("user_id")? {
@@ -44,6 +44,7 @@
 //!     .route("/", get(visits))
 //!     .layer(migration)
 //!     .layer(SessionLayer::new(MemoryStore::new()));
+//! # Ok::<(), sessile::config::ConfigError>(())
 //! ```
 //!
 //! [`tower_sessions`] reads the stores of tower-sessions.

@@ -188,7 +188,7 @@ impl<U: Users, M> CurrentUser<U, M> {
         if !self.users().may_act_as(&actor, user) {
             return Err(Error::new(ErrorKind::PermissionDenied));
         }
-        let acting = self.acting.as_ref().ok_or_else(no_acting_layer)?;
+        let acting = self.acting.as_ref().ok_or_else(no_acting_layer::<M>)?;
         let session = acting.begin(&U::id(user).to_string()).await?;
         let accepted = Accepted::new(self.users().stamp(user), now(&session));
         session.update(Stamps::KEY, move |stamps| stamps.sign_in(None, accepted))?;
@@ -434,11 +434,9 @@ pub(super) fn current<U: Users, M: 'static>(parts: &Parts) -> Result<CurrentUser
         innermost.is_some_and(|innermost| Arc::ptr_eq(innermost.request(), current.session.request()))
     };
     parts.extensions.get().filter(is_of_innermost).cloned().ok_or_else(|| {
-        let users = std::any::type_name::<U>();
-        let advice = format!(
-            "add .layer(UserLayer::new(…)) for {users} after the routes and guards, and the session layer after it; a layer added \
-             later runs earlier"
-        );
-        missing_layer("the signed-in user, but no UserLayer", advice)
+        let (users, marker) = (std::any::type_name::<U>(), std::any::type_name::<M>());
+        let advice = "add .layer(UserLayer::new(…)) of this marker after the routes and guards, and the session layer of this marker after \
+                      it; a layer added later runs earlier";
+        missing_layer(&format!("the signed-in user, but no UserLayer<{users}, {marker}>"), advice.to_owned())
     })
 }

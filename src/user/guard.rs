@@ -21,7 +21,7 @@ use super::local_path::RequestPath;
 use super::{CurrentUser, LocalPath, Users};
 use crate::caching::vary_by;
 use crate::error::{Error, ErrorKind};
-use crate::errors::{prefers_json, with_headers_of};
+use crate::errors::{Answered, prefers_json, with_headers_of};
 
 /// How a browser came to send a request (Fetch Metadata). Other clients, and old browsers, do not send it.
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
@@ -265,7 +265,8 @@ where
             }
             let mut response = inner.call(Request::from_parts(head, body)).await?.into_response();
             let kind = ErrorKind::ReauthenticationRequired;
-            let is_refusal = response.status() == kind.status() && response.extensions().get() == Some(&kind);
+            let is_answered = response.extensions().get::<Answered>().is_some();
+            let is_refusal = response.extensions().get() == Some(&kind) && !is_answered;
             // The refusal may be that of an inner layer's session.
             let is_own = is_refusal && current.session().await.is_ok_and(|session| session.needs_reauthentication());
             let Some(redirect) = is_own.then(|| redirect(kind)).flatten() else { return Ok(response) };
