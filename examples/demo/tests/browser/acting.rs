@@ -170,7 +170,7 @@ async fn staying_counts_for_both_sessions() {
     assert_eq!(demo.last_use().await, aged, "a question is no use");
     admin.press("Stay signed in").await;
     admin.until_dialog(None).await;
-    assert!(demo.last_use().await >= aged + 44 * MINUTE.as_millis() as i64);
+    assert!(demo.last_use().await >= aged + i64::try_from(44 * MINUTE.as_millis()).unwrap());
     admin.until_says(ACTS).await;
     member.close().await;
     admin.close().await;
