@@ -144,12 +144,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sessions = SessionLayer::new(MemoryStore::new());
     let app = Router::new()
         .route("/admin", get(async || "the back room\n"))
-        .route_layer(admins)
+        .route_layer(admins.clone())
         .route("/sign-in", post(sign_in))
         .route("/sign-out", post(sign_out))
         .route("/password", post(change_password))
         .route("/me", get(me))
-        .route("/act-as/{id}", post(act_as))
+        // The guard refuses others before the look-up, whose 404 would tell them which accounts exist.
+        .route("/act-as/{id}", post(act_as).layer(admins))
         .layer(UserLayer::new(accounts))
         .layer(ActingLayer::new(&sessions)?)
         .layer(sessions);

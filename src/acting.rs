@@ -49,6 +49,9 @@
 //!
 //! - An acting session is live only while the actor's own session is, in the same browser. A request that uses it reads both: one
 //!   `get` more. It counts as a use of both.
+//! - Each attempt to commit reads the actor's own session again, so that a slow request writes nothing after its end, in a
+//!   [transaction](crate::guide::transactions) neither: one `get` more for a write. A statement of `prepare_write` is checked when it is
+//!   made.
 //! - It ends with the absolute timeout of the actor's own session at the latest, and its cookie has no `Max-Age`.
 //! - The actor cannot do what the user alone may: [`sign_in`](crate::Session::sign_in),
 //!   [`reauthenticate`](crate::Session::reauthenticate), [`require_recent`](crate::Session::require_recent) and
@@ -153,7 +156,8 @@ impl<M> ActingLayer<M> {
 
     /// Returns the acting sessions, for use outside a request.
     ///
-    /// It lists and finds those that are live, at the cost of one `get` more for each.
+    /// It lists and finds those that are live, at the cost of one `get` more for each. To a [`Sessions`] of this realm that was made
+    /// otherwise they are not live; it can only end them.
     #[must_use]
     pub fn sessions(&self) -> Sessions {
         Sessions::from_config(Arc::clone(&self.config))
@@ -297,14 +301,15 @@ impl<S: Sync, M: 'static> FromRequestParts<S> for Acting<M> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        Self::of(&parts.extensions).cloned().ok_or_else(no_acting_layer)
+        Self::of(&parts.extensions).cloned().ok_or_else(no_acting_layer::<M>)
     }
 }
 
 /// Returns the error of a handler without an [`ActingLayer`] around it, and logs the advice.
 #[cfg(feature = "axum")]
-pub(crate) fn no_acting_layer() -> Error {
-    let advice = "add .layer(ActingLayer::new(&sessions)?) after the routes and the UserLayer, and the session layer after it; a layer \
-                  added later runs earlier";
-    missing_layer("acting as another, but no ActingLayer", advice.to_owned())
+pub(crate) fn no_acting_layer<M>() -> Error {
+    let advice = "add .layer(ActingLayer::new(&sessions)?) after the routes and the UserLayer, and the session layer of this marker after \
+                  it; a layer added later runs earlier";
+    let marker = std::any::type_name::<M>();
+    missing_layer(&format!("acting as another, but no ActingLayer<{marker}>"), advice.to_owned())
 }

@@ -53,7 +53,9 @@ pub enum ErrorKind {
     Detached,
     /// A lifetime under which no session can live. 500.
     InvalidLifetime,
-    /// No [`SessionLayer`](crate::SessionLayer) of this marker is around the handler. 500.
+    /// A layer is missing around the handler, such as a [`SessionLayer`](crate::SessionLayer) of its marker. 500.
+    ///
+    /// Or layers are in the wrong order, or two share a cookie. The log has advice.
     MissingLayer,
     /// The session has no owner. 401.
     NotSignedIn,
@@ -100,8 +102,13 @@ impl Error {
         self
     }
 
+    /// Creates the error of layers that do not fit together, and logs the advice.
+    pub(crate) fn misconfigured(advice: &str) -> Self {
+        log_advice(advice);
+        Self::new(ErrorKind::MissingLayer).into_logged()
+    }
+
     /// Notes that the log has this error.
-    #[cfg(any(feature = "axum", feature = "migrate"))]
     #[must_use]
     pub(crate) fn into_logged(self) -> Self {
         Self { is_logged: true, ..self }
@@ -152,6 +159,15 @@ fn log_response(error: &Error, status: StatusCode) {
 
 #[cfg(not(feature = "tracing"))]
 fn log_response(_: &Error, _: StatusCode) {}
+
+/// Logs a mistake of the application, and what to change.
+#[cfg(feature = "tracing")]
+pub(crate) fn log_advice(advice: &str) {
+    tracing::error!("{advice}");
+}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) fn log_advice(_: &str) {}
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -245,7 +261,7 @@ impl fmt::Display for ErrorKind {
             Self::ResponseSent => "the head of the response was sent, so the session can no longer be changed",
             Self::Detached => "a detached session can neither be created nor change its token",
             Self::InvalidLifetime => "invalid lifetime",
-            Self::MissingLayer => "no session layer is around the handler",
+            Self::MissingLayer => "a layer is missing around the handler",
             Self::NotSignedIn => "the session is not signed in",
             Self::ReauthenticationRequired => "the last authentication was too long ago",
             Self::PermissionDenied => "the user lacks the permission",
@@ -407,16 +423,10 @@ impl StdError for ConfigError {
     }
 }
 
-/// Creates an empty response of this status, in place of a service's own.
-pub(crate) fn empty_response<B: Default>(status: StatusCode) -> Response<B> {
-    let mut response = Response::new(B::default());
-    *response.status_mut() = status;
-    response
-}
-
 /// Creates the response for an error, in place of a service's own, and logs a failure.
 pub(crate) fn error_response<B: Default>(error: &Error) -> Response<B> {
-    let mut response = empty_response(error.respond());
+    let mut response = Response::new(B::default());
+    *response.status_mut() = error.respond();
     response.extensions_mut().insert(error.kind);
     if error.kind.may_succeed_later() {
         // In seconds (RFC 9110 §10.2.3).

@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 
 use crate::caching::{forbid_storing, make_private, vary_by};
 use crate::config::SiteData;
-use crate::error::{Error, empty_response, error_response};
+use crate::error::{Error, error_response};
 use crate::failure::claims_success;
 use crate::request::{CookieUpdate, RequestSession, ResponseStep, ResponseUpdate};
 use crate::transport::{CookieTemplate, TokenLocation};
@@ -45,7 +45,7 @@ impl<F, B> ResponseFuture<F, B> {
         Self { state: ResponseState::Inner { inner, session: OpenSession(session), waited: false } }
     }
 
-    /// Answers with 500, and logs the advice.
+    /// Answers with [`MissingLayer`](crate::ErrorKind::MissingLayer), a 500, and logs the advice.
     pub(crate) fn misconfigured(advice: impl Into<Box<str>>) -> Self {
         Self { state: ResponseState::Misconfigured { advice: advice.into() } }
     }
@@ -103,9 +103,9 @@ where
                     return Poll::Ready(Ok(response));
                 }
                 ResponseStateProjection::Misconfigured { advice } => {
-                    log_misconfiguration(advice);
+                    let response = error_response(&Error::misconfigured(advice));
                     state.set(ResponseState::Done);
-                    return Poll::Ready(Ok(empty_response(StatusCode::INTERNAL_SERVER_ERROR)));
+                    return Poll::Ready(Ok(response));
                 }
                 ResponseStateProjection::Done => panic!("a response future was polled after it was ready"),
             }
@@ -176,11 +176,3 @@ fn clear_site_data(headers: &mut HeaderMap, data: &[SiteData], starts_another: b
         headers.insert("clear-site-data", value);
     }
 }
-
-#[cfg(feature = "tracing")]
-fn log_misconfiguration(advice: &str) {
-    tracing::error!("{advice}");
-}
-
-#[cfg(not(feature = "tracing"))]
-fn log_misconfiguration(_: &str) {}

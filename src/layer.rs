@@ -61,6 +61,35 @@ use crate::transport::{CookieOptions, TokenHeader};
 ///     .build()?;
 /// # Ok::<(), sessile::config::ConfigError>(())
 /// ```
+///
+/// # Response bodies
+///
+/// For an error, such as a failed commit, the layer replaces the response by one with an empty body. So the body of the service must
+/// implement [`Default`], as axum's `Body` does. For `hyper::body::Incoming`, as a proxy has it, add tower-http's
+/// `MapResponseBodyLayer` (feature `map-response-body`) inside this layer:
+///
+/// ```
+/// use std::convert::Infallible;
+/// use axum::body::Body;
+/// use http::{Request, Response};
+/// use hyper::body::Incoming;
+/// use sessile::{MemoryStore, SessionLayer};
+/// use tower::ServiceBuilder;
+/// use tower_http::map_response_body::MapResponseBodyLayer;
+///
+/// async fn forward(request: Request<Incoming>) -> Result<Response<Incoming>, Infallible> {
+///     // Send the request to another server.
+/// #   let _ = request;
+/// #   unreachable!()
+/// }
+///
+/// let service = ServiceBuilder::new()
+///     .layer(SessionLayer::new(MemoryStore::new()))
+///     .layer(MapResponseBodyLayer::new(Body::new))
+///     .service_fn(forward);
+/// # fn is_service<S: tower::Service<Request<Incoming>, Response = Response<Body>>>(_: S) {}
+/// # is_service(service);
+/// ```
 #[must_use]
 pub struct SessionLayer<M = ()> {
     config: Arc<Config>,

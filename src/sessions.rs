@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::clock::Timestamp;
-use crate::commit::{SessionSource, end_by_id, find, has_live_actor, live_sessions, owned_by};
+use crate::commit::{SessionSource, end_by_id, find, has_live_actor, live_sessions, unexpired_of};
 use crate::config::{Config, ConfigError, check_realm};
 use crate::error::{Error, ErrorKind};
 use crate::event::{EndReason, EventKind};
@@ -183,11 +183,15 @@ impl Sessions {
 
     /// Returns the live sessions of an owner, oldest first (OWASP ASVS 5.0 V7.5.2).
     ///
+    /// It is for showing them. To end some of them call [`end_others_of`](Sessions::end_others_of) or
+    /// [`end_matching_of`](Sessions::end_matching_of): this list omits a session past its idle timeout, which a slow request revives.
+    ///
     /// # Errors
     ///
     /// [`Unavailable`](ErrorKind::Unavailable) if the store fails or has no index of owners.
     pub async fn owned_by(&self, owner: &str) -> Result<Vec<StoredSession>, Error> {
-        self.usable(owned_by(&self.config, owner).await?).await
+        let records = self.config.store.owned_by(owner).await?;
+        self.usable(live_sessions(&self.config, records)).await
     }
 
     /// Returns the ids of an owner's sessions in this realm, in ascending order, that is, oldest first.
@@ -293,7 +297,8 @@ impl Sessions {
     /// Ends all sessions of an owner in every realm; returns their ids.
     ///
     /// Use it when an account is closed or was taken over: the owner may be signed in to other layers and services on the same store. It
-    /// also ends the session of the request that calls it.
+    /// also ends the session of the request that calls it. It does not end a session of another crate that a `MigrationLayer` has not moved
+    /// yet: end that in its own store.
     ///
     /// # Errors
     ///
@@ -311,6 +316,45 @@ impl Sessions {
     /// Those of [`end_all_of`](Sessions::end_all_of).
     pub async fn end_others_of(&self, owner: &str, keep: &SessionId) -> Result<Vec<SessionId>, Error> {
         self.end_each_of(owner, Some(&self.config.realm), Some(keep)).await
+    }
+
+    /// Ends the sessions of an owner in this realm that a predicate selects, one by one; returns their ids.
+    ///
+    /// The predicate also gets the sessions past their idle timeout: a request that began before may revive one within the
+    /// [commit margin](Lifetime::with_commit_margin). Clients learn the [reason](crate::Session::end_reason), unlike that of
+    /// [`end_others_of`](Sessions::end_others_of). A record that cannot be read raises an event and stays.
+    ///
+    /// ```
+    /// # async fn run() -> Result<(), sessile::Error> {
+    /// # use sessile::{MemoryStore, Sessions};
+    /// # use std::collections::BTreeMap;
+    /// # let sessions = Sessions::new(MemoryStore::new());
+    /// # sessions.create_owned_by("user:42", &BTreeMap::from([("app", "kiosk")])).await?;
+    /// # sessions.create_owned_by("user:42", &()).await?;
+    /// let is_kiosk = |app: Option<String>| app.as_deref() == Some("kiosk");
+    /// let ended = sessions.end_matching_of("user:42", |session| session.get("app").is_ok_and(is_kiosk)).await?;
+    /// # assert_eq!(ended.len(), 1);
+    /// # Ok(()) }
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`end_all_of`](Sessions::end_all_of).
+    pub async fn end_matching_of<F>(&self, owner: &str, predicate: F) -> Result<Vec<SessionId>, Error>
+    where
+        F: FnMut(&StoredSession) -> bool,
+    {
+        let found = unexpired_of(&self.config, owner).await?;
+        let matching = found.into_iter().map(|found| self.stored(found)).filter(predicate);
+        let ids: Vec<_> = matching.map(|session| session.id()).collect();
+        let mut ended = Vec::new();
+        for id in ids {
+            if self.end_if_owned_by(&id, owner).await? {
+                ended.push(id);
+            }
+        }
+        Ok(ended)
     }
 
     /// Deletes expired records, by the clock of the store; returns their number.

@@ -120,7 +120,7 @@ pub(crate) async fn end_by_id(
     let mut attempts = 0;
     loop {
         let found = match find_timed(config, id).await? {
-            Found::Live(found, _) | Found::Idle(found, _) => found,
+            Found::Live(found, _) | Found::Idle(found, _) | Found::Acting(found) => found,
             Found::Unreadable if owner.is_none() => return Ok(delete(config, id, None, &mut false).await?),
             Found::Unreadable | Found::Ended(..) | Found::Absent | Found::NotLive => return Ok(false),
         };

@@ -17,6 +17,8 @@ pub(crate) enum Found {
     Idle(LoadedRecord, Timestamp),
     /// No record.
     Absent,
+    /// A session in which an owner acts as another, for a layer that has no actors: it opens nothing, and can be ended.
+    Acting(LoadedRecord),
     /// A session that has expired, or one of another realm.
     NotLive,
     /// A record that cannot be read.
@@ -31,7 +33,7 @@ pub(crate) async fn find(config: &Config, id: &SessionId) -> Result<Option<Loade
             let is_usable = config.actors.is_none() || Box::pin(has_live_actor(config, &loaded)).await?;
             Ok(is_usable.then_some(loaded))
         }
-        Found::Ended(..) | Found::Idle(..) | Found::Absent | Found::NotLive | Found::Unreadable => Ok(None),
+        _ => Ok(None),
     }
 }
 
@@ -40,6 +42,16 @@ pub(crate) async fn has_live_actor(config: &Config, loaded: &LoadedRecord) -> Re
     let Some(actors) = &config.actors else { return Ok(true) };
     let Some(actor) = &loaded.header.actor else { return Ok(false) };
     Ok(matches!(find_timed(actors, &actor.session).await?, Found::Live(own, _) if actor.owns(&own)))
+}
+
+/// Checks that a request may commit the session: that its actor's own session, if it has an actor, has not ended.
+///
+/// Past the idle timeout of that session, a request that began before may still commit, as in an ordinary session.
+pub(super) async fn may_commit(config: &Config, loaded: &LoadedRecord) -> Result<bool, Error> {
+    let (Some(actors), Some(actor)) = (&config.actors, &loaded.header.actor) else { return Ok(true) };
+    // Boxed, since it is rare and every commit would carry this future.
+    let found = Box::pin(find_timed(actors, &actor.session)).await?;
+    Ok(matches!(found, Found::Live(own, _) | Found::Idle(own, _) if actor.owns(&own)))
 }
 
 /// Looks up an id in the store.
@@ -71,6 +83,9 @@ pub(crate) async fn find_timed(config: &Config, id: &SessionId) -> Result<Found,
     if loaded.header.ended.is_some() {
         // The store's clock may be behind this one.
         return Ok(if now < loaded.record.expiry() { Found::Ended(loaded, now) } else { Found::Absent });
+    }
+    if loaded.header.actor.is_some() && config.actors.is_none() {
+        return Ok(Found::Acting(loaded));
     }
     if !loaded.is_live(config.lifetime, now) {
         config.events.raise(EventKind::Expired, *id);

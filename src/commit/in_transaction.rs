@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 
 use sqlx::Transaction;
 
+use super::find::may_commit;
 use super::update::CompareAndSwap;
 use super::{Committed, PendingCommit, create};
 use crate::config::Config;
@@ -62,6 +63,9 @@ impl PendingCommit {
             Ok(prepared) => prepared,
             Err(error) => return roll_back(transaction, error).await,
         };
+        if let Err(error) = self.check_actor(config).await {
+            return roll_back(transaction, error).await;
+        }
         match D::write(&mut transaction, &write).await {
             Ok(true) => {}
             Ok(false) => {
@@ -84,6 +88,18 @@ impl PendingCommit {
         }
         self.in_doubt = None;
         Err(not_done::<D>(error))
+    }
+
+    /// Checks that the actor's own session has not ended, if one owner acts as another.
+    ///
+    /// It reads outside the transaction, whose snapshot may be older than the end.
+    async fn check_actor(&mut self, config: &Config) -> Result<(), Error> {
+        let Some(loaded) = self.source.loaded().cloned() else { return Ok(()) };
+        if may_commit(config, &loaded).await.map_err(rolled_back)? {
+            return Ok(());
+        }
+        config.events.raise(EventKind::Dropped, *loaded.record.id());
+        Err(Error::new(ErrorKind::Ended))
     }
 
     /// Notes that the transaction may take effect from now on.

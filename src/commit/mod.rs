@@ -16,7 +16,7 @@ pub(crate) use self::end::{SessionEnd, end_by_id, end_replayed};
 pub(crate) use self::find::{Found, find, find_timed, has_live_actor};
 #[cfg(feature = "_sql")]
 pub(crate) use self::in_transaction::{commit_alone, ends_a_session, roll_back};
-pub(crate) use self::owner_limit::{end_surplus, live_sessions, owned_by};
+pub(crate) use self::owner_limit::{end_surplus, live_sessions, unexpired_of};
 pub(crate) use self::source::{PromisedSession, SessionSource};
 pub(crate) use self::view::View;
 

@@ -9,6 +9,7 @@ use crate::token::SessionId;
 
 /// Ends the sessions of an owner beyond the newest, by the time of their sign-in. `signed_in` is the session just signed in.
 ///
+/// Sessions within the commit margin count after the live ones, since a request that began before may still revive them.
 /// It runs after the sign-in is stored. All nodes order the sessions alike, by the stored times and ids, and so agree on which
 /// are surplus. The clock of this node may be behind: if the session just signed in is surplus by that order, it stays, and no
 /// other session ends in its place. The `rivals` of the session do not count: the request ends them too. A failure does not undo the sign-in: the next sign-in ends the rest.
@@ -34,28 +35,38 @@ async fn surplus(
     limit: usize,
     rivals: &[SessionId],
 ) -> Result<Vec<LoadedRecord>, StoreError> {
-    let mut sessions = owned_by(config, owner).await?;
+    let mut sessions = unexpired_of(config, owner).await?;
     sessions.retain(|found| !rivals.contains(found.record.id()));
-    sessions.sort_by_key(|found| std::cmp::Reverse((found.header.authenticated_at, *found.record.id())));
+    let now = config.clock.now();
+    // A session past its idle timeout ends before any live one.
+    sessions.sort_by_key(|found| {
+        let is_live = found.is_live(config.lifetime, now);
+        std::cmp::Reverse((is_live, found.header.authenticated_at, *found.record.id()))
+    });
     Ok(sessions.split_off(limit.min(sessions.len())))
 }
 
-/// Returns the live sessions of an owner in this realm. An unreadable record raises an event, and is neither listed nor ended.
-pub(crate) async fn owned_by(config: &Config, owner: &str) -> Result<Vec<LoadedRecord>, StoreError> {
-    Ok(live_sessions(config, config.store.owned_by(owner).await?))
+/// Returns the sessions of an owner in this realm that a request may still commit: the live ones, and those within the commit margin.
+///
+/// An unreadable record raises an event, and is left out.
+pub(crate) async fn unexpired_of(config: &Config, owner: &str) -> Result<Vec<LoadedRecord>, StoreError> {
+    let records = config.store.owned_by(owner).await?;
+    Ok(sessions_among(config, records).filter(|found| found.header.ended.is_none()).collect())
 }
 
 /// Returns the live sessions of this realm among listed records. An unreadable record raises an event.
 pub(crate) fn live_sessions(config: &Config, records: Vec<Record>) -> Vec<LoadedRecord> {
     let now = config.clock.now();
-    let mut sessions = Vec::new();
-    for record in records.into_iter().filter(|record| record.realm() == &*config.realm) {
+    let is_usable = |found: &LoadedRecord| found.header.actor.is_none() || config.actors.is_some();
+    let is_live = |found: &LoadedRecord| is_usable(found) && found.is_live(config.lifetime, now);
+    sessions_among(config, records).filter(is_live).collect()
+}
+
+/// Decodes the records of this realm. An unreadable one raises an event.
+fn sessions_among(config: &Config, records: Vec<Record>) -> impl Iterator<Item = LoadedRecord> {
+    records.into_iter().filter(|record| record.realm() == &*config.realm).filter_map(|record| {
         let id = *record.id();
-        match LoadedRecord::read(record) {
-            Ok(found) if found.is_live(config.lifetime, now) => sessions.push(found),
-            Ok(_) => {}
-            Err(error) => config.events.raise_failure(EventKind::Corrupt, id, &error),
-        }
-    }
-    sessions
+        let read = LoadedRecord::read(record);
+        read.inspect_err(|error| config.events.raise_failure(EventKind::Corrupt, id, error)).ok()
+    })
 }

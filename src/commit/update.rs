@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::find::may_commit;
 use super::{Change, Committed, PendingCommit, Precondition, ReadState, View, apply};
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -72,6 +73,9 @@ impl<'a> CompareAndSwap<'a> {
                 };
             }
             let base = newer.as_ref().unwrap_or(&self.loaded);
+            if self.commit.changes.end.is_none() && !may_commit(self.config, base).await? {
+                return Err(self.ended());
+            }
             let version = base.record.version();
             // If the version is unchanged, the same record is written again: the first write may still arrive.
             let draft = match tried.take() {

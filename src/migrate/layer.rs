@@ -12,16 +12,16 @@ use tower_layer::Layer;
 use super::moving::{ErasedLegacy, Settings};
 use super::service::MigrationService;
 use super::{LegacySession, LegacySessions};
-use crate::error::Error;
-#[cfg(any(feature = "signed", feature = "private"))]
-use crate::error::{ConfigError, ConfigErrorKind};
+use crate::error::{ConfigError, ConfigErrorKind, Error};
 #[cfg(any(feature = "signed", feature = "private"))]
 use crate::transport::CookieCipher;
+use crate::transport::{check_domain, check_path};
 
 /// A layer that takes over the sessions of another crate.
 ///
-/// Add it before the [`SessionLayer`](crate::SessionLayer), so that it runs after that layer. The [module](crate::migrate)
-/// has an example.
+/// Add it before the [`SessionLayer`](crate::SessionLayer), so that it runs after that layer, and after an
+/// [`ActingLayer`](crate::acting::ActingLayer). In another order each request is answered with 500, the log says what to change, and
+/// the sessions stay as they are. The [module](crate::migrate) has an example.
 #[must_use]
 pub struct MigrationLayer<M = ()> {
     settings: Arc<Settings>,
@@ -39,19 +39,37 @@ impl MigrationLayer {
 }
 
 impl<M> MigrationLayer<M> {
-    /// Sets the name of the old cookie. Default: `id`.
-    pub fn with_name(self, name: impl Into<String>) -> Self {
-        self.with(|settings| settings.cookie.set_name(name.into()))
+    /// Sets the name of the old cookie, with its prefix if it has one. Default: `id`.
+    ///
+    /// # Errors
+    ///
+    /// A name that is empty, or that contains a semicolon, an equals sign, or anything but visible ASCII.
+    pub fn with_name(self, name: impl Into<String>) -> Result<Self, ConfigError> {
+        let name = name.into();
+        check_name(&name)?;
+        Ok(self.with(|settings| settings.cookie.set_name(name)))
     }
 
     /// Sets the `Path` with which the old cookie is removed. Default: `/`.
-    pub fn with_path(self, path: impl Into<String>) -> Self {
-        self.with(|settings| settings.cookie.set_path(path.into()))
+    ///
+    /// # Errors
+    ///
+    /// A path that [`SessionLayerBuilder::build`](crate::SessionLayerBuilder::build) would refuse, too.
+    pub fn with_path(self, path: impl Into<String>) -> Result<Self, ConfigError> {
+        let path = path.into();
+        check_path(&path)?;
+        Ok(self.with(|settings| settings.cookie.set_path(path)))
     }
 
     /// Sets the `Domain` with which the old cookie is removed. Default: no domain.
-    pub fn with_domain(self, domain: impl Into<String>) -> Self {
-        self.with(|settings| settings.cookie.set_domain(domain.into()))
+    ///
+    /// # Errors
+    ///
+    /// A domain that is not a host name.
+    pub fn with_domain(self, domain: impl Into<String>) -> Result<Self, ConfigError> {
+        let domain = domain.into();
+        check_domain(&domain)?;
+        Ok(self.with(|settings| settings.cookie.set_domain(domain)))
     }
 
     /// Sets the key that signed the old cookie: 64 bytes, such as those of `Key::master` of the crate `cookie`.
@@ -100,6 +118,16 @@ impl<M> MigrationLayer<M> {
         set(&mut settings);
         Self { settings: Arc::new(settings), marker: PhantomData }
     }
+}
+
+/// Checks that a cookie of this name can be found and removed. It need not be a token: user agents accept other names.
+fn check_name(name: &str) -> Result<(), ConfigError> {
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic() && !b"=;".contains(&byte)) {
+        let reason =
+            format!("name {name:?} of the old cookie must be visible ASCII without semicolons and equals signs");
+        return Err(ConfigError::new(ConfigErrorKind::Cookie, reason));
+    }
+    Ok(())
 }
 
 /// Returns the key of another crate.

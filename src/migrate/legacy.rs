@@ -112,8 +112,9 @@ impl LegacySession {
 
     /// Sets the credentials with which the owner had signed in, for a [`UserLayer`](crate::user::UserLayer).
     ///
-    /// Once the user's own stamp is another, the session is signed out. Without a stamp, the `UserLayer` signs it out at its first
-    /// request, since the credentials may have changed.
+    /// Once the user's own stamp is another, the session is signed out. Without this call the session has
+    /// [no stamp](Stamp::none): if [`Users::stamp`](crate::user::Users::stamp) returns another, the first look-up of the user signs
+    /// the session out, since the credentials may have changed. If it returns none, as it does by default, the call is not needed.
     ///
     /// # Errors
     ///

@@ -32,7 +32,7 @@
 //!
 //! let migration = MigrationLayer::new(Old)
 //!     // The name of the old cookie.
-//!     .with_name("id")
+//!     .with_name("id")?
 //!     // The application stored its user under its own key.
 //!     .with_conversion(|old| {
 //!         if let Some(user) = old.get::<u64>("user_id")? {
@@ -44,6 +44,7 @@
 //!     .route("/", get(visits))
 //!     .layer(migration)
 //!     .layer(SessionLayer::new(MemoryStore::new()));
+//! # Ok::<(), sessile::config::ConfigError>(())
 //! ```
 //!
 //! [`tower_sessions`] reads the stores of tower-sessions.
@@ -70,6 +71,11 @@
 //!
 //! Switch all nodes within a short time: writes of an old node to a session that was already moved are lost. Once the last
 //! old session has expired, remove the layer and drop the old table.
+//!
+//! Until then [`Sessions`](crate::Sessions) does not reach a session that was not moved yet: neither
+//! [`end_all_of`](crate::Sessions::end_all_of) nor [`end_all_of_in_every_realm`](crate::Sessions::end_all_of_in_every_realm) ends it. Where
+//! the application calls them, it first deletes the user's sessions in the old store, as before. A stamp, which
+//! `LegacySession::set_stamp` sets, signs the user out after a change of the password.
 
 mod layer;
 mod legacy;

@@ -18,7 +18,7 @@ use crate::request::RequestSession;
 use crate::sessions::Sessions;
 use crate::token::{Secret, SessionId, Token};
 use crate::transient::Transient;
-use crate::transport::CookieCipher;
+use crate::transport::{CookieCipher, has_prefix};
 
 /// Minimum lifetime of the note that a session was moved.
 const MIN_NOTE_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -68,10 +68,15 @@ impl Settings {
     }
 
     /// Returns the `Set-Cookie` header that removes the old cookie.
-    pub(super) fn removal(&self) -> Option<HeaderValue> {
+    pub(super) fn removal(&self) -> HeaderValue {
         let mut cookie = self.cookie.clone();
         cookie.make_removal();
-        HeaderValue::try_from(cookie.to_string()).ok()
+        // User agents ignore a cookie whose name has a prefix and that lacks its attributes.
+        if has_prefix(cookie.name()) {
+            cookie.set_secure(true);
+            cookie.set_http_only(true);
+        }
+        HeaderValue::try_from(cookie.to_string()).expect("the setters have refused invalid characters")
     }
 
     /// Gives the request the new session of its old cookie; returns whether it has one.

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::SET_COOKIE;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::moving::Settings;
-use crate::error::{empty_response, error_response};
+use crate::acting::Acting;
+use crate::error::{Error, error_response};
 use crate::session::SessionHandle;
 use crate::transport::TokenLocation;
 
@@ -48,9 +49,19 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let Some(handle) = request.extensions().get::<SessionHandle<M>>() else {
-            log_wrong_order();
-            return MigrationFuture::boxed(async { Ok(empty_response(StatusCode::INTERNAL_SERVER_ERROR)) });
+            let marker = std::any::type_name::<M>();
+            return MigrationFuture::misconfigured(&format!(
+                "a MigrationLayer of the marker {marker} is not inside a SessionLayer of this marker: add the SessionLayer after it (a \
+                 layer added later runs earlier), and set the marker of both (with_marker)"
+            ));
         };
+        // The old session would become an acting session.
+        if Acting::<M>::of(request.extensions()).is_some() {
+            return MigrationFuture::misconfigured(
+                "a MigrationLayer is inside an ActingLayer: add the MigrationLayer after it, and the SessionLayer after both; a layer \
+                 added later runs earlier",
+            );
+        }
         // A cookie that a browser sends by itself must not produce a token in a header that a script can read.
         let old = (handle.request().token_location() == TokenLocation::Cookie)
             .then(|| self.settings.old_cookie(request.headers()))
@@ -82,11 +93,8 @@ where
             }
             // A new cookie of the same name replaces the old one.
             let replaced = session.config().transport.cookie.name() == settings.cookie.name();
-            if moved
-                && !replaced
-                && let Some(removal) = settings.removal()
-            {
-                response.headers_mut().append(SET_COOKIE, removal);
+            if moved && !replaced {
+                response.headers_mut().append(SET_COOKIE, settings.removal());
             }
             Ok(response)
         })
@@ -130,6 +138,14 @@ impl<F, R, E> MigrationFuture<F, R, E> {
     }
 }
 
+impl<F, B: Default + Send + 'static, E> MigrationFuture<F, Response<B>, E> {
+    /// Answers with [`MissingLayer`](crate::ErrorKind::MissingLayer), a 500, and logs the advice.
+    fn misconfigured(advice: &str) -> Self {
+        let response = error_response(&Error::misconfigured(advice));
+        Self::boxed(async { Ok(response) })
+    }
+}
+
 impl<F: Future<Output = Result<R, E>>, R, E> Future for MigrationFuture<F, R, E> {
     type Output = Result<R, E>;
 
@@ -146,13 +162,3 @@ impl<F, R, E> fmt::Debug for MigrationFuture<F, R, E> {
         f.write_str("MigrationFuture")
     }
 }
-
-#[cfg(feature = "tracing")]
-fn log_wrong_order() {
-    tracing::error!(
-        "a MigrationLayer runs outside of its SessionLayer: add the SessionLayer after it (a layer added later runs earlier)"
-    );
-}
-
-#[cfg(not(feature = "tracing"))]
-fn log_wrong_order() {}

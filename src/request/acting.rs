@@ -112,13 +112,13 @@ impl RequestSession {
         }
     }
 
-    /// Checks that a detached session is still live, if its actor acts as another: the store cannot tell by its record alone.
-    pub(super) async fn check_actor_of_detached(&self) -> Result<(), Error> {
-        if !self.is_detached || self.config.actors.is_none() {
+    /// Checks that the actor's own session is still live, if one owner acts as another: a record alone does not tell.
+    pub(crate) async fn check_actor_is_live(&self) -> Result<(), Error> {
+        if self.config.actors.is_none() {
             return Ok(());
         }
         let Some(loaded) = self.state().source.loaded().cloned() else { return Ok(()) };
-        // Boxed, since it is rare and every commit would carry this future.
+        // Boxed, since it is rare and every use would carry this future.
         let is_live = Box::pin(has_live_actor(&self.config, &loaded)).await?;
         if is_live { Ok(()) } else { Err(Error::new(ErrorKind::Ended)) }
     }

@@ -64,9 +64,6 @@ impl RequestSession {
             let context = "another task of the request is at the store";
             return roll_back(transaction, Error::new(ErrorKind::Conflict).with_context(context)).await;
         };
-        if let Err(error) = self.check_actor_of_detached().await {
-            return roll_back(transaction, error).await;
-        }
         match Attempt::new(self, fork) {
             Ok(attempt) => attempt.run(transaction).await,
             Err(error) => roll_back(transaction, error).await,

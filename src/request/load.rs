@@ -42,7 +42,7 @@ pub(super) async fn load(config: &Config, candidates: &Candidates) -> Result<Loa
                 }
                 continue;
             }
-            Found::NotLive | Found::Unreadable => continue,
+            Found::Acting(_) | Found::NotLive | Found::Unreadable => continue,
             Found::Absent => {
                 config.events.raise(EventKind::Unknown, None);
                 continue;

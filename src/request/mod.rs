@@ -328,7 +328,6 @@ impl RequestSession {
         self.check_is_no_fork()?;
         let failures = self.state().failures;
         let _turn = self.turn.take().await;
-        self.check_actor_of_detached().await?;
         // During the wait the response may have been sent, or a commit failed that dropped these changes.
         let mut guard = {
             let mut state = self.state_if_open()?;
@@ -477,11 +476,11 @@ impl RequestSession {
     pub(crate) async fn note_use(&self) -> Result<bool, Error> {
         self.check_is_no_fork()?;
         let _turn = self.turn.take().await;
-        self.check_actor_of_detached().await?;
         self.note_use_in_turn().await
     }
 
     async fn note_use_in_turn(&self) -> Result<bool, Error> {
+        self.check_actor_is_live().await?;
         loop {
             let now = self.config.clock.now();
             let (record, touch, lifetime) = {

@@ -9,7 +9,7 @@ use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
 
 use super::{Session, SessionHandle};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, log_advice};
 
 /// Loads the session. A client without one gets a new one, which is stored when something is written to it.
 ///
@@ -254,14 +254,6 @@ pub(crate) fn handle<M: 'static>(parts: &Parts) -> Result<&SessionHandle<M>, Err
 
 /// Logs that a handler uses `subject`, a thing whose layer is missing, and returns the error.
 pub(crate) fn missing_layer(subject: &str, advice: String) -> Error {
-    log_missing_layer(subject, &advice);
+    log_advice(&format!("a handler or layer uses {subject} is around it: {advice}"));
     Error::new(ErrorKind::MissingLayer).with_context(advice).into_logged()
 }
-
-#[cfg(feature = "tracing")]
-fn log_missing_layer(subject: &str, advice: &str) {
-    tracing::error!("a handler or layer uses {subject} is around it: {advice}");
-}
-
-#[cfg(not(feature = "tracing"))]
-fn log_missing_layer(_: &str, _: &str) {}

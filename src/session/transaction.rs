@@ -147,7 +147,8 @@ impl<M> Session<M> {
     ///
     /// For applications whose transactions are not those of sqlx. Call it before the transaction begins: it first commits the
     /// changes that this request has made before. The changes of the closure exist nowhere else until
-    /// [`outcome`](SessionWrite::outcome) confirms them.
+    /// [`outcome`](SessionWrite::outcome) confirms them. If another owner acts as this one, the actor's own session is checked here, and not
+    /// when the transaction is committed.
     ///
     /// # Errors
     ///
@@ -158,6 +159,7 @@ impl<M> Session<M> {
         F: FnOnce(&Self) -> Result<(), Error>,
     {
         self.request.commit().await?;
+        self.request.check_actor_is_live().await?;
         let fork = self.request.fork()?;
         changes(&Self::new(Arc::clone(fork.session())))?;
         self.request.prepare_write(fork).map(SessionWrite)

@@ -78,8 +78,7 @@ impl CookieOptions {
         if self.name.is_empty() || !self.name.bytes().all(is_token) {
             return refused(format!("cookie name {:?} is not a token (RFC 9110 §5.6.2)", self.name));
         }
-        let lower = self.name.to_ascii_lowercase();
-        if ["__host-", "__secure-", "__http-", "__host-http-"].iter().any(|prefix| lower.starts_with(prefix)) {
+        if has_prefix(&self.name) {
             return refused(format!(
                 "cookie name {:?} has a prefix; leave it out, the layer adds the one that the attributes allow",
                 self.name
@@ -89,22 +88,8 @@ impl CookieOptions {
     }
 
     fn check_scope(&self) -> Result<(), ConfigError> {
-        let is_printable = |byte: u8| (0x20..0x7f).contains(&byte) && byte != b';';
-        if !self.path.starts_with('/') || !self.path.bytes().all(is_printable) {
-            return refused(format!(
-                "cookie path {:?} must start with a slash and contain neither semicolons nor control characters",
-                self.path
-            ));
-        }
-        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
-        let domain = self.domain.as_deref();
-        if domain.is_some_and(|domain| domain.is_empty() || !domain.bytes().all(is_host)) {
-            return refused(format!("cookie domain {:?} is not a host name", self.domain));
-        }
-        if self.path.len() > MAX_ATTRIBUTE_LENGTH || domain.is_some_and(|domain| domain.len() > MAX_ATTRIBUTE_LENGTH) {
-            return refused("cookie attribute exceeds 1,024 bytes; user agents ignore it");
-        }
-        Ok(())
+        check_path(&self.path)?;
+        self.domain.as_deref().map_or(Ok(()), check_domain)
     }
 
     /// Returns the strongest prefix that the attributes allow.
@@ -136,6 +121,37 @@ impl CookieOptions {
         let removal = header_value(cookie.to_string());
         CookieTemplate { name, options: Arc::new(self), attributes, removal, cipher: None }
     }
+}
+
+/// Checks whether user agents ask more of a cookie of this name, in any case of its letters (RFC 6265bis §5.7).
+pub(crate) fn has_prefix(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    ["__host-", "__secure-", "__http-", "__host-http-"].iter().any(|prefix| lower.starts_with(prefix))
+}
+
+pub(crate) fn check_path(path: &str) -> Result<(), ConfigError> {
+    let is_printable = |byte: u8| (0x20..0x7f).contains(&byte) && byte != b';';
+    if !path.starts_with('/') || !path.bytes().all(is_printable) {
+        return refused(format!(
+            "cookie path {path:?} must start with a slash and contain neither semicolons nor control characters"
+        ));
+    }
+    check_attribute_length(path)
+}
+
+pub(crate) fn check_domain(domain: &str) -> Result<(), ConfigError> {
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
+    if domain.is_empty() || !domain.bytes().all(is_host) {
+        return refused(format!("cookie domain {domain:?} is not a host name"));
+    }
+    check_attribute_length(domain)
+}
+
+fn check_attribute_length(value: &str) -> Result<(), ConfigError> {
+    if value.len() > MAX_ATTRIBUTE_LENGTH {
+        return refused("cookie attribute exceeds 1,024 bytes; user agents ignore it");
+    }
+    Ok(())
 }
 
 fn refused<T>(reason: impl Into<Box<str>>) -> Result<T, ConfigError> {

@@ -14,6 +14,8 @@ pub(crate) use self::cipher::CookieCipher;
 #[cfg(any(feature = "signed", feature = "private"))]
 pub(crate) use self::cipher::CookieKeys;
 pub(crate) use self::cookie::{CookieOptions, CookieTemplate};
+#[cfg(feature = "migrate")]
+pub(crate) use self::cookie::{check_domain, check_path, has_prefix};
 pub use self::header::TokenHeader;
 
 use crate::token::Token;

@@ -11,7 +11,7 @@ use super::Users;
 use super::local_path::RequestPath;
 use super::stamps::{Accepted, Stamps};
 use crate::acting::{Acting, no_acting_layer};
-use crate::commit::{Precondition, end_by_id, owned_by};
+use crate::commit::{Precondition, end_by_id};
 use crate::error::{Error, ErrorKind};
 use crate::event::EndReason;
 use crate::request::TurnLock;
@@ -188,7 +188,7 @@ impl<U: Users, M> CurrentUser<U, M> {
         if !self.users().may_act_as(&actor, user) {
             return Err(Error::new(ErrorKind::PermissionDenied));
         }
-        let acting = self.acting.as_ref().ok_or_else(no_acting_layer)?;
+        let acting = self.acting.as_ref().ok_or_else(no_acting_layer::<M>)?;
         let session = acting.begin(&U::id(user).to_string()).await?;
         let accepted = Accepted::new(self.users().stamp(user), now(&session));
         session.update(Stamps::KEY, move |stamps| stamps.sign_in(None, accepted))?;
@@ -262,8 +262,9 @@ impl<U: Users, M> CurrentUser<U, M> {
         session.request().check_is_not_acting()?;
         let config = session.request().config();
         let mut ended = Vec::new();
-        for other in owned_by(config, &owner).await? {
-            let (id, reason) = (*other.record.id(), EndReason::CredentialsChanged);
+        let reason = EndReason::CredentialsChanged;
+        // Also a session past its idle timeout, which a request that began before would revive.
+        for id in config.store.ids_of(&owner, Some(&config.realm)).await? {
             if session.id() != Some(id) && end_by_id(config, &id, Some(&owner), reason).await? {
                 config.events.raise_end(id, reason);
                 ended.push(id);
@@ -433,11 +434,9 @@ pub(super) fn current<U: Users, M: 'static>(parts: &Parts) -> Result<CurrentUser
         innermost.is_some_and(|innermost| Arc::ptr_eq(innermost.request(), current.session.request()))
     };
     parts.extensions.get().filter(is_of_innermost).cloned().ok_or_else(|| {
-        let users = std::any::type_name::<U>();
-        let advice = format!(
-            "add .layer(UserLayer::new(…)) for {users} after the routes and guards, and the session layer after it; a layer added \
-             later runs earlier"
-        );
-        missing_layer("the signed-in user, but no UserLayer", advice)
+        let (users, marker) = (std::any::type_name::<U>(), std::any::type_name::<M>());
+        let advice = "add .layer(UserLayer::new(…)) of this marker after the routes and guards, and the session layer of this marker after \
+                      it; a layer added later runs earlier";
+        missing_layer(&format!("the signed-in user, but no UserLayer<{users}, {marker}>"), advice.to_owned())
     })
 }

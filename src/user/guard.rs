@@ -21,7 +21,7 @@ use super::local_path::RequestPath;
 use super::{CurrentUser, LocalPath, Users};
 use crate::caching::vary_by;
 use crate::error::{Error, ErrorKind};
-use crate::errors::{prefers_json, with_headers_of};
+use crate::errors::{Answered, prefers_json, with_headers_of};
 
 /// How a browser came to send a request (Fetch Metadata). Other clients, and old browsers, do not send it.
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
@@ -241,7 +241,7 @@ where
 {
     type Response = Response;
     type Error = S::Error;
-    type Future = Boxed<Result<Response, S::Error>>;
+    type Future = GuardFuture<S::Error>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
@@ -252,7 +252,7 @@ where
         // The clone that is ready must serve the request.
         let spare = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, spare);
-        Box::pin(async move {
+        GuardFuture(Box::pin(async move {
             let (head, body) = request.into_parts();
             let current = match current::<U, M>(&head) {
                 Ok(current) => current,
@@ -265,13 +265,14 @@ where
             }
             let mut response = inner.call(Request::from_parts(head, body)).await?.into_response();
             let kind = ErrorKind::ReauthenticationRequired;
-            let is_refusal = response.status() == kind.status() && response.extensions().get() == Some(&kind);
+            let is_answered = response.extensions().get::<Answered>().is_some();
+            let is_refusal = response.extensions().get() == Some(&kind) && !is_answered;
             // The refusal may be that of an inner layer's session.
             let is_own = is_refusal && current.session().await.is_ok_and(|session| session.needs_reauthentication());
             let Some(redirect) = is_own.then(|| redirect(kind)).flatten() else { return Ok(response) };
             response.extensions_mut().remove::<ErrorKind>();
             Ok(with_headers_of(response, redirect))
-        })
+        }))
     }
 }
 
@@ -284,5 +285,22 @@ impl<S: Clone, U: Users, M> Clone for GuardService<S, U, M> {
 impl<S: fmt::Debug, U: Users, M> fmt::Debug for GuardService<S, U, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GuardService").field("inner", &self.inner).field("guard", &self.guard).finish()
+    }
+}
+
+/// The response future of a [`GuardService`].
+pub struct GuardFuture<E>(Boxed<Result<Response, E>>);
+
+impl<E> Future for GuardFuture<E> {
+    type Output = Result<Response, E>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(context)
+    }
+}
+
+impl<E> fmt::Debug for GuardFuture<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GuardFuture")
     }
 }

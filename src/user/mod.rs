@@ -63,7 +63,7 @@
 //! let app: Router = Router::new()
 //!     .route("/", get(home))
 //!     .merge(admin)
-//!     .route_layer(UserGuard::<Accounts>::new().with_sign_in_page(LocalPath::new("/sign-in").expect("a path")))
+//!     .route_layer(UserGuard::<Accounts>::new().with_sign_in_page(LocalPath::from_static("/sign-in")))
 //!     .route("/sign-in", post(sign_in))
 //!     .layer(UserLayer::new(Accounts))
 //!     .layer(SessionLayer::new(MemoryStore::new()));
@@ -82,7 +82,7 @@ use std::future::Future;
 use std::str::FromStr;
 
 pub use self::current::{CurrentUser, User};
-pub use self::guard::{GuardService, UserGuard};
+pub use self::guard::{GuardFuture, GuardService, UserGuard};
 pub use self::layer::{UserLayer, UserService};
 pub use self::local_path::{LocalPath, NextPath};
 pub use self::stamp::Stamp;

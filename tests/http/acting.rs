@@ -2,6 +2,7 @@
 
 use crate::support;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,9 +17,12 @@ use sessile::csrf::CsrfLayer;
 use sessile::event::{EndReason, Event, EventKind};
 use sessile::flash::FlashLevel;
 use sessile::passive::PassiveLayer;
+use sessile::store::Store;
 use sessile::testing::ManualClock;
-use sessile::{Error, ErrorKind, Lifetime, MemoryStore, Session, SessionLayer, SessionLayerBuilder, SignedIn};
-use support::client::{Client, EventLog, request};
+use sessile::{
+    Error, ErrorKind, Lifetime, MemoryStore, Session, SessionLayer, SessionLayerBuilder, Sessions, SignedIn,
+};
+use support::client::{Client, EventLog, request, session_of};
 use support::store::{CountingStore, Counts, Fault, FaultyStore, Op};
 
 const OWN: &str = "__Host-id";
@@ -152,20 +156,115 @@ async fn an_actor_sees_the_application_as_the_owner() {
     assert_eq!(client.get("/orders").await.text(), "tea");
 }
 
-/// An acting request reads two records, others as many as ever.
+/// An acting request reads two records, and one again before a write; others cost as much as ever.
 // guarantee: 5
 #[tokio::test]
-async fn acting_costs_one_get_more() {
+async fn acting_costs_one_get_more_and_one_before_a_write() {
     let site = Site::new();
-    for (mut client, counts) in
-        [(site.acting().await, Counts::gets(2)), (site.signed_in("carl").await, Counts::gets(1))]
-    {
-        for (path, counts) in [("/who", counts), ("/static", Counts::NONE)] {
+    for (mut client, reading, writing) in [
+        (site.acting().await, Counts::gets(2), Counts::gets(3)),
+        (site.signed_in("carl").await, Counts::gets(1), Counts::gets(1)),
+    ] {
+        for (method, path, counts) in [
+            (Method::GET, "/who", reading),
+            (Method::GET, "/static", Counts::NONE),
+            (Method::POST, "/who", reading),
+            (Method::POST, "/order", writing.and_sets(1)),
+        ] {
             site.store.reset();
-            client.get(path).await;
+            client.send(request(method, path)).await;
             assert_eq!(site.store.counts(), counts, "{path}");
         }
     }
+}
+
+/// A slow request writes nothing after the end of the actor's own session, as in an ordinary session. Past its idle timeout it does.
+// guarantee: 2
+#[tokio::test]
+async fn a_slow_acting_request_ends_with_the_own_session() {
+    for (meanwhile, write) in [("end", "response"), ("end", "commit"), ("end", "update_now"), ("idle", "response")] {
+        for cookie in [OWN, ACTING] {
+            let site = Site::new();
+            let mut client = Client::new(&slow_app(&site));
+            client.post("/sign-in/ada").await;
+            if cookie == ACTING {
+                client.post("/act-as/bob").await;
+            }
+            let id = session_of(&client.jar.value(cookie).unwrap());
+            let before = site.store.get(&id).await.unwrap().unwrap();
+            let status = client.post(&format!("/slow/{meanwhile}/{write}")).await.status;
+            // A response stands although its changes are dropped.
+            let expected = if write == "response" { StatusCode::OK } else { StatusCode::CONFLICT };
+            assert_eq!(status, expected, "{meanwhile} {write} {cookie}");
+            let after = site.store.get(&id).await.unwrap();
+            let is_written = after.is_some_and(|after| after.version() != before.version());
+            assert_eq!(is_written, meanwhile == "idle", "{meanwhile} {write} {cookie}");
+            assert_eq!(site.events.count(EventKind::Dropped), usize::from(!is_written), "{meanwhile} {write} {cookie}");
+        }
+    }
+}
+
+/// Returns the application with a route on which the actor's own session ends, or reaches its idle timeout, before the write.
+fn slow_app(site: &Site) -> Router {
+    let (sessions, clock) = (site.layer.sessions(), site.clock.clone());
+    let slow = async move |session: Session, Path((meanwhile, write)): Path<(String, String)>| -> Result<(), Error> {
+        if meanwhile == "end" {
+            sessions.end_all_of("ada").await?;
+        } else {
+            clock.advance(HOUR + HOUR / 60);
+        }
+        if write == "update_now" {
+            return session.update_now("orders", |orders: &mut u32| *orders += 1).await;
+        }
+        session.insert("order", "tea")?;
+        if write == "commit" { session.commit().await } else { Ok(()) }
+    };
+    routes().route("/slow/{meanwhile}/{write}", post(slow)).layer(site.acting.clone()).layer(site.layer.clone())
+}
+
+/// A commit that lost a race checks the actor's own session again before its next attempt.
+// guarantee: 2
+#[tokio::test]
+async fn a_retry_ends_with_the_own_session() {
+    let site = Site::new();
+    let mut client = site.acting().await;
+    let id = session_of(&client.jar.value(ACTING).unwrap());
+    let gate = site.faults.hold_before(Op::Set, 1);
+    let mut slow = client.clone();
+    let answer = tokio::spawn(async move { slow.post("/order").await.status });
+    gate.reached().await;
+    assert_eq!(client.post("/signed-in").await.status, StatusCode::OK);
+    let before = site.store.get(&id).await.unwrap().unwrap();
+    site.layer.sessions().end_all_of("ada").await.unwrap();
+    gate.release();
+    assert_eq!(answer.await.unwrap(), StatusCode::OK);
+    assert_eq!(site.store.get(&id).await.unwrap().unwrap().version(), before.version());
+    assert_eq!(site.events.count(EventKind::Dropped), 1);
+}
+
+/// A layer, and `Sessions`, with the name and realm of the acting sessions open none of them, and can end each.
+#[tokio::test]
+async fn another_layer_opens_no_acting_session() {
+    let site = Site::new();
+    let mut client = site.acting().await;
+    let token = sessile::Token::parse(client.jar.value(ACTING).unwrap().as_bytes()).unwrap();
+    let id = token.id();
+    let builder = SessionLayer::builder(site.store.clone()).with_clock(&site.clock).with_name("id-acting");
+    let other = builder.build().unwrap();
+    let named = Sessions::new(site.store.clone()).with_realm("id-acting").unwrap();
+    let mut thief = Client::with_cookie(&routes().layer(other.clone()), ACTING, &token.expose_secret());
+    assert_eq!(who(&mut thief).await, "- by -");
+    for sessions in [other.sessions(), named.clone()] {
+        assert!(sessions.find_by_id(&id).await.unwrap().is_none());
+        assert!(sessions.find_by_token(&token).await.unwrap().is_none());
+        assert!(sessions.open_for_write(&id).await.unwrap().is_none());
+        assert!(!sessions.merge(&id, &BTreeMap::from([("order", "tea")])).await.unwrap());
+        assert!(sessions.owned_by("bob").await.unwrap().is_empty());
+        assert!(sessions.list(None, 100).await.unwrap().sessions.is_empty());
+    }
+    assert_eq!(who(&mut client).await, "bob by ada");
+    assert!(named.end_if_owned_by(&id, "bob").await.unwrap());
+    assert_eq!(who(&mut client).await, "ada by -");
 }
 
 /// However the actor's own session ends, the acting one is over at the next request, and nobody acts as the actor by mistake.
@@ -179,7 +278,7 @@ async fn an_acting_session_ends_with_the_actors_own() {
         let mut alone = client.clone();
         let mut expected = "- by -";
         match way {
-            "end" => drop(sessions.end(&support::client::session_of(&own)).await.unwrap()),
+            "end" => drop(sessions.end(&session_of(&own)).await.unwrap()),
             "end all" => drop(sessions.end_all_of("ada").await.unwrap()),
             "idle" => site.clock.advance(HOUR),
             "absolute" => {
@@ -440,7 +539,7 @@ async fn beginning_beside_the_end_of_the_own_session() {
         for after in [false, true] {
             let site = Site::new();
             let mut client = site.signed_in("ada").await;
-            let id = support::client::session_of(&client.token().unwrap());
+            let id = session_of(&client.token().unwrap());
             let gate = if after { site.faults.hold_after(held, 1) } else { site.faults.hold_before(held, 1) };
             let mut other = client.clone();
             let begin = tokio::spawn(async move { (other.post("/act-as/bob").await.status, other) });

@@ -6,10 +6,11 @@ use crate::support;
 
 use axum::Router;
 use axum::body::Body;
-use axum::response::{Html, IntoResponse, Redirect};
+use axum::middleware::{Next, from_fn, map_response};
+use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, VARY, WWW_AUTHENTICATE};
-use http::{Request, StatusCode};
+use http::{HeaderValue, Request, StatusCode};
 use serde_json::{Value, json};
 use sessile::config::TokenHeader;
 use sessile::csrf::CsrfLayer;
@@ -103,6 +104,71 @@ async fn the_application_answers_with_its_own_page() {
     assert!(!reply.set_cookie().is_removal());
     // A cache must not keep the page with the cookie.
     assert_eq!(reply.header(CACHE_CONTROL.as_str()), Some("no-store"));
+}
+
+/// Returns a layer whose pages name a part of the site and the kind of the error.
+fn pages_of(part: &'static str) -> ErrorLayer {
+    ErrorLayer::from_fn(move |kind, _| Html(format!("{part}: {}", kind.name())))
+}
+
+/// Adds the kind of an error to its response, as middleware that counts errors would find it.
+async fn show_kind(mut response: Response) -> Response {
+    if let Some(kind) = response.extensions().get::<ErrorKind>() {
+        let name = HeaderValue::from_static(kind.name());
+        response.headers_mut().insert("x-kind", name);
+    }
+    response
+}
+
+/// Of several layers around an error the innermost answers, and the kind stays.
+#[tokio::test]
+async fn the_innermost_error_layer_answers() {
+    let routes = || Router::new().route("/account", get(async |_: SignedIn| "an account"));
+    let site = routes()
+        .nest("/shop", routes().layer(pages_of("shop")))
+        .nest("/api", routes().layer(ErrorLayer::new()))
+        .layer(SessionLayer::new(MemoryStore::new()))
+        .layer(pages_of("site"))
+        .layer(pages_of("house"))
+        .layer(map_response(show_kind));
+    for (path, content_type, text) in [
+        ("/account", "text/html; charset=utf-8", "site: not_signed_in"),
+        ("/shop/account", "text/html; charset=utf-8", "shop: not_signed_in"),
+        ("/api/account", "application/problem+json", r#""kind":"not_signed_in""#),
+    ] {
+        let reply = ask(&site, "GET", path, "application/json").await;
+        assert_eq!((reply.status, reply.header(CONTENT_TYPE.as_str())), (StatusCode::UNAUTHORIZED, Some(content_type)));
+        assert!(reply.text().contains(text), "{path}: {}", reply.text());
+        assert_eq!(reply.header("x-kind"), Some("not_signed_in"));
+    }
+}
+
+/// An error that replaces an answered response is answered in its turn: one of middleware, and a failed commit.
+#[tokio::test]
+async fn an_error_after_an_answered_error_is_answered() {
+    async fn fails_after(session: Session, request: Request<Body>, next: Next) -> Result<Response, Error> {
+        let response = next.run(request).await;
+        assert_eq!(response.extensions().get(), Some(&ErrorKind::NotSignedIn));
+        session.insert("n", &"n".repeat(2 << 20))?;
+        Ok(response)
+    }
+    let store = FaultyStore::new(MemoryStore::new());
+    let sign_in_page = ErrorLayer::from_fn(|_, _| Redirect::to("/sign-in"));
+    let write = async |session: Session| {
+        session.insert("n", &1)?;
+        session.require_recent(std::time::Duration::ZERO)
+    };
+    let site = Router::new()
+        .route("/middleware", get(async |_: SignedIn| "an account").layer(pages_of("part")).layer(from_fn(fails_after)))
+        .route("/commit", get(write).layer(sign_in_page))
+        .layer(SessionLayer::new(store.clone()))
+        .layer(pages_of("site"));
+    let reply = ask(&site, "GET", "/middleware", BROWSER).await;
+    assert_eq!((reply.status, reply.text()), (StatusCode::PAYLOAD_TOO_LARGE, "site: too_large"));
+    assert_eq!(ask(&site, "GET", "/commit", BROWSER).await.status, StatusCode::SEE_OTHER);
+    store.fail_always(Op::Set, Fault::Before);
+    let reply = ask(&site, "GET", "/commit", BROWSER).await;
+    assert_eq!((reply.status, reply.text()), (StatusCode::SERVICE_UNAVAILABLE, "site: unavailable"));
 }
 
 /// Responses that are not errors of this crate pass unchanged.

@@ -10,13 +10,37 @@ use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::{get, post};
 use http::{Method, Request, StatusCode};
+use sessile::acting::{Acting, ActingLayer};
+use sessile::errors::ErrorLayer;
 use sessile::migrate::tower_sessions::decode;
 use sessile::migrate::{LegacySession, LegacySessions, MigrationLayer};
 use sessile::store::StoreError;
-use sessile::{MemoryStore, Session, SessionHandle, SessionLayer, SignedIn};
+use sessile::{Error, MemoryStore, Session, SessionHandle, SessionLayer, SignedIn};
 use support::client::{Client, Reply, request, send};
 use support::race::{World, both};
 use tracing::Level;
+
+/// The old sessions of a migration: none.
+struct Old;
+
+impl LegacySessions for Old {
+    async fn load(&self, _: &str) -> Result<Option<LegacySession>, StoreError> {
+        decode(b"").map(Some)
+    }
+
+    async fn delete(&self, _: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// Asserts that each request is a 500 that has its kind, and that the log has this advice, once.
+async fn assert_misconfigured(app: Router, log: &Capture, advice: &[&str]) {
+    for (app, text) in [(app.clone().layer(ErrorLayer::new()), "Internal Server Error"), (app, "")] {
+        let reply = send(&app, request(Method::GET, "/")).await;
+        assert_eq!((reply.status, reply.text()), (StatusCode::INTERNAL_SERVER_ERROR, text));
+        log.assert_says("ERROR", advice);
+    }
+}
 
 /// Asserts a 500 without details.
 fn assert_refused(reply: &Reply) {
@@ -78,28 +102,51 @@ async fn two_layers_with_one_cookie_are_logged() {
     let (log, _guard) = Capture::log(Level::INFO);
     let layer = || SessionLayer::new(MemoryStore::new());
     let app = Router::new().route("/", get(async || "here")).layer(layer()).layer(layer());
-    assert_eq!(send(&app, request(Method::GET, "/")).await.status, StatusCode::INTERNAL_SERVER_ERROR);
-    log.assert_says("ERROR", &["__Host-id", "with_name"]);
+    assert_misconfigured(app, &log, &["__Host-id", "with_name"]).await;
 }
 
-/// The log says to add the session layer after the migration.
+/// The log says to add the session layer after the migration, and names the marker.
 #[tokio::test]
 async fn a_migration_outside_its_layer_is_logged() {
-    struct Old;
-    impl LegacySessions for Old {
-        async fn load(&self, _: &str) -> Result<Option<LegacySession>, StoreError> {
-            decode(b"").map(Some)
-        }
-
-        async fn delete(&self, _: &str) -> Result<(), StoreError> {
-            Ok(())
-        }
-    }
+    struct Admin;
     let (log, _guard) = Capture::log(Level::INFO);
-    let app = Router::new().route("/", get(async || ()));
-    let app = app.layer(SessionLayer::new(MemoryStore::new())).layer(MigrationLayer::new(Old));
-    assert_eq!(send(&app, request(Method::GET, "/")).await.status, StatusCode::INTERNAL_SERVER_ERROR);
-    log.assert_says("ERROR", &["add the SessionLayer after it"]);
+    let sessions = || SessionLayer::new(MemoryStore::new());
+    let routes = || Router::new().route("/", get(async || ()));
+    let app = routes().layer(sessions()).layer(MigrationLayer::new(Old));
+    assert_misconfigured(app, &log, &["add the SessionLayer after it", "marker ()"]).await;
+    let app = routes().layer(MigrationLayer::new(Old)).layer(sessions().with_marker::<Admin>());
+    assert_misconfigured(app, &log, &["marker ()", "with_marker"]).await;
+    let app = routes().layer(MigrationLayer::new(Old).with_marker::<Admin>()).layer(sessions());
+    assert_misconfigured(app, &log, &["Admin", "with_marker"]).await;
+}
+
+/// The log says in which order an acting layer stands, alone and with a migration.
+#[tokio::test]
+async fn an_acting_layer_in_the_wrong_place_is_logged() {
+    let (log, _guard) = Capture::log(Level::INFO);
+    let layer = SessionLayer::new(MemoryStore::new());
+    let acting = || ActingLayer::new(&layer).unwrap();
+    let routes = || Router::new().route("/", get(async || ()));
+    assert_misconfigured(routes().layer(layer.clone()).layer(acting()), &log, &["add the SessionLayer after it"]).await;
+    let app = routes().layer(MigrationLayer::new(Old)).layer(acting()).layer(layer.clone());
+    assert_misconfigured(app, &log, &["add the MigrationLayer after it", "SessionLayer after both"]).await;
+}
+
+/// The error of a missing layer says which layer to add, whichever it is.
+#[tokio::test]
+async fn the_error_of_a_missing_layer_names_it() {
+    async fn session(session: Result<Session, Error>) -> String {
+        session.unwrap_err().to_string()
+    }
+    async fn acting(acting: Result<Acting, Error>) -> String {
+        acting.unwrap_err().to_string()
+    }
+    let app = Router::new().route("/session", get(session)).route("/acting", get(acting));
+    for (path, layer) in [("/session", "SessionLayer::new"), ("/acting", "ActingLayer::new")] {
+        let reply = send(&app, request(Method::GET, path)).await;
+        let text = format!("a layer is missing around the handler: add .layer({layer}");
+        assert!(reply.text().starts_with(&text), "{}", reply.text());
+    }
 }
 
 /// Creates a session with a request that has these headers.

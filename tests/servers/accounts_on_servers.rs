@@ -38,32 +38,35 @@ fn on_postgres() {
     });
 }
 
-/// Realms, on MariaDB.
+/// Ends and realms, on MariaDB.
 #[tokio::test(flavor = "multi_thread")]
-async fn realms_on_mariadb() {
+async fn ends_and_realms_on_mariadb() {
     let server = Server::mariadb();
     let store = MySqlStore::connect(&server.url()).await.unwrap();
     store.migrate().await.unwrap();
+    ends_rules!(one_after_another store =>);
     realms_rules!(one_after_another store =>);
 }
 
-/// Realms, on SQLite.
+/// Ends and realms, on SQLite.
 #[tokio::test(flavor = "multi_thread")]
-async fn realms_on_sqlite() {
+async fn ends_and_realms_on_sqlite() {
     let directory = Directory::new("realms");
     let url = format!("sqlite:{}/sessions.db", directory.path().display());
     let store = SqliteStore::connect(&url).await.unwrap();
     store.migrate().await.unwrap();
+    ends_rules!(one_after_another store =>);
     realms_rules!(one_after_another store =>);
 }
 
-/// Realms, on a Redis Cluster.
+/// Ends and realms, on a Redis Cluster.
 #[tokio::test(flavor = "multi_thread")]
-async fn realms_on_a_redis_cluster() {
+async fn ends_and_realms_on_a_redis_cluster() {
     let servers = servers::cluster();
     let urls: Vec<_> = servers.iter().map(Server::url).collect();
     let urls: Vec<_> = urls.iter().map(String::as_str).collect();
     let store = RedisStore::connect_cluster(&urls).await.unwrap();
+    ends_rules!(one_after_another store =>);
     realms_rules!(one_after_another store =>);
 }
 

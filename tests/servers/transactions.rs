@@ -15,8 +15,8 @@ use std::hash::{BuildHasher, Hasher};
 use std::io::{BufRead, BufReader};
 use std::pin::pin;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -880,7 +880,7 @@ macro_rules! transaction_tests {
                 let renamed = shop.store.clone().with_table("Sessions_new").unwrap();
                 renamed.migrate().await.unwrap();
                 let keys = KeyRing::new([7; 32]).unwrap();
-                let sealed = SealedStore::new(std::sync::Arc::new(renamed.clone()), &keys).unwrap();
+                let sealed = SealedStore::new(Arc::new(renamed.clone()), &keys).unwrap();
                 #[allow(unused_mut, reason = "SQLite has no schemas")]
                 let mut layers = vec![SessionLayer::new(renamed), SessionLayer::new(sealed)];
                 $(
@@ -1148,40 +1148,55 @@ async fn the_example_orders_and_signs_up() {
     assert_eq!(ada.get_json("/orders").await, serde_json::json!(["tea, milk"]));
 }
 
-/// A detached session in which one owner acts as another commits no transaction after the end of the actor's own session.
+/// After the end of the actor's own session, neither a slow request nor a detached session of the actor commits a transaction.
+///
+/// So it is in an ordinary session.
 #[tokio::test]
 async fn a_transaction_of_an_actor_ends_with_the_own_session() {
-    let directory = Directory::new("acting");
-    let pool = sqlx::SqlitePool::connect(&format!("sqlite:{}/acting.db?mode=rwc", directory.path().display())).await;
-    let pool = pool.unwrap();
-    let store = SqliteStore::new(pool.clone());
-    store.migrate().await.unwrap();
-    sqlx::query("CREATE TABLE orders (item TEXT)").execute(&pool).await.unwrap();
-    let layer = SessionLayer::new(store);
-    let detached = std::sync::Arc::new(Mutex::new(None));
-    let kept = std::sync::Arc::clone(&detached);
-    let app = axum::Router::new()
-        .route("/sign-in", axum::routing::post(async |session: Session| session.sign_in("ada")))
-        .route("/act-as", axum::routing::post(async |acting: Acting| acting.begin("bob").await.map(drop)))
-        .route(
-            "/socket",
-            axum::routing::post(async move |session: Session| *kept.lock().unwrap() = Some(session.detach())),
-        )
-        .layer(ActingLayer::new(&layer).unwrap())
-        .layer(layer.clone());
-    let mut client = Client::new(&app);
-    for path in ["/sign-in", "/act-as", "/socket"] {
-        assert_eq!(client.post(path).await.status, StatusCode::OK);
+    for is_acting in [false, true] {
+        let directory = Directory::new("acting");
+        let url = format!("sqlite:{}/acting.db?mode=rwc", directory.path().display());
+        let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+        let store = SqliteStore::new(pool.clone());
+        store.migrate().await.unwrap();
+        sqlx::query("CREATE TABLE orders (item TEXT)").execute(&pool).await.unwrap();
+        let layer = SessionLayer::new(store);
+        let (orders, sessions) = (pool.clone(), layer.sessions());
+        let order = async move |session: &Session, item: &'static str| -> Result<(), Error> {
+            let mut transaction = orders.begin().await.unwrap();
+            sqlx::query("INSERT INTO orders VALUES (?)").bind(item).execute(&mut *transaction).await.unwrap();
+            session.commit_with(transaction, |session| session.insert(CART, item)).await
+        };
+        let kinds = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&kinds);
+        let slow = async move |session: Session| -> Result<(), Error> {
+            let detached = session.detach();
+            order(&detached, "tea").await?;
+            session.reload().await?;
+            sessions.end_all_of("ada").await?;
+            let prepared = session.prepare_write(|session| session.insert(CART, "none")).await;
+            for refused in [order(&session, "milk").await, order(&detached, "more tea").await] {
+                seen.lock().unwrap().push(refused.unwrap_err().kind());
+            }
+            if is_acting {
+                assert_eq!(prepared.unwrap_err().kind(), ErrorKind::Ended);
+            }
+            Ok(())
+        };
+        let app = axum::Router::new()
+            .route("/sign-in", axum::routing::post(async |session: Session| session.sign_in("ada")))
+            .route("/act-as", axum::routing::post(async |acting: Acting| acting.begin("bob").await.map(drop)))
+            .route("/slow", axum::routing::post(slow))
+            .layer(ActingLayer::new(&layer).unwrap())
+            .layer(layer.clone());
+        let mut client = Client::new(&app);
+        client.post("/sign-in").await;
+        if is_acting {
+            client.post("/act-as").await;
+        }
+        assert_eq!(client.post("/slow").await.status, StatusCode::OK);
+        assert_eq!(*kinds.lock().unwrap(), [ErrorKind::Ended; 2], "acting: {is_acting}");
+        let placed: Vec<String> = sqlx::query_scalar("SELECT item FROM orders").fetch_all(&pool).await.unwrap();
+        assert_eq!(placed, ["tea"], "acting: {is_acting}");
     }
-    let socket: Session = detached.lock().unwrap().take().unwrap();
-    let order = async |item: &'static str| {
-        let mut transaction = pool.begin().await.unwrap();
-        sqlx::query("INSERT INTO orders VALUES (?)").bind(item).execute(&mut *transaction).await.unwrap();
-        socket.commit_with(transaction, |session| session.insert(CART, item)).await
-    };
-    order("tea").await.unwrap();
-    layer.sessions().end_all_of("ada").await.unwrap();
-    assert_eq!(order("more tea").await.unwrap_err().kind(), ErrorKind::Ended);
-    let orders: Vec<String> = sqlx::query_scalar("SELECT item FROM orders").fetch_all(&pool).await.unwrap();
-    assert_eq!(orders, ["tea"]);
 }

@@ -15,6 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::FutureExt;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
+use sessile::acting::ActingLayer;
 use sessile::config::{ConfigErrorKind, SiteData};
 use sessile::event::EventKind;
 use sessile::flash::FlashLevel;
@@ -637,6 +638,81 @@ async fn layers_in_the_wrong_order_answer_500() {
     let old = OldTable::default();
     let app = routes().layer(SessionLayer::new(MemoryStore::new())).layer(migration(&old));
     assert_eq!(send(&app, request(Method::GET, "/static")).await.status, StatusCode::INTERNAL_SERVER_ERROR);
+}
+
+/// A migration layer inside an acting layer answers 500 and moves nothing, with and without an acting cookie.
+#[tokio::test]
+async fn a_migration_inside_an_acting_layer_answers_500() {
+    let (old, store) = (OldTable::with(OLD, &old_data()), CountingStore::new(MemoryStore::new()));
+    let layer = SessionLayer::new(store.clone());
+    let acting = ActingLayer::new(&layer).unwrap();
+    let app = routes().layer(migration(&old)).layer(acting).layer(layer);
+    for acting_cookie in [None, Some("junk"), Some("AZIkzs9cdCykSEZXFoVXSAAAAAAAAAAAAAAAAAAAAAA")] {
+        let mut client = client_with_the_old_cookie(&app);
+        acting_cookie.inspect(|value| client.jar.put("__Host-id-acting", value));
+        for path in ["/", "/static"] {
+            let reply = client.get(path).await;
+            assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR, "{path} {acting_cookie:?}");
+            reply.assert_no_cookie();
+        }
+    }
+    assert_eq!((store.counts(), old.has(OLD)), (Counts::default(), true));
+}
+
+/// The migration works between a session layer and its acting layer, and in an application inside the acting layer of another.
+#[tokio::test]
+async fn a_migration_works_beside_an_acting_layer() {
+    let layer = |name| SessionLayer::builder(MemoryStore::new()).with_name(name).build().unwrap();
+    let acting = |layer: &SessionLayer| ActingLayer::new(layer).unwrap();
+    let (old, own) = (OldTable::with(OLD, &old_data()), layer("own"));
+    let right_order = routes().layer(acting(&own)).layer(migration(&old)).layer(own);
+    let (nested_old, own, site) = (OldTable::with(OLD, &old_data()), layer("own"), layer("site"));
+    let nested = routes().layer(migration(&nested_old)).layer(own).layer(acting(&site)).layer(site);
+    for (app, old) in [(right_order, old), (nested, nested_old)] {
+        assert_eq!(client_with_the_old_cookie(&app).get("/account").await.text(), "user:42");
+        assert!(!old.has(OLD));
+    }
+}
+
+/// Names, paths and domains with which the old cookie cannot be found or removed are refused.
+#[test]
+fn attributes_that_cannot_remove_the_cookie_are_refused() {
+    let layer = || migration(&OldTable::default());
+    for name in ["", " ", "a b", "a;b", "a=b", "a\nb", "a\0", "\u{e9}", "a\t"] {
+        let error = layer().with_name(name).unwrap_err();
+        assert_eq!(error.kind(), ConfigErrorKind::Cookie);
+        assert!(error.to_string().contains(&format!("{name:?}")), "{error}");
+    }
+    for path in ["", "a", "/a\nb", "/a;b", "/\u{e9}", &format!("/{}", "a".repeat(1_024))] {
+        assert_eq!(layer().with_path(path).unwrap_err().kind(), ConfigErrorKind::Cookie, "{path}");
+    }
+    for domain in ["", "a b", "a;b", "a\nb", "\u{e9}.example", &"a".repeat(1_025)] {
+        assert_eq!(layer().with_domain(domain).unwrap_err().kind(), ConfigErrorKind::Cookie, "{domain}");
+    }
+}
+
+/// The old cookie is removed with its scope, and with what the prefix of its name asks for (RFC 6265bis).
+#[tokio::test]
+async fn the_old_cookie_is_removed_with_its_attributes() {
+    for (name, path, domain, has_prefix) in [
+        ("connect.sid[1]", "/shop", Some("shop.example"), false),
+        ("__Secure-sid", "/shop", Some("shop.example"), true),
+        ("__Host-sid", "/", None, true),
+        ("__HTTP-sid", "/", None, true),
+        ("__sid", "/", None, false),
+    ] {
+        let old = OldTable::with(OLD, &old_data());
+        let mut migration = migration(&old).with_name(name).unwrap().with_path(path).unwrap();
+        if let Some(domain) = domain {
+            migration = migration.with_domain(domain).unwrap();
+        }
+        let app = routes().layer(migration).layer(SessionLayer::new(MemoryStore::new()));
+        let reply = Client::with_cookie(&app, name, OLD).get("/account").await;
+        let removal = &reply.set_cookies()[0];
+        assert_eq!((removal.name.as_str(), removal.is_removal()), (name, true));
+        assert_eq!((removal.attribute("Path"), removal.attribute("Domain")), (Some(path), domain));
+        assert_eq!([removal.has("Secure"), removal.has("HttpOnly")], [has_prefix; 2], "{name}");
+    }
 }
 
 /// A conversion can rename and remove keys and encode a value as another type.

@@ -13,7 +13,7 @@ use sessile::event::{EndReason, EventKind};
 use sessile::testing::{Clock, ManualClock};
 use sessile::{MemoryStore, SessionLayer};
 use support::client::session_of;
-use support::race::{Answer, MINUTE, NO_TOKEN, SECOND, World};
+use support::race::{Answer, HOUR, MINUTE, NO_TOKEN, SECOND, World};
 use support::store::{Counts, Fault, Op};
 
 fn limited(limit: usize) -> World {
@@ -50,6 +50,29 @@ async fn owner_limit_counts_only_sessions_of_that_owner() {
     world.advance(SECOND);
     let tokens = [world.begin_signed_in("ada").await, anonymous, bob];
     assert_eq!(live(&world, &tokens).await, [true; 3]);
+}
+
+// checklist: 28
+/// A session past its idle timeout ends before a live one with an older sign-in, and only if the limit is exceeded.
+#[tokio::test]
+async fn owner_limit_ends_sessions_past_the_idle_timeout_first() {
+    for (limit, is_kept) in [(2, false), (3, true)] {
+        let world = limited(limit);
+        let live_one = world.begin_signed_in("ada").await;
+        world.advance(SECOND);
+        let idle = world.begin_signed_in("ada").await;
+        let slow = world.hold(&idle, |session, gate| async move {
+            gate.wait().await;
+            session.insert("upload", &true)
+        });
+        let slow = slow.await;
+        world.advance(HOUR / 2);
+        world.insert(&live_one, "n", 1).await.assert_ok();
+        world.advance(HOUR / 2 + MINUTE);
+        let new = world.begin_signed_in("ada").await;
+        slow.finish().await;
+        assert_eq!(live(&world, &[live_one, idle, new]).await, [true, is_kept, true], "limit {limit}");
+    }
 }
 
 // checklist: 28

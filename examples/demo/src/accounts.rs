@@ -15,6 +15,9 @@ const SCHEMA: [&str; 4] = [
     "CREATE TABLE IF NOT EXISTS stamp_key (id integer PRIMARY KEY CHECK (id = 1), bytes blob NOT NULL)",
 ];
 
+/// Maximum number of characters of a name.
+pub const MAX_NAME_LENGTH: usize = 32;
+
 type Row = (i64, String, bool, String);
 
 /// User without the password hash, which only the password check reads.
@@ -24,6 +27,11 @@ pub struct Account {
     pub name: String,
     pub is_admin: bool,
     stamp: Stamp,
+}
+
+/// Checks whether an account can have this name.
+pub fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().count() <= MAX_NAME_LENGTH && !name.chars().any(char::is_control)
 }
 
 #[derive(Clone)]

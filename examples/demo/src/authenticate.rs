@@ -1,6 +1,6 @@
 //! Checking a name and a password.
 
-use crate::accounts::Account;
+use crate::accounts::{self, Account};
 use crate::failure::Failure;
 use crate::site::App;
 use crate::throttle;
@@ -23,6 +23,10 @@ impl Refusal {
 
 /// Returns the account with this name and password.
 pub async fn authenticate(app: &App, name: &str, password: &str) -> Result<Result<Account, Refusal>, Failure> {
+    // No account has such a name, and the throttle would keep it.
+    if !accounts::is_name(name) {
+        return Ok(Err(Refusal::NoMatch));
+    }
     if !app.throttle.allows(name) {
         return Ok(Err(Refusal::TooManyAttempts));
     }
@@ -70,6 +74,20 @@ mod tests {
             effort.push(verified.iter().map(|hash| cost(hash)).collect::<Vec<_>>());
         }
         assert_eq!(effort, vec![vec![cost(&hash)]; 4]);
+    }
+
+    /// A name that no account can have is refused at once: the throttle would keep it for ten minutes.
+    #[tokio::test]
+    async fn an_impossible_name_is_not_kept() {
+        let app = app().await;
+        for name in ["x".repeat(1 << 20), "ä".repeat(accounts::MAX_NAME_LENGTH + 1), String::new(), "a\0".to_owned()] {
+            let answer = authenticate(&app, &name, "a guess").await.ok().expect("an answer");
+            assert!(matches!(answer, Err(Refusal::NoMatch)));
+        }
+        assert_eq!(app.throttle.names(), 0);
+        let longest = "ä".repeat(accounts::MAX_NAME_LENGTH);
+        assert!(authenticate(&app, &longest, "a guess").await.ok().expect("an answer").is_err());
+        assert_eq!(app.throttle.names(), 1);
     }
 
     /// Returns the parameters that determine the cost of a comparison: memory, passes and lanes.

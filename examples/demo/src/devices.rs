@@ -8,7 +8,7 @@ use serde::Deserialize;
 use sessile::csrf::CsrfToken;
 use sessile::flash::FlashLevel;
 use sessile::user::Users;
-use sessile::{SessionId, SignedIn, StoredSession};
+use sessile::{ErrorKind, SessionId, SignedIn, StoredSession};
 
 use crate::failure::Failure;
 use crate::form::csrf_field;
@@ -45,14 +45,19 @@ pub async fn show(user: SignedIn, visitor: Visitor, State(app): State<App>) -> R
             ul .devices {
                 @for (device, actor) in devices.iter().zip(&actors) {
                     @let visit = actor.as_ref().map(|actor| format!("{actor} acts as {name}"));
-                    li .card { (card(device, visit, Some(device.id()) == this, &token)) }
+                    @let is_this = Some(device.id()) == this;
+                    // An administrator who acts as the user ends this session alone.
+                    @let may_end = is_this || visitor.actor.is_none();
+                    li .card { (card(device, visit, is_this, may_end.then_some(&token))) }
                 }
             }
-            @if visitor.actor.is_none() { (name_form(&token)) }
-            @if devices.len() > 1 {
-                form method="post" action="/devices/end-others" {
-                    (csrf_field(&token))
-                    button .danger type="submit" { "Sign out all other devices" }
+            @if visitor.actor.is_none() {
+                (name_form(&token))
+                @if devices.len() > 1 {
+                    form method="post" action="/devices/end-others" {
+                        (csrf_field(&token))
+                        button .danger type="submit" { "Sign out all other devices" }
+                    }
                 }
             }
         }
@@ -66,8 +71,8 @@ async fn actor_of(device: &StoredSession, app: &App) -> Result<Option<String>, F
     Ok(app.accounts.find(&actor).await?.map(|actor| actor.name))
 }
 
-/// Returns a device, or the `visit` of an administrator.
-fn card(device: &StoredSession, visit: Option<String>, is_this: bool, token: &CsrfToken) -> Markup {
+/// Returns a device, or the `visit` of an administrator. With a token it has a button.
+fn card(device: &StoredSession, visit: Option<String>, is_this: bool, token: Option<&CsrfToken>) -> Markup {
     let mut notes = device.notes().unwrap_or_default();
     let kind = notes.remove(DEVICE).unwrap_or_else(|| "Unknown device".to_owned());
     let given = visit.or(notes.remove(NAME)).filter(|name| !name.is_empty());
@@ -79,9 +84,11 @@ fn card(device: &StoredSession, visit: Option<String>, is_this: bool, token: &Cs
             p .note { "Last used " (moment::ago(device.last_seen())) }
             p .note { "Began " (moment::on(device.created_at())) }
         }
-        form method="post" action={ "/devices/" (device.id()) "/end" } {
-            (csrf_field(token))
-            button .quiet type="submit" aria-label={ "Sign out " (name) @if is_this { " (this device)" } } { "Sign out" }
+        @if let Some(token) = token {
+            form method="post" action={ "/devices/" (device.id()) "/end" } {
+                (csrf_field(token))
+                button .quiet type="submit" aria-label={ "Sign out " (name) @if is_this { " (this device)" } } { "Sign out" }
+            }
         }
     }
 }
@@ -120,6 +127,9 @@ pub async fn end(
     if user.id() == Some(id) {
         return Ok(sign_in::out(visitor).await?.into_response());
     }
+    if visitor.actor.is_some() {
+        return Err(Failure::Refused(ErrorKind::ActingAsAnother));
+    }
     // Ids are not secret, so the call ends the session only if it belongs to this user.
     let is_ended = app.sessions.end_if_owned_by(&id, user.owner()).await?
         || app.acting_sessions.end_if_owned_by(&id, user.owner()).await?;
@@ -136,12 +146,8 @@ pub async fn end_others(user: SignedIn, State(app): State<App>) -> Result<Redire
     let (owner, this) = (user.owner(), user.id());
     // One by one, so that each knows for a minute why it ended, and its pages can say so. After a password was stolen,
     // `end_others_of` ends all in one step.
-    for device in app.sessions.owned_by(owner).await?.iter().filter(|device| Some(device.id()) != this) {
-        app.sessions.end_if_owned_by(&device.id(), owner).await?;
-    }
-    if let Some(this) = this {
-        app.acting_sessions.end_others_of(owner, &this).await?;
-    }
+    app.sessions.end_matching_of(owner, |device| Some(device.id()) != this).await?;
+    app.acting_sessions.end_all_of(owner).await?;
     user.flash(FlashLevel::Success, "All other devices are signed out.")?;
     Ok(Redirect::to("/devices"))
 }

@@ -8,14 +8,13 @@ use maud::html;
 use sessile::csrf::SameOrigin;
 use sessile::user::{LocalPath, NextPath};
 
+use crate::accounts;
 use crate::failure::Failure;
 use crate::form::{FormPage, name_field, new_password_field, next_field};
 use crate::passwords;
 use crate::sign_in::{Credentials, OUT_OF_DATE, begin, remember_box};
 use crate::site::App;
 use crate::visitor::Visitor;
-
-const MAX_NAME_LENGTH: usize = 32;
 
 /// `GET /sign-up`
 pub async fn show(visitor: Visitor, Query(query): Query<NextPath>) -> Result<Response, Failure> {
@@ -51,10 +50,7 @@ pub async fn submit(
 }
 
 fn check_name(name: &str) -> Result<(), &'static str> {
-    if name.is_empty() || name.chars().count() > MAX_NAME_LENGTH || name.chars().any(char::is_control) {
-        return Err("Please choose a name of 1 to 32 characters.");
-    }
-    Ok(())
+    if accounts::is_name(name) { Ok(()) } else { Err("Please choose a name of 1 to 32 characters.") }
 }
 
 fn form(visitor: &Visitor, next: &LocalPath, name: &str) -> FormPage<'static> {

@@ -49,8 +49,8 @@ pub fn router(app: App, acting: ActingLayer, sessions: SessionLayer) -> Router {
         .route("/sign-out", post(sign_in::out))
         .route("/devices", get(devices::show))
         .route("/devices/{id}/end", post(devices::end))
-        .route("/devices/name", post(devices::name))
-        .route("/devices/end-others", post(devices::end_others))
+        .route("/devices/name", post(devices::name).layer(in_person.clone()))
+        .route("/devices/end-others", post(devices::end_others).layer(in_person.clone()))
         .route("/confirm", get(confirm::show).post(confirm::submit).layer(in_person))
         // Lets only signed-in users pass, on the routes above.
         .route_layer(guard)

@@ -35,9 +35,15 @@ impl Throttle {
         self.names.lock().unwrap_or_else(PoisonError::into_inner).remove(&name.to_lowercase());
     }
 
+    /// Returns the number of names that are kept.
+    #[cfg(test)]
+    pub fn names(&self) -> usize {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     fn allows_at(&self, name: &str, now: Instant) -> bool {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        // Expired enattempts are removed at each attempt, which costs far less than the hash.
+        // Expired attempts are removed at each attempt, which costs far less than the hash.
         names.retain(|_, attempts| now.duration_since(attempts.since) < INTERVAL);
         let attempts = names.entry(name.to_lowercase()).or_insert(Attempts { count: 0, since: now });
         attempts.count += 1;

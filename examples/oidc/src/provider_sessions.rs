@@ -7,7 +7,7 @@ use openidconnect::IssuerUrl;
 use serde::{Deserialize, Serialize};
 use sessile::config::ConfigError;
 use sessile::store::Store;
-use sessile::{Error, Field, Lifetime, Sessions, Transient};
+use sessile::{Error, Field, Lifetime, Sessions, StoredSession, Transient};
 
 use crate::sign_in::MAX_SIGN_IN;
 use crate::{MAX_SESSION, now};
@@ -129,22 +129,9 @@ impl ProviderSessions {
             owners.insert(owner(sub));
         }
         for owner in owners {
-            self.end_of(&owner, logout).await?;
-        }
-        Ok(())
-    }
-
-    async fn end_of(&self, owner: &str, logout: &Logout) -> Result<(), Error> {
-        // The ids include sessions past their idle timeout, in which a request that began before can still commit. Their origin
-        // cannot be read, so each logout of the user ends them.
-        let mut ids = self.sessions.ids_of(owner).await?;
-        for session in self.sessions.owned_by(owner).await? {
-            if session.get(ORIGIN)?.is_some_and(|origin| !logout.ends(&origin)) {
-                ids.retain(|id| *id != session.id());
-            }
-        }
-        for id in ids {
-            self.sessions.end(&id).await?;
+            let is_over =
+                |session: &StoredSession| session.get(ORIGIN).ok().flatten().is_none_or(|origin| logout.ends(&origin));
+            self.sessions.end_matching_of(&owner, is_over).await?;
         }
         Ok(())
     }

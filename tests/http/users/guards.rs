@@ -22,7 +22,7 @@ use crate::support::orders::dropped_after;
 use crate::support::users::{Account, Accounts, Current};
 
 fn guard() -> UserGuard<Accounts> {
-    UserGuard::new().with_sign_in_page(LocalPath::new("/in").unwrap())
+    UserGuard::new().with_sign_in_page(LocalPath::from_static("/in"))
 }
 
 /// Adds a sign-in, and the layers around guards; returns the accounts, with the administrator 1 and the user 2.

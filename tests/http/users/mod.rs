@@ -93,6 +93,8 @@ impl Site {
             .route("/change-password/{to}", post(change_password))
             .route("/accept/{to}", post(accept_only))
             .route("/why", get(async |session: Session| format!("{:?}", session.end_reason())))
+            .route("/upload", post(async |_: User<Accounts>, session: Session| session.insert("upload", &true)))
+            .route("/end-others", post(end_others))
             .layer(Extension(accounts.clone()))
             .layer(UserLayer::new(accounts.clone()))
             .layer(layer);
@@ -104,6 +106,10 @@ impl Site {
         assert_eq!(client.post(&format!("/sign-in/{id}")).await.status, StatusCode::OK);
         client
     }
+}
+
+async fn end_others(user: Current) -> Result<String, Error> {
+    Ok(user.end_others().await?.len().to_string())
 }
 
 async fn who(client: &mut Client) -> String {
@@ -351,7 +357,7 @@ async fn a_user_layer_belongs_to_its_session_layer() {
 /// A guard within a nested router leads back to the whole path.
 #[tokio::test]
 async fn a_guard_in_a_nested_router_leads_back() {
-    let guard = UserGuard::<Accounts>::new().with_sign_in_page(LocalPath::new("/in").unwrap());
+    let guard = UserGuard::<Accounts>::new().with_sign_in_page(LocalPath::from_static("/in"));
     let app = Router::new()
         .nest("/admin", Router::new().route("/users", get(async || ()).layer(guard)))
         .layer(UserLayer::new(Accounts::default()))
@@ -406,7 +412,7 @@ async fn a_guard_redirects_the_pages_of_visitors() {
     }
     // An address that a client made up leads to the sign-in page without a way back.
     let app = Router::new().fallback(
-        any(async || ()).layer(UserGuard::<Accounts>::new().with_sign_in_page(LocalPath::new("/in").unwrap())),
+        any(async || ()).layer(UserGuard::<Accounts>::new().with_sign_in_page(LocalPath::from_static("/in"))),
     );
     let app = app.layer(UserLayer::new(site.accounts.clone())).layer(SessionLayer::new(MemoryStore::new()));
     let reply = send(&app, Request::get("//evil.test/x").body(Body::empty()).unwrap()).await;
@@ -512,7 +518,7 @@ async fn other_sessions_learn_of_changed_credentials() {
     let sign_in = async |user: Current, Path(id): Path<u64>| user.sign_in(&user.users().get(id)).await;
     let app = Router::new()
         .route("/sign-in/{id}", post(sign_in))
-        .route("/end-others", post(async |user: Current| Ok::<_, Error>(user.end_others().await?.len().to_string())))
+        .route("/end-others", post(end_others))
         .route("/why", get(async |session: Session| format!("{:?} {:?}", session.owner(), session.end_reason())))
         .layer(UserLayer::new(accounts))
         .layer(layer);
@@ -534,4 +540,25 @@ async fn other_sessions_learn_of_changed_credentials() {
 
     assert_eq!(clients[0].post("/end-others").await.text(), "0");
     assert_eq!(Client::new(&app).post("/end-others").await.status, StatusCode::UNAUTHORIZED);
+}
+
+/// The end of a user's other sessions reaches one past its idle timeout, so that a slow request does not revive it.
+// guarantee: 2
+#[tokio::test]
+async fn the_end_of_others_reaches_one_past_its_idle_timeout() {
+    let site = Site::new();
+    let (mut here, mut slow) = (site.signed_in(2).await, site.signed_in(2).await);
+    let gate = Gate::new();
+    *site.accounts.gate.lock().unwrap() = Some(gate.clone());
+    let mut uploading = slow.clone();
+    let upload = tokio::spawn(async move { uploading.post("/upload").await.status });
+    gate.reached().await;
+    for _ in 0..2 {
+        site.clock.advance(Duration::from_secs(31 * 60));
+        assert_eq!(who(&mut here).await, "2");
+    }
+    assert_eq!(here.post("/end-others").await.text(), "1");
+    gate.release();
+    assert_eq!(upload.await.unwrap(), StatusCode::OK);
+    assert_eq!((who(&mut here).await, who(&mut slow).await), ("2".into(), "0".into()));
 }

@@ -28,7 +28,7 @@ fn app(passed: &Arc<AtomicUsize>) -> Router {
     }
     let accounts = Accounts::default();
     accounts.set(1, 10);
-    let guard = UserGuard::<Accounts>::new().with_sign_in_page(LocalPath::new("/in").unwrap());
+    let guard = UserGuard::<Accounts>::new().with_sign_in_page(LocalPath::from_static("/in"));
     Router::new()
         .fallback(any(async |passed: Extension<Arc<AtomicUsize>>| {
             passed.fetch_add(1, Ordering::SeqCst);

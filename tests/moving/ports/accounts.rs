@@ -83,7 +83,7 @@ pub async fn in_memory() -> Result<SqlitePool, sqlx::Error> {
 }
 
 pub fn sign_in_page() -> LocalPath {
-    LocalPath::new("/login").expect("a path")
+    LocalPath::from_static("/login")
 }
 
 fn failed(error: impl Error) -> StatusCode {

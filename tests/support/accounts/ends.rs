@@ -7,7 +7,7 @@ use axum::extract::Path;
 use axum::routing::{get, post};
 use http::StatusCode;
 use sessile::event::EventKind;
-use sessile::{Lifetime, Session, SessionLayer};
+use sessile::{Error, Lifetime, Session, SessionLayer};
 
 use super::Setup;
 use crate::support::client::{COOKIE_NAME, Client, session_of};
@@ -119,4 +119,40 @@ pub async fn no_request_begins_at_the_idle_timeout(setup: &Setup) {
     setup.events.take();
     assert_eq!(client.get("/").await.text(), "None ");
     assert_eq!(setup.events.take(), [(EventKind::Expired, Some(id))]);
+}
+
+/// Each end of an owner's sessions reaches one past its idle timeout, which a slow request would revive; so does the owner limit.
+pub async fn each_end_reaches_a_session_past_its_idle_timeout(setup: &Setup) {
+    const OWNER: &str = "uploading beside an end";
+    for end in ["all", "everywhere", "others", "matching", "one", "limit"] {
+        let builder = setup.builder().with_lifetime(Lifetime::new().with_idle_timeout(IDLE));
+        let layer = builder.with_owner_limit(if end == "limit" { 1 } else { 2 }).build().unwrap();
+        let (sessions, clock) = (layer.sessions(), setup.clock.clone());
+        let upload = async move |session: Session| -> Result<(), Error> {
+            let id = session.id().unwrap();
+            clock.advance(IDLE + MINUTE);
+            let (other, _) = sessions.create_owned_by(OWNER, &()).await?;
+            let ended = match end {
+                "all" => sessions.end_all_of(OWNER).await?,
+                "everywhere" => sessions.end_all_of_in_every_realm(OWNER).await?,
+                "others" => sessions.end_others_of(OWNER, &other).await?,
+                "matching" => sessions.end_matching_of(OWNER, |session| session.id() != other).await?,
+                "one" => sessions.end_if_owned_by(&id, OWNER).await?.then_some(id).into_iter().collect(),
+                _ => vec![id],
+            };
+            assert!(ended.contains(&id), "{end}");
+            assert_eq!(sessions.ids_of(OWNER).await?.contains(&other), ended.len() == 1, "{end}");
+            session.insert("upload", &true)
+        };
+        let app = Router::new()
+            .route("/", get(async |session: Session| format!("{:?}", session.owner())))
+            .route("/sign-in", post(async |session: Session| session.sign_in(OWNER)))
+            .route("/upload", post(upload))
+            .layer(layer.clone());
+        let mut client = Client::new(&app);
+        client.post("/sign-in").await.set_cookie();
+        assert_eq!(client.post("/upload").await.status, StatusCode::OK);
+        assert_eq!(client.get("/").await.text(), "None", "{end}");
+        layer.sessions().end_all_of(OWNER).await.unwrap();
+    }
 }

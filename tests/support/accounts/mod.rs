@@ -115,6 +115,7 @@ macro_rules! ends_rules {
             repeated_sign_in_joins_the_session,
             slow_upload_outlasts_the_idle_timeout,
             no_request_begins_at_the_idle_timeout,
+            each_end_reaches_a_session_past_its_idle_timeout,
         }
     };
 }

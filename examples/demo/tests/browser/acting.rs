@@ -71,6 +71,19 @@ async fn administrator_acts_as_a_member_and_returns() {
     admin.sign_out().await;
     admin.until_says("You no longer act as eve.").await;
     act_as_eve(&admin, &demo).await;
+    // A form that the page does not have ends no other device of the member.
+    member.open(&demo, "/devices").await;
+    let devices = "return [...document.querySelectorAll('.devices form')].map((form) => form.getAttribute('action'))";
+    let of_member = member.run(devices).await[0].clone();
+    for action in ["/devices/end-others", "/devices/name", of_member.as_str().expect("the member's own device")] {
+        admin.open(&demo, "/devices").await;
+        assert_eq!(admin.run("return document.querySelectorAll('main form').length").await, 1);
+        admin.run(&format!("document.querySelector('.devices form').action = {action:?}")).await;
+        admin.press_named("Sign out ada acts as eve (this device)").await;
+        admin.until_says("This is not possible while acting").await;
+    }
+    member.open(&demo, "/devices").await;
+    assert_eq!(member.path().await, "/devices");
     admin.open(&demo, "/devices").await;
     admin.press_named("Sign out ada acts as eve (this device)").await;
     admin.until_at("/admin").await;
@@ -106,7 +119,7 @@ async fn member_ends_the_session_of_an_administrator() {
         admin.open(&demo, "/devices").await;
         member.press("Sign out all other devices").await;
         member.until_says("All other devices are signed out.").await;
-        admin.run("document.querySelector('form[action=\"/devices/end-others\"]').submit()").await;
+        admin.run("document.querySelector('.devices form').submit()").await;
         admin.until_at("/devices").await;
         admin.until_says("The page before was of a session that has ended, so nothing was done.").await;
         admin.until_says("You are signed in as ada.").await;
@@ -157,7 +170,7 @@ async fn staying_counts_for_both_sessions() {
     assert_eq!(demo.last_use().await, aged, "a question is no use");
     admin.press("Stay signed in").await;
     admin.until_dialog(None).await;
-    assert!(demo.last_use().await >= aged + 44 * MINUTE.as_millis() as i64);
+    assert!(demo.last_use().await >= aged + i64::try_from(44 * MINUTE.as_millis()).unwrap());
     admin.until_says(ACTS).await;
     member.close().await;
     admin.close().await;

@@ -124,6 +124,9 @@ async fn a_logout_ends_idle_sessions() {
         assert_eq!(store.set(&idle, Expected::Absent).await.unwrap(), Outcome::Written);
         assert_eq!(node.account(&mut browser.clone()).await, NOT_SIGNED_IN);
 
+        let other = json!({ "sid": "other", "sub": "ada" });
+        assert_eq!(node.log_out(&issuer.logout_token(&other)).await, OK);
+        assert_eq!(sessions.ids_of("provider:ada").await.unwrap(), [id], "{sid}");
         assert_eq!(node.log_out(&issuer.logout_token(&logout)).await, OK);
         request.insert("upload", &1).unwrap();
         assert_eq!(request.commit().await.map_err(|error| error.kind()), Err(ErrorKind::Ended), "{sid}");
