@@ -29,7 +29,7 @@ pub(crate) struct Origin {
     pub(crate) sub: String,
     /// Missing if the provider does not name its sessions.
     pub(crate) sid: Option<String>,
-    /// Time before which the provider did not let the user in, in seconds since the Unix epoch.
+    /// Earliest time at which the provider can have issued the code, in seconds since the Unix epoch.
     pub(crate) since: i64,
 }
 
