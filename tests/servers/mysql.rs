@@ -96,6 +96,7 @@ async fn a_read_only_server_serves_readers_only() {
 async fn a_full_disk_is_unavailable_and_loses_nothing() {
     let settings = ["innodb-log-file-size=32M"];
     let server = Server::mariadb_in(Directory::small("mariadb", 250, 200), &settings);
-    let store = open(&server).await;
+    // The server does not answer while it waits for space.
+    let store = open(&server).await.with_deadline(Duration::from_secs(5));
     disk::a_full_disk_is_unavailable_and_loses_nothing(server, store, |_| ()).await;
 }

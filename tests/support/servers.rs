@@ -8,7 +8,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -306,6 +306,13 @@ impl Server {
         }
     }
 
+    /// Starts the server again if it has ended by itself.
+    pub fn restart_if_ended(&mut self) {
+        if self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_some()) {
+            self.start();
+        }
+    }
+
     /// Kills the server (SIGKILL).
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -475,12 +482,12 @@ pub fn ask(port: u16, command: &str) -> String {
 fn ask_within(limit: Duration, port: u16, command: &str) -> String {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return String::new() };
     stream.set_read_timeout(Some(limit)).unwrap();
-    // The server closes the connection after the last answer.
-    if stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes()).is_err() {
+    // The server answers what it has received, and then closes the connection, too.
+    let sent = stream.write_all(format!("{command}\r\n").as_bytes()).and_then(|()| stream.shutdown(Shutdown::Write));
+    if sent.is_err() {
         return String::new();
     }
-    let mut answers = Vec::new();
-    let _ = stream.read_to_end(&mut answers);
-    let answers = String::from_utf8_lossy(&answers);
-    answers.strip_suffix("+OK\r\n").unwrap_or(&answers).to_owned()
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
 }
