@@ -61,13 +61,17 @@ pub async fn no_acknowledged_write_is_lost_in_restarts(
             let mut report = ClientReport::default();
             while !stop.load(Ordering::SeqCst) {
                 let answer = node.post("/count", Some(&own)).await;
-                report.counted += u64::from(answer.status == StatusCode::OK);
+                if answer.status == StatusCode::OK {
+                    report.counted += 1;
+                    acknowledged.fetch_add(1, Ordering::SeqCst);
+                }
                 let key = format!("{client}-{}", report.requests);
                 let answer = node.post(&format!("/set/{key}"), Some(&shared)).await;
                 if answer.status == StatusCode::OK {
                     report.keys.push(key);
                     acknowledged.fetch_add(1, Ordering::SeqCst);
                 }
+                assert_ne!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
                 report.requests += 2;
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

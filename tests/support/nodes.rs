@@ -47,7 +47,8 @@ impl Node {
             }
         };
         let layer = SessionLayer::builder(store).with_event_hook(report).with_clock(clock);
-        let layer = layer.with_commit_deadline(PATIENCE).build().unwrap();
+        // Writers under load store thousands of keys.
+        let layer = layer.with_commit_deadline(PATIENCE).with_key_limit(1_000_000).build().unwrap();
         let sessions = layer.sessions();
         let app = Router::new()
             .route("/count", post(count))
