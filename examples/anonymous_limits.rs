@@ -35,22 +35,24 @@ const SIGNED_IN: Lifetime = Lifetime::new();
 
 /// Rate limit on new sessions. Behind a proxy, an application would keep one per address or network.
 #[derive(Clone)]
-struct RateLimit(Arc<Mutex<(f64, Instant)>>);
+struct RateLimit {
+    per_second: f64,
+    bucket: Arc<Mutex<(f64, Instant)>>,
+}
 
 impl RateLimit {
-    const PER_SECOND: f64 = 50.0;
     const BURST: f64 = 100.0;
 
-    fn new() -> Self {
-        Self(Arc::new(Mutex::new((Self::BURST, Instant::now()))))
+    fn new(per_second: f64) -> Self {
+        Self { per_second, bucket: Arc::new(Mutex::new((Self::BURST, Instant::now()))) }
     }
 
     /// Takes one token from the bucket, if there is one.
     fn allow(&self) -> bool {
-        let mut bucket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
         let (tokens, refilled_at) = *bucket;
         let now = Instant::now();
-        let tokens = (tokens + now.duration_since(refilled_at).as_secs_f64() * Self::PER_SECOND).min(Self::BURST);
+        let tokens = (tokens + now.duration_since(refilled_at).as_secs_f64() * self.per_second).min(Self::BURST);
         let allowed = tokens >= 1.0;
         *bucket = (if allowed { tokens - 1.0 } else { tokens }, now);
         allowed
@@ -78,6 +80,7 @@ async fn sign_in(session: Session) -> Result<(), Error> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let limit: usize = std::env::var("LIMIT").map_or(Ok(100_000), |limit| limit.parse())?;
+    let per_second: f64 = std::env::var("PER_SECOND").map_or(Ok(50.0), |rate| rate.parse())?;
     let store = MemoryStore::new().with_capacity_limit(limit);
     let layer = SessionLayer::builder(store)
         .with_lifetime(ANONYMOUS)
@@ -87,7 +90,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route("/cart", get(show).post(add))
         .route("/sign-in", post(sign_in))
         .route("/account", get(async |user: SignedIn| user.owner().to_owned()))
-        .with_state(RateLimit::new())
+        .with_state(RateLimit::new(per_second))
         .layer(layer);
 
     let port: u16 = std::env::var("PORT").map_or(Ok(3000), |port| port.parse())?;

@@ -17,6 +17,8 @@ pub(crate) struct Capture(Arc<Mutex<Vec<u8>>>);
 impl Capture {
     /// Captures what this thread logs, up to a level, until the guard is dropped.
     pub(crate) fn log(level: Level) -> (Self, DefaultGuard) {
+        // A subscriber of all threads: without one, a thread that captures nothing could settle that an event is never logged.
+        let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
         let capture = Self::default();
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(level);
         let guard = tracing::subscriber::set_default(subscriber.with_writer(capture.clone()).finish());
@@ -43,6 +45,10 @@ impl Capture {
 
     pub(crate) fn contains(&self, bytes: &[u8]) -> bool {
         self.0.lock().unwrap().windows(bytes.len()).any(|window| window == bytes)
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
     /// Returns the lines since the last call.

@@ -2,12 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+use crate::capture::Capture;
 use crate::support;
 
-use std::cell::RefCell;
 use std::error::Error as _;
-use std::io;
-use std::sync::Once;
 use std::time::Duration;
 
 use axum::Router;
@@ -21,36 +19,7 @@ use sessile::testing::ManualClock;
 use sessile::{Error, Lifetime, MemoryStore, SealedStore, Session, SessionHandle, SessionLayer, SignedIn};
 use support::client::{COOKIE_NAME, Client, EventLog, request, request_with_cookies, send, session_of};
 use support::store::{Fault, FaultyStore, Op};
-use tracing_subscriber::filter::LevelFilter;
-
-thread_local! {
-    /// Log of this thread. Each test and its requests run on one thread.
-    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-struct ThreadLog;
-
-impl io::Write for ThreadLog {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LOG.with_borrow_mut(|log| log.extend_from_slice(bytes));
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Starts to log at the level TRACE, and clears this thread's log.
-fn log_everything() {
-    static STARTED: Once = Once::new();
-    STARTED.call_once(|| tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_writer(|| ThreadLog).init());
-    LOG.with_borrow_mut(Vec::clear);
-}
-
-fn log_text() -> String {
-    LOG.with_borrow(|log| String::from_utf8(log.clone()).unwrap())
-}
+use tracing::Level;
 
 fn app(layer: SessionLayer) -> Router {
     async fn shown(session: Session, handle: SessionHandle) -> Result<String, Error> {
@@ -98,7 +67,7 @@ fn assert_hidden(text: &str, tokens: &[String]) {
 /// Creation, sign-in, rotation, refresh, replay, CSRF and store failures are logged by id, without tokens or values.
 #[tokio::test]
 async fn trace_log_of_a_whole_flow_has_no_token() {
-    log_everything();
+    let (log, _guard) = Capture::log(Level::TRACE);
     let (clock, events) = (ManualClock::new(), EventLog::default());
     let store = FaultyStore::new(MemoryStore::new().with_clock(&clock));
     let lifetime = Lifetime::new().with_refresh_interval(Duration::from_secs(60));
@@ -147,7 +116,7 @@ async fn trace_log_of_a_whole_flow_has_no_token() {
     tokens.sort();
     tokens.dedup();
     assert!(tokens.len() >= 5, "{tokens:?}");
-    let log = log_text();
+    let log = log.text();
     for kind in ["Created", "SignedIn", "Rotated", "Refreshed", "Ambiguous", "Replayed", "StoreFailed", "Ended"] {
         assert!(log.contains(kind), "the log has no {kind}: {log}");
     }
@@ -166,7 +135,7 @@ async fn trace_log_of_a_whole_flow_has_no_token() {
 /// With a token header, a private cookie and a sealed store, log, bodies and `Debug` have no token or key.
 #[tokio::test]
 async fn log_and_debug_hide_header_tokens_and_keys() {
-    log_everything();
+    let (log, _guard) = Capture::log(Level::TRACE);
     let key = *b"a key that must never be printed";
     let store = SealedStore::new(MemoryStore::new(), &KeyRing::new(key).unwrap()).unwrap();
     let builder = SessionLayer::builder(store.clone()).with_token_header(TokenHeader::bearer());
@@ -192,9 +161,9 @@ async fn log_and_debug_hide_header_tokens_and_keys() {
         tokens.extend(browser.token());
     }
     assert!(tokens.len() >= 6, "{tokens:?}");
-    assert_hidden(&log_text(), &tokens);
+    assert_hidden(&log.text(), &tokens);
     assert_hidden(&shown, &tokens);
-    for text in [log_text(), shown] {
+    for text in [log.text(), shown] {
         assert!(!text.contains("must never be printed") && !text.contains("97, 32, 107"), "{text}");
     }
 }
@@ -202,7 +171,7 @@ async fn log_and_debug_hide_header_tokens_and_keys() {
 /// Normal requests log no warning; a failing get logs a warning with `StoreFailed` and the store's error.
 #[tokio::test]
 async fn only_store_failures_are_logged_as_warnings() {
-    log_everything();
+    let (log, _guard) = Capture::log(Level::TRACE);
     let store = FaultyStore::new(MemoryStore::new());
     let app = app(SessionLayer::new(store.clone()));
     let mut client = Client::new(&app);
@@ -210,11 +179,11 @@ async fn only_store_failures_are_logged_as_warnings() {
     client.post("/sign-in").await;
     let mut signed_out = client.clone();
     signed_out.post("/leave").await;
-    assert!(!log_text().contains("WARN") && !log_text().contains("ERROR"), "{}", log_text());
+    assert!(!log.text().contains("WARN") && !log.text().contains("ERROR"), "{}", log.text());
     client.post("/set").await;
     store.fail(Op::Get, 1, Fault::Before);
     client.get("/").await;
-    let log = log_text();
+    let log = log.text();
     let warning = log.lines().find(|line| line.contains("WARN")).unwrap();
     assert!(warning.contains("StoreFailed") && warning.contains("unavailable"), "{warning}");
 }
@@ -225,7 +194,7 @@ async fn missing_layer_is_logged_and_answers_a_bare_500() {
     struct Admin;
     struct Other;
 
-    log_everything();
+    let (log, _guard) = Capture::log(Level::TRACE);
     let app = Router::new()
         .route("/default", get(async |_: Session| ()))
         .route("/admin", get(async |_: SignedIn<Admin>| ()))
@@ -233,7 +202,7 @@ async fn missing_layer_is_logged_and_answers_a_bare_500() {
     for (path, marker) in [("/default", "()"), ("/admin", "Admin")] {
         let reply = Client::new(&app).get(path).await;
         assert_eq!((reply.status, reply.text()), (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"));
-        let log = log_text();
+        let log = log.text();
         let line = log.lines().last().unwrap();
         assert!(line.contains("ERROR") && line.contains("no SessionLayer") && line.contains(marker), "{line}");
     }
@@ -242,11 +211,11 @@ async fn missing_layer_is_logged_and_answers_a_bare_500() {
 /// Two nested layers with the same cookie name answer 500, and the log names the cookie.
 #[tokio::test]
 async fn two_layers_with_one_cookie_name_are_logged() {
-    log_everything();
+    let (log, _guard) = Capture::log(Level::TRACE);
     let app = app(SessionLayer::new(MemoryStore::new()).with_marker()).layer(SessionLayer::new(MemoryStore::new()));
     let reply = Client::new(&app).get("/").await;
     assert_eq!(reply.status, StatusCode::INTERNAL_SERVER_ERROR);
-    let log = log_text();
+    let log = log.text();
     let line = log.lines().last().unwrap();
     assert!(line.contains("ERROR") && line.contains("two session layers") && line.contains(COOKIE_NAME), "{line}");
 }

@@ -16,6 +16,7 @@ use sessile::{MySqlStore, PostgresStore, RedisStore, SealedStore, SqliteStore};
 
 use self::accounts::{Setup, csrf_rules, ends_rules, flash_rules, owners_rules, protected_rules, realms_rules};
 use self::servers::{Directory, Server};
+use crate::patience::Patient;
 
 /// Number of random runs of the attacker; each step costs some round trips.
 const ATTACKER_RUNS: u32 = 40;
@@ -24,7 +25,7 @@ const ATTACKER_RUNS: u32 = 40;
 #[test]
 fn on_redis() {
     let server = Server::redis();
-    check_all(async || RedisStore::connect(&server.url()).await.unwrap());
+    check_all(async || RedisStore::patient(&server.url()).await);
 }
 
 /// Accounts and the attacker, on PostgreSQL.
@@ -32,7 +33,7 @@ fn on_redis() {
 fn on_postgres() {
     let server = Server::postgres();
     check_all(async || {
-        let store = PostgresStore::connect(&server.url()).await.unwrap();
+        let store = PostgresStore::patient(&server.url()).await;
         store.migrate().await.unwrap();
         store
     });
@@ -42,7 +43,7 @@ fn on_postgres() {
 #[tokio::test(flavor = "multi_thread")]
 async fn ends_and_realms_on_mariadb() {
     let server = Server::mariadb();
-    let store = MySqlStore::connect(&server.url()).await.unwrap();
+    let store = MySqlStore::patient(&server.url()).await;
     store.migrate().await.unwrap();
     ends_rules!(one_after_another store =>);
     realms_rules!(one_after_another store =>);
@@ -53,7 +54,7 @@ async fn ends_and_realms_on_mariadb() {
 async fn ends_and_realms_on_sqlite() {
     let directory = Directory::new("realms");
     let url = format!("sqlite:{}/sessions.db", directory.path().display());
-    let store = SqliteStore::connect(&url).await.unwrap();
+    let store = SqliteStore::patient(&url).await;
     store.migrate().await.unwrap();
     ends_rules!(one_after_another store =>);
     realms_rules!(one_after_another store =>);
@@ -65,7 +66,7 @@ async fn ends_and_realms_on_a_redis_cluster() {
     let servers = servers::cluster();
     let urls: Vec<_> = servers.iter().map(Server::url).collect();
     let urls: Vec<_> = urls.iter().map(String::as_str).collect();
-    let store = RedisStore::connect_cluster(&urls).await.unwrap();
+    let store = patiently!(RedisStore::connect_cluster(&urls));
     ends_rules!(one_after_another store =>);
     realms_rules!(one_after_another store =>);
 }
@@ -112,9 +113,7 @@ impl<S: Store + Clone> Fixture for SealedFixture<S> {
 #[tokio::test(flavor = "multi_thread")]
 async fn sealed_records_on_redis() {
     let server = Server::redis();
-    let connect = |url: String| -> Connecting<RedisStore> {
-        Box::pin(async move { RedisStore::connect(&url).await.unwrap().with_deadline(Duration::from_secs(20)) })
-    };
+    let connect = |url: String| -> Connecting<RedisStore> { Box::pin(async move { RedisStore::patient(&url).await }) };
     check_sealed(SealedFixture { url: server.url(), connect, expires_by_itself: true }).await;
 }
 
@@ -124,9 +123,9 @@ async fn sealed_records_on_postgres() {
     let server = Server::postgres();
     let connect = |url: String| -> Connecting<PostgresStore> {
         Box::pin(async move {
-            let store = PostgresStore::connect(&url).await.unwrap();
+            let store = PostgresStore::patient(&url).await;
             store.migrate().await.unwrap();
-            store.with_deadline(Duration::from_secs(20))
+            store
         })
     };
     check_sealed(SealedFixture { url: server.url(), connect, expires_by_itself: false }).await;

@@ -4,16 +4,12 @@
 
 use crate::{bulk, proxy, servers};
 
-use std::time::Duration;
-
 use sessile::store::Store;
 use sessile::{MySqlStore, PostgresStore, RedisStore, Sessions, SqliteStore};
 
 use self::proxy::Proxy;
 use self::servers::{Directory, Server};
-
-/// Time limit of an operation on a loaded machine.
-const DEADLINE: Duration = Duration::from_secs(30);
+use crate::patience::Patient;
 
 /// Ends this many sessions of 200 KB in at most two round trips, which transfer ids and no states.
 ///
@@ -39,9 +35,9 @@ async fn end_large_sessions(store: impl Store + Clone, proxied: impl Store, prox
 async fn bulk_ends_on_postgres() {
     let server = Server::postgres_with(&["fsync=off", "synchronous_commit=off"]);
     let proxy = Proxy::to(server.port()).await;
-    let store = PostgresStore::connect(&server.url()).await.unwrap().with_deadline(DEADLINE);
+    let store = PostgresStore::patient(&server.url()).await;
     store.migrate().await.unwrap();
-    let proxied = PostgresStore::connect(&server.url_at(proxy.port())).await.unwrap();
+    let proxied = PostgresStore::patient(&server.url_at(proxy.port())).await;
     end_large_sessions(store.clone(), proxied, &proxy).await;
     bulk::a_dropped_bulk_end_leaves_all_or_none(store).await;
 }
@@ -51,9 +47,9 @@ async fn bulk_ends_on_postgres() {
 async fn bulk_ends_on_mariadb() {
     let server = Server::mariadb_with(&["innodb-flush-log-at-trx-commit=0"]);
     let proxy = Proxy::to(server.port()).await;
-    let store = MySqlStore::connect(&server.url()).await.unwrap().with_deadline(DEADLINE);
+    let store = MySqlStore::patient(&server.url()).await;
     store.migrate().await.unwrap();
-    let proxied = MySqlStore::connect(&server.url_at(proxy.port())).await.unwrap();
+    let proxied = MySqlStore::patient(&server.url_at(proxy.port())).await;
     end_large_sessions(store.clone(), proxied, &proxy).await;
     bulk::a_dropped_bulk_end_leaves_all_or_none(store).await;
 }
@@ -63,8 +59,8 @@ async fn bulk_ends_on_mariadb() {
 async fn bulk_ends_on_redis() {
     let server = Server::redis_with(&["--appendonly", "no"]);
     let proxy = Proxy::to(server.port()).await;
-    let store = RedisStore::connect(&server.url()).await.unwrap().with_deadline(DEADLINE);
-    let proxied = RedisStore::connect(&server.url_at(proxy.port())).await.unwrap().with_deadline(DEADLINE);
+    let store = RedisStore::patient(&server.url()).await;
+    let proxied = RedisStore::patient(&server.url_at(proxy.port())).await;
     end_large_sessions(store.clone(), proxied, &proxy).await;
     bulk::fill(&store, "bob", 20_000, &[7][..].into()).await;
     assert_eq!(Sessions::new(store.clone()).end_all_of("bob").await.unwrap().len(), 20_000);
@@ -77,7 +73,7 @@ async fn bulk_ends_on_redis() {
 async fn bulk_ends_on_sqlite() {
     let directory = Directory::new("bulk");
     let url = format!("sqlite:{}/sessions.db", directory.path().display());
-    let store = SqliteStore::connect(&url).await.unwrap().with_deadline(DEADLINE);
+    let store = SqliteStore::patient(&url).await;
     store.migrate().await.unwrap();
     bulk::a_dropped_bulk_end_leaves_all_or_none(store).await;
 }

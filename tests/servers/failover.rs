@@ -12,7 +12,8 @@ use sqlx::mysql::MySqlPoolOptions;
 use sqlx::postgres::PgPoolOptions;
 
 use self::proxy::Proxy;
-use self::servers::Server;
+use self::servers::{PATIENCE, Server};
+use crate::patience::Patient;
 
 /// Writes twenty records, one after another and at once, and fails if one is not written.
 async fn writes_succeed(store: &impl Store) {
@@ -54,7 +55,7 @@ async fn check_read_only(proxy: &Proxy, store: &impl Store) {
 async fn writes_go_on_at_the_new_primary_of_postgres() {
     let (old, new) = (Server::postgres(), Server::postgres());
     for server in [&old, &new] {
-        PostgresStore::connect(&server.url()).await.unwrap().migrate().await.unwrap();
+        PostgresStore::patient(&server.url()).await.migrate().await.unwrap();
     }
     let admin = sqlx::PgPool::connect(&old.url()).await.unwrap();
     for statement in ["ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()"] {
@@ -62,16 +63,16 @@ async fn writes_go_on_at_the_new_primary_of_postgres() {
     }
     let proxy = Proxy::to(old.port()).await;
     let url = old.url_at(proxy.port());
-    let own = PostgresStore::connect(&url).await.unwrap();
+    let own = PostgresStore::patient(&url).await;
     check_failover(&proxy, new.port(), &own).await;
-    let cleanup = PostgresStore::connect(&new.url()).await.unwrap();
+    let cleanup = PostgresStore::patient(&new.url()).await;
     sqlx::raw_sql("DELETE FROM sessile_sessions").execute(cleanup.pool()).await.unwrap();
     proxy.redirect(old.port());
     let pool = PgPoolOptions::new().max_connections(10).connect(&url).await.unwrap();
-    let shared = PostgresStore::new(pool);
+    let shared = PostgresStore::new(pool).with_deadline(PATIENCE);
     check_failover(&proxy, new.port(), &shared).await;
     proxy.redirect(old.port());
-    let reader = PostgresStore::connect(&url).await.unwrap();
+    let reader = PostgresStore::patient(&url).await;
     check_read_only(&proxy, &reader).await;
 }
 
@@ -80,7 +81,7 @@ async fn writes_go_on_at_the_new_primary_of_postgres() {
 async fn writes_go_on_at_the_new_primary_of_mariadb() {
     let (old, new) = (Server::mariadb(), Server::mariadb());
     for server in [&old, &new] {
-        let store = MySqlStore::connect(&server.url()).await.unwrap();
+        let store = MySqlStore::patient(&server.url()).await;
         store.migrate().await.unwrap();
         // The setting does not bind a user with all rights.
         let user = "CREATE USER plain@'%'; GRANT ALL ON app.* TO plain@'%'";
@@ -90,16 +91,16 @@ async fn writes_go_on_at_the_new_primary_of_mariadb() {
     sqlx::raw_sql("SET GLOBAL read_only = 1").execute(&admin).await.unwrap();
     let proxy = Proxy::to(old.port()).await;
     let url = old.url_at(proxy.port()).replace("app@", "plain@");
-    let own = MySqlStore::connect(&url).await.unwrap();
+    let own = MySqlStore::patient(&url).await;
     check_failover(&proxy, new.port(), &own).await;
-    let cleanup = MySqlStore::connect(&new.url()).await.unwrap();
+    let cleanup = MySqlStore::patient(&new.url()).await;
     sqlx::raw_sql("DELETE FROM sessile_sessions").execute(cleanup.pool()).await.unwrap();
     proxy.redirect(old.port());
     let pool = MySqlPoolOptions::new().max_connections(10).connect(&url).await.unwrap();
-    let shared = MySqlStore::new(pool);
+    let shared = MySqlStore::new(pool).with_deadline(PATIENCE);
     check_failover(&proxy, new.port(), &shared).await;
     proxy.redirect(old.port());
-    let reader = MySqlStore::connect(&url).await.unwrap();
+    let reader = MySqlStore::patient(&url).await;
     check_read_only(&proxy, &reader).await;
 }
 
@@ -109,7 +110,7 @@ async fn discarded_statements_cost_no_request() {
     let server = Server::postgres();
     for discard in ["DISCARD ALL", "DEALLOCATE ALL"] {
         let pool = PgPoolOptions::new().max_connections(1).connect(&server.url()).await.unwrap();
-        let store = PostgresStore::new(pool);
+        let store = PostgresStore::new(pool).with_deadline(PATIENCE);
         store.migrate().await.unwrap();
         let record = damage::record(1, None);
         for _ in 0..2 {

@@ -13,15 +13,16 @@ use sqlx::mysql::MySqlPoolOptions;
 use sqlx::postgres::PgPoolOptions;
 
 use self::proxy::Proxy;
-use self::servers::Server;
+use self::servers::{PATIENCE, Server};
+use crate::patience::Patient;
 
 /// Idle time after which the store tests a connection before a write.
 const IDLE: Duration = Duration::from_millis(300);
 /// Idle time after which the store returns a connection to its pool.
 const RETURNED: Duration = Duration::from_secs(11);
 
-/// Time limit of an operation; a test of a connection takes half of it.
-const DEADLINE: Duration = Duration::from_secs(6);
+/// Time limit of an operation; the test of a forgotten connection takes half of it.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Opens ten connections at once, and leaves them idle.
 pub(crate) async fn open_connections(store: &impl Store) {
@@ -79,11 +80,11 @@ async fn check_closed_connections(mut server: Server, proxy: &Proxy, stores: &[i
 async fn closed_connections_cost_no_request_on_postgres() {
     let server = Server::postgres();
     let proxy = Proxy::to(server.port()).await;
-    let own = PostgresStore::connect(&server.url_at(proxy.port())).await.unwrap();
+    let own = PostgresStore::patient(&server.url_at(proxy.port())).await;
     own.migrate().await.unwrap();
     let pool = PgPoolOptions::new().max_connections(20).test_before_acquire(false);
     let shared = PostgresStore::new(pool.connect(&server.url_at(proxy.port())).await.unwrap());
-    let stores = [own, shared].map(|store| store.with_deadline(DEADLINE));
+    let stores = [own, shared.with_deadline(PATIENCE)];
     check_closed_connections(server, &proxy, &stores).await;
 }
 
@@ -92,11 +93,11 @@ async fn closed_connections_cost_no_request_on_postgres() {
 async fn closed_connections_cost_no_request_on_mariadb() {
     let server = Server::mariadb();
     let proxy = Proxy::to(server.port()).await;
-    let own = MySqlStore::connect(&server.url_at(proxy.port())).await.unwrap();
+    let own = MySqlStore::patient(&server.url_at(proxy.port())).await;
     own.migrate().await.unwrap();
     let pool = MySqlPoolOptions::new().max_connections(20).test_before_acquire(false);
     let shared = MySqlStore::new(pool.connect(&server.url_at(proxy.port())).await.unwrap());
-    let stores = [own, shared].map(|store| store.with_deadline(DEADLINE));
+    let stores = [own, shared.with_deadline(PATIENCE)];
     check_closed_connections(server, &proxy, &stores).await;
 }
 
@@ -120,12 +121,12 @@ async fn forgotten_connections_cost_no_request() {
     let (postgres, mariadb) = (Server::postgres(), Server::mariadb());
     let proxies = (Proxy::to(postgres.port()).await, Proxy::to(mariadb.port()).await);
     let on_postgres = async || {
-        let store = PostgresStore::connect(&postgres.url_at(proxies.0.port())).await.unwrap();
+        let store = PostgresStore::patient(&postgres.url_at(proxies.0.port())).await;
         store.migrate().await.unwrap();
         store.with_deadline(DEADLINE)
     };
     let on_mariadb = async || {
-        let store = MySqlStore::connect(&mariadb.url_at(proxies.1.port())).await.unwrap();
+        let store = MySqlStore::patient(&mariadb.url_at(proxies.1.port())).await;
         store.migrate().await.unwrap();
         store.with_deadline(DEADLINE)
     };

@@ -11,6 +11,7 @@ use sessile::{MySqlStore, PostgresStore, SessionId, SqliteStore};
 
 use self::proxy::Proxy;
 use self::servers::{Directory, Server};
+use crate::patience::Patient;
 
 /// Number of live records.
 const LIVE: u128 = 25;
@@ -94,19 +95,19 @@ async fn check_listing(store: &impl Store, trips: impl Fn() -> u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn records_are_listed_counted_and_summarized() {
     let file = Directory::new("sqlite");
-    let store = SqliteStore::connect(&format!("sqlite:{}/sessions.db", file.path().display())).await.unwrap();
+    let store = SqliteStore::patient(&format!("sqlite:{}/sessions.db", file.path().display())).await;
     store.migrate().await.unwrap();
     check_listing(&store, || 0).await;
 
     let server = Server::postgres();
     let proxy = Proxy::to(server.port()).await;
-    let store = PostgresStore::connect(&server.url_at(proxy.port())).await.unwrap();
+    let store = PostgresStore::patient(&server.url_at(proxy.port())).await;
     store.migrate().await.unwrap();
     check_listing(&store, || proxy.round_trips()).await;
 
     let server = Server::mariadb();
     let proxy = Proxy::to(server.port()).await;
-    let store = MySqlStore::connect(&server.url_at(proxy.port())).await.unwrap();
+    let store = MySqlStore::patient(&server.url_at(proxy.port())).await;
     store.migrate().await.unwrap();
     check_listing(&store, || proxy.round_trips()).await;
 }

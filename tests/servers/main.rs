@@ -22,6 +22,9 @@ mod disk;
 mod faults;
 #[path = "../support/nodes.rs"]
 mod nodes;
+#[path = "../support/patience.rs"]
+#[macro_use]
+mod patience;
 #[path = "../support/polling.rs"]
 mod polling;
 #[path = "../support/proxy.rs"]

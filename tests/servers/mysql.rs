@@ -11,7 +11,8 @@ use sessile::store::{Expected, Outcome, Store, StoreErrorKind};
 use sessile::testing::conformance::{Fixture, Task, check};
 
 use self::proxy::{ProxiedStore, Proxy};
-use self::servers::{Directory, Server};
+use self::servers::{Directory, PATIENCE, Server};
+use crate::patience::Patient;
 
 sql_server_tests!(MySqlStore, mariadb, sqlx::mysql::MySqlPoolOptions, "CREATE DATABASE other");
 
@@ -86,7 +87,7 @@ async fn a_read_only_server_serves_readers_only() {
     let store = open(&server).await;
     let setting = "CREATE USER reader@'%'; GRANT ALL ON app.* TO reader@'%'; SET GLOBAL read_only = 1";
     sqlx::raw_sql(setting).execute(store.pool()).await.unwrap();
-    let reader = MySqlStore::connect(&server.url().replace("app@", "reader@")).await.unwrap();
+    let reader = MySqlStore::patient(&server.url().replace("app@", "reader@")).await;
     check_read_only(&store, &reader).await;
 }
 
@@ -95,6 +96,7 @@ async fn a_read_only_server_serves_readers_only() {
 async fn a_full_disk_is_unavailable_and_loses_nothing() {
     let settings = ["innodb-log-file-size=32M"];
     let server = Server::mariadb_in(Directory::small("mariadb", 250, 200), &settings);
-    let store = open(&server).await;
+    // The server does not answer while it waits for space.
+    let store = open(&server).await.with_deadline(Duration::from_secs(5));
     disk::a_full_disk_is_unavailable_and_loses_nothing(server, store, |_| ()).await;
 }

@@ -4,8 +4,9 @@
 
 use axum::http::StatusCode;
 use sessile::store::Store;
-use sessile::{MySqlStore, PostgresStore, RedisStore, SessionLayer, SqliteStore};
+use sessile::{MySqlStore, PostgresStore, RedisStore, SqliteStore};
 
+use crate::patience::{Patient, patient_layer};
 use crate::servers::{Directory, Server};
 use crate::support::users::{Site, USER};
 
@@ -13,7 +14,7 @@ const ROUNDS: usize = 25;
 
 /// The session with the changes stays signed in; one that was signed in with the old password beside them does not.
 async fn changes_beside_requests(store: impl Store) {
-    let site = Site::new(SessionLayer::new(store), 10);
+    let site = Site::new(patient_layer(store), 10);
     for round in 0..ROUNDS {
         site.accounts.set(USER, 10);
         let here = site.begin("/sign-in/10", None).await;
@@ -45,7 +46,7 @@ async fn changes_beside_requests(store: impl Store) {
 #[tokio::test(flavor = "multi_thread")]
 async fn password_changes_on_sqlite() {
     let directory = Directory::new("password-changes");
-    let store = SqliteStore::connect(&format!("sqlite:{}/sessions.db", directory.path().display())).await.unwrap();
+    let store = SqliteStore::patient(&format!("sqlite:{}/sessions.db", directory.path().display())).await;
     store.migrate().await.unwrap();
     changes_beside_requests(store).await;
 }
@@ -54,7 +55,7 @@ async fn password_changes_on_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn password_changes_on_postgres() {
     let server = Server::postgres_with(&["fsync=off", "synchronous_commit=off"]);
-    let store = PostgresStore::connect(&server.url()).await.unwrap();
+    let store = PostgresStore::patient(&server.url()).await;
     store.migrate().await.unwrap();
     changes_beside_requests(store).await;
 }
@@ -63,7 +64,7 @@ async fn password_changes_on_postgres() {
 #[tokio::test(flavor = "multi_thread")]
 async fn password_changes_on_mariadb() {
     let server = Server::mariadb_with(&["innodb-flush-log-at-trx-commit=0"]);
-    let store = MySqlStore::connect(&server.url()).await.unwrap();
+    let store = MySqlStore::patient(&server.url()).await;
     store.migrate().await.unwrap();
     changes_beside_requests(store).await;
 }
@@ -72,5 +73,5 @@ async fn password_changes_on_mariadb() {
 #[tokio::test(flavor = "multi_thread")]
 async fn password_changes_on_redis() {
     let server = Server::redis_with(&["--appendonly", "no"]);
-    changes_beside_requests(RedisStore::connect(&server.url()).await.unwrap()).await;
+    changes_beside_requests(RedisStore::patient(&server.url()).await).await;
 }

@@ -16,9 +16,10 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Row};
 use tracing::Level;
 
+use crate::patience::Patient;
 use crate::proxy::{ProxiedStore, Proxy};
 
-use self::servers::Server;
+use self::servers::{PATIENCE, Server};
 
 /// Idle time after which the store tests a connection before a write.
 const IDLE: Duration = Duration::from_millis(300);
@@ -37,17 +38,22 @@ impl Pooled {
 
     /// Connects a store for poolers, and creates its table.
     async fn open(&self) -> PostgresStore {
-        let store = PostgresStore::connect_through_pooler(&self.pooler.url()).await.unwrap();
+        let store = through_pooler(&self.pooler.url()).await;
         store.migrate().await.unwrap();
         store
     }
 
     /// Connects without the pooler.
     async fn open_directly(&self) -> PostgresStore {
-        let store = PostgresStore::connect(&self.server.url()).await.unwrap();
+        let store = PostgresStore::patient(&self.server.url()).await;
         store.migrate().await.unwrap();
         store
     }
+}
+
+/// Connects a store for poolers.
+async fn through_pooler(url: &str) -> PostgresStore {
+    patiently!(PostgresStore::connect_through_pooler(url))
 }
 
 /// Each store has its own proxy to the pooler, which counts round trips.
@@ -56,9 +62,9 @@ impl Fixture for Pooled {
 
     async fn open(&self) -> Self::Store {
         let proxy = Proxy::to(self.pooler.port()).await;
-        let store = PostgresStore::connect_through_pooler(&self.pooler.url_at(proxy.port())).await.unwrap();
+        let store = through_pooler(&self.pooler.url_at(proxy.port())).await;
         store.migrate().await.unwrap();
-        ProxiedStore { store: store.with_deadline(Duration::from_secs(20)), proxy }
+        ProxiedStore { store, proxy }
     }
 
     async fn another(&self, _store: &Self::Store) -> Self::Store {
@@ -99,9 +105,9 @@ async fn two_nodes_lose_nothing_in_each_mode() {
         let size = if mode == "session" { "default_pool_size = 20" } else { "default_pool_size = 8" };
         let pooler = server.pgbouncer(mode, &[size]);
         let open = async || {
-            let store = PostgresStore::connect_through_pooler(&pooler.url()).await.unwrap();
+            let store = through_pooler(&pooler.url()).await;
             store.migrate().await.unwrap();
-            store.with_deadline(Duration::from_secs(20))
+            store
         };
         let (one, other) = (open().await, open().await);
         nodes::parallel_writers_on_two_nodes_lose_nothing(one.clone(), other.clone()).await;
@@ -129,7 +135,7 @@ async fn no_acknowledged_write_is_lost_in_restarts() {
 async fn idle_connections_cost_no_request_in_each_mode() {
     for mode in ["transaction", "statement", "session"] {
         let mut pooled = Pooled::start(mode);
-        let store = pooled.open().await.with_deadline(Duration::from_secs(20));
+        let store = pooled.open().await;
         let [first, second, third] = [1, 2, 3].map(|id| damage::record(id, None));
         assert_eq!(store.set(&first, Expected::Absent).await.unwrap(), Outcome::Written);
         tokio::time::sleep(IDLE).await;
@@ -146,7 +152,7 @@ async fn idle_connections_cost_no_request_in_each_mode() {
 async fn nodes_that_migrate_at_once_create_one_table() {
     for mode in ["transaction", "statement"] {
         let pooled = Pooled::start(mode);
-        let store = PostgresStore::connect_through_pooler(&pooled.pooler.url()).await.unwrap();
+        let store = through_pooler(&pooled.pooler.url()).await;
         let store = store.with_table("Sessions_new").unwrap();
         let mut nodes = tokio::task::JoinSet::new();
         for _ in 0..8 {
@@ -202,7 +208,7 @@ async fn poolers_that_mix_up_statements_are_refused() {
         }
     }
     let pooler = server.pgbouncer("session", &[]);
-    let store = PostgresStore::connect(&pooler.url()).await.unwrap();
+    let store = PostgresStore::patient(&pooler.url()).await;
     store.migrate().await.unwrap();
     let record = damage::record(1, None);
     assert_eq!(store.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
@@ -215,7 +221,7 @@ async fn a_probe_that_proves_nothing_refuses_nothing() {
     let server = Server::postgres();
     let pooler = server.pgbouncer("session", &["default_pool_size = 1"]);
     let pool = foreign_pool(&pooler, 1).await;
-    let store = PostgresStore::new(pool);
+    let store = PostgresStore::new(pool).with_deadline(PATIENCE);
     store.migrate().await.unwrap();
     let record = damage::record(1, None);
     assert_eq!(store.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
@@ -328,9 +334,9 @@ impl Operation {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_to_another_statement_is_an_error() {
     let server = Server::postgres();
-    let direct = PostgresStore::connect(&server.url()).await.unwrap();
+    let direct = PostgresStore::patient(&server.url()).await;
     let pool = foreign_pool(&server, 1).await;
-    let store = PostgresStore::new(pool.clone());
+    let store = PostgresStore::new(pool.clone()).with_deadline(PATIENCE);
     let other = store.clone().with_table("other").unwrap();
     for store in [&store, &other] {
         store.migrate().await.unwrap();
@@ -384,13 +390,13 @@ async fn an_answer_to_another_statement_is_an_error() {
 #[tokio::test(flavor = "multi_thread")]
 async fn statements_that_are_lost_twice_are_an_error() {
     let server = Server::postgres();
-    let direct = PostgresStore::connect(&server.url()).await.unwrap();
+    let direct = PostgresStore::patient(&server.url()).await;
     direct.migrate().await.unwrap();
     // sqlx gives the first statement of each connection this name.
     let pool = PgPoolOptions::new().max_connections(1).after_connect(|connection, _| {
         Box::pin(async move { sqlx::raw_sql("PREPARE sqlx_s_1 AS SELECT 1").execute(connection).await.map(drop) })
     });
-    let store = PostgresStore::new(pool.connect(&server.url()).await.unwrap());
+    let store = PostgresStore::new(pool.connect(&server.url()).await.unwrap()).with_deadline(PATIENCE);
     let record = damage::record(1, Some("a"));
     for operation in Operation::ALL {
         assert_eq!(direct.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
@@ -449,10 +455,10 @@ async fn mixed_up_statements_yield_no_wrong_answer() {
     let pooler = server.pgbouncer("transaction", &["default_pool_size = 2"]);
     let mut workers = tokio::task::JoinSet::new();
     for (application, table) in ["one", "other"].into_iter().enumerate() {
-        let direct = PostgresStore::connect(&server.url()).await.unwrap().with_table(table).unwrap();
+        let direct = PostgresStore::patient(&server.url()).await.with_table(table).unwrap();
         direct.migrate().await.unwrap();
         let pool = foreign_pool(&pooler, 2).await;
-        let store = PostgresStore::new(pool).with_table(table).unwrap();
+        let store = PostgresStore::new(pool).with_table(table).unwrap().with_deadline(PATIENCE);
         for worker in 0..4 {
             let number = u128::try_from(application * 4 + worker + 1).unwrap();
             workers.spawn(hammer(
@@ -504,8 +510,6 @@ async fn hammer(store: PostgresStore, direct: PostgresStore, record: Record) -> 
 /// Neither the log nor an error contains a value, which is in the text of the statement.
 #[tokio::test]
 async fn statements_with_values_are_not_logged() {
-    // A subscriber of all threads, or another test's thread could settle that nothing is logged.
-    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
     let (capture, _guard) = Capture::log(Level::TRACE);
     let pooled = Pooled::start("transaction");
     let store = pooled.open().await;

@@ -4,13 +4,14 @@
 
 use sessile::{MySqlStore, PostgresStore, RedisStore, SqliteStore};
 
+use crate::patience::Patient;
 use crate::polling::passive_polling_ends_at_the_idle_timeout;
 use crate::servers::Server;
 
 /// Passive polling ends at the idle timeout, on SQLite.
 #[tokio::test(flavor = "multi_thread")]
 async fn passive_polling_ends_on_sqlite() {
-    let store = SqliteStore::connect("sqlite::memory:").await.unwrap();
+    let store = SqliteStore::patient("sqlite::memory:").await;
     store.migrate().await.unwrap();
     passive_polling_ends_at_the_idle_timeout(store).await;
 }
@@ -19,7 +20,7 @@ async fn passive_polling_ends_on_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn passive_polling_ends_on_postgres() {
     let server = Server::postgres_with(&["fsync=off", "synchronous_commit=off"]);
-    let store = PostgresStore::connect(&server.url()).await.unwrap();
+    let store = PostgresStore::patient(&server.url()).await;
     store.migrate().await.unwrap();
     passive_polling_ends_at_the_idle_timeout(store).await;
 }
@@ -28,7 +29,7 @@ async fn passive_polling_ends_on_postgres() {
 #[tokio::test(flavor = "multi_thread")]
 async fn passive_polling_ends_on_mariadb() {
     let server = Server::mariadb_with(&["innodb-flush-log-at-trx-commit=0"]);
-    let store = MySqlStore::connect(&server.url()).await.unwrap();
+    let store = MySqlStore::patient(&server.url()).await;
     store.migrate().await.unwrap();
     passive_polling_ends_at_the_idle_timeout(store).await;
 }
@@ -37,5 +38,5 @@ async fn passive_polling_ends_on_mariadb() {
 #[tokio::test(flavor = "multi_thread")]
 async fn passive_polling_ends_on_redis() {
     let server = Server::redis_with(&["--appendonly", "no"]);
-    passive_polling_ends_at_the_idle_timeout(RedisStore::connect(&server.url()).await.unwrap()).await;
+    passive_polling_ends_at_the_idle_timeout(RedisStore::patient(&server.url()).await).await;
 }

@@ -11,7 +11,8 @@ use sessile::store::{Expected, Outcome, Store, StoreErrorKind};
 use sessile::testing::conformance::{Fixture, Task, check};
 
 use self::proxy::{ProxiedStore, Proxy};
-use self::servers::{Directory, Server};
+use self::servers::{Directory, PATIENCE, Server};
+use crate::patience::Patient;
 
 sql_server_tests!(PostgresStore, postgres, sqlx::postgres::PgPoolOptions, "CREATE SCHEMA other");
 
@@ -80,7 +81,7 @@ async fn a_read_only_database_serves_readers_only() {
     let server = Server::postgres();
     let store = open(&server).await;
     let url = format!("{}?options=-c%20default_transaction_read_only%3Don", server.url());
-    let reader = PostgresStore::connect(&url).await.unwrap();
+    let reader = PostgresStore::patient(&url).await;
     check_read_only(&store, &reader).await;
 }
 

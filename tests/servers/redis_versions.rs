@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+use crate::patience::Patient;
 use crate::{faults, nodes, servers};
 
 use sessile::RedisStore;
@@ -29,7 +30,7 @@ macro_rules! tests_on {
             #[tokio::test(flavor = "multi_thread")]
             async fn two_nodes_lose_nothing_and_end_together() {
                 let server = Server::$server();
-                let store = async || RedisStore::connect(&server.url()).await.unwrap();
+                let store = async || RedisStore::patient(&server.url()).await;
                 nodes::parallel_writers_on_two_nodes_lose_nothing(store().await, store().await).await;
                 nodes::a_sign_out_on_one_node_ends_the_session_on_both(store().await, store().await).await;
             }
@@ -38,7 +39,7 @@ macro_rules! tests_on {
             #[tokio::test(flavor = "multi_thread")]
             async fn no_acknowledged_write_is_lost_while_the_server_is_killed() {
                 let server = Server::$server();
-                let store = RedisStore::connect(&server.url()).await.unwrap();
+                let store = RedisStore::patient(&server.url()).await;
                 faults::no_acknowledged_write_is_lost(server, store).await;
             }
         }

@@ -8,12 +8,13 @@ use sessile::store::{Expected, Outcome, Store, StoreErrorKind};
 use sessile::{MySqlStore, PostgresStore};
 
 use self::servers::Server;
+use crate::patience::Patient;
 
 /// Parallel writers lose nothing in a database whose transactions are serializable.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_serializable_database_loses_nothing() {
     let server = Server::postgres_with(&["default_transaction_isolation=serializable"]);
-    let store = async || PostgresStore::connect(&server.url()).await.unwrap();
+    let store = async || PostgresStore::patient(&server.url()).await;
     let mut starts = tokio::task::JoinSet::new();
     for _ in 0..8 {
         let node = store().await;
@@ -28,7 +29,7 @@ async fn a_serializable_database_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_reruns_what_certainly_did_nothing() {
     let server = Server::postgres();
-    let store = PostgresStore::connect(&server.url()).await.unwrap();
+    let store = PostgresStore::patient(&server.url()).await;
     store.migrate().await.unwrap();
     for (number, (code, is_rerun)) in
         [("40001", true), ("40P01", true), ("40000", false), ("40002", false), ("40003", false)].into_iter().enumerate()
@@ -60,7 +61,7 @@ async fn postgres_reruns_what_certainly_did_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb_reruns_what_certainly_did_nothing() {
     let server = Server::mariadb();
-    let store = MySqlStore::connect(&server.url()).await.unwrap();
+    let store = MySqlStore::patient(&server.url()).await;
     store.migrate().await.unwrap();
     for (number, (code, is_rerun)) in [(1213, true), (1020, true), (1205, false)].into_iter().enumerate() {
         // A table without transactions counts the attempts.
@@ -89,7 +90,7 @@ async fn mariadb_reruns_what_certainly_did_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_timeout_leaves_nothing_half_done() {
     let server = Server::mariadb_with(&["innodb-lock-wait-timeout=1"]);
-    let store = MySqlStore::connect(&server.url()).await.unwrap().with_deadline(std::time::Duration::from_secs(20));
+    let store = MySqlStore::patient(&server.url()).await;
     store.migrate().await.unwrap();
     let [held, free] = [1, 2].map(|id| damage::record(id, Some("a")));
     for record in [&held, &free] {

@@ -4,30 +4,29 @@
 
 use crate::{damage, servers};
 
-use std::time::Duration;
-
 use sessile::store::{Expected, Outcome, Store, StoreErrorKind};
 use sessile::{MySqlStore, PostgresStore, SqliteStore};
 use sqlx::mysql::{MySqlPool, MySqlPoolOptions};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::SqlitePoolOptions;
 
-use self::servers::{Directory, Server};
+use self::servers::{Directory, PATIENCE, Server};
+use crate::patience::Patient;
 
 /// A store of its own connections keeps its writes, whatever the server sets.
 async fn own_connections_keep_writes(url: &str) {
-    let store = MySqlStore::connect(url).await.unwrap();
+    let store = MySqlStore::patient(url).await;
     store.migrate().await.unwrap();
     let record = damage::record(1, None);
     assert_eq!(store.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
     store.pool().close().await;
-    let other = MySqlStore::connect(url).await.unwrap();
+    let other = MySqlStore::patient(url).await;
     assert!(other.get(record.id()).await.unwrap().is_some(), "an acknowledged write was lost");
 }
 
 /// A store on a pool without autocommit refuses to migrate and to write.
 async fn a_pool_without_autocommit_is_refused(pool: MySqlPool) {
-    let store = MySqlStore::new(pool);
+    let store = MySqlStore::new(pool).with_deadline(PATIENCE);
     let record = damage::record(2, None);
     let migrated = store.migrate().await.unwrap_err();
     let written = store.set(&record, Expected::Absent).await.unwrap_err();
@@ -65,7 +64,7 @@ async fn without_autocommit_no_write_is_lost() {
 macro_rules! check_open_transaction {
     ($Store:ident, $pool:expr) => {{
         let pool = $pool;
-        let store = $Store::new(pool.clone());
+        let store = $Store::new(pool.clone()).with_deadline(PATIENCE);
         store.migrate().await.unwrap();
         sqlx::raw_sql("CREATE TABLE orders (number integer)").execute(&pool).await.unwrap();
         let record = damage::record(1, Some("a"));
@@ -90,14 +89,14 @@ async fn no_write_joins_a_transaction_that_was_left_open() {
     );
     // A failed transaction refuses every statement.
     let pool = PgPoolOptions::new().max_connections(1).connect(&server.url()).await.unwrap();
-    let store = PostgresStore::new(pool.clone());
+    let store = PostgresStore::new(pool.clone()).with_deadline(PATIENCE);
     sqlx::raw_sql("BEGIN; SELECT 1 / 0").execute(&pool).await.unwrap_err();
     assert!(store.get(damage::record(1, None).id()).await.unwrap().is_some());
     // If every connection begins with a transaction, there is an error instead of ever more connections.
     let pool = PgPoolOptions::new().max_connections(2).after_connect(|connection, _| {
         Box::pin(async move { sqlx::raw_sql("BEGIN").execute(connection).await.map(drop) })
     });
-    let store = PostgresStore::new(pool.connect(&server.url()).await.unwrap()).with_deadline(Duration::from_secs(60));
+    let store = PostgresStore::new(pool.connect(&server.url()).await.unwrap()).with_deadline(PATIENCE);
     let error = store.get(damage::record(1, None).id()).await.unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("open transaction"), "{source}");

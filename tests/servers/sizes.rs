@@ -19,6 +19,7 @@ use sqlx::{Executor, Row};
 
 use self::servers::{Directory, Server, ask};
 use self::support::client::{Visitor, session_of};
+use crate::patience::Patient;
 
 const GUIDE: &str = include_str!("../../docs/stores.md");
 
@@ -107,7 +108,7 @@ async fn the_record_header_is_bounded_as_the_guide_says() {
 async fn sessions_on_sqlite() {
     let directory = Directory::new("sizes");
     let url = format!("sqlite:{}/sessions.db", directory.path().display());
-    let store = SqliteStore::connect(&url).await.unwrap();
+    let store = SqliteStore::patient(&url).await;
     store.migrate().await.unwrap();
     fill(store.clone()).await;
     let query = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
@@ -119,7 +120,7 @@ async fn sessions_on_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_on_postgres() {
     let server = Server::postgres_with(&["fsync=off", "synchronous_commit=off"]);
-    let store = PostgresStore::connect(&server.url()).await.unwrap();
+    let store = PostgresStore::patient(&server.url()).await;
     store.migrate().await.unwrap();
     fill(store.clone()).await;
     let query = "SELECT pg_total_relation_size('sessile_sessions')";
@@ -136,7 +137,7 @@ async fn sessions_on_postgres() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_on_mariadb() {
     let server = Server::mariadb_with(&["innodb-flush-log-at-trx-commit=0"]);
-    let store = MySqlStore::connect(&server.url()).await.unwrap();
+    let store = MySqlStore::patient(&server.url()).await;
     store.migrate().await.unwrap();
     fill(store.clone()).await;
     // The whole table is in the buffer pool, which is larger and has read nothing else.
@@ -155,7 +156,7 @@ async fn sessions_on_redis() {
         let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).expect("a line about the memory");
         used.trim().parse::<u64>().unwrap()
     };
-    let store = RedisStore::connect(&server.url()).await.unwrap();
+    let store = RedisStore::patient(&server.url()).await;
     // The server keeps the scripts, and buffers for the connection.
     let (id, _) = Sessions::new(store.clone()).create_owned_by("first", &()).await.unwrap();
     assert!(store.delete(&id, Some("first")).await.unwrap());

@@ -7,6 +7,8 @@ use crate::{damage, databases, faults, nodes, servers, sweeps};
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,7 +16,8 @@ use sessile::SqliteStore;
 use sessile::store::{Expected, Outcome, Store, StoreErrorKind};
 use sessile::testing::conformance::{Fixture, Task, check};
 
-use self::servers::Directory;
+use self::servers::{Directory, PATIENCE};
+use crate::patience::Patient;
 
 fn url(directory: &Directory) -> String {
     format!("sqlite:{}/sessions.db", directory.path().display())
@@ -24,9 +27,9 @@ impl Fixture for Directory {
     type Store = SqliteStore;
 
     async fn open(&self) -> Self::Store {
-        let store = SqliteStore::connect(&url(self)).await.unwrap();
+        let store = SqliteStore::patient(&url(self)).await;
         store.migrate().await.unwrap();
-        store.with_deadline(Duration::from_secs(20))
+        store
     }
 
     async fn another(&self, _store: &Self::Store) -> Self::Store {
@@ -63,7 +66,7 @@ async fn it_keeps_the_rules_of_ends_and_owners() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_lose_nothing_and_end_together() {
     let file = Directory::new("sqlite");
-    let store = async || SqliteStore::connect(&url(&file)).await.unwrap();
+    let store = async || SqliteStore::patient(&url(&file)).await;
     store().await.migrate().await.unwrap();
     nodes::parallel_writers_on_two_nodes_lose_nothing(store().await, store().await).await;
     nodes::a_sign_out_on_one_node_ends_the_session_on_both(store().await, store().await).await;
@@ -106,12 +109,12 @@ async fn processes_that_start_at_once_create_one_table() {
     for _ in 0..8 {
         let url = url(&file);
         nodes.spawn(async move {
-            let store = SqliteStore::connect(&url).await.unwrap().with_table("Sessions_new").unwrap();
+            let store = SqliteStore::patient(&url).await.with_table("Sessions_new").unwrap();
             store.migrate().await.unwrap();
         });
     }
     nodes.join_all().await;
-    let store = SqliteStore::connect(&url(&file)).await.unwrap().with_table("Sessions_new").unwrap();
+    let store = SqliteStore::patient(&url(&file)).await.with_table("Sessions_new").unwrap();
     assert_eq!(store.set(&damage::record(1, Some("a")), Expected::Absent).await.unwrap(), Outcome::Written);
     assert_eq!(store.owned_by("a").await.unwrap().len(), 1);
 }
@@ -134,7 +137,7 @@ async fn connecting_waits_for_a_locked_file() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_with_other_columns_is_refused_and_unchanged() {
     let file = Directory::new("sqlite");
-    let store = SqliteStore::connect(&url(&file)).await.unwrap().with_table("other_table").unwrap();
+    let store = SqliteStore::patient(&url(&file)).await.with_table("other_table").unwrap();
     for (create, problem) in [
         ("CREATE TABLE other_table (id text, data text)", "has a column id of type TEXT"),
         (
@@ -176,7 +179,7 @@ async fn a_read_only_database_serves_readers_only() {
     let store = file.open().await;
     let record = damage::record(1, Some("a"));
     assert_eq!(store.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
-    let reader = SqliteStore::connect(&format!("{}?mode=ro", url(&file))).await.unwrap();
+    let reader = SqliteStore::patient(&format!("{}?mode=ro", url(&file))).await;
     reader.migrate().await.unwrap();
     assert_eq!(reader.get(record.id()).await.unwrap().as_ref(), Some(&record));
     let refused = reader.set(&damage::record(2, None), Expected::Absent).await.unwrap_err();
@@ -192,7 +195,7 @@ async fn each_writable_mode_has_a_write_ahead_log() {
             let created = sqlx::SqlitePool::connect(&format!("{}?mode=rwc", url(&file))).await.unwrap();
             created.close().await;
         }
-        let store = SqliteStore::connect(&format!("{}{mode}", url(&file))).await.unwrap();
+        let store = SqliteStore::patient(&format!("{}{mode}", url(&file))).await;
         let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(store.pool()).await.unwrap();
         assert_eq!(journal, "wal", "{mode}");
     }
@@ -213,7 +216,7 @@ async fn a_full_database_is_unavailable_and_keeps_its_records() {
     let options: sqlx::sqlite::SqliteConnectOptions = url(&file).parse().unwrap();
     let options = options.create_if_missing(true).pragma("max_page_count", "64");
     let pool = sqlx::sqlite::SqlitePoolOptions::new().max_connections(2).connect_with(options).await.unwrap();
-    let store = SqliteStore::new(pool);
+    let store = SqliteStore::new(pool).with_deadline(PATIENCE);
     store.migrate().await.unwrap();
     let first = damage::record(1, None);
     assert_eq!(store.set(&first, Expected::Absent).await.unwrap(), Outcome::Written);
@@ -229,7 +232,7 @@ async fn a_full_database_is_unavailable_and_keeps_its_records() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "run by the test that kills it"]
 async fn a_process_that_is_killed_counts() {
-    let store = SqliteStore::connect(&std::env::var("SESSILE_DATABASE").unwrap()).await.unwrap();
+    let store = SqliteStore::patient(&std::env::var("SESSILE_DATABASE").unwrap()).await;
     let node = nodes::Node::new(store);
     let cookie = std::env::var("SESSILE_COOKIE").unwrap();
     loop {
@@ -247,13 +250,18 @@ async fn no_acknowledged_write_is_lost_while_processes_are_killed() {
     let file = Directory::new("sqlite");
     let node = nodes::Node::new(file.open().await);
     let cookie = node.begin().await;
+    let acknowledged = Arc::new(AtomicU64::new(0));
     let start = || {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "sqlite::a_process_that_is_killed_counts", "--ignored", "--nocapture"]);
         command.env("SESSILE_DATABASE", url(&file)).env("SESSILE_COOKIE", &cookie);
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
-        (process, std::thread::spawn(move || lines.collect::<Vec<_>>()))
+        let acknowledged = Arc::clone(&acknowledged);
+        let count = move |line: &String| {
+            acknowledged.fetch_add(line.contains("counted ").into(), Ordering::SeqCst);
+        };
+        (process, std::thread::spawn(move || lines.inspect(count).collect::<Vec<_>>()))
     };
     let (mut requests, mut counted) = (0, Vec::new());
     let mut end = |processes: [(Child, JoinHandle<Vec<String>>); 2]| {
@@ -266,7 +274,7 @@ async fn no_acknowledged_write_is_lost_while_processes_are_killed() {
         }
     };
     let mut processes = [start(), start()];
-    let kills = faults::kill_every_second(|| end(std::mem::replace(&mut processes, [start(), start()])));
+    let kills = faults::kill_every_second(&acknowledged, || end(std::mem::replace(&mut processes, [start(), start()])));
     end(processes);
     let acknowledged = counted.len() as u64;
     counted.sort_unstable();
@@ -284,7 +292,7 @@ async fn the_table_of_tower_sessions_is_read_and_emptied() {
     use sessile::migrate::LegacySessions;
     use sessile::migrate::tower_sessions::SqliteSessions;
 
-    let store = SqliteStore::connect("sqlite::memory:").await.unwrap();
+    let store = SqliteStore::patient("sqlite::memory:").await;
     let pool = store.pool().clone();
     let table =
         "create table tower_sessions (id text primary key not null, data blob not null, expiry_date integer not null)";

@@ -12,7 +12,8 @@ use redis::{Client, TlsCertificates};
 use sessile::store::{Expected, Outcome, Store, StoreErrorKind};
 use sessile::{MySqlStore, PostgresStore, RedisStore};
 
-use self::servers::{Directory, Server, free_port};
+use self::servers::{Directory, PATIENCE, Server, free_port};
+use crate::patience::Patient;
 
 /// A certificate authority, and a certificate for this machine that it signed.
 struct Certificates(Directory);
@@ -80,7 +81,8 @@ async fn redis_over_tls() {
     let _server = Server::redis_with(&[settings.as_slice(), &["--tls-auth-clients", "no"]].concat());
     let url = format!("rediss://127.0.0.1:{port}/");
     let trusted = TlsCertificates { client_tls: None, root_cert: Some(fs::read(&ca).unwrap()) };
-    check_session(RedisStore::new(Client::build_with_tls(url.as_str(), trusted).unwrap())).await;
+    let store = RedisStore::new(Client::build_with_tls(url.as_str(), trusted).unwrap());
+    check_session(store.with_deadline(PATIENCE)).await;
     let refused = RedisStore::connect(&url).await.unwrap_err();
     assert_eq!(refused.kind(), StoreErrorKind::Unavailable, "an unknown authority is trusted: {refused:?}");
     let refused = RedisStore::connect(&url.replace("rediss", "redis")).await.unwrap_err();
@@ -98,7 +100,7 @@ async fn postgres_over_tls() {
     ];
     let server = Server::postgres_with(&["ssl=on", &files[0], &files[1]]);
     let url = format!("{}?sslmode=verify-full&sslrootcert=", server.url());
-    let store = PostgresStore::connect(&format!("{url}{ca}")).await.unwrap();
+    let store = PostgresStore::patient(&format!("{url}{ca}")).await;
     store.migrate().await.unwrap();
     check_session(store.clone()).await;
     let query = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
@@ -123,7 +125,7 @@ async fn mariadb_over_tls() {
     ];
     let server = Server::mariadb_with(&[&files[0], &files[1], &files[2]]);
     let url = format!("{}?ssl-mode=VERIFY_IDENTITY&ssl-ca=", server.url());
-    let store = MySqlStore::connect(&format!("{url}{ca}")).await.unwrap();
+    let store = MySqlStore::patient(&format!("{url}{ca}")).await;
     store.migrate().await.unwrap();
     check_session(store.clone()).await;
     let query = "SELECT variable_value FROM information_schema.session_status WHERE variable_name = 'Ssl_cipher'";

@@ -4,8 +4,9 @@
 
 use crate::databases;
 use crate::nodes::Answer;
+use crate::patience::{Patient, patient_layer};
 use crate::proxy::Proxy;
-use crate::servers::{Directory, Server};
+use crate::servers::{Directory, PATIENCE, Server};
 use crate::support::client::Client;
 use crate::support::site::Site;
 
@@ -298,11 +299,11 @@ macro_rules! transaction_tests {
                         sqlx::raw_sql(create).execute(&pool_at(&server.url()).await).await.unwrap();
                     }
                     let url = databases.url(&name, None);
-                    let store = $Store::connect(&url).await.unwrap();
+                    let store = $Store::patient(&url).await;
                     store.migrate().await.unwrap();
                     let pool = pool_at(&url).await;
                     sqlx::raw_sql("CREATE TABLE orders (id bigint PRIMARY KEY)").execute(&pool).await.unwrap();
-                    Self { layer: SessionLayer::new(store.clone()), store, pool, databases, name }
+                    Self { layer: patient_layer(store.clone()), store, pool, databases, name }
                 }
 
                 async fn begin(&self) -> Transaction {
@@ -833,7 +834,7 @@ macro_rules! transaction_tests {
                 // The closure cannot commit the session apart from the transaction.
                 let key = new_key();
                 let answer = call(&shop.layer, Some(cookie), async |session| {
-                    let other = SqliteStore::connect("sqlite::memory:").await.unwrap();
+                    let other = SqliteStore::patient("sqlite::memory:").await;
                     let placed = session.transact(&shop.pool, |mut transaction, s| {
                         let other = other.pool().begin();
                         async move {
@@ -882,13 +883,13 @@ macro_rules! transaction_tests {
                 let keys = KeyRing::new([7; 32]).unwrap();
                 let sealed = SealedStore::new(Arc::new(renamed.clone()), &keys).unwrap();
                 #[allow(unused_mut, reason = "SQLite has no schemas")]
-                let mut layers = vec![SessionLayer::new(renamed), SessionLayer::new(sealed)];
+                let mut layers = vec![patient_layer(renamed), patient_layer(sealed)];
                 $(
                     const _: &str = stringify!($kills);
                     sqlx::raw_sql("CREATE SCHEMA other").execute(&shop.pool).await.unwrap();
                     let elsewhere = shop.store.clone().with_schema("other").unwrap();
                     elsewhere.migrate().await.unwrap();
-                    layers.push(SessionLayer::new(elsewhere));
+                    layers.push(patient_layer(elsewhere));
                 )?
                 for layer in layers {
                     let (cookie, key) = (&begin(&layer).await, new_key());
@@ -985,7 +986,7 @@ transaction_tests!(sqlite, Sqlite, SqliteStore, Databases::Files(Directory::new(
 #[ignore = "run by the test that kills it"]
 async fn a_process_that_is_killed_orders() {
     let url = std::env::var("SESSILE_DATABASE").unwrap();
-    let layer = SessionLayer::new(SqliteStore::connect(&url).await.unwrap());
+    let layer = patient_layer(SqliteStore::patient(&url).await);
     let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
     let cookie = std::env::var("SESSILE_COOKIE").unwrap();
     println!("started");
@@ -999,10 +1000,10 @@ async fn a_process_that_is_killed_orders() {
 async fn a_killed_process_leaves_both_or_neither() {
     let directory = Directory::new("sqlite");
     let url = format!("sqlite:{}/shop.db", directory.path().display());
-    let store = SqliteStore::connect(&url).await.unwrap();
+    let store = SqliteStore::patient(&url).await;
     store.migrate().await.unwrap();
     sqlx::raw_sql("CREATE TABLE orders (id bigint PRIMARY KEY)").execute(store.pool()).await.unwrap();
-    let layer = SessionLayer::new(store.clone());
+    let layer = patient_layer(store.clone());
     let cookie = begin(&layer).await;
     for wait in pauses() {
         let mut processes = [(); 2].map(|()| {
@@ -1032,9 +1033,9 @@ async fn a_killed_process_leaves_both_or_neither() {
 async fn a_transaction_does_not_wait_for_the_queue_of_writers() {
     let directory = Directory::new("sqlite");
     let url = format!("sqlite:{}/shop.db", directory.path().display());
-    let store = SqliteStore::connect(&url).await.unwrap();
+    let store = SqliteStore::patient(&url).await;
     store.migrate().await.unwrap();
-    let layer = SessionLayer::new(store.clone());
+    let layer = patient_layer(store.clone());
     let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
     let cookie = &begin(&layer).await;
     let answer = call(&layer, Some(cookie), async |session| {
@@ -1058,9 +1059,9 @@ async fn a_transaction_does_not_wait_for_the_queue_of_writers() {
 async fn a_write_that_stands_alone_is_not_repeated() {
     let directory = Directory::new("sqlite");
     let url = format!("sqlite:{}/shop.db", directory.path().display());
-    let store = SqliteStore::connect(&url).await.unwrap();
+    let store = SqliteStore::patient(&url).await;
     store.migrate().await.unwrap();
-    let layer = SessionLayer::new(store);
+    let layer = patient_layer(store);
     let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
     let cookie = &begin(&layer).await;
     let answer = call(&layer, Some(cookie), async |session| {
@@ -1080,9 +1081,9 @@ async fn a_write_that_stands_alone_is_not_repeated() {
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_reports_an_aborted_transaction() {
     let server = Server::postgres_with(&["fsync=off", "synchronous_commit=off"]);
-    let store = PostgresStore::connect(&server.url()).await.unwrap();
+    let store = PostgresStore::patient(&server.url()).await;
     store.migrate().await.unwrap();
-    let layer = SessionLayer::new(store);
+    let layer = patient_layer(store);
     let pool = sqlx::PgPool::connect(&server.url()).await.unwrap();
     let cookie = &begin(&layer).await;
     let runs = &AtomicU32::new(0);
@@ -1157,10 +1158,10 @@ async fn a_transaction_of_an_actor_ends_with_the_own_session() {
         let directory = Directory::new("acting");
         let url = format!("sqlite:{}/acting.db?mode=rwc", directory.path().display());
         let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
-        let store = SqliteStore::new(pool.clone());
+        let store = SqliteStore::new(pool.clone()).with_deadline(PATIENCE);
         store.migrate().await.unwrap();
         sqlx::query("CREATE TABLE orders (item TEXT)").execute(&pool).await.unwrap();
-        let layer = SessionLayer::new(store);
+        let layer = patient_layer(store);
         let (orders, sessions) = (pool.clone(), layer.sessions());
         let order = async move |session: &Session, item: &'static str| -> Result<(), Error> {
             let mut transaction = orders.begin().await.unwrap();

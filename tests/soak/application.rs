@@ -19,7 +19,7 @@ pub struct Application {
 impl Application {
     pub async fn start(store: impl Store) -> Self {
         // Abandoned sessions expire during the run.
-        let lifetime = Lifetime::new().with_idle_timeout(Duration::from_secs(20));
+        let lifetime = Lifetime::new().with_idle_timeout(Duration::from_secs(60));
         let layer = SessionLayer::builder(store).with_lifetime(lifetime).with_secure(false).build().unwrap();
         let app = Router::new()
             .route("/items", get(items))

@@ -49,12 +49,12 @@ struct SessionState {
 #[derive(Debug, Default)]
 pub struct Tally {
     requests: u64,
-    pub acknowledged: u64,
+    acknowledged: u64,
     unavailable: u64,
-    pub disconnected: u64,
-    pub rotated: u64,
+    disconnected: u64,
+    rotated: u64,
     signed_in: u64,
-    pub ended: u64,
+    ended: u64,
     abandoned: u64,
     invalid_tokens_tried: u64,
     read: u64,
@@ -74,7 +74,8 @@ impl Browser {
     }
 
     pub async fn run(mut self, stop: Arc<AtomicBool>) -> Tally {
-        while !stop.load(Ordering::SeqCst) {
+        // Longer on a slow machine, until each kind of request was made.
+        while !stop.load(Ordering::SeqCst) || self.tally.lacks_a_kind() {
             self.step().await;
             // A pause, as of a user, which also leaves time to other processes.
             let pause = self.choose(MAX_PAUSE_MS);
@@ -316,6 +317,11 @@ fn session_of(token: &str) -> String {
 }
 
 impl Tally {
+    /// Returns whether no write, rotation, sign-out or disconnect was counted yet.
+    fn lacks_a_kind(&self) -> bool {
+        [self.acknowledged, self.rotated, self.ended, self.disconnected].contains(&0)
+    }
+
     pub fn add(&mut self, other: Self) {
         self.requests += other.requests;
         self.acknowledged += other.acknowledged;

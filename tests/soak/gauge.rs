@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Maximum time to wait for tasks and connections to close.
-const MAX_CLEANUP_TIME: Duration = Duration::from_secs(30);
+use crate::servers::PATIENCE;
 
 type CountSessions = Box<dyn Fn() -> usize + Send>;
 
@@ -46,7 +45,7 @@ impl Gauge {
         loop {
             let now = self.sample();
             let is_clean = now.tasks <= before.tasks && now.files <= before.files;
-            if is_clean || started.elapsed() > MAX_CLEANUP_TIME {
+            if is_clean || started.elapsed() > PATIENCE {
                 return now;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

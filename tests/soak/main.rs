@@ -104,7 +104,6 @@ async fn soak(store: impl Store, mut server: Option<Server>, count_sessions: imp
     let after = gauge.wait_for_cleanup(&before).await;
     gauge::report(&samples, &before, &after);
     eprintln!("{tally}\n{restarts} restarts of the database");
-    assert!(tally.acknowledged > 0 && tally.ended > 0 && tally.rotated > 0 && tally.disconnected > 0, "{tally}");
     gauge::assert_flat(&samples);
     assert!(after.tasks <= before.tasks, "{} tasks remain, {} at the start", after.tasks, before.tasks);
     assert!(after.files <= before.files + 1, "{} files are open, {} at the start", after.files, before.files);

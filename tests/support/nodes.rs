@@ -4,7 +4,7 @@
 #![allow(unreachable_pub, missing_debug_implementations, reason = "the items are private to a test binary")]
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
@@ -17,6 +17,8 @@ use sessile::store::Store;
 use sessile::testing::Clock;
 use sessile::{Error, Session, SessionLayer, Sessions};
 use tower::ServiceExt;
+
+use crate::servers::PATIENCE;
 
 /// A node: an application with its own session layer.
 #[derive(Clone)]
@@ -39,17 +41,14 @@ impl Node {
     }
 
     pub fn with_clock(store: impl Store, clock: impl Into<Clock>) -> Self {
-        Self::with_deadline(store, clock, Duration::from_secs(5))
-    }
-
-    fn with_deadline(store: impl Store, clock: impl Into<Clock>, deadline: Duration) -> Self {
         let report = |event: &Event<'_>| {
             if let Some(error) = event.error {
                 eprintln!("{:?}: {error:?}", event.kind);
             }
         };
         let layer = SessionLayer::builder(store).with_event_hook(report).with_clock(clock);
-        let layer = layer.with_commit_deadline(deadline).build().unwrap();
+        // Writers under load store thousands of keys.
+        let layer = layer.with_commit_deadline(PATIENCE).with_key_limit(1_000_000).build().unwrap();
         let sessions = layer.sessions();
         let app = Router::new()
             .route("/count", post(count))
@@ -99,10 +98,7 @@ async fn set(session: Session, Path(key): Path<String>) -> Result<(), Error> {
 
 /// 200 parallel increments and 200 parallel inserts, alternating between two nodes, lose no change.
 pub async fn parallel_writers_on_two_nodes_lose_nothing(one: impl Store, other: impl Store) {
-    // The number of requests that wait for each other must not end one, however slow the machine is.
-    let deadline = Duration::from_secs(60);
-    let nodes =
-        [Node::with_deadline(one, Clock::system(), deadline), Node::with_deadline(other, Clock::system(), deadline)];
+    let nodes = [Node::new(one), Node::new(other)];
     let cookie = nodes[0].begin().await;
     let started = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();

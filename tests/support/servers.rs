@@ -7,17 +7,23 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// Time that a server may take to start; a loaded machine is slow.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time after which a test fails instead of waiting on, and time limit of an operation that it expects to succeed.
+///
+/// A loaded machine may stop a program for seconds.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Number of ports that a test process reserves.
+const PORTS: u16 = 1_000;
 
 /// A temporary directory, removed when dropped.
 pub struct Directory {
@@ -242,9 +248,10 @@ impl Server {
         let directory = Directory::new("sentinel");
         let port = free_port();
         let file = directory.path().join("sentinel.conf");
+        // The sentinel takes no master for down because the machine is slow.
         let text = format!(
             "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor main 127.0.0.1 {} 1\n\
-             sentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 5000\n{lines}\n",
+             sentinel down-after-milliseconds main 120000\nsentinel failover-timeout main 5000\n{lines}\n",
             directory.path().display(),
             master.port
         );
@@ -288,12 +295,7 @@ impl Server {
                 if (self.ready)(self) {
                     return;
                 }
-                assert!(
-                    started.elapsed() < START_TIMEOUT,
-                    "{} does not start:\n{}",
-                    self.program.display(),
-                    self.log()
-                );
+                assert!(started.elapsed() < PATIENCE, "{} does not start:\n{}", self.program.display(), self.log());
                 let exited = self.child.as_mut().unwrap().try_wait().unwrap();
                 std::thread::sleep(Duration::from_millis(20));
                 if exited.is_some() {
@@ -301,6 +303,13 @@ impl Server {
                     break;
                 }
             }
+        }
+    }
+
+    /// Starts the server again if it has ended by itself.
+    pub fn restart_if_ended(&mut self) {
+        if self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_some()) {
+            self.start();
         }
     }
 
@@ -359,7 +368,8 @@ pub fn cluster() -> Vec<Server> {
 
 /// Starts a Redis Cluster of three masters with so many replicas each.
 pub fn cluster_with_replicas(replicas: usize) -> Vec<Server> {
-    let settings = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
+    // No node takes another one for down because the machine is slow.
+    let settings = ["--cluster-enabled", "yes", "--cluster-node-timeout", "60000"];
     let servers: Vec<_> = (0..3 * (1 + replicas))
         .map(|_| {
             let bus = free_port().to_string();
@@ -378,7 +388,7 @@ pub fn cluster_with_replicas(replicas: usize) -> Vec<Server> {
 pub fn until_cluster_is_ready(servers: &[Server]) {
     let started = Instant::now();
     while !servers.iter().all(|server| ask(server.port, "CLUSTER INFO").contains("cluster_state:ok")) {
-        assert!(started.elapsed() < START_TIMEOUT, "the cluster does not become ready");
+        assert!(started.elapsed() < PATIENCE, "the cluster does not become ready");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -433,8 +443,20 @@ pub fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?} failed:\n{}", String::from_utf8_lossy(&text));
 }
 
+/// Returns a free loopback port, which neither another test nor a client's connection takes before a server does.
+///
+/// It is below the ports that systems give to connections, and in a range that this process reserves.
 pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    static RESERVED: LazyLock<UdpSocket> = LazyLock::new(|| {
+        // A socket of another protocol marks the range until the process ends, however it ends.
+        let mut ranges = (10_000..32_000).step_by(usize::from(PORTS));
+        ranges.find_map(|first| UdpSocket::bind(("127.0.0.1", first)).ok()).expect("a range of ports is free")
+    });
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = RESERVED.local_addr().unwrap().port();
+    let mut ports = std::iter::repeat_with(|| first + NEXT.fetch_add(1, Ordering::Relaxed) % PORTS);
+    // A server of a test that was killed may have one.
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a port is free")
 }
 
 /// Returns whether PostgreSQL, or PgBouncer in front of it, accepts connections.
@@ -452,19 +474,25 @@ fn greets(server: &Server) -> bool {
 }
 
 fn answers_ping(server: &Server) -> bool {
+    let answer = ask_within(Duration::from_secs(1), server.port, "PING");
     // A server with a password answers, too.
-    ["+PONG", "-NOAUTH"].iter().any(|answer| ask(server.port, "PING").starts_with(answer))
+    ["+PONG", "-NOAUTH"].iter().any(|expected| answer.starts_with(expected))
 }
 
-/// Sends a command to a Redis server, and returns the start of its answer.
+/// Sends a command to a Redis server, and returns its answer.
 pub fn ask(port: u16, command: &str) -> String {
+    ask_within(PATIENCE, port, command)
+}
+
+fn ask_within(limit: Duration, port: u16, command: &str) -> String {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return String::new() };
-    stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
-    let mut stream_out = stream.try_clone().unwrap();
-    if stream_out.write_all(format!("{command}\r\n").as_bytes()).is_err() {
+    stream.set_read_timeout(Some(limit)).unwrap();
+    // The server answers what it has received, and then closes the connection, too.
+    let sent = stream.write_all(format!("{command}\r\n").as_bytes()).and_then(|()| stream.shutdown(Shutdown::Write));
+    if sent.is_err() {
         return String::new();
     }
-    let mut buffer = [0; 4096];
-    let read = std::io::Read::read(&mut stream, &mut buffer).unwrap_or(0);
-    String::from_utf8_lossy(&buffer[..read]).into_owned()
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
 }

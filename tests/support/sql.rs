@@ -12,9 +12,9 @@ macro_rules! sql_server_tests {
 
             async fn open(&self) -> Self::Store {
                 let proxy = Proxy::to(self.0.port()).await;
-                let store = $Store::connect(&self.0.url_at(proxy.port())).await.unwrap();
+                let store = $Store::patient(&self.0.url_at(proxy.port())).await;
                 store.migrate().await.unwrap();
-                ProxiedStore { store: store.with_deadline(Duration::from_secs(20)), proxy }
+                ProxiedStore { store, proxy }
             }
 
             async fn another(&self, _store: &Self::Store) -> Self::Store {
@@ -36,7 +36,7 @@ macro_rules! sql_server_tests {
 
         /// Connects a store and creates its table.
         async fn open(server: &Server) -> $Store {
-            let store = $Store::connect(&server.url()).await.unwrap();
+            let store = $Store::patient(&server.url()).await;
             store.migrate().await.unwrap();
             store
         }
@@ -70,10 +70,10 @@ macro_rules! sql_server_tests {
         async fn a_server_that_hangs_costs_the_deadline() {
             let server = Server::$server();
             let proxy = Proxy::to(server.port()).await;
-            let store = $Store::connect(&server.url_at(proxy.port())).await.unwrap();
+            let store = $Store::patient(&server.url_at(proxy.port())).await;
             store.migrate().await.unwrap();
-            let store = store.with_deadline(Duration::from_millis(300));
-            faults::a_server_that_hangs_costs_the_deadline(store, &proxy).await;
+            let hasty = store.clone().with_deadline(Duration::from_millis(300));
+            faults::a_server_that_hangs_costs_the_deadline(store, hasty, &proxy).await;
         }
 
         /// A write whose answer is lost is an error, and is not sent again.
@@ -97,11 +97,12 @@ macro_rules! sql_server_tests {
         async fn a_pool_without_a_free_connection_costs_the_deadline() {
             let server = Server::$server();
             let pool = <$PoolOptions>::new().max_connections(1).connect(&server.url()).await.unwrap();
-            let store = $Store::new(pool.clone()).with_deadline(Duration::from_millis(200));
+            let store = $Store::new(pool.clone()).with_deadline(PATIENCE);
             store.migrate().await.unwrap();
             let held = pool.acquire().await.unwrap();
             let id = sessile::SessionId::from(uuid::Uuid::from_u128(1));
-            assert_eq!(store.get(&id).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
+            let hasty = store.clone().with_deadline(Duration::from_millis(200));
+            assert_eq!(hasty.get(&id).await.unwrap_err().kind(), StoreErrorKind::Unavailable);
             drop(held);
             assert!(store.get(&id).await.unwrap().is_none());
             // The store holds no connection that would keep the pool open.
@@ -114,13 +115,13 @@ macro_rules! sql_server_tests {
         async fn a_shared_pool_can_be_closed_at_any_time() {
             let server = Server::$server();
             let pool = <$PoolOptions>::new().max_connections(4).connect(&server.url()).await.unwrap();
-            let store = $Store::new(pool.clone());
+            let store = $Store::new(pool.clone()).with_deadline(PATIENCE);
             store.migrate().await.unwrap();
             let id = sessile::SessionId::from(uuid::Uuid::from_u128(1));
             for _ in 0..10 {
                 assert!(store.get(&id).await.unwrap().is_none());
             }
-            tokio::time::timeout(Duration::from_secs(30), pool.close()).await.expect("the pool closes");
+            tokio::time::timeout(PATIENCE, pool.close()).await.expect("the pool closes");
         }
 
         /// Damaged records open no session, and the layer does not overwrite them.
@@ -158,7 +159,7 @@ macro_rules! sql_server_tests {
         #[tokio::test(flavor = "multi_thread")]
         async fn nodes_that_start_at_once_create_one_table() {
             let server = Server::$server();
-            let store = $Store::connect(&server.url()).await.unwrap().with_table("Sessions_new").unwrap();
+            let store = $Store::patient(&server.url()).await.with_table("Sessions_new").unwrap();
             let mut nodes = tokio::task::JoinSet::new();
             for _ in 0..8 {
                 let store = store.clone();

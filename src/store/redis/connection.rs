@@ -270,18 +270,26 @@ impl RedisConnection {
         self.open().retain(|open| !Arc::ptr_eq(open, failed));
     }
 
+    /// Connects; the caller limits the time.
     async fn connect(&self) -> RedisResult<Connection> {
         // The store applies its own deadlines.
         let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
-        Ok(match &self.target {
-            Target::Server(client) => {
-                Connection::Single(client.get_multiplexed_async_connection_with_config(&config).await?)
+        loop {
+            let connected = match &self.target {
+                Target::Server(client) => {
+                    client.get_multiplexed_async_connection_with_config(&config).await.map(Connection::Single)
+                }
+                Target::Sentinel(client) => {
+                    client.lock().await.get_async_connection_with_config(&config).await.map(Connection::Single)
+                }
+                Target::Cluster(client) => client.get_async_connection().await.map(Connection::Cluster),
+            };
+            // The client gives the sentinels half a second and the nodes of a Cluster one.
+            if connected.as_ref().is_err_and(is_timeout) {
+                continue;
             }
-            Target::Sentinel(client) => {
-                Connection::Single(client.lock().await.get_async_connection_with_config(&config).await?)
-            }
-            Target::Cluster(client) => Connection::Cluster(client.get_async_connection().await?),
-        })
+            return connected;
+        }
     }
 
     /// Returns the open connection of this runtime.
@@ -424,6 +432,11 @@ async fn store_next(
 /// Checks whether an error is no answer of a server: even a server that refuses a PING is alive.
 fn is_lost(error: &RedisError) -> bool {
     matches!(RedisFailure::new(error), RedisFailure::Connection | RedisFailure::NoNode)
+}
+
+/// Checks whether the client has waited for too short a time; the error of a Cluster says so in its text alone.
+fn is_timeout(error: &RedisError) -> bool {
+    error.is_timeout() || error.to_string().contains("timed out")
 }
 
 fn route_to(node: &str) -> SingleNodeRoutingInfo {

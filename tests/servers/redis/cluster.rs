@@ -1,12 +1,15 @@
 //! Tests of `RedisStore` on a Cluster of three masters, which they start.
 
+use redis::cluster::ClusterClientBuilder;
 use sessile::RedisStore;
 use sessile::store::{Expected, Outcome, Record, Store, Touch, Version};
 use sessile::testing::conformance::check;
 
+use super::connections::pass_late;
 use super::index::{an_index_outlives_its_longest_session, assert_index_outlives, lasting};
 use super::{Direct, ask_owner, key, number};
-use crate::servers::{self, Server};
+use crate::proxy::Proxy;
+use crate::servers::{self, PATIENCE, Server};
 use crate::{damage, faults, nodes};
 
 /// Three masters. They have no proxies, because the nodes send their own addresses to clients.
@@ -16,7 +19,7 @@ impl Cluster {
     pub(super) async fn connect(&self) -> RedisStore {
         let urls: Vec<_> = self.0.iter().map(Server::url).collect();
         let urls: Vec<_> = urls.iter().map(String::as_str).collect();
-        RedisStore::connect_cluster(&urls).await.unwrap()
+        patiently!(RedisStore::connect_cluster(&urls))
     }
 }
 
@@ -35,6 +38,19 @@ async fn two_nodes_on_a_cluster_lose_nothing_and_end_together() {
     let cluster = Cluster(servers::cluster());
     nodes::parallel_writers_on_two_nodes_lose_nothing(cluster.connect().await, cluster.connect().await).await;
     nodes::a_sign_out_on_one_node_ends_the_session_on_both(cluster.connect().await, cluster.connect().await).await;
+}
+
+/// An operation that connects waits for a node that answers late, up to its own deadline.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_answers_late_costs_no_request() {
+    let cluster = Cluster(servers::cluster());
+    let proxy = Proxy::to(cluster.0[0].port()).await;
+    let builder = ClusterClientBuilder::new([cluster.0[0].url_at(proxy.port())]);
+    let store = RedisStore::from_cluster(builder).unwrap().with_deadline(PATIENCE);
+    proxy.hang();
+    let record = damage::record(1, None);
+    let (got, ()) = tokio::join!(store.get(record.id()), pass_late(&proxy));
+    assert_eq!(got.unwrap(), None);
 }
 
 /// Acknowledged writes survive repeated kills of one Cluster node under load.

@@ -15,14 +15,12 @@ use super::cluster::Cluster;
 use super::wait_for;
 use crate::damage;
 use crate::faults::Write;
+use crate::patience::Patient;
 use crate::proxy::Proxy;
-use crate::servers::{self, Server};
+use crate::servers::{self, PATIENCE, Server};
 
 /// Longer than a connection may be idle without a question whether the server has closed it.
 const IDLE: Duration = Duration::from_millis(1_100);
-
-/// A deadline that no operation of these tests may reach.
-const LONG: Duration = Duration::from_secs(60);
 
 /// Returns the texts of an error and of its sources.
 fn texts(error: &StoreError) -> String {
@@ -31,16 +29,22 @@ fn texts(error: &StoreError) -> String {
 }
 
 /// Closes the connections of all clients.
-fn close_connections(server: &Server) {
+pub(super) fn close_connections(server: &Server) {
     let said = servers::ask(server.port(), "CLIENT KILL TYPE normal");
     assert!(said.starts_with(':'), "{said}");
+}
+
+/// Lets a proxy pass data after longer than the client waits for a sentinel or for a node of a Cluster.
+pub(super) async fn pass_late(proxy: &Proxy) {
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    proxy.pass();
 }
 
 /// Each operation succeeds on a connection that the server has closed while it was idle.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_write_on_a_closed_idle_connection_succeeds() {
     let server = Server::redis();
-    let store = RedisStore::connect(&server.url()).await.unwrap();
+    let store = RedisStore::patient(&server.url()).await;
     for write in Write::ALL {
         close_connections(&server);
         tokio::time::sleep(IDLE).await;
@@ -66,7 +70,7 @@ async fn first_writes_on_idle_cluster_connections_succeed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_is_listed_over_a_closed_connection() {
     let server = Server::redis();
-    let store = RedisStore::connect(&server.url()).await.unwrap();
+    let store = RedisStore::patient(&server.url()).await;
     let record = damage::record(1, Some("a"));
     assert_eq!(store.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
     for _ in 0..3 {
@@ -85,7 +89,8 @@ async fn an_owner_is_listed_over_a_closed_connection() {
 #[test]
 fn a_static_store_works_in_every_runtime() {
     static SERVER: LazyLock<Server> = LazyLock::new(Server::redis);
-    static STORE: LazyLock<RedisStore> = LazyLock::new(|| RedisStore::new(Client::open(SERVER.url()).unwrap()));
+    static STORE: LazyLock<RedisStore> =
+        LazyLock::new(|| RedisStore::new(Client::open(SERVER.url()).unwrap()).with_deadline(PATIENCE));
     let lasting = Runtime::new().unwrap();
     let write_all = async |id| {
         for write in Write::ALL {
@@ -109,10 +114,10 @@ fn a_static_store_works_in_every_runtime() {
 async fn a_write_on_a_replica_fails_at_once() {
     let master = Server::redis();
     let replica = Server::redis_with(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
-    let store = RedisStore::connect(&replica.url()).await.unwrap().with_deadline(LONG);
+    let store = RedisStore::patient(&replica.url()).await;
     let started = Instant::now();
     let error = store.set(&damage::record(1, None), Expected::Absent).await.unwrap_err();
-    assert!(started.elapsed() < LONG / 2, "the write waits for the deadline");
+    assert!(started.elapsed() < PATIENCE / 2, "the write waits for the deadline");
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     assert!(texts(&error).contains("READONLY"), "{}", texts(&error));
 }
@@ -122,13 +127,13 @@ async fn a_write_on_a_replica_fails_at_once() {
 async fn a_write_refused_by_a_former_master_reaches_the_new_one() {
     let [former, new] = [Server::redis(), Server::redis()];
     let proxy = Proxy::to(former.port()).await;
-    let store = RedisStore::connect(&former.url_at(proxy.port())).await.unwrap().with_deadline(LONG);
+    let store = RedisStore::patient(&former.url_at(proxy.port())).await;
     proxy.redirect(new.port());
     let said = servers::ask(former.port(), &format!("REPLICAOF 127.0.0.1 {}", new.port()));
     assert!(said.starts_with("+OK"), "{said}");
     let record = damage::record(1, None);
     assert_eq!(store.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
-    let direct = RedisStore::connect(&new.url()).await.unwrap();
+    let direct = RedisStore::patient(&new.url()).await;
     assert_eq!(direct.get(record.id()).await.unwrap(), Some(record));
 }
 
@@ -141,7 +146,7 @@ async fn a_cluster_node_is_no_single_server() {
         assert_eq!(error.kind(), StoreErrorKind::Unsupported, "{}", texts(&error));
         assert!(texts(&error).contains("connect_cluster"), "{}", texts(&error));
 
-        let store = RedisStore::new(Client::open(node.url()).unwrap()).with_deadline(LONG);
+        let store = RedisStore::new(Client::open(node.url()).unwrap()).with_deadline(PATIENCE);
         let started = Instant::now();
         let mut refused = 0;
         for (id, owner) in (1..10).flat_map(|id| [(id, None), (id, Some("a"))]) {
@@ -150,7 +155,7 @@ async fn a_cluster_node_is_no_single_server() {
                 refused += 1;
             }
         }
-        assert!(refused > 0 && started.elapsed() < LONG / 2, "{refused} refused");
+        assert!(refused > 0 && started.elapsed() < PATIENCE / 2, "{refused} refused");
     }
 }
 

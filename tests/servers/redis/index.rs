@@ -5,6 +5,7 @@ use sessile::store::{Expected, Outcome, Record, Store, Touch, Version};
 
 use super::{ask_owner, escaped, key, number};
 use crate::damage;
+use crate::patience::Patient;
 use crate::servers::{self, Server};
 
 const HOUR: time::Duration = time::Duration::HOUR;
@@ -14,7 +15,7 @@ const DAY: time::Duration = time::Duration::DAY;
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_index_lists_live_sessions_and_expires_with_them() {
     let server = Server::redis();
-    let store = RedisStore::connect(&server.url()).await.unwrap().with_prefix("app:");
+    let store = RedisStore::patient(&server.url()).await.with_prefix("app:");
     for number in 1..200 {
         let record = damage::record(number, Some("a"));
         assert_eq!(store.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
@@ -32,7 +33,7 @@ async fn an_owner_index_lists_live_sessions_and_expires_with_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_key_in_an_index_stops_no_end() {
     let server = Server::redis();
-    let store = RedisStore::connect(&server.url()).await.unwrap();
+    let store = RedisStore::patient(&server.url()).await;
     let records = [1, 2, 3, 4].map(|number| damage::record(number, Some("a")));
     for record in &records {
         assert_eq!(store.set(record, Expected::Absent).await.unwrap(), Outcome::Written);
@@ -52,7 +53,7 @@ async fn a_foreign_key_in_an_index_stops_no_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_index_outlives_its_longest_session() {
     let server = Server::redis();
-    let store = RedisStore::connect(&server.url()).await.unwrap();
+    let store = RedisStore::patient(&server.url()).await;
     an_index_outlives_its_longest_session(&store, std::slice::from_ref(&server)).await;
 }
 
@@ -104,7 +105,7 @@ pub(super) fn assert_index_outlives(servers: &[Server], id: u128, owner: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stale_index_entry_is_skipped() {
     let server = Server::redis();
-    let store = RedisStore::connect(&server.url()).await.unwrap();
+    let store = RedisStore::patient(&server.url()).await;
     let [deleted, moved] = [1, 2].map(|id| damage::record(id, Some("a")));
     for record in [&deleted, &moved] {
         assert_eq!(store.set(record, Expected::Absent).await.unwrap(), Outcome::Written);

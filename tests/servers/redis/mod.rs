@@ -20,7 +20,8 @@ use sessile::store::{Expected, Outcome, Record, Store, StoreErrorKind};
 use sessile::testing::conformance::{Fixture, Task, check};
 
 use self::proxy::{ProxiedStore, Proxy};
-use self::servers::{Directory, Server};
+use self::servers::{Directory, PATIENCE, Server};
+use crate::patience::Patient;
 
 pub(crate) struct Stores(pub(crate) Server);
 
@@ -30,8 +31,8 @@ impl Fixture for Stores {
 
     async fn open(&self) -> Self::Store {
         let proxy = Proxy::to(self.0.port()).await;
-        let store = RedisStore::connect(&self.0.url_at(proxy.port())).await.unwrap();
-        ProxiedStore { store: store.with_deadline(Duration::from_secs(20)), proxy }
+        let store = RedisStore::patient(&self.0.url_at(proxy.port())).await;
+        ProxiedStore { store, proxy }
     }
 
     async fn another(&self, _store: &Self::Store) -> Self::Store {
@@ -67,7 +68,7 @@ where
     type Store = RedisStore;
 
     async fn open(&self) -> RedisStore {
-        (self.0)().await.with_deadline(Duration::from_secs(20))
+        (self.0)().await
     }
 
     async fn another(&self, _store: &RedisStore) -> RedisStore {
@@ -99,7 +100,7 @@ async fn it_keeps_every_rule_of_the_contract() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_nodes_lose_nothing_and_end_together() {
     let server = Server::redis();
-    let store = async || RedisStore::connect(&server.url()).await.unwrap();
+    let store = async || RedisStore::patient(&server.url()).await;
     nodes::parallel_writers_on_two_nodes_lose_nothing(store().await, store().await).await;
     nodes::a_sign_out_on_one_node_ends_the_session_on_both(store().await, store().await).await;
 }
@@ -108,7 +109,7 @@ async fn two_nodes_lose_nothing_and_end_together() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_acknowledged_write_is_lost_while_the_server_is_killed() {
     let server = Server::redis();
-    let store = RedisStore::connect(&server.url()).await.unwrap();
+    let store = RedisStore::patient(&server.url()).await;
     faults::no_acknowledged_write_is_lost(server, store).await;
 }
 
@@ -117,8 +118,9 @@ async fn no_acknowledged_write_is_lost_while_the_server_is_killed() {
 async fn a_server_that_hangs_costs_the_deadline() {
     let server = Server::redis();
     let proxy = Proxy::to(server.port()).await;
-    let store = RedisStore::connect(&server.url_at(proxy.port())).await.unwrap();
-    faults::a_server_that_hangs_costs_the_deadline(store.with_deadline(Duration::from_millis(300)), &proxy).await;
+    let store = RedisStore::patient(&server.url_at(proxy.port())).await;
+    let hasty = store.clone().with_deadline(Duration::from_millis(300));
+    faults::a_server_that_hangs_costs_the_deadline(store, hasty, &proxy).await;
 }
 
 /// A write whose answer is lost is an error, and is not sent again.
@@ -141,7 +143,7 @@ async fn a_read_whose_answer_is_lost_is_repeated() {
 #[tokio::test(flavor = "multi_thread")]
 async fn damaged_records_open_no_session_and_stay() {
     let server = Server::redis();
-    let store = RedisStore::connect(&server.url()).await.unwrap();
+    let store = RedisStore::patient(&server.url()).await;
     damage::damaged_records_open_no_session_and_stay(store.clone()).await;
     let record = damage::record(7, None);
     let said = servers::ask(server.port(), &format!("SET {} foreign", key("sessile:", &record)));
@@ -157,7 +159,7 @@ async fn damaged_records_open_no_session_and_stay() {
 #[tokio::test(flavor = "multi_thread")]
 async fn scripts_missing_from_the_cache_are_sent_again() {
     let server = Server::redis();
-    let store = RedisStore::connect(&server.url()).await.unwrap();
+    let store = RedisStore::patient(&server.url()).await;
     for number in 1..4 {
         let record = damage::record(number, Some("a"));
         assert_eq!(store.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
@@ -171,7 +173,7 @@ async fn scripts_missing_from_the_cache_are_sent_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_free_memory_is_unavailable() {
     let server = Server::redis_with(&["--maxmemory", "3mb", "--maxmemory-policy", "noeviction"]);
-    let store = RedisStore::connect(&server.url()).await.unwrap();
+    let store = RedisStore::patient(&server.url()).await;
     let first = damage::record(1, None);
     assert_eq!(store.set(&first, Expected::Absent).await.unwrap(), Outcome::Written);
     let mut full = None;
@@ -214,7 +216,7 @@ fn number(answer: &str) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_unavailable_and_loses_nothing() {
     let server = Server::redis_in(Directory::small("redis", 16, 8), &["--auto-aof-rewrite-percentage", "0"]);
-    let store = RedisStore::connect(&server.url()).await.unwrap();
+    let store = RedisStore::patient(&server.url()).await;
     let revive = |server: &mut Server| {
         server.kill();
         server.start();
@@ -227,7 +229,7 @@ async fn a_full_disk_is_unavailable_and_loses_nothing() {
 async fn a_full_disk_is_unavailable_with_a_log_write_every_second() {
     let settings = ["--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0"];
     let server = Server::redis_in(Directory::small("redis", 16, 8), &settings);
-    let store = RedisStore::connect(&server.url()).await.unwrap();
+    let store = RedisStore::patient(&server.url()).await;
     disk::a_full_disk_is_unavailable_and_loses_nothing(server, store, |_| ()).await;
 }
 
@@ -235,7 +237,7 @@ async fn a_full_disk_is_unavailable_with_a_log_write_every_second() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_with_a_wrong_clock_ends_no_session() {
     let server = Server::redis();
-    let store = async || RedisStore::connect(&server.url()).await.unwrap();
+    let store = async || RedisStore::patient(&server.url()).await;
     sweeps::a_node_with_a_wrong_clock_ends_no_session(store).await;
 }
 
@@ -249,7 +251,7 @@ async fn the_examples_keep_their_sessions_here() {
 async fn wait_for(condition: impl Fn() -> bool) {
     let started = std::time::Instant::now();
     while !condition() {
-        assert!(started.elapsed() < Duration::from_secs(60), "the condition does not become true");
+        assert!(started.elapsed() < PATIENCE, "the condition does not become true");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

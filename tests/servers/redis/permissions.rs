@@ -15,6 +15,7 @@ use super::cluster::Cluster;
 use super::index::lasting;
 use super::sentinel::SentinelGroup;
 use crate::damage;
+use crate::patience::Patient;
 use crate::servers::{self, Server};
 
 const GUIDE: &str = include_str!("../../../docs/stores.md");
@@ -42,7 +43,7 @@ impl Restricted {
     }
 
     async fn connect(&self) -> RedisStore {
-        RedisStore::connect(&format!("redis://app:secret@127.0.0.1:{}/", self.0.port())).await.unwrap()
+        RedisStore::patient(&format!("redis://app:secret@127.0.0.1:{}/", self.0.port())).await
     }
 }
 
@@ -69,12 +70,13 @@ async fn restricted_users_of_clusters_and_sentinels_lack_nothing() {
     let cluster = Cluster(servers::cluster());
     cluster.0.iter().for_each(|server| allow(server, &added("in a Cluster `")));
     let urls: Vec<_> = cluster.0.iter().map(|server| server.url().replace("//", "//app:secret@")).collect();
-    let store = RedisStore::connect_cluster(&urls.iter().map(String::as_str).collect::<Vec<_>>()).await.unwrap();
+    let urls: Vec<_> = urls.iter().map(String::as_str).collect();
+    let store = patiently!(RedisStore::connect_cluster(&urls));
     change_and_list(&store).await;
 
     let group = SentinelGroup::start().await;
     allow(&group.master, &added("the user also needs `"));
-    let store = RedisStore::connect_sentinel(&[&group.sentinel.url()], "redis://app:secret@main").await.unwrap();
+    let store = group.connect("redis://app:secret@main").await;
     change_and_list(&store).await;
 }
 
@@ -211,7 +213,7 @@ async fn a_refused_command_leaves_nothing_half_done() {
                     send(command);
                 }
                 server.allow(permissions());
-                let unrestricted = RedisStore::connect(&server.0.url()).await.unwrap();
+                let unrestricted = RedisStore::patient(&server.0.url()).await;
                 for record in stored() {
                     assert_eq!(unrestricted.set(&record, Expected::Absent).await.unwrap(), Outcome::Written);
                 }
@@ -253,7 +255,7 @@ async fn a_refused_command_leaves_nothing_half_done() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_of_another_type_leaves_nothing_half_done() {
     let server = Server::redis();
-    let store = RedisStore::connect(&server.url()).await.unwrap();
+    let store = RedisStore::patient(&server.url()).await;
     let record = damage::record(1, Some("a"));
     let replace_index = || assert!(servers::ask(server.port(), "SET sessile:owner:a foreign").starts_with("+OK"));
     replace_index();
@@ -337,7 +339,7 @@ async fn scripts_declare_their_keys(servers: &[Server], store: &RedisStore) {
 #[tokio::test(flavor = "multi_thread")]
 async fn scripts_on_one_server_declare_their_keys() {
     let server = Server::redis();
-    let store = RedisStore::connect(&server.url()).await.unwrap();
+    let store = RedisStore::patient(&server.url()).await;
     scripts_declare_their_keys(std::slice::from_ref(&server), &store).await;
 }
 

@@ -13,12 +13,16 @@ pub mod protected;
 pub mod realms;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sessile::store::Store;
 use sessile::testing::ManualClock;
 use sessile::{MemoryStore, SessionLayer, SessionLayerBuilder, Transient};
 
 use crate::support::client::EventLog;
+
+/// Time limit of a commit, which no load ends.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Layers that share one store, one clock and one event log.
 #[derive(Clone)]
@@ -42,7 +46,7 @@ impl Setup {
 
     fn with_clock(store: impl Store + Clone, clock: ManualClock) -> Self {
         let (one, other) = (store.clone(), store);
-        let builder = Arc::new(move || SessionLayer::builder(one.clone()));
+        let builder = Arc::new(move || SessionLayer::builder(one.clone()).with_commit_deadline(PATIENCE));
         let transient = Arc::new(move || Transient::new(other.clone()));
         Self { clock, events: EventLog::default(), builder, transient }
     }

@@ -15,7 +15,7 @@ use super::demo::Demo;
 use super::driver::{DevTools, Driver};
 
 /// Time limit of every wait, long enough for a machine under load.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 pub struct Browser {
     client: Client,
@@ -73,6 +73,7 @@ impl Browser {
         let arguments: Vec<_> = arguments.iter().chain(more).collect();
         let capabilities = json!({
             "browserName": "chrome",
+            "timeouts": { "script": TIMEOUT.as_millis() },
             "goog:chromeOptions": { "binary": "/usr/bin/chromium", "args": arguments },
         });
         let capabilities: Capabilities = capabilities.as_object().unwrap().clone();

@@ -7,6 +7,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, SqliteConnection};
 
 use super::children::{ChildProcess, Directory};
+use super::servers::free_port;
 
 pub struct Demo {
     directory: Directory,
@@ -28,7 +29,7 @@ impl Demo {
     }
 
     fn start_over(database_url: Option<String>) -> Self {
-        let mut demo = Self { directory: Directory::new("files"), database_url, port: 0, process: None };
+        let mut demo = Self { directory: Directory::new("files"), database_url, port: free_port(), process: None };
         demo.start_with(&[]);
         demo
     }
@@ -88,8 +89,9 @@ impl Demo {
         command.env_remove("DATABASE_URL").env_remove("USERS_URL").env_remove("ADMIN");
         command.envs(self.database_url.iter().map(|url| ("DATABASE_URL", url)));
         command.envs(environment.iter().copied()).stderr(log);
-        let port_of = |line: &str| line.strip_prefix("listening on http://localhost:")?.parse().ok();
+        let port_of = |line: &str| line.strip_prefix("listening on http://localhost:")?.parse::<u16>().ok();
         let (process, port) = ChildProcess::start(&mut command, port_of);
-        (self.process, self.port) = (Some(process), port);
+        assert_eq!(port, self.port);
+        self.process = Some(process);
     }
 }

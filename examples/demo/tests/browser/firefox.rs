@@ -14,7 +14,7 @@ use super::children::{ChildProcess, Directory};
 use super::demo::Demo;
 
 /// Time limit of every wait, long enough for a machine under load.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A cart survives the sign-up; a second browser signs in, is signed out twice, which its open page says, and administers.
 #[tokio::test]

@@ -28,7 +28,6 @@ mod step_up;
 
 #[cfg(all(feature = "postgres", feature = "mysql", feature = "redis"))]
 mod databases;
-#[cfg(all(feature = "postgres", feature = "mysql", feature = "redis"))]
 #[path = "../../../../tests/support/servers.rs"]
 mod servers;
 

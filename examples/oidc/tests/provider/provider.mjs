@@ -30,8 +30,8 @@ const provider = new Provider(issuer, {
     return grant;
   },
   findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
-  // Without the dispatcher, which refuses loopback addresses.
-  fetch: (url, { dispatcher, ...options }) => fetch(url, options),
+  // Without the dispatcher, which refuses loopback addresses, and the signal, which ends a logout after 2.5 seconds.
+  fetch: (url, { dispatcher, signal, ...options }) => fetch(url, options),
 });
 provider.on('backchannel.error', (_, error) => console.error(error));
 
