@@ -1,5 +1,6 @@
 //! Stores for tests that expect each operation to succeed: a loaded machine may stop a server or a test for seconds.
 
+#![allow(dead_code, reason = "each test binary uses a part of this file")]
 #![allow(unreachable_pub, reason = "the items are private to a test binary")]
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 

@@ -316,7 +316,12 @@ impl Server {
     /// Kills the server (SIGKILL).
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
+            // Those of PostgreSQL would answer for another moment.
+            let children = children_of(child.id());
             let _ = child.kill();
+            if !children.is_empty() {
+                let _ = Command::new("kill").arg("-KILL").args(children).stderr(Stdio::null()).status();
+            }
             let _ = child.wait();
         }
     }
@@ -409,6 +414,17 @@ fn packaged(name: &str) -> PathBuf {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/servers").join(name);
     assert!(file.is_file(), "{name} is missing: run .ci/servers");
     file
+}
+
+/// Returns the ids of a process's children, by `/proc/*/stat`: after the name in brackets come the state and the parent's id.
+fn children_of(parent: u32) -> Vec<String> {
+    let is_child = |id: &String| {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        let of_parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1));
+        of_parent.is_some_and(|id| id == parent.to_string())
+    };
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.filter_map(|entry| entry.file_name().into_string().ok()).filter(is_child).collect()
 }
 
 /// Returns user and group for a server that refuses to run as root.

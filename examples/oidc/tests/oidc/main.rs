@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+#[macro_use]
+#[path = "../../../../tests/support/patience.rs"]
+mod patience;
+
 mod browser;
 mod databases;
 mod interleavings;
