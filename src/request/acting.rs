@@ -17,7 +17,7 @@ use crate::lifetime::Lifetime;
 use crate::record::{Actor, LoadedRecord};
 use crate::transport::TokenLocation;
 
-/// What a request may do, by its head.
+/// The effect that a request may have, by its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestKind {
     /// It may change something: a form, or a socket, whose messages can although the handshake is a `GET`.

@@ -41,7 +41,7 @@ pub(crate) struct RequestSession {
     scheme: RequestScheme,
     /// The request is outside the path of the cookie.
     is_outside_path: bool,
-    /// What the request may do. Only acting asks.
+    /// The effect that the request may have, for a session in which an owner acts as another.
     kind: RequestKind,
     /// The session of the layer around this request's layer, if there is one.
     outer: Option<Arc<RequestSession>>,

@@ -23,7 +23,7 @@ use crate::caching::vary_by;
 use crate::error::{Error, ErrorKind};
 use crate::errors::{Answered, prefers_json, with_headers_of};
 
-/// How a browser came to send a request (Fetch Metadata). Other clients, and old browsers, do not send it.
+/// The kind of a browser's request (Fetch Metadata). Other clients, and old browsers, do not send it.
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -94,7 +94,7 @@ impl<U: Users, M> UserGuard<U, M> {
 
     /// Demands a permission: an async predicate on the user. Of several, each must hold.
     ///
-    /// One that uses something of its own clones it for each request:
+    /// A predicate that uses a database clones its handle for each request:
     ///
     /// ```
     /// # use std::sync::Arc;

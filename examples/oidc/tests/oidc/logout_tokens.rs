@@ -280,7 +280,7 @@ async fn the_front_channel_ends_the_named_session() {
     assert_eq!([node.account(&mut browser).await, node.account(&mut other).await], [NOT_SIGNED_IN, OK]);
 }
 
-/// However often the front channel is asked to end a session, it leaves one record.
+/// Repeated requests of the front channel to end a session leave one record.
 #[tokio::test]
 async fn the_front_channel_leaves_one_record() {
     let issuer = Issuer::start().await;
