@@ -90,7 +90,8 @@ impl Transient {
     ///
     /// # Errors
     ///
-    /// [`TypeMismatch`](crate::ErrorKind::TypeMismatch) if it is of another type, [`Unavailable`](crate::ErrorKind::Unavailable) if the store fails.
+    /// [`TypeMismatch`](crate::ErrorKind::TypeMismatch) if it is of another type, [`Unavailable`](crate::ErrorKind::Unavailable) if
+    /// the store fails.
     pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         let Some(data) = self.find(key).await? else { return Ok(None) };
         data.get(VALUE).map(|value| decode(VALUE, value.as_bytes())).transpose()

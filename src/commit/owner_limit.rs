@@ -9,10 +9,11 @@ use crate::token::SessionId;
 
 /// Ends the sessions of an owner beyond the newest, by the time of their sign-in. `signed_in` is the session just signed in.
 ///
-/// Sessions within the commit margin count after the live ones, since a request that began before may still revive them.
-/// It runs after the sign-in is stored. All nodes order the sessions alike, by the stored times and ids, and so agree on which
-/// are surplus. The clock of this node may be behind: if the session just signed in is surplus by that order, it stays, and no
-/// other session ends in its place. The `rivals` of the session do not count: the request ends them too. A failure does not undo the sign-in: the next sign-in ends the rest.
+/// Sessions within the commit margin count after the live ones, since a request that began before may still revive them. It runs
+/// after the sign-in is stored. All nodes order the sessions alike, by the stored times and ids, and so agree on which are surplus.
+/// The clock of this node may be behind: if the session just signed in is surplus by that order, it stays, and no other session
+/// ends in its place. The `rivals` of the session do not count: the request ends them too. A failure does not undo the sign-in: the
+/// next sign-in ends the rest.
 pub(crate) async fn end_surplus(
     config: &Config,
     owner: &str,

@@ -251,8 +251,8 @@ impl<M> Session<M> {
 
     /// Removes a value, [commits](Session::commit), and returns the value.
     ///
-    /// Exactly one of several concurrent requests gets the value. If there was none when the session was loaded, nothing is written. The call also
-    /// commits everything that was written before; the status of the response does not undo it.
+    /// Exactly one of several concurrent requests gets the value. If there was none when the session was loaded, nothing is
+    /// written. The call also commits everything that was written before; the status of the response does not undo it.
     ///
     /// # Errors
     ///
@@ -573,10 +573,11 @@ impl<M> Session<M> {
 impl<M> Session<M> {
     /// Commits the changes so far at once; the status of the response does not undo them.
     ///
-    /// All tasks of a request share one change set: it is written together, and dropped together if the commit fails. Only the
-    /// task that called this gets the error. On a [detached](Session::detach) session it also notes the use of the session, and
-    /// makes sure that the session is still there if there is nothing to write. A new token is sent with the response. If another request rotates before that, the
-    /// browser may keep the older token, which is dead: call [`rotate`](Session::rotate) late in a slow handler.
+    /// All tasks of a request share one change set: it is written together, and dropped together if the commit fails. Only the task
+    /// that called this gets the error. On a [detached](Session::detach) session it also notes the use of the session, and makes
+    /// sure that the session is still there if there is nothing to write. A new token is sent with the response. If another request
+    /// rotates before that, the browser may keep the older token, which is dead: call [`rotate`](Session::rotate) late in a slow
+    /// handler.
     ///
     /// # Errors
     ///

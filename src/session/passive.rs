@@ -14,7 +14,8 @@ use super::SessionHandle;
 ///
 /// A page that polls would otherwise keep its user signed in for as long as it is open. Under this layer the session reaches its
 /// idle timeout as if the requests had not been made: they read and write values, and a refresh takes place, but the stored times
-/// stay. The same holds for a session that such a request detaches. A sign-in, a lifetime that the handler sets, and [`Session::touch`](crate::Session::touch) count as use all the same.
+/// stay. The same holds for a session that such a request detaches. A sign-in, a lifetime that the handler sets, and
+/// [`Session::touch`](crate::Session::touch) count as use all the same.
 ///
 /// Add it to routes, inside or outside the [`SessionLayer`](crate::SessionLayer).
 /// [`with_passive_on`](crate::SessionLayerBuilder::with_passive_on) decides by the head of a request instead, and

@@ -147,8 +147,8 @@ impl<M> Session<M> {
     ///
     /// For applications whose transactions are not those of sqlx. Call it before the transaction begins: it first commits the
     /// changes that this request has made before. The changes of the closure exist nowhere else until
-    /// [`outcome`](SessionWrite::outcome) confirms them. If another owner acts as this one, the actor's own session is checked here, and not
-    /// when the transaction is committed.
+    /// [`outcome`](SessionWrite::outcome) confirms them. If another owner acts as this one, the actor's own session is checked
+    /// here, and not when the transaction is committed.
     ///
     /// # Errors
     ///

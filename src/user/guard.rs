@@ -42,8 +42,8 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// A page is requested by `GET` or `HEAD`, without preference for JSON, and by the navigation of a browser or by a client that does not
 /// tell (`Sec-Fetch-Mode`): not by a script or a socket, nor with the token in a header.
 ///
-/// Both pages get the path as `next` ([`NextPath`](super::NextPath) reads it). Leave them outside the guard: inside it, they are a 401. A request
-/// with another method is not repeated after the sign-in. If the store or [`Users::find`] fails, all get 503. A
+/// Both pages get the path as `next` ([`NextPath`](super::NextPath) reads it). Leave them outside the guard: inside it, they are a
+/// 401. A request with another method is not repeated after the sign-in. If the store or [`Users::find`] fails, all get 503. A
 /// permission has no error: one that cannot be read is a `false`, and so a 403.
 ///
 /// To close a whole router, call `route_layer` with the guard after its routes; those added later are open. `layer` also covers the
