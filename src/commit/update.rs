@@ -192,7 +192,11 @@ impl<'a> CompareAndSwap<'a> {
             expires_at = lifetime.expires_at(header.started_at, now);
             if owner.is_none() && !loaded.is_from_client && base.is_unconfirmed() {
                 // The request that created the session writes again; the client has yet to present its token.
-                expires_at = expires_at.min(base.record.expiry());
+                if base.record.expiry() < expires_at {
+                    expires_at = base.record.expiry();
+                    // An expiry belongs to the margin with which it was written.
+                    header.margin = base.header.margin;
+                }
             } else {
                 header.unconfirmed_until = None;
             }

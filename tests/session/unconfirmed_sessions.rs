@@ -110,6 +110,19 @@ async fn write_outside_a_request_does_not_change_confirmation() {
     assert!(world.is_live(&confirmed).await);
 }
 
+/// A write from outside under a longer commit margin neither ends an unconfirmed session nor lengthens it.
+#[tokio::test]
+async fn a_longer_margin_ends_no_unconfirmed_session() {
+    let world = world();
+    let id = support::client::session_of(&world.begin().await);
+    let longer = world.sessions().with_lifetime(Lifetime::new().with_commit_margin(30 * MINUTE)).unwrap();
+    assert!(longer.merge(&id, &serde_json::json!({ "written": 7 })).await.unwrap());
+    for (wait, is_live) in [(9, true), (1, false)] {
+        world.advance(wait * MINUTE);
+        assert_eq!(longer.find_by_id(&id).await.unwrap().is_some(), is_live);
+    }
+}
+
 /// With an idle timeout of one minute, a read costs no touch and the session expires after a minute.
 #[tokio::test]
 async fn shorter_idle_timeout_applies_to_unconfirmed_sessions() {
