@@ -53,7 +53,7 @@ impl<S, U, M> Layer<S> for UserLayer<U, M> {
     type Service = UserService<S, U, M>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        UserService { inner, users: Arc::clone(&self.users), prefix: self.prefix.clone(), marker: PhantomData }
+        UserService { inner, layer: self.clone() }
     }
 }
 
@@ -72,9 +72,7 @@ impl<U, M> fmt::Debug for UserLayer<U, M> {
 /// The service of a [`UserLayer`].
 pub struct UserService<S, U, M = ()> {
     inner: S,
-    users: Arc<U>,
-    prefix: Option<Arc<str>>,
-    marker: PhantomData<fn() -> M>,
+    layer: UserLayer<U, M>,
 }
 
 impl<S, U, M, B> Service<Request<B>> for UserService<S, U, M>
@@ -98,8 +96,9 @@ where
             let around = request.extensions().get::<CurrentUser<U, M>>();
             // A router between the two layers may have removed a prefix.
             let path = around.map(|around| around.path().clone());
-            let path = path.unwrap_or_else(|| RequestPath::new(self.prefix.clone(), request.uri().clone()));
-            let current = CurrentUser::<U, M>::new(Arc::clone(&self.users), handle.clone(), acting, path);
+            let path = path.unwrap_or_else(|| RequestPath::new(self.layer.prefix.clone(), request.uri().clone()));
+            let users = Arc::clone(&self.layer.users);
+            let current = CurrentUser::<U, M>::new(users, handle.clone(), acting, path);
             request.extensions_mut().insert(current);
         }
         self.inner.call(request)
@@ -108,8 +107,7 @@ where
 
 impl<S: Clone, U, M> Clone for UserService<S, U, M> {
     fn clone(&self) -> Self {
-        let (users, prefix) = (Arc::clone(&self.users), self.prefix.clone());
-        Self { inner: self.inner.clone(), users, prefix, marker: PhantomData }
+        Self { inner: self.inner.clone(), layer: self.layer.clone() }
     }
 }
 

@@ -104,10 +104,7 @@ impl Stamps {
     /// The user was looked up after `now`, which was after these stamps were read. So a stamp in the first place is over if the user has
     /// another, and so is one that was accepted long ago and is not the user's. A younger one may still be stored.
     pub(super) fn outdated(&self, user: &Stamp, now: i64) -> Option<Self> {
-        if !self.accept_user_with(user) {
-            return None;
-        }
-        let Some(seen) = self.place_of(user) else { return Some(Self::default()) };
+        let Some(seen) = self.place_of(user) else { return self.accept_user_with(user).then(Self::default) };
         let deadline = i64::try_from(CHANGE_DEADLINE.as_millis()).unwrap_or(i64::MAX);
         let is_outdated = |place: usize| place == 0 || now.saturating_sub(self.0[place].at) >= deadline;
         let outdated = (0..self.0.len()).filter(|place| *place != seen && is_outdated(*place));

@@ -70,9 +70,9 @@ async fn a_session_without_stamps_is_signed_out() {
 
 /// Accounts whose users have a stamp, or none if the password is 0.
 #[derive(Clone)]
-struct WithoutStamps(Accounts);
+struct OptionalStamps(Accounts);
 
-impl Users for WithoutStamps {
+impl Users for OptionalStamps {
     type Id = u64;
     type User = Account;
     type Error = Down;
@@ -97,7 +97,7 @@ impl Users for WithoutStamps {
 /// A user who has a stamp at the sign-in and none later is signed out, whatever was in the session before.
 #[tokio::test]
 async fn removing_the_stamp_signs_out() {
-    type Current = CurrentUser<WithoutStamps>;
+    type Current = CurrentUser<OptionalStamps>;
     async fn sign_in(user: Current, Path(id): Path<u64>) -> Result<(), Error> {
         user.sign_in(&user.users().0.get(id)).await
     }
@@ -109,14 +109,14 @@ async fn removing_the_stamp_signs_out() {
     }
     let accounts = Accounts::default();
     let layer = SessionLayer::new(MemoryStore::new());
-    let who = get(async |user: Option<User<WithoutStamps>>| user.map_or(0, |User(user)| user.id).to_string());
+    let who = get(async |user: Option<User<OptionalStamps>>| user.map_or(0, |User(user)| user.id).to_string());
     let app = Router::new()
         .route("/visit", post(async |session: Session| session.insert("visited", &true)))
         .route("/sign-in/{id}", post(sign_in))
         .route("/act", post(async |user: Current| user.act_as(&user.users().0.get(USER)).await.map(drop)))
         .route("/at-once", post(remove_at_once))
         .route("/who", who)
-        .layer(UserLayer::new(WithoutStamps(accounts.clone())))
+        .layer(UserLayer::new(OptionalStamps(accounts.clone())))
         .layer(ActingLayer::new(&layer).unwrap())
         .layer(layer);
     let user = format!("/sign-in/{USER}");
@@ -148,13 +148,13 @@ async fn users_without_a_stamp_stay_signed_in() {
     let accounts = Accounts::default();
     accounts.set(USER, 0);
     let by_owner = post(async |session: Session| session.sign_in(&USER.to_string()));
-    let by_user = post(async |user: CurrentUser<WithoutStamps>| user.sign_in(&user.users().0.get(USER)).await);
-    let who = get(async |user: Option<User<WithoutStamps>>| user.map_or(0, |User(user)| user.id).to_string());
+    let by_user = post(async |user: CurrentUser<OptionalStamps>| user.sign_in(&user.users().0.get(USER)).await);
+    let who = get(async |user: Option<User<OptionalStamps>>| user.map_or(0, |User(user)| user.id).to_string());
     let app = Router::new()
         .route("/by-owner", by_owner.clone())
         .route("/by-user", by_user)
         .route("/who", who)
-        .layer(UserLayer::new(WithoutStamps(accounts.clone())));
+        .layer(UserLayer::new(OptionalStamps(accounts.clone())));
     let before = Router::new().route("/before", by_owner).fallback_service(app).layer(layer.clone());
     let mut clients = Vec::new();
     for path in ["/before", "/by-owner", "/by-user"] {
