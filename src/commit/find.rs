@@ -1,10 +1,12 @@
 //! Reading a session from the store.
 
+use std::pin::Pin;
+
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::error::{Error, StoreErrorKind};
 use crate::event::EventKind;
-use crate::record::LoadedRecord;
+use crate::record::{Actor, LoadedRecord};
 use crate::token::SessionId;
 
 /// The result of a look-up by id.
@@ -28,11 +30,7 @@ pub(crate) enum Found {
 /// Returns the session of an id, if it is live.
 pub(crate) async fn find(config: &Config, id: &SessionId) -> Result<Option<LoadedRecord>, Error> {
     match find_timed(config, id).await? {
-        Found::Live(loaded, _) => {
-            // Boxed, since it is rare and every look-up would carry this future.
-            let is_usable = config.actors.is_none() || Box::pin(has_live_actor(config, &loaded)).await?;
-            Ok(is_usable.then_some(loaded))
-        }
+        Found::Live(loaded, _) => Ok(has_live_actor(config, &loaded).await?.then_some(loaded)),
         _ => Ok(None),
     }
 }
@@ -41,7 +39,7 @@ pub(crate) async fn find(config: &Config, id: &SessionId) -> Result<Option<Loade
 pub(crate) async fn has_live_actor(config: &Config, loaded: &LoadedRecord) -> Result<bool, Error> {
     let Some(actors) = &config.actors else { return Ok(true) };
     let Some(actor) = &loaded.header.actor else { return Ok(false) };
-    Ok(matches!(find_timed(actors, &actor.session).await?, Found::Live(own, _) if actor.owns(&own)))
+    Ok(matches!(find_own(actors, actor).await?, Found::Live(own, _) if actor.owns(&own)))
 }
 
 /// Checks that a request may commit the session: that its actor's own session, if it has an actor, has not ended.
@@ -49,9 +47,17 @@ pub(crate) async fn has_live_actor(config: &Config, loaded: &LoadedRecord) -> Re
 /// Past the idle timeout of that session, a request that began before may still commit, as in an ordinary session.
 pub(super) async fn may_commit(config: &Config, loaded: &LoadedRecord) -> Result<bool, Error> {
     let (Some(actors), Some(actor)) = (&config.actors, &loaded.header.actor) else { return Ok(true) };
-    // Boxed, since it is rare and every commit would carry this future.
-    let found = Box::pin(find_timed(actors, &actor.session)).await?;
-    Ok(matches!(found, Found::Live(own, _) | Found::Idle(own, _) if actor.owns(&own)))
+    Ok(matches!(find_own(actors, actor).await?, Found::Live(own, _) | Found::Idle(own, _) if actor.owns(&own)))
+}
+
+/// Looks up the actor's own session. Boxed, since it is rare, and every look-up and commit would carry this future.
+fn find_own<'a>(actors: &'a Config, actor: &'a Actor) -> Pin<Box<impl Future<Output = Result<Found, Error>> + 'a>> {
+    Box::pin(find_timed(actors, &actor.session))
+}
+
+/// Checks that a layer can use a session: one in which an owner acts as another needs the layer of its actor.
+pub(super) fn is_usable(config: &Config, loaded: &LoadedRecord) -> bool {
+    loaded.header.actor.is_none() || config.actors.is_some()
 }
 
 /// Looks up an id in the store.
@@ -84,7 +90,7 @@ pub(crate) async fn find_timed(config: &Config, id: &SessionId) -> Result<Found,
         // The store's clock may be behind this one.
         return Ok(if now < loaded.record.expiry() { Found::Ended(loaded, now) } else { Found::Absent });
     }
-    if loaded.header.actor.is_some() && config.actors.is_none() {
+    if !is_usable(config, &loaded) {
         return Ok(Found::Acting(loaded));
     }
     if !loaded.is_live(config.lifetime, now) {

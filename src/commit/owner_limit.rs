@@ -1,6 +1,7 @@
 //! The sessions of an owner, and the limit on their number.
 
 use super::end::end_or_report;
+use super::find::is_usable;
 use crate::config::Config;
 use crate::error::StoreError;
 use crate::event::{EndReason, EventKind};
@@ -58,8 +59,7 @@ pub(crate) async fn unexpired_of(config: &Config, owner: &str) -> Result<Vec<Loa
 /// Returns the live sessions of this realm among listed records. An unreadable record raises an event.
 pub(crate) fn live_sessions(config: &Config, records: Vec<Record>) -> Vec<LoadedRecord> {
     let now = config.clock.now();
-    let is_usable = |found: &LoadedRecord| found.header.actor.is_none() || config.actors.is_some();
-    let is_live = |found: &LoadedRecord| is_usable(found) && found.is_live(config.lifetime, now);
+    let is_live = |found: &LoadedRecord| is_usable(config, found) && found.is_live(config.lifetime, now);
     sessions_among(config, records).filter(is_live).collect()
 }
 

@@ -118,9 +118,7 @@ impl RequestSession {
             return Ok(());
         }
         let Some(loaded) = self.state().source.loaded().cloned() else { return Ok(()) };
-        // Boxed, since it is rare and every use would carry this future.
-        let is_live = Box::pin(has_live_actor(&self.config, &loaded)).await?;
-        if is_live { Ok(()) } else { Err(Error::new(ErrorKind::Ended)) }
+        if has_live_actor(&self.config, &loaded).await? { Ok(()) } else { Err(Error::new(ErrorKind::Ended)) }
     }
 
     /// Ends the session that was loaded, unless the same client has the live session of its actor.
